@@ -1,0 +1,11 @@
+"""The one base of every model in `config`: strict, frozen, unknown keys refused."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Strict(BaseModel):
+    """No unknown keys, no silent conversions, no changes after loading; attribute docstrings become schema descriptions."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)

@@ -1,0 +1,45 @@
+"""The GPU instance types that SageMaker hosts endpoints on, and how many GPUs each has.
+
+Counts: AWS's pages "Amazon EC2 P4/P5/P6 instances" and "Amazon EC2 G5/G6/G6e instances". Names: botocore's enum
+`ProductionVariantInstanceType` (a test compares them).
+"""
+
+from __future__ import annotations
+
+import difflib
+
+_G_SIZES = {
+    "xlarge": 1,
+    "2xlarge": 1,
+    "4xlarge": 1,
+    "8xlarge": 1,
+    "12xlarge": 4,
+    "16xlarge": 1,
+    "24xlarge": 4,
+    "48xlarge": 8,
+}
+
+GPU_COUNTS: dict[str, int] = {
+    "ml.p4d.24xlarge": 8,
+    "ml.p4de.24xlarge": 8,
+    "ml.p5.4xlarge": 1,
+    "ml.p5.48xlarge": 8,
+    "ml.p5e.48xlarge": 8,
+    "ml.p5en.48xlarge": 8,
+    "ml.p6-b200.48xlarge": 8,
+    "ml.p6-b300.48xlarge": 8,
+    "ml.p6e-gb200.36xlarge": 4,
+    **{f"ml.{family}.{size}": count for family in ("g5", "g6", "g6e") for size, count in _G_SIZES.items()},
+}
+
+
+def gpu_count(instance_type: str) -> int:
+    """Return how many GPUs one instance has; ValueError names the nearest known type."""
+    count = GPU_COUNTS.get(instance_type)
+    if count is None:
+        nearest = difflib.get_close_matches(instance_type, GPU_COUNTS, n=1, cutoff=0.0)[0]
+        raise ValueError(
+            f"{instance_type!r} is not a GPU instance type that this project knows; did you mean {nearest!r}? "
+            "All of them: config/instances.py"
+        )
+    return count

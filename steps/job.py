@@ -1,0 +1,79 @@
+"""The frame around every step: arguments, exit codes, SIGTERM, the failure message that SageMaker shows, progress lines.
+
+A step's `__main__.py` is `sys.exit(job.main(step_main, sys.argv[1:]))`, where `step_main` takes the arguments and raises `StepError`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from pydantic import ValidationError
+
+from config.schema import Release
+from steps.errors import InputError, StepError
+
+_MESSAGE_LIMIT = 1024  # characters of ExitMessage (API reference of DescribeProcessingJob)
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived. A BaseException, like KeyboardInterrupt: `finally` and context managers clean up, `except Exception` does not stop it."""
+
+
+def main(step: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> int:
+    """Run `step`, return the process's exit code: 0 done, 1 failed, 2 can never work, 143 terminated.
+
+    A StepError is shown as its message alone; anything else is a bug and keeps its traceback. `--message-file FILE` is taken here,
+    from every step's arguments: SageMaker shows that file, /opt/ml/output/message, as the job's ExitMessage.
+    """
+    own = argparse.ArgumentParser(add_help=False)
+    own.add_argument("--message-file", type=Path)
+    known, rest = own.parse_known_args(arguments)
+    message_file: Path | None = known.message_file
+    signal.signal(signal.SIGTERM, _raise_terminated)
+    try:
+        step(rest)
+    except StepError as error:
+        return _fail(str(error), error.exit_code, message_file)
+    except Terminated:
+        return _fail("terminated by SIGTERM", 128 + signal.SIGTERM, message_file)
+    except Exception as error:  # noqa: BLE001  (the last frame: everything must reach the failure message)
+        traceback.print_exc()
+        return _fail(f"{type(error).__name__}: {error}", 1, message_file)
+    return 0
+
+
+def progress(detail: str) -> None:
+    """Say how far the step is, as a line that `pipelines.run` shows beside the step: `progress: 45 MB of 98 MB, 120 MB/s`."""
+    print(f"progress: {detail}", flush=True)  # noqa: T201  (standard output is the job's log)
+
+
+def say(line: str) -> None:
+    """Write one line to the job's log."""
+    print(line, flush=True)  # noqa: T201
+
+
+def read_release(path: Path) -> Release:
+    """Read the resolved model file that the execution was given; InputError when it is not one."""
+    try:
+        return Release.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise InputError(f"{path} is not a release file: {error}") from error
+
+
+def _fail(message: str, exit_code: int, message_file: Path | None) -> int:
+    print(f"error: {message}", file=sys.stderr, flush=True)  # noqa: T201
+    if message_file is not None:
+        message_file.parent.mkdir(parents=True, exist_ok=True)
+        message_file.write_text(message[:_MESSAGE_LIMIT], encoding="utf-8")
+    return exit_code
+
+
+def _raise_terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
+    raise Terminated
