@@ -11,11 +11,12 @@ class Problem:
     """One thing that is wrong: where it stands, what it is, what was expected and what to do next."""
 
     file: Path
-    line: int
     message: str
+    line: int | None = None
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}: {self.message}"
+        place = str(self.file) if self.line is None else f"{self.file}:{self.line}"
+        return f"{place}: {self.message}"
 
 
 class ConfigError(Exception):
@@ -27,3 +28,11 @@ class ConfigError(Exception):
     def __init__(self, problems: list[Problem]) -> None:
         self.problems = problems
         super().__init__("\n".join(str(problem) for problem in problems))
+
+
+class MisplacedValue(ValueError):
+    """A mistake in one entry of a mapping, found while the whole mapping was checked; `location` leads from there to the entry."""
+
+    def __init__(self, location: tuple[str | int, ...], message: str) -> None:
+        self.location = location
+        super().__init__(message)

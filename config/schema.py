@@ -13,13 +13,15 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, JsonValue, field_validator, model_validator
 
 from config.base import Strict
+from config.errors import MisplacedValue
 from config.instances import GPU_COUNTS, gpu_count
 from config.load_profiles import METRICS, LoadProfile
 from config.suggest import nearest
 from config.updates import AllAtOnce, Update
 
 SCHEMA_VERSION = 1
-Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?$")]
+NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?$"
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 """Lower-case letters, digits and dashes: it becomes part of endpoint, pipeline and package group names (63 characters)."""
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -103,7 +105,7 @@ class Serving(Strict):
     def _flags_are_sglangs(cls, value: dict[str, JsonValue]) -> dict[str, JsonValue]:
         for flag in value:
             if flag in _OWNED_FLAGS:
-                raise ValueError(f"the flag {flag!r} is not set here: {_OWNED_FLAGS[flag]}")
+                raise MisplacedValue((flag,), f"this flag is not set here: {_OWNED_FLAGS[flag]}")
         from config.sglang_flags import check  # here: reads a file, and only model files need it
 
         check(value)
@@ -113,9 +115,10 @@ class Serving(Strict):
     def _fits_the_instance(self) -> Self:
         gpus = GPU_COUNTS[self.instance_type]
         if self.tensor_parallel_size > gpus:
-            raise ValueError(
-                f"tensor_parallel_size {self.tensor_parallel_size} needs {self.tensor_parallel_size} GPUs, but one "
-                f"{self.instance_type} has {gpus}; lower it or choose a larger instance type"
+            raise MisplacedValue(
+                ("tensor_parallel_size",),
+                f"{self.tensor_parallel_size} needs {self.tensor_parallel_size} GPUs, but one {self.instance_type} has {gpus}; "
+                "lower it or choose a larger instance type",
             )
         return self
 
@@ -156,9 +159,7 @@ class Evaluation(Strict):
         for name, profile in value.items():
             for metric in profile.objectives:
                 if metric not in METRICS:
-                    raise ValueError(
-                        f"{name}: no metric is called {metric!r}; did you mean {nearest(metric, METRICS)!r}?"
-                    )
+                    raise ValueError(f"{name}: no metric is called {metric!r}; did you mean {nearest(metric, METRICS)!r}?")
         return value
 
 

@@ -1,0 +1,149 @@
+"""From a file to a validated model, or to one clear error a mistake: file, line, value, what was expected, what to do next."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from config.errors import ConfigError, Problem
+from config.schema import NAME_PATTERN, Environment, ModelFile
+from config.source import Location, Source
+from config.suggest import nearest
+
+MODELS = Path(__file__).parent / "models"
+ENVIRONMENTS = Path(__file__).parent / "environments"
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def model_names() -> list[str]:
+    """The names of the models that this project releases."""
+    return sorted(path.stem for path in MODELS.glob("*.yaml"))
+
+
+def load_model(name_or_path: str) -> tuple[str, ModelFile]:
+    """Load a model file by its name (`qwen3-32b`) or its path (anything with a slash or .yaml); returns its name and content."""
+    path = _find(name_or_path, MODELS, "model")
+    if not re.fullmatch(NAME_PATTERN, path.stem):
+        expected = "lower-case letters, digits and dashes, 42 at most, since it becomes part of AWS names"
+        raise ConfigError(
+            [Problem(path, f"the file's name is the model's name, and {path.stem!r} will not do; expected {expected}")]
+        )
+    return path.stem, _load(path, ModelFile)
+
+
+def load_environment(name_or_path: str) -> Environment:
+    """Load an environment file by its name (`local`, `aws`) or its path."""
+    return _load(_find(name_or_path, ENVIRONMENTS, "environment"), Environment)
+
+
+def _find(name_or_path: str, directory: Path, what: str) -> Path:
+    looks_like_path = "/" in name_or_path or name_or_path.endswith((".yaml", ".yml"))
+    path = Path(name_or_path) if looks_like_path else directory / f"{name_or_path}.yaml"
+    if path.is_file():
+        return _shown(path)
+    known = sorted(file.stem for file in directory.glob("*.yaml"))
+    hint = f"did you mean {nearest(path.stem, known)!r}? " if known else ""
+    raise ConfigError([Problem(_shown(path), f"there is no such {what} file; {hint}Known: {', '.join(known)}")])
+
+
+def _shown(path: Path) -> Path:
+    """The path as a person would type it from here."""
+    absolute = path.resolve()
+    here = Path.cwd()
+    return absolute.relative_to(here) if absolute.is_relative_to(here) else path
+
+
+def _load(path: Path, model: type[_Model]) -> _Model:
+    source = Source(path)
+    try:
+        return model.model_validate(source.data)
+    except ValidationError as error:
+        schema = model.model_json_schema()
+        found = [
+            _problem(source, details, schema) for details in error.errors() if not _is_misspelt(details, error.errors(), schema)
+        ]
+        raise ConfigError(found) from None
+
+
+def _is_misspelt(details: ErrorDetails, others: list[ErrorDetails], schema: Mapping[str, Any]) -> bool:
+    """Whether a key is missing only because it stands there misspelt: the other error says it better."""
+    if details["type"] != "missing":
+        return False
+    *parent, key = details["loc"]
+    known = _keys_at(schema, tuple(parent))
+    unknown = [other["loc"] for other in others if other["type"] == "extra_forbidden"]
+    return any(loc[:-1] == tuple(parent) and nearest(str(loc[-1]), known) == key for loc in unknown)
+
+
+def _problem(source: Source, details: ErrorDetails, schema: Mapping[str, Any]) -> Problem:
+    location: Location = details["loc"]
+    if details["type"] == "value_error":
+        location += getattr(details["ctx"]["error"], "location", ())
+    known = _keys_at(schema, location[:-1])
+    shown = ".".join(str(part) for part in _in_file(source.data, location)) or "file"
+    match details["type"]:
+        case "extra_forbidden":
+            message = f"{shown}: unknown key; did you mean {nearest(str(location[-1]), known)!r}? Valid here: {', '.join(known)}"
+        case "missing":
+            message = f"{shown}: missing; add it" + (f" ({known[str(location[-1])]})" if known.get(str(location[-1])) else "")
+        case "value_error":
+            message = f"{shown}: {details['ctx']['error']}"
+        case "union_tag_not_found" | "union_tag_invalid":
+            context = details["ctx"]
+            message = (
+                f"{shown}: needs {context['discriminator']}: one of {context.get('expected_tags', 'those in config/schema.json')}"
+            )
+        case _:
+            expected = details["msg"].replace("Input should be", "expected")
+            message = f"{shown}: {details['input']!r} will not do, {expected}" + _hint(details)
+    return Problem(source.path, message, source.line_of(location))
+
+
+def _hint(details: ErrorDetails) -> str:
+    """What to write instead, where the kind of mistake tells."""
+    kind, value = details["type"], details["input"]
+    if kind == "string_type" and not isinstance(value, str | dict | list):
+        return f'; put it in quotes: "{value}"'
+    if kind in {"int_type", "float_type", "bool_type"} and isinstance(value, str):
+        return "; write it without quotes"
+    return ""
+
+
+def _in_file(data: Any, location: Location) -> Location:
+    """`location` without the parts that pydantic adds (the chosen member of a union) but the file does not have."""
+    parts: list[str | int] = []
+    for index, part in enumerate(location):
+        inside = (isinstance(data, dict) and part in data) or (isinstance(data, list) and isinstance(part, int))
+        if inside:
+            data = data[part]
+        if inside or index == len(location) - 1:
+            parts.append(part)
+    return tuple(parts)
+
+
+def _keys_at(schema: Mapping[str, Any], location: Location) -> dict[str, str]:
+    """The keys that may stand at `location`, each with its description."""
+    node: Mapping[str, Any] = schema
+    for part in location:
+        node = _resolve(schema, node)
+        if "discriminator" in node and part in node["discriminator"]["mapping"]:
+            node = {"$ref": node["discriminator"]["mapping"][part]}
+        elif "items" in node:
+            node = node["items"]
+        else:
+            node = node.get("properties", {}).get(part) or node.get("additionalProperties") or {}
+    properties = _resolve(schema, node).get("properties", {})
+    return {key: str(value.get("description", "")).split("\n", 1)[0] for key, value in properties.items()}
+
+
+def _resolve(schema: Mapping[str, Any], node: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Follow a `$ref` into the schema's definitions."""
+    if "$ref" in node:
+        definition: Mapping[str, Any] = schema["$defs"][node["$ref"].rsplit("/", 1)[1]]
+        return definition
+    return node

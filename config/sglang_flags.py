@@ -1,0 +1,61 @@
+"""Whether a model file's SGLang flags exist, before an instance that costs $100 an hour finds out.
+
+The flags of the SGLang that container/Dockerfile pins are in container/sglang_flags.json, which that room generates and describes. It is
+read as data: no room imports the other.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from config.errors import MisplacedValue
+from config.suggest import nearest
+
+_FILE = Path(__file__).parents[1] / "container" / "sglang_flags.json"
+_TYPES: dict[str, tuple[type, ...]] = {
+    "bool": (bool,),
+    "int": (int,),
+    "float": (int, float),
+    "str": (str,),
+    "size": (int, str),
+    "json": (str, dict, list),
+    "json-list": (str, list),
+}
+
+
+def check(flags: Mapping[str, Any]) -> None:
+    """MisplacedValue for the first flag that SGLang does not know or whose value it would refuse; names the nearest flag or the choices."""
+    table = _table()
+    for name, value in flags.items():
+        flag = table["flags"].get(name)
+        if flag is None:
+            known = table["flags"]
+            raise MisplacedValue(
+                (name,), f"SGLang {table['version']} has no flag {name!r}; did you mean {nearest(name, known)!r}?"
+            )
+        _check_value(name, flag, value)
+
+
+def _check_value(name: str, flag: Mapping[str, Any], value: Any) -> None:
+    if flag["nargs"] == 0:
+        if not isinstance(value, bool):
+            raise MisplacedValue((name,), f"{name} is a switch: write true or false, not {value!r}")
+        return
+    values = value if flag["nargs"] in ("*", "+") and isinstance(value, list) else [value]
+    expected = _TYPES[flag["type"]]
+    for item in values:
+        if not isinstance(item, expected) or (isinstance(item, bool) and bool not in expected):
+            raise MisplacedValue((name,), f"{name} takes {flag['type']}, not {item!r}")
+        if "choices" in flag and item not in flag["choices"]:
+            raise MisplacedValue((name,), f"{name} is one of {', '.join(map(str, flag['choices']))}, not {item!r}")
+
+
+@cache
+def _table() -> dict[str, Any]:
+    document = json.loads(_FILE.read_text(encoding="utf-8"))
+    by_name = {spelling.removeprefix("--"): flag for flag in document["flags"] for spelling in flag["spellings"]}
+    return {"version": document["sglang"], "flags": by_name}

@@ -1,0 +1,85 @@
+"""YAML as it was written: the data, and the line on which each key stands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from config.errors import ConfigError, Problem
+
+Location = tuple[str | int, ...]
+"""The way to a value: keys and list indexes from the top."""
+
+
+class Source:
+    """One YAML file: `data`, and `line_of` for what validation finds wrong with it."""
+
+    def __init__(self, path: Path) -> None:
+        """Read `path`; ConfigError when it is missing, not YAML, not a mapping, or gives a key twice."""
+        self.path = path
+        try:
+            text = path.read_text(encoding="utf-8")
+            self._root = yaml.compose(text, Loader=yaml.SafeLoader)
+            self.data: Any = yaml.safe_load(text)
+        except OSError as error:
+            raise ConfigError([Problem(path, f"cannot be read: {error.strerror}")]) from error
+        except UnicodeDecodeError as error:
+            raise ConfigError([Problem(path, "is not UTF-8 text")]) from error
+        except yaml.MarkedYAMLError as error:
+            line = error.problem_mark.line + 1 if error.problem_mark else None
+            raise ConfigError([Problem(path, f"is not YAML: {error.problem}", line)]) from error
+        except (yaml.YAMLError, ValueError) as error:
+            raise ConfigError([Problem(path, f"is not YAML: {error}")]) from error
+        if not isinstance(self._root, yaml.MappingNode):
+            raise ConfigError([Problem(path, "must be a mapping of keys to values", 1)])
+        duplicates = list(_duplicates(self._root))
+        if duplicates:
+            raise ConfigError(
+                [
+                    Problem(path, f"the key {key!r} stands here a second time; keep one of the two", line)
+                    for key, line in duplicates
+                ]
+            )
+
+    def line_of(self, location: Location) -> int:
+        """The line of the deepest part of `location` that stands in the file: the key's own line, or its parent's if it is missing.
+
+        Parts that are no key of the file (pydantic names the member of a union there) are passed over.
+        """
+        node: yaml.Node = self._root  # type: ignore[assignment]  # a MappingNode: __init__ saw to it
+        line = node.start_mark.line + 1
+        for part in location:
+            step = _child(node, part)
+            if step is not None:
+                node, line = step
+        return line
+
+
+def _child(node: yaml.Node, part: str | int) -> tuple[yaml.Node, int] | None:
+    """The node under `part` and the line where it begins, None when there is none."""
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if key.value == str(part):
+                return value, key.start_mark.line + 1
+    elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
+        item = node.value[part]
+        return item, item.start_mark.line + 1
+    return None
+
+
+def _duplicates(node: yaml.Node) -> list[tuple[str, int]]:
+    """Keys given twice in one mapping, with the line of the second: YAML forbids them, PyYAML keeps the last in silence."""
+    found: list[tuple[str, int]] = []
+    if isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            if key.value in seen:
+                found.append((key.value, key.start_mark.line + 1))
+            seen.add(key.value)
+            found += _duplicates(value)
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            found += _duplicates(item)
+    return found

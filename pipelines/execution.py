@@ -1,0 +1,181 @@
+"""Sending a definition to SageMaker, starting it and following it: the same calls on AWS and on this machine."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from config.schema import Environment, Release
+from pipelines.errors import ExecutionError
+from pipelines.logs import JobLogs
+
+FINAL = {"Succeeded", "Failed", "Stopped"}
+
+
+@dataclass
+class StepView:
+    """One step of an execution, as it is now."""
+
+    name: str
+    status: str
+    started: datetime | None = None
+    ended: datetime | None = None
+    detail: str = ""
+    failure: str = ""
+    job: str = ""
+    """The processing job's name, for steps that are one."""
+
+    @property
+    def elapsed_s(self) -> float:
+        """How long it has run, or ran. Seconds."""
+        if self.started is None:
+            return 0.0
+        return ((self.ended or datetime.now(UTC)) - self.started).total_seconds()
+
+
+@dataclass
+class ExecutionView:
+    """One execution, as it is now; `steps` in the order in which they started."""
+
+    arn: str
+    status: str
+    failure: str = ""
+    steps: list[StepView] = field(default_factory=list)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing will change any more."""
+        return self.status in FINAL
+
+    def step(self, name: str) -> StepView | None:
+        """The step of that name, None if it has not started."""
+        return next((step for step in self.steps if step.name == name), None)
+
+
+class Executions:
+    """Pipelines of one environment."""
+
+    def __init__(self, environment: Environment) -> None:
+        """boto3 finds credentials and, locally, the endpoint (AWS_ENDPOINT_URL) by itself."""
+        import boto3  # here: `--help` does not pay for it
+
+        self._environment = environment
+        self._sagemaker = boto3.client("sagemaker", region_name=environment.region)
+        self._s3 = boto3.client("s3", region_name=environment.region)
+        self._logs = JobLogs(boto3.client("logs", region_name=environment.region))
+
+    def upsert(self, name: str, definition: str, description: str) -> None:
+        """Create the pipeline, or update it when its definition is another."""
+        arguments = {
+            "PipelineName": name,
+            "PipelineDefinition": definition,
+            "PipelineDescription": description,
+            "RoleArn": self._environment.roles.pipeline,
+        }
+        try:
+            current = self._sagemaker.describe_pipeline(PipelineName=name)["PipelineDefinition"]
+        except self._sagemaker.exceptions.ResourceNotFound:
+            self._sagemaker.create_pipeline(**arguments, ClientRequestToken=_token(f"{name}-create"))
+            return
+        if json.loads(current) != json.loads(definition):
+            self._sagemaker.update_pipeline(**arguments)
+
+    def publish(self, release: Release, release_file_uri: str) -> None:
+        """Put the resolved model file where the execution reads it, and make the package group if there is none."""
+        bucket, key = release_file_uri.removeprefix("s3://").split("/", 1)
+        self._s3.put_object(Bucket=bucket, Key=key, Body=release.to_json().encode(), ContentType="application/json")
+        try:
+            self._sagemaker.describe_model_package_group(ModelPackageGroupName=release.package_group)
+        except self._sagemaker.exceptions.ClientError as error:
+            if error.response["Error"]["Code"] not in {"ValidationException", "ResourceNotFound"}:
+                raise
+            self._sagemaker.create_model_package_group(
+                ModelPackageGroupName=release.package_group,
+                ModelPackageGroupDescription=f"Versions of {release.name}",
+                Tags=[{"Key": "release:model", "Value": release.name}],
+            )
+
+    def start(self, pipeline: str, parameters: dict[str, str], description: str) -> str:
+        """Start the pipeline; returns the execution's ARN."""
+        answer = self._sagemaker.start_pipeline_execution(
+            PipelineName=pipeline,
+            PipelineExecutionDescription=description,
+            PipelineParameters=[{"Name": name, "Value": value} for name, value in parameters.items()],
+            ClientRequestToken=_token(pipeline),
+        )
+        arn: str = answer["PipelineExecutionArn"]
+        return arn
+
+    def view(self, arn: str) -> ExecutionView:
+        """The execution as it is now."""
+        execution = self._sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)
+        listed: list[dict[str, Any]] = []
+        for page in self._sagemaker.get_paginator("list_pipeline_execution_steps").paginate(
+            PipelineExecutionArn=arn, SortOrder="Ascending"
+        ):
+            listed += page["PipelineExecutionSteps"]
+        return ExecutionView(
+            arn,
+            execution["PipelineExecutionStatus"],
+            execution.get("FailureReason", ""),
+            [self._step(step) for step in listed],
+        )
+
+    def follow(self, arn: str, interval_s: float) -> Iterator[ExecutionView]:
+        """The execution again and again, until it is over; the last one is over."""
+        while True:
+            view = self.view(arn)
+            yield view
+            if view.is_over:
+                return
+            time.sleep(interval_s)
+
+    def read_output(self, release: Release, view: ExecutionView, step: str, folder: str, file: str) -> dict[str, Any]:
+        """The JSON file that a step of this execution wrote."""
+        execution = view.arn.rsplit("/", 1)[1]
+        prefix = (
+            f"evaluations/{release.name}/{execution}"
+            if folder == "evaluations"
+            else f"executions/{release.name}/{execution}/{step}"
+        )
+        key = f"{prefix}/{file}"
+        try:
+            body = self._s3.get_object(Bucket=release.environment.bucket, Key=key)["Body"].read()
+        except self._s3.exceptions.NoSuchKey:
+            raise ExecutionError(f"{step} left no s3://{release.environment.bucket}/{key}") from None
+        answer: dict[str, Any] = json.loads(body)
+        return answer
+
+    def _step(self, listed: dict[str, Any]) -> StepView:
+        metadata = listed.get("Metadata", {})
+        job = metadata.get("ProcessingJob", {}).get("Arn", "").rsplit("/", 1)[-1]
+        view = StepView(
+            name=listed["StepName"],
+            status=listed["StepStatus"],
+            started=listed.get("StartTime"),
+            ended=listed.get("EndTime"),
+            failure=listed.get("FailureReason", ""),
+            job=job,
+        )
+        view.detail = self._detail(view, listed, metadata)
+        return view
+
+    def _detail(self, view: StepView, listed: dict[str, Any], metadata: dict[str, Any]) -> str:
+        if "CacheHitResult" in listed:
+            return "unchanged since an earlier execution"
+        if view.job:
+            return self._logs.progress(view.job, final=view.status in FINAL)
+        if "RegisterModel" in metadata:
+            return "version " + metadata["RegisterModel"]["Arn"].rsplit("/", 1)[-1]
+        if "Condition" in metadata:
+            return "yes" if metadata["Condition"].get("Outcome") == "True" else "no"
+        return ""
+
+
+def _token(name: str) -> str:
+    """A client request token: 32 to 128 characters, new each time (API reference of StartPipelineExecution)."""
+    return f"{name}-{time.time_ns():040d}"[-128:]

@@ -1,0 +1,52 @@
+"""The newest progress line of a processing job, from CloudWatch Logs: the same on AWS and on this machine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+_GROUP = "/aws/sagemaker/ProcessingJobs"
+_MARK = "progress: "
+_NEWEST = 50
+
+
+class JobLogs:
+    """Reads job logs; remembers what finished jobs said last."""
+
+    def __init__(self, client: Any) -> None:
+        """`client` is a boto3 logs client."""
+        self._client = client
+        self._said: dict[str, str] = {}
+
+    def progress(self, job: str, *, final: bool) -> str:
+        """What the job said last with `steps.job.progress`, empty when it has not yet.
+
+        `final`: the job is over, so that one more look is the last.
+        """
+        if final and job in self._said:
+            return self._said[job]
+        found = self._look(job)
+        if final:
+            self._said[job] = found
+        return found
+
+    def tail(self, job: str, lines: int) -> list[str]:
+        """The last lines of the job's log."""
+        return [event["message"].rstrip("\n") for event in self._events(job)][-lines:]
+
+    def _look(self, job: str) -> str:
+        for event in reversed(self._events(job)):
+            if event["message"].startswith(_MARK):
+                return str(event["message"].removeprefix(_MARK).strip())
+        return ""
+
+    def _events(self, job: str) -> list[dict[str, Any]]:
+        try:
+            streams = self._client.describe_log_streams(logGroupName=_GROUP, logStreamNamePrefix=f"{job}/")["logStreams"]
+        except self._client.exceptions.ResourceNotFoundException:
+            return []  # no job of this account has written a line yet
+        events: list[dict[str, Any]] = []
+        for stream in streams:
+            events += self._client.get_log_events(
+                logGroupName=_GROUP, logStreamName=stream["logStreamName"], limit=_NEWEST, startFromHead=False
+            )["events"]
+        return sorted(events, key=lambda event: event["timestamp"])

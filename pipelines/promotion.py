@@ -1,0 +1,87 @@
+"""The definition of the pipeline `promotion`: an approval in the Model Registry → production.
+
+    VerifyApproval → Approved? ─ yes → Promote
+                               └ no  → NotApproved (why, in the execution's failure reason)
+
+One pipeline for all models: EventBridge starts it with the package's ARN and nothing else, and the package knows its release file.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from config.schema import Environment
+from pipelines import requests
+from pipelines.sdk import (
+    ConditionEquals,
+    ConditionStep,
+    ExecutionVariables,
+    FailStep,
+    Join,
+    JsonGet,
+    ParameterString,
+    Pipeline,
+    Processing,
+    PropertyFile,
+    offline_pipeline,
+)
+from steps.names import APPROVAL_FILE, PROMOTION_PIPELINE, RELEASE_FILE
+
+_VERIFY_MAX_RUNTIME_S = 600
+_PROMOTE_MAX_RUNTIME_S = 4 * 3600
+_EXECUTION = ExecutionVariables.PIPELINE_EXECUTION_ID
+
+
+def build(environment: Environment) -> Pipeline:
+    """The promotion pipeline of an environment. Pure; `.definition()` gives the JSON."""
+    package = ParameterString("ModelPackageArn")
+    image = ParameterString("StepsImage", default_value=environment.images.steps)
+    instance_type = ParameterString("ControlInstanceType", default_value=environment.job_instance_types.control)
+    approval = PropertyFile("approval", output_name="output", path=APPROVAL_FILE)
+
+    def job(step: str, arguments: list[Any], inputs: dict[str, Any], max_runtime_s: int) -> dict[str, Any]:
+        return requests.processing_job(
+            environment,
+            step=step,
+            role=environment.roles.promote,
+            image=image,
+            instance_type=instance_type,
+            arguments=arguments,
+            inputs=inputs,
+            output=_output(environment, step),
+            max_runtime_s=max_runtime_s,
+            tags={"release:execution": _EXECUTION},
+        )
+
+    verify = Processing(
+        "VerifyApproval",
+        job("verify_approval", ["--model-package", package], {}, _VERIFY_MAX_RUNTIME_S),
+        description="Approved now, evaluated, passed, and still the same bytes",
+        property_files=[approval],
+    )
+    release_file = Join(on="/", values=[_output(environment, "verify_approval"), RELEASE_FILE])
+    promote = Processing(
+        "Promote",
+        job(
+            "promote",
+            ["--release", requests.RELEASE_FILE, "--model-package", package, "--execution", _EXECUTION, "--approval", "manual"],
+            {"release": release_file},
+            _PROMOTE_MAX_RUNTIME_S,
+        ),
+        description="Update the production endpoint, smoke-test it",
+    )
+    reason = JsonGet(step_name="VerifyApproval", property_file=approval, json_path="reason")
+    approved = ConditionStep(
+        "Approved",
+        display_name="Approved?",
+        conditions=[
+            ConditionEquals(left=JsonGet(step_name="VerifyApproval", property_file=approval, json_path="approved"), right=True)
+        ],
+        if_steps=[promote],
+        else_steps=[FailStep("NotApproved", error_message=Join(on=": ", values=["not promoted", reason]))],
+    )
+    return offline_pipeline(PROMOTION_PIPELINE, environment.region, [package, image, instance_type], [verify, approved])
+
+
+def _output(environment: Environment, step: str) -> Join:
+    return Join(on="/", values=[f"s3://{environment.bucket}/executions/{PROMOTION_PIPELINE}", _EXECUTION, step])

@@ -1,0 +1,34 @@
+"""The names that steps and pipeline definitions share: files, facts on a model package, pipelines. Nothing else of steps is known there."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+WEIGHTS_FILE = "weights.json"
+EVALUATION_FILE = "evaluation.json"
+APPROVAL_FILE = "approval.json"
+PROMOTION_FILE = "promotion.json"
+RELEASE_FILE = "release.json"
+
+PROMOTION_PIPELINE = "promotion"
+"""The pipeline that an approval in the registry starts; the same for every model."""
+
+
+def pipeline_name(model: str) -> str:
+    """The release pipeline of a model."""
+    return f"release-{model}"
+
+
+class Fact(StrEnum):
+    """A key of a model package's CustomerMetadataProperties: what is known of that version."""
+
+    EXECUTION = "release:execution"
+    RELEASE_FILE = "release:file"
+    REPOSITORY = "weights:repository"
+    REVISION = "weights:revision"
+    WEIGHTS_PREFIX = "weights:prefix"
+    WEIGHTS_MANIFEST_SHA256 = "weights:manifest-sha256"
+    EVALUATION_VERDICT = "evaluation:verdict"
+    EVALUATION_REPORT = "evaluation:report"
+    EVALUATION_SHA256 = "evaluation:sha256"
+    EVALUATED_AT = "evaluation:at"
