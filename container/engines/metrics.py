@@ -1,0 +1,69 @@
+"""Prometheus metrics under SGLang's names, for whatever SGLang counts that these engines can count too."""
+
+from __future__ import annotations
+
+import bisect
+
+__all__ = ["Metrics"]
+
+_TTFT_BUCKETS_S = (0.01, 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1, 2, 4, 6, 8, 10, 20, 40, 60, 80, 100, 200, 400)
+_E2E_BUCKETS_S = (0.1, 0.2, 0.4, 0.6, 0.8, 1, 2, 4, 6, 8, 10, 20, 40, 60, 80, 100, 200, 400, 600, 1200, 1800, 2400)
+
+
+class _Histogram:
+    """Counts of observations by upper bound, in seconds."""
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self.bounds = bounds
+        self.counts = [0] * (len(bounds) + 1)
+        self.total = 0.0
+
+    def observe(self, value_s: float) -> None:
+        self.counts[bisect.bisect_left(self.bounds, value_s)] += 1
+        self.total += value_s
+
+    def lines(self, name: str, labels: str) -> list[str]:
+        found, running = [f"# TYPE {name} histogram"], 0
+        for bound, count in zip((*map(str, self.bounds), "+Inf"), self.counts, strict=True):
+            running += count
+            found.append(f'{name}_bucket{{{labels},le="{bound}"}} {running}')
+        return [*found, f"{name}_sum{{{labels}}} {self.total}", f"{name}_count{{{labels}}} {running}"]
+
+
+class Metrics:
+    """What an engine has done so far. Gauges are set by assignment, requests recorded with `finished`."""
+
+    def __init__(self) -> None:
+        self.running = 0
+        self.queued = 0
+        self.requests = 0
+        self.aborted = 0
+        self.prompt_tokens = 0
+        self.completion_tokens = 0
+        self._ttft = _Histogram(_TTFT_BUCKETS_S)
+        self._e2e = _Histogram(_E2E_BUCKETS_S)
+
+    def finished(self, prompt_tokens: int, completion_tokens: int, ttft_s: float, e2e_s: float) -> None:
+        """One request was answered whole."""
+        self.requests += 1
+        self.prompt_tokens += prompt_tokens
+        self.completion_tokens += completion_tokens
+        self._ttft.observe(ttft_s)
+        self._e2e.observe(e2e_s)
+
+    def render(self, model: str) -> str:
+        """The text that `GET /metrics` answers with."""
+        escaped = model.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        labels = f'model_name="{escaped}"'
+        values = (
+            ("sglang:num_running_reqs", "gauge", self.running),
+            ("sglang:num_queue_reqs", "gauge", self.queued),
+            ("sglang:num_requests_total", "counter", self.requests),
+            ("sglang:num_aborted_requests_total", "counter", self.aborted),
+            ("sglang:prompt_tokens_total", "counter", self.prompt_tokens),
+            ("sglang:generation_tokens_total", "counter", self.completion_tokens),
+        )
+        lines = [line for name, kind, value in values for line in (f"# TYPE {name} {kind}", f"{name}{{{labels}}} {value}")]
+        lines += self._ttft.lines("sglang:time_to_first_token_seconds", labels)
+        lines += self._e2e.lines("sglang:e2e_request_latency_seconds", labels)
+        return "\n".join(lines) + "\n"
