@@ -1,0 +1,175 @@
+"""The pipeline actions of the SageMaker API.
+
+moto keeps pipelines too, but runs no step and has no list of steps. It is told of every pipeline here all the same, so that
+its tag actions know the pipeline's ARN.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from sagemaker_local.actions import action
+from sagemaker_local.pipelines.executions import Executions
+from sagemaker_local.processing.paging import ordered, page, within
+
+if TYPE_CHECKING:
+    from sagemaker_local.actions import Call
+
+_INTERNAL = ("ClientRequestToken", "LatestVersionId")
+
+
+@action("CreatePipeline")
+def create_pipeline(call: Call, request: dict[str, Any]) -> dict[str, Any]:
+    """Keep a definition, checked."""
+    pipelines = call.context.part(Executions).pipelines
+    is_new = pipelines.find(call.region, request["PipelineName"]) is None
+    arn = pipelines.create(call.region, call.account_id, request)
+    if is_new:
+        known = {name: request[name] for name in ("PipelineName", "RoleArn", "ClientRequestToken", "Tags") if name in request}
+        call.moto("CreatePipeline", {**known, "PipelineDefinition": json.dumps({"Steps": []})})
+    return {"PipelineArn": arn}
+
+
+@action("UpdatePipeline")
+def update_pipeline(call: Call, request: dict[str, Any]) -> dict[str, Any]:
+    """Change what the request names; a definition makes a new version."""
+    arn, version = call.context.part(Executions).pipelines.update(call.region, request)
+    return {"PipelineArn": arn, "PipelineVersionId": version}
+
+
+@action("DeletePipeline")
+def delete_pipeline(call: Call, request: dict[str, Any]) -> dict[str, Any]:
+    """Forget a pipeline and all its executions; refused while one runs."""
+    arn = call.context.part(Executions).delete_pipeline(call.region, request["PipelineName"])
+    call.moto("DeletePipeline", request)
+    return {"PipelineArn": arn}
+
+
+@action("DescribePipeline")
+def describe_pipeline(call: Call, request: dict[str, Any]) -> dict[str, Any]:
+    """A pipeline with its newest definition, or the version asked for."""
+    pipelines = call.context.part(Executions).pipelines
+    record = pipelines.get(call.region, request["PipelineName"])
+    version = pipelines.version(call.region, record, request.get("PipelineVersionId"))
+    shown = {name: value for name, value in record.items() if name not in _INTERNAL}
+    names = ("PipelineVersionDisplayName", "PipelineVersionDescription")
+    return {**shown, "PipelineDefinition": version["Definition"], **{name: version[name] for name in names if name in version}}
+
+
+@action("ListPipelines")
+def list_pipelines(call: Call, request: dict[str, Any]) -> dict[str, Any]:
+    """Summaries, newest first unless asked otherwise."""
+    members = ("PipelineArn", "PipelineName", "PipelineDisplayName", "PipelineDescription", "RoleArn", "CreationTime")
+    summaries = []
+    for record in call.context.part(Executions).pipelines.list(call.region):
+        if record["PipelineName"].startswith(request.get("PipelineNamePrefix", "")) and within(
+            record["CreationTime"], request.get("CreatedAfter"), request.get("CreatedBefore")
+        ):
+            summary = {name: record[name] for name in (*members, "LastModifiedTime") if name in record}
+            if "LastRunTime" in record:
+                summary["LastExecutionTime"] = record["LastRunTime"]
+            summaries.append(summary)
+    keys = {"CreationTime": lambda entry: entry["CreationTime"], "Name": lambda entry: entry["PipelineName"]}
+    return page("PipelineSummaries", ordered(summaries, request, keys), request)
+
+
+@action("ListPipelineVersions")
+def list_pipeline_versions(call: Call, request: dict[str, Any]) -> dict[str, Any]:
+    """The versions of a pipeline, newest first unless asked otherwise."""
+    pipelines = call.context.part(Executions).pipelines
+    arn = pipelines.get(call.region, request["PipelineName"])["PipelineArn"]
+    summaries = [
+        {"PipelineArn": arn, **{name: value for name, value in version.items() if name != "Definition"}}
+        for version in pipelines.versions(call.region, request["PipelineName"])
+        if within(version["CreationTime"], request.get("CreatedAfter"), request.get("CreatedBefore"))
+    ]
+    keys = {"CreationTime": lambda entry: entry["PipelineVersionId"]}
+    return page("PipelineVersionSummaries", ordered(summaries, request, keys), request)
+
+
+@action("UpdatePipelineVersion")
+def update_pipeline_version(call: Call, request: dict[str, Any]) -> dict[str, Any]:
+    """Change a version's display name or description."""
+    pipelines = call.context.part(Executions).pipelines
+    record = pipelines.get(call.region, request["PipelineArn"])
+    names = ("PipelineVersionDisplayName", "PipelineVersionDescription")
+    changes = {name: request[name] for name in names if name in request}
+    pipelines.update_version(call.region, record, request["PipelineVersionId"], changes)
+    return {"PipelineArn": record["PipelineArn"], "PipelineVersionId": request["PipelineVersionId"]}
+
+
+@action("StartPipelineExecution")
+def start_pipeline_execution(call: Call, request: dict[str, Any]) -> dict[str, Any]:
+    """Start an execution of a pipeline, which runs on after this answer."""
+    executions = call.context.part(Executions)
+    arn = executions.pipelines.get(call.region, request["PipelineName"])["PipelineArn"]
+    tags = call.moto("ListTags", {"ResourceArn": arn}).get("Tags") or []
+    return {"PipelineExecutionArn": executions.start(call.region, call.account_id, request, tags)}
+
+
+@action("StopPipelineExecution")
+def stop_pipeline_execution(call: Call, request: dict[str, Any]) -> dict[str, Any]:
+    """Stop an execution and the jobs of its running steps."""
+    return {"PipelineExecutionArn": call.context.part(Executions).stop(call.region, request)}
+
+
+@action("RetryPipelineExecution")
+def retry_pipeline_execution(call: Call, request: dict[str, Any]) -> dict[str, Any]:
+    """Run an execution again from the steps that did not succeed."""
+    return {"PipelineExecutionArn": call.context.part(Executions).retry(call.region, request)}
+
+
+@action("UpdatePipelineExecution")
+def update_pipeline_execution(call: Call, request: dict[str, Any]) -> dict[str, Any]:
+    """Change an execution's display name, description or parallelism."""
+    return {"PipelineExecutionArn": call.context.part(Executions).update(request)}
+
+
+@action("DescribePipelineExecution")
+def describe_pipeline_execution(call: Call, request: dict[str, Any]) -> dict[str, Any]:
+    """An execution as it is now."""
+    return call.context.part(Executions).get(request["PipelineExecutionArn"]).described()
+
+
+@action("ListPipelineExecutions")
+def list_pipeline_executions(call: Call, request: dict[str, Any]) -> dict[str, Any]:
+    """Summaries of a pipeline's executions, newest first unless asked otherwise."""
+    executions = call.context.part(Executions)
+    name = executions.pipelines.get(call.region, request["PipelineName"])["PipelineName"]
+    summaries = [
+        execution.summary()
+        for execution in executions.records.of_pipeline(call.region, name)
+        if within(execution.created, request.get("CreatedAfter"), request.get("CreatedBefore"))
+    ]
+    keys = {
+        "CreationTime": lambda entry: entry["StartTime"],
+        "PipelineExecutionArn": lambda entry: entry["PipelineExecutionArn"],
+    }
+    return page("PipelineExecutionSummaries", ordered(summaries, request, keys), request)
+
+
+@action("ListPipelineExecutionSteps")
+def list_pipeline_execution_steps(call: Call, request: dict[str, Any]) -> dict[str, Any]:
+    """The steps that have started, the latest first unless asked otherwise."""
+    executions = call.context.part(Executions)
+    execution = executions.get(request.get("PipelineExecutionArn", ""))
+    steps = executions.records.steps(execution.arn)
+    if request.get("SortOrder", "Descending") == "Descending":
+        steps.reverse()
+    return page("PipelineExecutionSteps", [step.shown() for step in steps], request)
+
+
+@action("ListPipelineParametersForExecution")
+def list_pipeline_parameters_for_execution(call: Call, request: dict[str, Any]) -> dict[str, Any]:
+    """The parameters that the execution was given."""
+    execution = call.context.part(Executions).get(request["PipelineExecutionArn"])
+    return page("PipelineParameters", execution.parameters, request)
+
+
+@action("DescribePipelineDefinitionForExecution")
+def describe_pipeline_definition_for_execution(call: Call, request: dict[str, Any]) -> dict[str, Any]:
+    """The definition that the execution runs, whatever the pipeline has become since."""
+    executions = call.context.part(Executions)
+    execution = executions.get(request["PipelineExecutionArn"])
+    return {"PipelineDefinition": executions.records.definition(execution.arn), "CreationTime": execution.created}

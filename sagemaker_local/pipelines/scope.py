@@ -1,0 +1,84 @@
+"""Where the expressions of a running execution get their values from."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING, Any
+
+from sagemaker_local.pipelines.functions import Scope, UnresolvedError
+from sagemaker_local.processing.inputs import split_uri
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sagemaker_local.context import Context
+    from sagemaker_local.pipelines.definition import Definition
+    from sagemaker_local.pipelines.records import ExecutionRecord, StepRecord
+
+
+def make_scope(
+    context: Context,
+    execution: ExecutionRecord,
+    definition: Definition,
+    parameters: Mapping[str, Any],
+    steps: Mapping[str, StepRecord],
+) -> Scope:
+    """The scope of an execution. ``steps`` may grow afterwards: it is read when a value is asked for."""
+    source = _Source(context, execution, definition, steps)
+    return Scope(parameters, source.variable, source.properties, source.property_file, source.read_json)
+
+
+class _Source:
+    def __init__(
+        self, context: Context, execution: ExecutionRecord, definition: Definition, steps: Mapping[str, StepRecord]
+    ) -> None:
+        self._context = context
+        self._execution = execution
+        self._definition = definition
+        self._steps = steps
+
+    def variable(self, name: str) -> str:
+        execution = self._execution
+        values = {
+            "PipelineName": execution.pipeline_name,
+            "PipelineArn": execution.pipeline_arn,
+            "PipelineExecutionId": execution.id,
+            "PipelineExecutionArn": execution.arn,
+            "StartDateTime": _iso_ms(execution.created),
+            "CurrentDateTime": _iso_ms(time.time()),
+        }
+        if name not in values:
+            raise UnresolvedError(f"Execution.{name} is undefined: known are {', '.join(values)}.")
+        return values[name]
+
+    def properties(self, name: str) -> Any:
+        step = self._steps.get(name)
+        if step is None or step.properties is None:
+            raise UnresolvedError(f"Steps.{name} is undefined: the step has not succeeded.")
+        return step.properties
+
+    def property_file(self, step_name: str, file_name: str) -> Any:
+        """A property file's JSON, read from where the step's output was uploaded to."""
+        declared = self._definition.steps[step_name].property_files[file_name]
+        outputs = (self.properties(step_name).get("ProcessingOutputConfig") or {}).get("Outputs") or []
+        for output in outputs:
+            if output["OutputName"] == declared["OutputName"]:
+                return self.read_json(f"{output['S3Output']['S3Uri'].rstrip('/')}/{declared['FilePath']}")
+        raise UnresolvedError(f"Property file {file_name}: step {step_name} has no output {declared['OutputName']!r}.")
+
+    def read_json(self, uri: str) -> Any:
+        bucket, key = split_uri(uri)
+        s3 = self._context.client("s3", self._execution.region)
+        try:
+            return json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+        except s3.exceptions.ClientError as error:
+            raise UnresolvedError(f"Received an error while reading file {uri} from S3: {error}") from error
+        except ValueError as error:
+            raise UnresolvedError(f"Contents of file {uri} are not in valid JSON format: {error}") from error
+
+
+def _iso_ms(seconds: float) -> str:
+    """Epoch seconds as ``2021-03-15T16:03:14.123Z``."""
+    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
+    return f"{whole}.{int(seconds * 1000) % 1000:03d}Z"

@@ -1,0 +1,54 @@
+"""Selective execution: which steps of a definition run, and which results of an earlier execution stand in for the others.
+
+Developer guide, "Selective execution of pipeline steps": only the selected steps run; what they need of steps that are not
+selected comes from the source execution, where those steps must have succeeded.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from sagemaker_local.errors import ResourceNotFound, ValidationError
+
+if TYPE_CHECKING:
+    from sagemaker_local.pipelines.definition import Definition
+    from sagemaker_local.pipelines.graph import Graph
+    from sagemaker_local.pipelines.records import ExecutionRecord, Records, StepRecord
+
+
+def select(
+    records: Records, execution: ExecutionRecord, definition: Definition, graph: Graph
+) -> tuple[dict[str, StepRecord], frozenset[str]]:
+    """(results taken from the source execution by step, steps that take no part).
+
+    Raises:
+        ValidationError: a selected step does not exist, or one that is needed has no result in the source execution.
+        ResourceNotFound: there is no such source execution.
+    """
+    config = execution.selective or {}
+    selected = {entry["StepName"] for entry in config["SelectedSteps"]}
+    unknown = sorted(selected - definition.steps.keys())
+    if unknown:
+        raise ValidationError(f"SelectedSteps names steps that the pipeline does not have: {', '.join(unknown)}.")
+    needed = {need.step for name in selected for need in graph.upstream[name] if need.step not in selected}
+    taken: dict[str, StepRecord] = {}
+    source_arn = config.get("SourcePipelineExecutionArn")
+    if needed:
+        if not source_arn:
+            raise ValidationError(
+                "SourcePipelineExecutionArn is required: the selected steps depend on steps that are not selected "
+                f"({', '.join(sorted(needed))})."
+            )
+        taken = _results(records, str(source_arn), needed)
+    return taken, frozenset(definition.steps.keys() - selected - taken.keys())
+
+
+def _results(records: Records, source_arn: str, needed: set[str]) -> dict[str, StepRecord]:
+    if records.get(source_arn) is None:
+        raise ResourceNotFound(f"Pipeline execution with ARN {source_arn} does not exist.")
+    succeeded = {step.name: step for step in records.steps(source_arn) if step.status == "Succeeded"}
+    missing = sorted(needed - succeeded.keys())
+    if missing:
+        raise ValidationError(f"These steps did not succeed in {source_arn}: {', '.join(missing)}. Select them too.")
+    return {name: replace(succeeded[name], order=order, selected_from=source_arn) for order, name in enumerate(sorted(needed))}

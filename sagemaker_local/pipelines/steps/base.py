@@ -1,0 +1,127 @@
+"""What a step type is: a function from a step and its execution to properties, and the ways in which it can end."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from sagemaker_local.errors import AwsError
+from sagemaker_local.pipelines.records import random_word
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sagemaker_local.context import Context
+    from sagemaker_local.pipelines.definition import StepSpec
+    from sagemaker_local.pipelines.functions import Scope
+    from sagemaker_local.pipelines.records import ExecutionRecord
+
+_JOB_NAME_LIMIT = 63
+
+# How errors count for retry policies (developer guide, "Retry Policy for Pipeline Steps").
+SERVICE_FAULT = "Step.SERVICE_FAULT"
+THROTTLING = "Step.THROTTLING"
+RESOURCE_LIMIT = "SageMaker.RESOURCE_LIMIT"
+CAPACITY_ERROR = "SageMaker.CAPACITY_ERROR"
+JOB_INTERNAL_ERROR = "SageMaker.JOB_INTERNAL_ERROR"
+
+
+class StepFailed(Exception):
+    """The step failed: ``reason`` is its FailureReason, ``exception_type`` what a retry policy may name, or None."""
+
+    def __init__(self, reason: str, exception_type: str | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.exception_type = exception_type
+
+
+class StepStopped(Exception):
+    """The step was stopped before it had succeeded or failed."""
+
+
+@dataclass
+class StepRun:
+    """One attempt to run a step, and what it may use. ``run`` functions of step types get nothing else."""
+
+    context: Context
+    execution: ExecutionRecord
+    spec: StepSpec
+    scope: Scope
+    arguments: Any
+    """The step's Arguments with every function resolved (a condition's: as written)."""
+    report: Callable[[dict[str, Any]], None]
+    """Show this Metadata and the status Executing from now on."""
+    stopping: threading.Event = field(default_factory=threading.Event)
+    """Set when the execution is being stopped."""
+    on_stop: list[Callable[[], None]] = field(default_factory=list)
+    """Called, each in a thread of its own, when the execution is being stopped."""
+
+    @property
+    def region(self) -> str:
+        """The region that the execution runs in."""
+        return self.execution.region
+
+    def call(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
+        """Call a SageMaker action as the pipeline's role would.
+
+        Raises:
+            StepFailed: the action failed; worded as SageMaker words it.
+        """
+        try:
+            return self.context.invoke(self.region, action, request)
+        except AwsError as error:
+            kind = _exception_type(error)
+            reason = f"ClientError: Failed to invoke sagemaker:{action}. Error Details: {error.message}"
+            raise StepFailed(reason, kind) from error
+
+    def resource_name(self, given: str | None, limit: int = _JOB_NAME_LIMIT) -> str:
+        """The name of the resource that the step creates.
+
+        ``pipelines-EXECUTION-STEP-RANDOM``; or, when the definition gives a name (the SDK's
+        ``use_custom_job_prefix``), that name as the prefix: ``GIVEN-EXECUTION-RANDOM``.
+        """
+        suffix = random_word(10)
+        if given:
+            room = limit - len(self.execution.id) - len(suffix) - 2
+            return f"{given[:room].rstrip('-')}-{self.execution.id}-{suffix}"
+        start = f"pipelines-{self.execution.id}-"
+        room = limit - len(start) - len(suffix) - 1
+        step = self.spec.name.replace("_", "-")[:room].strip("-")
+        return f"{start}{step}-{suffix}"
+
+    def tags(self, given: list[dict[str, str]] | None) -> list[dict[str, str]]:
+        """The tags of a resource: the pipeline's, overridden by those in the step's own arguments."""
+        merged = {tag["Key"]: tag["Value"] for tag in [*self.execution.tags, *(given or [])]}
+        return [{"Key": key, "Value": value} for key, value in merged.items()]
+
+
+@dataclass(frozen=True)
+class StepResult:
+    """A step that succeeded: what ``Steps.NAME…`` refers to, and a condition's outcome."""
+
+    properties: Any = None
+    outcome: bool | None = None
+
+
+class RunStep(Protocol):
+    """Run a step to its end.
+
+    Raises:
+        StepFailed: the step failed.
+        StepStopped: it was stopped first.
+    """
+
+    def __call__(self, run: StepRun) -> StepResult:
+        """Run it."""
+        ...
+
+
+def _exception_type(error: AwsError) -> str | None:
+    if error.code in ("ThrottlingException", "Throttling", "TooManyRequestsException"):
+        return THROTTLING
+    if error.code == "ResourceLimitExceeded":
+        return RESOURCE_LIMIT
+    if error.status >= 500:
+        return SERVICE_FAULT
+    return None

@@ -1,0 +1,74 @@
+"""The processing job actions of the SageMaker API.
+
+moto keeps processing jobs too, but as finished the moment they are created, without Environment and resources. It is told
+of every job here all the same, so that its tag actions know the job's ARN.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sagemaker_local.actions import action
+from sagemaker_local.processing.jobs import ProcessingJobs
+from sagemaker_local.processing.paging import ordered, page, within
+
+if TYPE_CHECKING:
+    from sagemaker_local.actions import Call
+
+
+@action("CreateProcessingJob")
+def create_processing_job(call: Call, request: dict[str, Any]) -> dict[str, Any]:
+    """Start a job: its processes run on this machine as soon as its inputs are here."""
+    arn = call.context.part(ProcessingJobs).create(call.region, call.account_id, request)
+    call.moto("CreateProcessingJob", request)
+    return {"ProcessingJobArn": arn}
+
+
+@action("DescribeProcessingJob")
+def describe_processing_job(call: Call, request: dict[str, Any]) -> dict[str, Any]:
+    """A job as it is now."""
+    return call.context.part(ProcessingJobs).describe(call.region, request["ProcessingJobName"])
+
+
+@action("StopProcessingJob")
+def stop_processing_job(call: Call, request: dict[str, Any]) -> dict[str, Any]:
+    """SIGTERM to the job's processes; SIGKILL 120 s later to those that are left."""
+    call.context.part(ProcessingJobs).stop(call.region, request["ProcessingJobName"])
+    return {}
+
+
+@action("DeleteProcessingJob")
+def delete_processing_job(call: Call, request: dict[str, Any]) -> dict[str, Any]:
+    """Forget a job that has ended."""
+    call.context.part(ProcessingJobs).delete(call.region, request["ProcessingJobName"])
+    return {}
+
+
+@action("ListProcessingJobs")
+def list_processing_jobs(call: Call, request: dict[str, Any]) -> dict[str, Any]:
+    """Summaries of the jobs that match the filters, newest first unless asked otherwise."""
+    jobs = [
+        job
+        for job in call.context.part(ProcessingJobs).list(call.region)
+        if request.get("NameContains", "") in job["ProcessingJobName"]
+        and request.get("StatusEquals") in (None, job["ProcessingJobStatus"])
+        and within(job["CreationTime"], request.get("CreationTimeAfter"), request.get("CreationTimeBefore"))
+        and within(job["LastModifiedTime"], request.get("LastModifiedTimeAfter"), request.get("LastModifiedTimeBefore"))
+    ]
+    keys = {
+        "CreationTime": lambda job: job["CreationTime"],
+        "Name": lambda job: job["ProcessingJobName"],
+        "Status": lambda job: job["ProcessingJobStatus"],
+    }
+    members = (
+        "ProcessingJobName",
+        "ProcessingJobArn",
+        "CreationTime",
+        "ProcessingEndTime",
+        "LastModifiedTime",
+        "ProcessingJobStatus",
+        "FailureReason",
+        "ExitMessage",
+    )
+    summaries = [{name: job[name] for name in members if name in job} for job in ordered(jobs, request, keys)]
+    return page("ProcessingJobSummaries", summaries, request)

@@ -1,0 +1,77 @@
+"""A job instance's stand-in for ``/opt/ml``: where its paths really are, and the configuration files it finds there."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+# /opt/ml as a whole path or as the start of one, also inside a longer text (file:///opt/ml/x, --in=/opt/ml/y).
+_OPT_ML = re.compile(r"(?<![\w.])/opt/ml(?=[/\s'\",:;)\]}]|$)")
+
+EXIT_MESSAGE_LIMIT = 1024  # DescribeProcessingJob's ExitMessage: the first KB
+
+
+@dataclass(frozen=True)
+class InstanceLayout:
+    """The files of one instance of a job. ``host`` is its name among the job's instances, ``algo-N``."""
+
+    root: Path
+    host: str
+
+    @property
+    def opt_ml(self) -> Path:
+        """The directory that stands for ``/opt/ml``."""
+        return self.root / "opt" / "ml"
+
+    def local(self, path: str) -> Path:
+        """Where a container's path really is. Paths outside ``/opt/ml`` get a place inside the sandbox too."""
+        return self.root / path.lstrip("/")
+
+    def rewrite(self, text: str) -> str:
+        """``text`` with every ``/opt/ml`` path in it pointing at this instance's stand-in."""
+        return _OPT_ML.sub(lambda _: str(self.opt_ml), text)
+
+    def write_configuration(self, hosts: list[str], instance_type: str, job: Mapping[str, Any]) -> None:
+        """Write ``/opt/ml/config/resourceconfig.json`` and ``processingjobconfig.json``.
+
+        Their content is documented under "How Amazon SageMaker Processing Configures Input and Output For Your
+        Processing Container".
+        """
+        config = self.opt_ml / "config"
+        config.mkdir(parents=True, exist_ok=True)
+        (self.opt_ml / "output").mkdir(exist_ok=True)
+        resources = {
+            "current_host": self.host,
+            "current_instance_type": instance_type,
+            "current_group_name": "homogeneousCluster",
+            "hosts": hosts,
+            "instance_groups": [{"instance_group_name": "homogeneousCluster", "instance_type": instance_type, "hosts": hosts}],
+            "network_interface_name": "lo",
+        }
+        (config / "resourceconfig.json").write_text(json.dumps(resources))
+        (config / "processingjobconfig.json").write_text(json.dumps(job))
+
+    def exit_message(self) -> str:
+        """What the process left in ``/opt/ml/output/message``: at most its first KB, and empty when there is none.
+
+        Raises:
+            UnicodeDecodeError: the file is not UTF-8, which fails a job.
+        """
+        path = self.opt_ml / "output" / "message"
+        if not path.is_file():
+            return ""
+        with path.open("rb") as file:
+            data = file.read(EXIT_MESSAGE_LIMIT + 4)
+        try:
+            text = data.decode()
+        except UnicodeDecodeError as error:
+            if error.start < EXIT_MESSAGE_LIMIT:  # later: only the cut fell inside a character
+                raise
+            text = data[: error.start].decode()
+        return text[:EXIT_MESSAGE_LIMIT]
