@@ -19,7 +19,6 @@ from config.load_profiles import METRICS, LoadProfile
 from config.suggest import nearest
 from config.updates import AllAtOnce, Update
 
-SCHEMA_VERSION = 1
 NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 """Lower-case letters, digits and dashes: it becomes part of endpoint, pipeline and package group names (63 characters)."""
@@ -159,7 +158,9 @@ class Evaluation(Strict):
         for name, profile in value.items():
             for metric in profile.objectives:
                 if metric not in METRICS:
-                    raise ValueError(f"{name}: no metric is called {metric!r}; did you mean {nearest(metric, METRICS)!r}?")
+                    raise MisplacedValue(
+                        (name, "objectives", metric), f"no such metric; did you mean {nearest(metric, METRICS)!r}?"
+                    )
         return value
 
 
@@ -268,7 +269,7 @@ class Environment(Strict):
 class Release(Strict):
     """A resolved model file: what every step of one execution is given, as release.json."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1] = 1
     """The format of this file."""
     name: Name
     """The model's name: the model file's name without its ending."""

@@ -10,7 +10,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from config.schema import Environment, Release
-from pipelines.errors import ExecutionError
 from pipelines.logs import JobLogs
 
 FINAL = {"Succeeded", "Failed", "Stopped"}
@@ -134,21 +133,19 @@ class Executions:
                 return
             time.sleep(interval_s)
 
-    def read_output(self, release: Release, view: ExecutionView, step: str, folder: str, file: str) -> dict[str, Any]:
-        """The JSON file that a step of this execution wrote."""
-        execution = view.arn.rsplit("/", 1)[1]
-        prefix = (
-            f"evaluations/{release.name}/{execution}"
-            if folder == "evaluations"
-            else f"executions/{release.name}/{execution}/{step}"
-        )
-        key = f"{prefix}/{file}"
+    def read_json(self, uri: str) -> dict[str, Any] | None:
+        """The JSON object at an S3 URI, None when there is none."""
+        bucket, key = uri.removeprefix("s3://").split("/", 1)
         try:
-            body = self._s3.get_object(Bucket=release.environment.bucket, Key=key)["Body"].read()
+            body = self._s3.get_object(Bucket=bucket, Key=key)["Body"].read()
         except self._s3.exceptions.NoSuchKey:
-            raise ExecutionError(f"{step} left no s3://{release.environment.bucket}/{key}") from None
+            return None
         answer: dict[str, Any] = json.loads(body)
         return answer
+
+    def log_tail(self, job: str, lines: int) -> list[str]:
+        """The last lines that a processing job wrote."""
+        return self._logs.tail(job, lines)
 
     def _step(self, listed: dict[str, Any]) -> StepView:
         metadata = listed.get("Metadata", {})
@@ -170,7 +167,8 @@ class Executions:
         if view.job:
             return self._logs.progress(view.job, final=view.status in FINAL)
         if "RegisterModel" in metadata:
-            return "version " + metadata["RegisterModel"]["Arn"].rsplit("/", 1)[-1]
+            arn: str = metadata["RegisterModel"]["Arn"]
+            return f"version {arn.rsplit('/', 1)[-1]}"
         if "Condition" in metadata:
             return "yes" if metadata["Condition"].get("Outcome") == "True" else "no"
         return ""

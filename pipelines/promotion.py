@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from config.schema import Environment
-from pipelines import requests
+from pipelines import layout, requests
 from pipelines.sdk import (
     ConditionEquals,
     ConditionStep,
@@ -84,4 +84,4 @@ def build(environment: Environment) -> Pipeline:
 
 
 def _output(environment: Environment, step: str) -> Join:
-    return Join(on="/", values=[f"s3://{environment.bucket}/executions/{PROMOTION_PIPELINE}", _EXECUTION, step])
+    return Join(on="/", values=[layout.executions(environment.bucket, PROMOTION_PIPELINE), _EXECUTION, step])

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from config.schema import Release
-from pipelines import requests
+from pipelines import layout, requests
 from pipelines.sdk import (
     CacheConfig,
     ConditionEquals,
@@ -49,7 +49,7 @@ class _Parameters:
 
     def __init__(self, release: Release) -> None:
         jobs = release.environment.job_instance_types
-        self.release_file = ParameterString("ReleaseFile", default_value=release_file_uri(release))
+        self.release_file = ParameterString("ReleaseFile", default_value=layout.release_file(release))
         self.hub_endpoint = ParameterString("HubEndpoint", default_value=HUB_ENDPOINTS[release.model.weights.hub])
         self.approval = ParameterString("Approval", default_value=release.model.approval, enum_values=["manual", "automatic"])
         self.steps_image = ParameterString("StepsImage", default_value=release.environment.images.steps)
@@ -60,11 +60,6 @@ class _Parameters:
     def all(self) -> list[ParameterString]:
         """In the order in which the console shows them."""
         return list(vars(self).values())
-
-
-def release_file_uri(release: Release) -> str:
-    """Where the resolved model file of a release is, named by its content."""
-    return f"s3://{release.environment.bucket}/releases/{release.name}/{release.sha256}/release.json"
 
 
 def build(release: Release) -> Pipeline:
@@ -96,8 +91,7 @@ def _fetch(release: Release, parameters: _Parameters) -> tuple[Processing, Prope
         instance_type=parameters.fetch_instance_type,
         instance_count=release.model.weights.hosts,
         arguments=["--hub-endpoint", parameters.hub_endpoint],
-        # Named by the release, not by the execution: the same release asks for the same job, which SageMaker's cache then knows.
-        output=f"s3://{release.environment.bucket}/releases/{release.name}/{release.sha256}/fetch",
+        output=layout.fetch_output(release),
         max_runtime_s=_FETCH_MAX_RUNTIME_S,
         tags=_tags(release),
     )
@@ -243,8 +237,8 @@ def _tags(release: Release, execution: Any = None) -> dict[str, Any]:
 
 
 def _output(release: Release, step: str) -> Join:
-    return Join(on="/", values=[f"s3://{release.environment.bucket}/executions/{release.name}", _EXECUTION, step])
+    return Join(on="/", values=[layout.executions(release.environment.bucket, pipeline_name(release.name)), _EXECUTION, step])
 
 
 def _evaluation_prefix(release: Release) -> Join:
-    return Join(on="/", values=[f"s3://{release.environment.bucket}/evaluations/{release.name}", _EXECUTION])
+    return Join(on="/", values=[layout.evaluations(release), _EXECUTION])

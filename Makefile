@@ -1,0 +1,57 @@
+# make demo   a whole release on this machine, then a question to production      (KEEP=1 leaves it running)
+# make test   every test                                                          (ARGS="tests/config -k revision" narrows it)
+# make lint   ruff, mypy --strict, import-linter
+# make clean  stop what runs and remove what was made
+#
+# Each makes .venv first, from requirements/dev.txt: all that is needed is Python ≥ 3.11 and a package index.
+
+PYTHON ?= python3
+MODEL ?= smollm2-135m
+VENV := .venv
+RUN := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+# Compiled at install: an environment variable that some machines set would leave SageMaker's SDK uncompiled, 10 s at every start.
+export PYTHONDONTWRITEBYTECODE :=
+export SAGEMAKER_TELEMETRY_OPT_OUT := true
+
+.PHONY: demo test lint format schema lock install clean
+
+demo: $(INSTALLED)
+	@KEEP="$(KEEP)" $(RUN) -m pipelines.demo $(MODEL)
+
+test: $(INSTALLED)
+	$(RUN) -m pytest $(ARGS)
+
+lint: $(INSTALLED)
+	$(RUN) -m ruff format --check
+	$(RUN) -m ruff check
+	$(RUN) -m mypy
+	$(VENV)/bin/lint-imports
+
+format: $(INSTALLED)
+	$(RUN) -m ruff format
+	$(RUN) -m ruff check --fix
+
+schema: $(INSTALLED)
+	$(RUN) -m config
+
+install: $(INSTALLED)
+
+$(INSTALLED): requirements/dev.txt pyproject.toml setup.py
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name it: make PYTHON=python3.12"; exit 2; }
+	test -x $(RUN) || $(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check uv
+	$(VENV)/bin/uv pip sync --quiet --python $(RUN) --compile-bytecode --require-hashes requirements/dev.txt
+	$(VENV)/bin/uv pip install --quiet --python $(RUN) --no-deps --editable .
+	@touch $@
+
+lock:
+	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --extra local --extra dev pyproject.toml --output-file requirements/dev.txt
+	$(VENV)/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --group steps --output-file requirements/steps.txt
+
+clean:
+	-test ! -x $(RUN) || $(RUN) -m pipelines.run local down
+	rm -rf $(VENV) .local .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis *.egg-info
+	find . -name __pycache__ -prune -exec rm -rf {} +

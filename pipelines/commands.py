@@ -1,0 +1,163 @@
+"""What the subcommands of `python -m pipelines.run` do."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from config.loader import load_environment, load_model
+from config.schema import Environment, Release
+from pipelines.errors import ExecutionError, UsageError
+
+SUBCOMMANDS = {"release", "definition", "ask", "local"}
+"""Words that cannot be a model's name, since `run WORD` means something else (a test compares them with the command's own)."""
+
+_FOLLOW_INTERVAL_S = {"local": 0.3, "aws": 10.0}
+_PATH = ["FetchWeights", "RegisterModel", "EvaluateStaging", "Gate", "Approved", "Promote"]
+_LOG_LINES = 15
+
+
+def release(model: str, env: str, *, follow: bool, as_json: bool) -> None:
+    """Release a model, follow it to its end and say what is in production now."""
+    resolved = resolve(model, env)
+    hub = _ready(resolved.environment, resolved)
+    arn, executions = _start(resolved, hub)
+    progress = sys.stderr if as_json else sys.stdout
+    print(f"{resolved.name}: execution {arn}", file=progress)
+    if not follow:
+        _say(
+            {"execution": arn, "status": "Executing"},
+            f"Left running. Its state: aws sagemaker describe-pipeline-execution --pipeline-execution-arn {arn}",
+            as_json,
+        )
+        return
+    from pipelines import display
+
+    try:
+        view = display.follow(executions.follow(arn, _FOLLOW_INTERVAL_S[resolved.environment.kind]), _PATH, progress)
+    except KeyboardInterrupt:
+        print(
+            f"\nNo longer following; the execution goes on. Stop it: aws sagemaker stop-pipeline-execution --pipeline-execution-arn {arn}",
+            file=sys.stderr,
+        )
+        sys.exit(130)
+    from pipelines.outcome import outcome
+
+    facts, text = outcome(resolved, view, executions)
+    _say(facts, text, as_json)
+    if view.status != "Succeeded":
+        raise ExecutionError(_failure(model, env, view, executions))
+
+
+def definition(model: str, env: str) -> None:
+    """Print the definition, indented; nothing is sent anywhere."""
+    from pipelines import release as release_pipeline
+
+    built = release_pipeline.build(resolve(model, env)).definition()
+    print(json.dumps(json.loads(built), indent=2))
+
+
+def ask(model: str, env: str, question: str, max_tokens: int) -> None:
+    """Print the production endpoint's answer as it comes."""
+    resolved = resolve(model, env)
+    _attach(resolved.environment)
+    from pipelines.question import answer
+
+    for piece in answer(resolved.model.production.endpoint, resolved.environment.region, question, max_tokens):
+        print(piece, end="", flush=True)
+    print()
+
+
+def local_up() -> None:
+    """Start the local services and print how to reach them."""
+    from pipelines import local
+
+    stack = local.up(load_environment("local"))
+    print(
+        f"export AWS_ENDPOINT_URL={stack.sagemaker.url} AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local AWS_DEFAULT_REGION=us-east-1"
+    )
+    print(f"export HF_ENDPOINT={stack.hub.url}")
+
+
+def local_down() -> None:
+    """Stop the local services."""
+    from pipelines import local
+
+    stopped = local.down()
+    print(f"stopped {', '.join(stopped)}" if stopped else "nothing was running")
+
+
+def resolve(model: str, env: str) -> Release:
+    """Load a model file and an environment into a release. ConfigError for what is wrong with either."""
+    from pipelines.images import serving_image
+
+    name, content = load_model(model)
+    if name in SUBCOMMANDS:
+        raise UsageError(f"a model cannot be called {name!r}: that is a subcommand; rename the file")
+    environment = load_environment(env)
+    if environment.kind == "aws" and content.weights.hub == "local":
+        raise UsageError(f"{name}: weights.hub is `local`, which AWS cannot reach; set it to huggingface.co")
+    return Release(name=name, model=content, environment=environment, serving_image=serving_image(content.serving, environment))
+
+
+def _ready(environment: Environment, resolved: Release) -> str:
+    """Start what the environment needs and check that the release can work; returns the Hub's address."""
+    from pipelines import preflight
+    from pipelines.release import HUB_ENDPOINTS
+
+    hub = HUB_ENDPOINTS[resolved.model.weights.hub]
+    if environment.kind == "local":
+        from pipelines import local
+
+        stack = local.up(environment)
+        hub = stack.hub.url if resolved.model.weights.hub == "local" else hub
+    preflight.check(resolved, hub)
+    return hub
+
+
+def _attach(environment: Environment) -> None:
+    """Use the local services if the environment is local; they must be running."""
+    if environment.kind != "local":
+        return
+    from pipelines import local
+
+    stack = local.running()
+    if stack is None:
+        raise UsageError("nothing runs on this machine; release a model first: python -m pipelines.run MODEL")
+    stack.activate(environment)
+
+
+def _start(resolved: Release, hub: str) -> tuple[str, Any]:
+    from pipelines import layout, promotion
+    from pipelines import release as release_pipeline
+    from pipelines.execution import Executions
+
+    executions = Executions(resolved.environment)
+    built = release_pipeline.build(resolved)
+    release_file = layout.release_file(resolved)
+    executions.publish(resolved, release_file)
+    executions.upsert(built.name, built.definition(), f"Releases {resolved.name}: {resolved.model.weights.repository}")
+    approvals = promotion.build(resolved.environment)
+    executions.upsert(approvals.name, approvals.definition(), "Promotes a version that was approved in the Model Registry")
+    revision = resolved.model.weights.revision[:12]
+    parameters = {"ReleaseFile": release_file, "HubEndpoint": hub}
+    return executions.start(built.name, parameters, f"{resolved.name} at {revision}"), executions
+
+
+def _failure(model: str, env: str, view: Any, executions: Any) -> str:
+    """The step, the reason, where the log is, how to go on."""
+    failed = next((step for step in view.steps if step.status == "Failed"), None)
+    if failed is None:
+        return f"the execution ended as {view.status}: {view.failure or 'no reason was given'}"
+    lines = [f"{failed.name} failed: {failed.failure or view.failure}"]
+    if failed.job:
+        lines += [f"  | {line}" for line in executions.log_tail(failed.job, _LOG_LINES)]
+        lines.append(f"its log: aws logs tail /aws/sagemaker/ProcessingJobs --log-stream-name-prefix {failed.job}/")
+    again = f"python -m pipelines.run {model}" + ("" if env == "local" else f" --env {env}")
+    lines.append(f"when it is mended: {again}   (what was fetched already is not fetched again)")
+    return "\n".join(lines)
+
+
+def _say(facts: dict[str, Any], text: str, as_json: bool) -> None:
+    print(json.dumps(facts) if as_json else text)

@@ -1,0 +1,26 @@
+"""Where things are in the bucket. The weights' own prefix is `config.schema.Release.weights_prefix`."""
+
+from __future__ import annotations
+
+from config.schema import Release
+
+
+def release_file(release: Release) -> str:
+    """The resolved model file, named by its content."""
+    return f"s3://{release.environment.bucket}/releases/{release.name}/{release.sha256}/release.json"
+
+
+def fetch_output(release: Release) -> str:
+    """What FetchWeights says of its work. Named by the release, not by the execution: the same release then asks for the same job,
+    and SageMaker's step cache knows it."""
+    return f"s3://{release.environment.bucket}/releases/{release.name}/{release.sha256}/fetch"
+
+
+def evaluations(release: Release) -> str:
+    """The folder of a model's evaluations, one folder an execution."""
+    return f"s3://{release.environment.bucket}/evaluations/{release.name}"
+
+
+def executions(bucket: str, pipeline: str) -> str:
+    """The folder of what the other steps of a pipeline's executions wrote, one folder an execution."""
+    return f"s3://{bucket}/executions/{pipeline}"

@@ -1,0 +1,246 @@
+"""What runs on this machine in place of AWS and the Hub: the only module that reaches `sagemaker_local`, `local_hub` and `container`.
+
+They run as two processes that outlive the command, so that production stays up between releases; `down` stops them. Their ports, logs and
+state are in one folder, `.local/` in the project. Everything that differs from AWS is here: addresses, and which command stands for which
+container image. No step, no definition and no other module of the command knows that it is local.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from config.schema import Environment
+from pipelines.errors import LocalError
+
+PROJECT = Path(__file__).parents[1]
+STATE = PROJECT / ".local"
+_START_TIMEOUT_S = 60.0
+_STOP_TIMEOUT_S = 30.0
+_PASSED_ON = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy")
+"""How this machine reaches the Hub at huggingface.co; jobs need it as the command does."""
+
+
+@dataclass(frozen=True)
+class Service:
+    """A process of ours: where it listens and what it printed when it was ready."""
+
+    name: str
+    pid: int
+    url: str
+
+    @property
+    def exists(self) -> bool:
+        """Whether its process is there. A number that the system has given to another program since is not."""
+        command = subprocess.run(["ps", "-p", str(self.pid), "-o", "stat=,command="], capture_output=True, text=True, check=False)
+        return self.name in command.stdout and not command.stdout.startswith("Z")
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it is there and answers."""
+        if not self.exists:
+            return False
+        try:
+            urllib.request.urlopen(self.url, timeout=5).close()  # noqa: S310  (an address that we wrote)
+        except urllib.error.HTTPError:
+            return True
+        except OSError:
+            return False
+        return True
+
+
+@dataclass(frozen=True)
+class LocalStack:
+    """The two services of one state folder."""
+
+    state: Path
+    sagemaker: Service
+    hub: Service
+
+    def activate(self, environment: Environment) -> None:
+        """Point every AWS client of this process at this machine, with credentials that no AWS account knows."""
+        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_SAGEMAKER"):
+            os.environ.pop(name, None)
+        os.environ.update(
+            AWS_ENDPOINT_URL=self.sagemaker.url,
+            AWS_REGION=environment.region,
+            AWS_DEFAULT_REGION=environment.region,
+            AWS_ACCESS_KEY_ID="local",
+            AWS_SECRET_ACCESS_KEY="local",  # noqa: S106  (no secret: nothing checks it)
+            AWS_EC2_METADATA_DISABLED="true",
+        )
+
+
+def up(environment: Environment, state: Path = STATE) -> LocalStack:
+    """Start what is not running yet and prepare it as the AWS stack prepares an account; returns where everything is.
+
+    Raises LocalError with the end of a service's log when it does not start.
+    """
+    with _locked(state):
+        stack = running(state) or _start(state)
+    stack.activate(environment)
+    _prepare(environment)
+    return stack
+
+
+def running(state: Path = STATE) -> LocalStack | None:
+    """The services of this state folder, None when they are not both up."""
+    try:
+        recorded = json.loads((state / "services.json").read_text())
+    except FileNotFoundError:
+        return None
+    services = {name: Service(**values) for name, values in recorded.items()}
+    if not all(service.is_running for service in services.values()):
+        _stop(services.values())
+        return None
+    return LocalStack(state, services["sagemaker_local"], services["local_hub"])
+
+
+def down(state: Path = STATE) -> list[str]:
+    """Stop the services of this state folder and everything that they started; returns the names of those that ran."""
+    record = state / "services.json"
+    if not record.exists():
+        return []
+    with _locked(state):
+        services = [Service(**values) for values in json.loads(record.read_text()).values()]
+        stopped = _stop(services)
+        record.unlink(missing_ok=True)
+    return stopped
+
+
+def _start(state: Path) -> LocalStack:
+    images = state / "images.json"  # JSON is YAML
+    images.write_text(json.dumps(image_map(), indent=2))
+    commands = {
+        "sagemaker_local": ["-m", "sagemaker_local", "--state", str(state / "sagemaker"), "--images", str(images)],
+        "local_hub": ["-m", "local_hub"],
+    }
+    starting = {name: _spawn(name, command, state) for name, command in commands.items()}
+    services = {name: _ready(name, process, state) for name, process in starting.items()}
+    (state / "services.json").write_text(json.dumps({name: asdict(service) for name, service in services.items()}))
+    return LocalStack(state, services["sagemaker_local"], services["local_hub"])
+
+
+def image_map() -> dict[str, Any]:
+    """Which local command stands for which container image (the format is sagemaker_local's)."""
+    passed_on = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    steps = {
+        "match": "*/release-steps:*",
+        "environment": {"PYTHONPATH": str(PROJECT), "PYTHONUNBUFFERED": "1", **passed_on},
+        "working_directory": str(PROJECT),
+    }
+    engines = {"local": _best_engine(), "llamacpp": "llamacpp", "simulated": "simulated", "sglang": "sglang"}
+    serving = [_serving(f"*/release-serving:{tag}", engine) for tag, engine in engines.items()]
+    return {"images": [steps, *serving, _serving("*/sglang:*", _best_engine())]}
+
+
+def _serving(match: str, engine: str) -> dict[str, Any]:
+    launch = [] if engine == "sglang" else ["--launch", f"{sys.executable} -m container.engines.{engine}"]
+    return {
+        "match": match,
+        "command": ["{python}", str(PROJECT / "container" / "serve"), *launch],
+        "environment": {
+            "PYTHONPATH": str(PROJECT),
+            "PYTHONUNBUFFERED": "1",
+            "SM_SGLANG_HOST": "127.0.0.1",
+            "SM_SGLANG_PORT": "{port}",
+            "SM_SGLANG_MODEL_PATH": "{opt_ml}/model",
+        },
+        "working_directory": str(PROJECT),
+    }
+
+
+def _best_engine() -> str:
+    """SGLang itself where there is a GPU and SGLang is installed, llama.cpp elsewhere."""
+    from importlib.util import find_spec
+    from shutil import which
+
+    return "sglang" if which("nvidia-smi") and find_spec("sglang") else "llamacpp"
+
+
+def _prepare(environment: Environment) -> None:
+    """What infra/ does in an AWS account: the bucket, and the Hub's token if the user has one."""
+    import boto3
+
+    s3 = boto3.client("s3", region_name=environment.region)
+    if environment.bucket not in {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}:
+        where = (
+            {} if environment.region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": environment.region}}
+        )
+        s3.create_bucket(Bucket=environment.bucket, **where)
+    token = os.environ.get("HF_TOKEN")
+    if token and environment.hub_token_secret:
+        secrets = boto3.client("secretsmanager", region_name=environment.region)
+        try:
+            secrets.create_secret(Name=environment.hub_token_secret, SecretString=token)
+        except secrets.exceptions.ResourceExistsException:
+            secrets.put_secret_value(SecretId=environment.hub_token_secret, SecretString=token)
+
+
+def _spawn(name: str, command: list[str], state: Path) -> subprocess.Popen[bytes]:
+    with _log(name, state).open("wb") as log:
+        return subprocess.Popen(
+            [sys.executable, *command],
+            cwd=PROJECT,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # Ctrl-C stops the command, not production
+            env={name: value for name, value in os.environ.items() if name != "HF_TOKEN"},
+        )
+
+
+def _ready(name: str, process: subprocess.Popen[bytes], state: Path) -> Service:
+    """Wait for the line `NAME=URL` that both services print when they are ready."""
+    log = _log(name, state)
+    deadline = time.monotonic() + _START_TIMEOUT_S
+    while time.monotonic() < deadline:
+        for line in log.read_text(errors="replace").splitlines():
+            variable, _, url = line.partition("=")
+            if variable in {"AWS_ENDPOINT_URL", "HF_ENDPOINT"} and url.startswith("http"):
+                return Service(name, process.pid, url)
+        if process.poll() is not None:
+            break
+        time.sleep(0.05)
+    process.terminate()
+    tail = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
+    raise LocalError(f"{name} did not start; the end of its log, {log}:\n{tail}")
+
+
+def _stop(services: Iterable[Service]) -> list[str]:
+    """SIGTERM, and SIGKILL to what is still there after a while; returns the names of those that ran."""
+    ran = [service for service in services if service.exists]
+    for service in ran:
+        os.kill(service.pid, signal.SIGTERM)
+    deadline = time.monotonic() + _STOP_TIMEOUT_S
+    for service in ran:
+        while service.exists and time.monotonic() < deadline:
+            time.sleep(0.05)
+        if service.exists:
+            os.kill(service.pid, signal.SIGKILL)
+    return [service.name for service in ran]
+
+
+def _log(name: str, state: Path) -> Path:
+    return state / f"{name}.log"
+
+
+@contextmanager
+def _locked(state: Path) -> Iterator[None]:
+    """One command at a time starts or stops services."""
+    state.mkdir(parents=True, exist_ok=True)
+    with (state / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

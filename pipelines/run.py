@@ -1,0 +1,110 @@
+"""The command: `python -m pipelines.run`. Only what it looks like; what it does is in `pipelines.commands`, imported when needed."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+_BRIEF = """Bring a model from a Hugging Face revision to a SageMaker production endpoint, through a gate.
+  python -m pipelines.run MODEL               release config/models/MODEL.yaml on this machine (--env aws: in AWS)
+  python -m pipelines.run definition MODEL    print the pipeline's definition; nothing is sent anywhere
+  python -m pipelines.run ask MODEL QUESTION  ask the production endpoint
+  python -m pipelines.run --help              everything else
+"""
+
+
+class _ModelIsRelease(TyperGroup):
+    """`run MODEL` is short for `run release MODEL`."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            args = ["release", *args]
+        return super().resolve_command(ctx, args)
+
+
+app = typer.Typer(cls=_ModelIsRelease, add_completion=False, no_args_is_help=False, pretty_exceptions_enable=False)
+local_app = typer.Typer(help="The SageMaker and the Hub on this machine.", no_args_is_help=True)
+app.add_typer(local_app, name="local")
+
+Model = Annotated[str, typer.Argument(help="A name in config/models, or the path of a model file.")]
+Env = Annotated[str, typer.Option("--env", help="A name in config/environments (local, aws), or a path.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object; progress goes to standard error.")]
+
+
+@app.callback(invoke_without_command=True)
+def _root(ctx: typer.Context) -> None:
+    """Bring a model from a Hugging Face revision to a SageMaker production endpoint, through a gate."""
+    if ctx.invoked_subcommand is None:
+        print(_BRIEF, end="")
+
+
+@app.command()
+def release(
+    model: Model,
+    env: Env = "local",
+    follow: Annotated[bool, typer.Option("--follow/--detach", help="Stay until it is over, or leave it running.")] = True,
+    json: AsJson = False,
+) -> None:
+    """Release MODEL: fetch its weights, register, evaluate, gate, promote. `run MODEL` is short for this."""
+    from pipelines import commands
+
+    commands.release(model, env, follow=follow, as_json=json)
+
+
+@app.command()
+def definition(model: Model, env: Env = "local") -> None:
+    """Print the release pipeline's JSON. Needs no account and no network."""
+    from pipelines import commands
+
+    commands.definition(model, env)
+
+
+@app.command()
+def ask(
+    model: Model,
+    question: Annotated[str, typer.Argument(help="What to ask.")],
+    env: Env = "local",
+    max_tokens: Annotated[int, typer.Option(help="How many tokens the answer may have.")] = 64,
+) -> None:
+    """Ask MODEL's production endpoint and print the answer as it comes."""
+    from pipelines import commands
+
+    commands.ask(model, env, question, max_tokens)
+
+
+@local_app.command()
+def up() -> None:
+    """Start them and print how AWS clients reach them."""
+    from pipelines import commands
+
+    commands.local_up()
+
+
+@local_app.command()
+def down() -> None:
+    """Stop them and everything that they run."""
+    from pipelines import commands
+
+    commands.local_down()
+
+
+def main() -> None:
+    """Run the command; every failure that is not a bug is one message and an exit code: 1 at run time, 2 for bad input."""
+    from config.errors import ConfigError
+    from pipelines.errors import CommandError
+
+    try:
+        app()
+    except ConfigError as error:
+        print(*(f"error: {problem}" for problem in error.problems), sep="\n", file=sys.stderr)
+        sys.exit(2)
+    except CommandError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+
+
+if __name__ == "__main__":
+    main()

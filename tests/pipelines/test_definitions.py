@@ -1,0 +1,157 @@
+"""The two pipeline definitions as values: deterministic, offline, and every request one that botocore would send."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import pytest
+from botocore.validate import ParamValidator
+
+from config.load_profiles import Objective
+from config.loader import load_environment, load_model
+from config.schema import Release
+from pipelines import promotion
+from pipelines import release as release_pipeline
+
+ROOT = Path(__file__).parents[2]
+SAGEMAKER = botocore.session.get_session().get_service_model("sagemaker")
+REQUESTS = {"Processing": "CreateProcessingJobRequest", "RegisterModel": "CreateModelPackageInput"}
+Definition = dict[str, Any]
+
+
+def resolved(model: str = "qwen3-32b", env: str = "aws", **changes: Any) -> Release:
+    name, content = load_model(model)
+    environment = load_environment(env).model_copy(update=changes)
+    return Release(name=name, model=content, environment=environment, serving_image="111122223333.dkr.ecr.us-west-2.amazonaws.com/s:1")
+
+
+def built(release: Release) -> Definition:
+    definition: Definition = json.loads(release_pipeline.build(release).definition())
+    return definition
+
+
+def every_step(steps: list[Definition]) -> Iterator[Definition]:
+    for step in steps:
+        yield step
+        if step["Type"] == "Condition":
+            yield from every_step(step["Arguments"]["IfSteps"])
+            yield from every_step(step["Arguments"]["ElseSteps"])
+
+
+def step_of(definition: Definition, name: str) -> Definition:
+    return next(step for step in every_step(definition["Steps"]) if step["Name"] == name)
+
+
+def plain(value: Any) -> Any:
+    """The request as it is once every pipeline variable has become text."""
+    if isinstance(value, dict):
+        is_variable = set(value) in ({"Get"}, {"Std:Join"}, {"Std:JsonGet"})
+        return "resolved" if is_variable else {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list) else value
+
+
+def all_definitions() -> list[Any]:
+    isolated = {"subnets": ["subnet-1", "subnet-2"], "security_groups": ["sg-1"], "kms_key": "arn:aws:kms:us-west-2:111122223333:key/k"}
+    return [
+        pytest.param(lambda: built(resolved()), id="qwen3-32b on AWS"),
+        pytest.param(lambda: built(resolved(**isolated)), id="in a VPC, encrypted"),
+        pytest.param(lambda: built(resolved("smollm2-135m", "local")), id="smollm2-135m here"),
+        pytest.param(lambda: json.loads(promotion.build(load_environment("aws")).definition()), id="promotion"),
+    ]
+
+
+@pytest.mark.parametrize("make", all_definitions())
+def test_every_request_is_one_that_botocore_accepts(make: Any) -> None:
+    checked = 0
+    for step in every_step(make()["Steps"]):
+        if step["Type"] in REQUESTS:
+            request = plain(step["Arguments"])
+            if step["Type"] == "Processing":
+                request["ProcessingJobName"] = "given-by-sagemaker"
+            report = ParamValidator().validate(request, SAGEMAKER.shape_for(REQUESTS[step["Type"]]))
+            assert not report.has_errors(), f"{step['Name']}: {report.generate_report()}"
+            assert len(request.get("Tags", [])) <= 50
+            checked += 1
+    assert checked >= 2
+
+
+@pytest.mark.parametrize("make", all_definitions())
+def test_no_argument_is_longer_than_sagemaker_takes(make: Any) -> None:
+    for step in every_step(make()["Steps"]):
+        if step["Type"] == "Processing":
+            arguments = plain(step["Arguments"]["AppSpecification"]["ContainerArguments"])
+            assert len(arguments) <= 100
+            assert all(len(argument) <= 256 for argument in arguments)
+
+
+def test_the_chain_is_the_one_that_the_design_draws() -> None:
+    definition = built(resolved())
+    assert [step["Name"] for step in definition["Steps"]] == ["FetchWeights", "RegisterModel", "EvaluateStaging", "Gate"]
+    gate = step_of(definition, "Gate")["Arguments"]
+    assert [step["Name"] for step in gate["IfSteps"]] == ["Approved"]
+    assert [step["Name"] for step in gate["ElseSteps"]] == ["Reject", "Failed"]
+    assert [step["Name"] for step in step_of(definition, "Approved")["Arguments"]["IfSteps"]] == ["Promote"]
+
+
+def test_every_objective_of_the_model_file_is_a_condition_of_its_own() -> None:
+    release = resolved()
+    conditions = step_of(built(release), "Gate")["Arguments"]["Conditions"]
+    found = {condition["LeftValue"]["Std:JsonGet"]["Path"]: condition for condition in conditions}
+    objectives = release.model.evaluation.load_profiles["chat"].objectives
+    assert len(conditions) == len(objectives) + 2  # the verdict and the canaries
+    for metric, objective in objectives.items():
+        condition = found[f"profiles.chat.objectives.{metric}.compared_value"]
+        assert condition["RightValue"] == objective.bound
+        assert condition["Type"] == ("LessThanOrEqualTo" if objective.at_most is not None else "GreaterThanOrEqualTo")
+
+
+def test_changing_a_bound_changes_the_gate() -> None:
+    release = resolved()
+    profile = release.model.evaluation.load_profiles["chat"]
+    tighter = profile.model_copy(update={"objectives": {"ttft_p99_ms": Objective(at_most=1.0)}})
+    evaluation = release.model.evaluation.model_copy(update={"load_profiles": {"chat": tighter}})
+    model = release.model.model_copy(update={"evaluation": evaluation})
+    conditions = step_of(built(release.model_copy(update={"model": model})), "Gate")["Arguments"]["Conditions"]
+    assert [condition["RightValue"] for condition in conditions] == ["passed", 0, 1.0]
+
+
+def test_the_package_is_pending_and_serves_eight_gpus_from_uncompressed_weights() -> None:
+    request = step_of(built(resolved()), "RegisterModel")["Arguments"]
+    assert request["ModelApprovalStatus"] == "PendingManualApproval"
+    [container] = request["InferenceSpecification"]["Containers"]
+    assert container["Environment"]["SM_SGLANG_TP_SIZE"] == "8"
+    source = container["ModelDataSource"]["S3DataSource"]
+    assert source["CompressionType"] == "None"
+    assert source["S3Uri"].endswith("/weights/Qwen/Qwen3-32B/9216db5781bf21249d130ec9da846c4624c16137/")
+    assert request["InferenceSpecification"]["SupportedRealtimeInferenceInstanceTypes"] == ["ml.p5.48xlarge"]
+
+
+def test_only_the_fetch_is_cached_and_its_request_is_the_same_in_every_execution() -> None:
+    definition = built(resolved())
+    cached = [step["Name"] for step in every_step(definition["Steps"]) if step.get("CacheConfig", {}).get("Enabled")]
+    assert cached == ["FetchWeights"]
+    assert "Execution." not in json.dumps(step_of(definition, "FetchWeights"))
+
+
+def test_every_job_waits_for_capacity_and_repeats_service_errors() -> None:
+    for step in every_step(built(resolved())["Steps"]):
+        if step["Type"] == "Processing":
+            types = {kind for policy in step["RetryPolicies"] for kind in policy["ExceptionType"]}
+            assert {"SageMaker.CAPACITY_ERROR", "SageMaker.RESOURCE_LIMIT", "Step.SERVICE_FAULT", "Step.THROTTLING"} <= types
+
+
+def test_the_command_prints_the_same_bytes_twice_without_an_account() -> None:
+    environment = {"PATH": os.environ["PATH"], "HOME": "/nonexistent"}
+    command = [sys.executable, "-m", "pipelines.run", "definition", "qwen3-32b"]
+    first, second = (subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, check=True).stdout for _ in range(2))
+    assert first == second
+    assert json.loads(first)["Version"] == "2020-12-01"
+    assert b"ml.p5.48xlarge" in first
+    assert b'"SM_SGLANG_TP_SIZE": "8"' in first
