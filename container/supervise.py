@@ -36,7 +36,7 @@ def become(argv: Sequence[str]) -> NoReturn:
     try:
         os.execvp(argv[0], list(argv))  # noqa: S606 - a list of arguments, no shell
     except OSError as error:
-        raise LaunchRefused(f"cannot start {argv[0]}: {os.strerror(error.errno)}") from error
+        raise LaunchRefused(f"cannot start {argv[0]}: {error.strerror}") from error
 
 
 def supervise(argv: Sequence[str]) -> int:

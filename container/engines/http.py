@@ -10,6 +10,7 @@ order. Bodies are read whole (`Content-Length` or chunked), at most `MAX_BODY_BY
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 from collections.abc import Awaitable, Callable
@@ -110,6 +111,7 @@ class HttpServer:
         self.draining = False
         self.connections: set[_Connection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
+        self.idle = asyncio.Event()
         self._server: asyncio.Server | None = None
 
     async def start(self, host: str, port: int) -> int:
@@ -125,9 +127,9 @@ class HttpServer:
             self._server.close()
         for connection in list(self.connections):
             connection.close_when_idle()
-        deadline = asyncio.get_running_loop().time() + drain_s
-        while self.connections and asyncio.get_running_loop().time() < deadline:
-            await asyncio.sleep(0.01)
+        if self.connections:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self.idle.wait(), drain_s)
         drained = not self.connections
         for connection in list(self.connections):
             connection.transport.abort()
@@ -154,6 +156,8 @@ class _Connection(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._server.connections.discard(self)
+        if self._server.draining and not self._server.connections:
+            self._server.idle.set()
         exchange = self._exchange
         if exchange is not None and not exchange.finished:
             exchange.finished = True
@@ -250,7 +254,8 @@ class _Connection(asyncio.Protocol):
         return body
 
     def _chunked_body(self, start: int) -> bytes | None:
-        position, parts, total = start, [], 0
+        position, total = start, 0
+        parts: list[bytes] = []
         while True:
             line_end = self._buffer.find(b"\r\n", position)
             if line_end < 0:

@@ -163,7 +163,7 @@ class _Job:
                 self._stream()
             else:
                 self._whole()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - a request must not take the engine with it
             # llama.cpp refuses a request (context too long, a template that raises) by an exception of any kind.
             _LOG.warning("request failed: %s", error)
             kind = ChatError(str(error)) if isinstance(error, ValueError) else ChatError(str(error), 500, "InternalServerError")
