@@ -1,0 +1,5 @@
+"""A SageMaker on this machine.
+
+One HTTP port that boto3, the AWS CLI, the SageMaker SDK and the OpenAI SDK talk to: moto keeps the control plane's state,
+real processes stand for containers. What a container image means here is told by an images file (see ``images.py``).
+"""

@@ -1,0 +1,81 @@
+"""The table of SageMaker actions that this package answers itself; what is not in it goes to moto."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sagemaker_local import validation
+from sagemaker_local.errors import AwsError
+
+if TYPE_CHECKING:
+    from sagemaker_local.context import Context
+
+_ROOMS = ("registry", "hosting", "processing", "pipelines")
+
+
+@dataclass(frozen=True)
+class Call:
+    """Where a request came from: the server and the region of its signature."""
+
+    context: Context
+    region: str
+    account_id: str
+
+    def moto(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
+        """Run a SageMaker action in moto.
+
+        Raises:
+            AwsError: moto's error.
+        """
+        return self.context.moto.call(action, request, self.region)
+
+    def arn(self, resource: str) -> str:
+        """The ARN of a SageMaker resource, such as ``arn("pipeline/my-pipeline")``."""
+        return f"arn:aws:sagemaker:{self.region}:{self.account_id}:{resource}"
+
+
+Handler = Callable[[Call, dict[str, Any]], "dict[str, Any] | None"]
+
+_ACTIONS: dict[str, Handler] = {}
+
+
+def action(name: str) -> Callable[[Handler], Handler]:
+    """Register a handler for a SageMaker action. It gets a checked request and returns the response (None: an empty one)."""
+
+    def register(handler: Handler) -> Handler:
+        _ACTIONS[name] = handler
+        return handler
+
+    return register
+
+
+@functools.cache
+def table() -> dict[str, Handler]:
+    """Every registered handler by action name, after each room's ``actions`` module is imported."""
+    for room in _ROOMS:
+        name = f"sagemaker_local.{room}.actions"
+        if importlib.util.find_spec(name) is not None:
+            importlib.import_module(name)
+    return _ACTIONS
+
+
+def run(context: Context, region: str, name: str, request: dict[str, Any]) -> dict[str, Any]:
+    """Check a request and run its action, here or in moto.
+
+    Raises:
+        AwsError: the action's error; ``UnknownOperationException`` for a name that SageMaker does not have.
+        NotImplementedHere: neither this package nor moto has the action.
+    """
+    if not validation.known_action(name):
+        raise AwsError("UnknownOperationException", f"SageMaker has no action {name}.", 404)
+    validation.check(name, request)
+    call = Call(context, region, context.account_id)
+    handler = table().get(name)
+    if handler is None:
+        return call.moto(name, request)
+    return handler(call, request) or {}

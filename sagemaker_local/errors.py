@@ -1,0 +1,59 @@
+"""Errors in AWS's shape: a code, a message and an HTTP status."""
+
+from __future__ import annotations
+
+
+class AwsError(Exception):
+    """An error that a client sees: ``{"__type": code, "message": message}`` with this HTTP status."""
+
+    def __init__(self, code: str, message: str, status: int = 400) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
+        self.message = message
+        self.status = status
+
+
+class ValidationError(AwsError):
+    """A request that the service model, or a rule of the service, does not allow (``ValidationException``, 400)."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("ValidationException", message)
+
+
+class ResourceNotFound(AwsError):
+    """A named resource does not exist (``ResourceNotFound``, 400, as SageMaker's model declares it)."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("ResourceNotFound", message)
+
+
+class ResourceInUse(AwsError):
+    """The name is taken, or the resource cannot be changed now (``ResourceInUse``, 400)."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("ResourceInUse", message)
+
+
+class ResourceLimitExceeded(AwsError):
+    """A quota is exceeded (``ResourceLimitExceeded``, 400)."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("ResourceLimitExceeded", message)
+
+
+class ConflictError(AwsError):
+    """The resource is in a state that does not allow this (``ConflictException``, 409)."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("ConflictException", message, 409)
+
+
+class NotImplementedHere(AwsError):
+    """An action or a field that is not emulated here. 501 is a status that boto3 does not retry."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("NotImplemented", message, 501)
+
+
+class ImagesFileError(ValueError):
+    """The images file cannot be used; the message says which entry and what it must be."""

@@ -1,0 +1,107 @@
+"""The bridge to moto: its backends in this process, and its own actions called without HTTP."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import os
+from typing import TYPE_CHECKING, Any
+
+from sagemaker_local.errors import AwsError, NotImplementedHere
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+DEFAULT_ACCOUNT_ID = "123456789012"
+DEFAULT_REGION = "us-east-1"
+_LOGGER = logging.getLogger(__name__)
+
+
+def _configure() -> None:
+    """Moto reads its settings from the environment; ours are set before its first import."""
+    os.environ.setdefault("MOTO_ALLOW_NONEXISTENT_REGION", "false")
+    os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "false")
+    # moto's own clients (in its Lambda and Step Functions backends) need credentials to exist.
+    os.environ.setdefault("AWS_ACCESS_KEY_ID", "local")
+    os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "local")
+
+
+class Moto:
+    """moto, in this process."""
+
+    def __init__(self, account_id: str = DEFAULT_ACCOUNT_ID) -> None:
+        _configure()
+        self.account_id = account_id
+        self._application: Any = None
+
+    @property
+    def application(self) -> Any:
+        """moto's WSGI application for all services."""
+        if self._application is None:
+            from moto.server import DomainDispatcherApplication, create_backend_app
+
+            self._application = DomainDispatcherApplication(create_backend_app)
+        return self._application
+
+    def backend(self, service: str, region: str = DEFAULT_REGION) -> Any:
+        """A service's backend, such as ``backend("logs", "us-east-1")``; services without regions are under ``global``."""
+        from moto.backends import get_backend
+
+        regions = get_backend(service)[self.account_id]
+        return regions[region] if region in regions else regions["aws"]
+
+    def call(self, action: str, request: dict[str, Any], region: str = DEFAULT_REGION) -> dict[str, Any]:
+        """Run a SageMaker action in moto.
+
+        Raises:
+            AwsError: moto's error.
+            NotImplementedHere: moto does not have the action.
+        """
+        body = json.dumps(request).encode()
+        scope = f"local/20200101/{region}/sagemaker/aws4_request"
+        environ = {
+            "REQUEST_METHOD": "POST",
+            "SCRIPT_NAME": "",
+            "PATH_INFO": "/",
+            "QUERY_STRING": "",
+            "SERVER_NAME": f"api.sagemaker.{region}.amazonaws.com",
+            "SERVER_PORT": "80",
+            "SERVER_PROTOCOL": "HTTP/1.1",
+            "CONTENT_TYPE": "application/x-amz-json-1.1",
+            "CONTENT_LENGTH": str(len(body)),
+            "HTTP_HOST": f"api.sagemaker.{region}.amazonaws.com",
+            "HTTP_X_AMZ_TARGET": f"SageMaker.{action}",
+            "HTTP_AUTHORIZATION": f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0",
+            "wsgi.version": (1, 0),
+            "wsgi.url_scheme": "http",
+            "wsgi.input": io.BytesIO(body),
+            "wsgi.errors": io.StringIO(),
+            "wsgi.multithread": True,
+            "wsgi.multiprocess": False,
+            "wsgi.run_once": False,
+        }
+        try:
+            status, answer = _run(self.application, environ)
+        except NotImplementedError as error:
+            raise NotImplementedHere(f"{action} is not emulated.") from error
+        data = json.loads(answer) if answer.strip() else {}
+        if status >= 400:
+            raise AwsError(str(data.get("__type", "InternalFailure")), str(data.get("message", data.get("Message", ""))), status)
+        return dict(data)
+
+
+def _run(application: Any, environ: dict[str, Any]) -> tuple[int, bytes]:
+    """Run a WSGI application; its status and body."""
+    statuses: list[str] = []
+
+    def start_response(status: str, headers: Iterable[tuple[str, str]], error: object = None) -> None:
+        statuses.append(status)
+
+    answer = application(environ, start_response)
+    try:
+        body = b"".join(answer)
+    finally:
+        if hasattr(answer, "close"):
+            answer.close()
+    return int(statuses[-1].split()[0]), body
