@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.actions import action
 from sagemaker_local.pipelines.executions import Executions
-from sagemaker_local.processing.paging import ordered, page, within
+from sagemaker_local.processing.paging import Keys, ordered, page, within
 
 if TYPE_CHECKING:
     from sagemaker_local.actions import Call
@@ -26,8 +26,9 @@ def create_pipeline(call: Call, request: dict[str, Any]) -> dict[str, Any]:
     is_new = pipelines.find(call.region, request["PipelineName"]) is None
     arn = pipelines.create(call.region, call.account_id, request)
     if is_new:
-        known = {name: request[name] for name in ("PipelineName", "RoleArn", "ClientRequestToken", "Tags") if name in request}
-        call.moto("CreatePipeline", {**known, "PipelineDefinition": json.dumps({"Steps": []})})
+        members = ("PipelineName", "RoleArn", "ClientRequestToken", "Tags")
+        told: dict[str, Any] = {name: request[name] for name in members if name in request}
+        call.moto("CreatePipeline", {**told, "PipelineDefinition": json.dumps({"Steps": []})})
     return {"PipelineArn": arn}
 
 
@@ -62,7 +63,7 @@ def list_pipelines(call: Call, request: dict[str, Any]) -> dict[str, Any]:
     """Summaries, newest first unless asked otherwise."""
     members = ("PipelineArn", "PipelineName", "PipelineDisplayName", "PipelineDescription", "RoleArn", "CreationTime")
     summaries = []
-    for record in call.context.part(Executions).pipelines.list(call.region):
+    for record in call.context.part(Executions).pipelines.all_in(call.region):
         if record["PipelineName"].startswith(request.get("PipelineNamePrefix", "")) and within(
             record["CreationTime"], request.get("CreatedAfter"), request.get("CreatedBefore")
         ):
@@ -70,7 +71,7 @@ def list_pipelines(call: Call, request: dict[str, Any]) -> dict[str, Any]:
             if "LastRunTime" in record:
                 summary["LastExecutionTime"] = record["LastRunTime"]
             summaries.append(summary)
-    keys = {"CreationTime": lambda entry: entry["CreationTime"], "Name": lambda entry: entry["PipelineName"]}
+    keys: Keys = {"CreationTime": lambda entry: entry["CreationTime"], "Name": lambda entry: entry["PipelineName"]}
     return page("PipelineSummaries", ordered(summaries, request, keys), request)
 
 
@@ -84,7 +85,7 @@ def list_pipeline_versions(call: Call, request: dict[str, Any]) -> dict[str, Any
         for version in pipelines.versions(call.region, request["PipelineName"])
         if within(version["CreationTime"], request.get("CreatedAfter"), request.get("CreatedBefore"))
     ]
-    keys = {"CreationTime": lambda entry: entry["PipelineVersionId"]}
+    keys: Keys = {"CreationTime": lambda entry: entry["PipelineVersionId"]}
     return page("PipelineVersionSummaries", ordered(summaries, request, keys), request)
 
 
@@ -142,7 +143,7 @@ def list_pipeline_executions(call: Call, request: dict[str, Any]) -> dict[str, A
         for execution in executions.records.of_pipeline(call.region, name)
         if within(execution.created, request.get("CreatedAfter"), request.get("CreatedBefore"))
     ]
-    keys = {
+    keys: Keys = {
         "CreationTime": lambda entry: entry["StartTime"],
         "PipelineExecutionArn": lambda entry: entry["PipelineExecutionArn"],
     }

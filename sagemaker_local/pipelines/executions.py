@@ -85,7 +85,7 @@ class Executions:
             ResourceNotFound: no such execution.
             ConflictError: it has already ended.
         """
-        arn = request["PipelineExecutionArn"]
+        arn = str(request["PipelineExecutionArn"])
         execution = self.get(arn)
         known = self._by_token("Stop", region, request)
         if known is not None:
@@ -105,7 +105,7 @@ class Executions:
             ResourceNotFound: no such execution.
             ConflictError: it runs, or it succeeded.
         """
-        arn = request["PipelineExecutionArn"]
+        arn = str(request["PipelineExecutionArn"])
         execution = self.get(arn)
         known = self._by_token("Retry", region, request)
         if known is not None:
@@ -148,7 +148,7 @@ class Executions:
 
     def update(self, request: dict[str, Any]) -> str:
         """UpdatePipelineExecution: display name, description, parallelism; returns the ARN."""
-        arn = request["PipelineExecutionArn"]
+        arn = str(request["PipelineExecutionArn"])
         with self._lock:
             runner = self._running.get(arn)
         execution = runner.execution if runner is not None else self.get(arn)

@@ -95,7 +95,7 @@ class Pipelines:
             raise ResourceNotFound(f"Pipeline '{arn}' does not exist.")
         return record
 
-    def list(self, region: str) -> list[dict[str, Any]]:
+    def all_in(self, region: str) -> list[dict[str, Any]]:
         """Every pipeline of a region."""
         return [record for key, record in self.context.store.list(_KIND) if key.startswith(f"{region}/")]
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.actions import action
 from sagemaker_local.processing.jobs import ProcessingJobs
-from sagemaker_local.processing.paging import ordered, page, within
+from sagemaker_local.processing.paging import Keys, ordered, page, within
 
 if TYPE_CHECKING:
     from sagemaker_local.actions import Call
@@ -49,13 +49,13 @@ def list_processing_jobs(call: Call, request: dict[str, Any]) -> dict[str, Any]:
     """Summaries of the jobs that match the filters, newest first unless asked otherwise."""
     jobs = [
         job
-        for job in call.context.part(ProcessingJobs).list(call.region)
+        for job in call.context.part(ProcessingJobs).all_in(call.region)
         if request.get("NameContains", "") in job["ProcessingJobName"]
         and request.get("StatusEquals") in (None, job["ProcessingJobStatus"])
         and within(job["CreationTime"], request.get("CreationTimeAfter"), request.get("CreationTimeBefore"))
         and within(job["LastModifiedTime"], request.get("LastModifiedTimeAfter"), request.get("LastModifiedTimeBefore"))
     ]
-    keys = {
+    keys: Keys = {
         "CreationTime": lambda job: job["CreationTime"],
         "Name": lambda job: job["ProcessingJobName"],
         "Status": lambda job: job["ProcessingJobStatus"],

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sagemaker_local.errors import AwsError
 from sagemaker_local.processes import Launch
 from sagemaker_local.processing.inputs import InputError, bring
-from sagemaker_local.processing.layout import EXIT_MESSAGE_LIMIT, InstanceLayout
+from sagemaker_local.processing.layout import EXIT_MESSAGE_BYTES, InstanceLayout
 from sagemaker_local.processing.outputs import OutputError, Uploader
 
 if TYPE_CHECKING:
@@ -180,7 +180,8 @@ class RunningJob:
 
     def _ending(self, codes: list[int], layouts: list[InstanceLayout], timed_out: bool, limit_s: int) -> Ended:
         try:
-            message = "".join(layout.exit_message() for layout in layouts)[:EXIT_MESSAGE_LIMIT]
+            message = "".join(layout.exit_message() for layout in layouts)
+            message = message.encode()[:EXIT_MESSAGE_BYTES].decode(errors="ignore")
         except UnicodeDecodeError:
             return Ended("Failed", "ClientError: The file /opt/ml/output/message is not UTF-8 encoded.")
         if self._stop_requested.is_set():

@@ -70,7 +70,7 @@ class ProcessingJobs:
             raise ValidationError("Could not find requested job with name: " + name)
         return record
 
-    def list(self, region: str) -> list[dict[str, Any]]:
+    def all_in(self, region: str) -> list[dict[str, Any]]:
         """Every job of a region."""
         return [record for key, record in self.context.store.list(_KIND) if key.startswith(f"{region}/")]
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 # /opt/ml as a whole path or as the start of one, also inside a longer text (file:///opt/ml/x, --in=/opt/ml/y).
 _OPT_ML = re.compile(r"(?<![\w.])/opt/ml(?=[/\s'\",:;)\]}]|$)")
 
-EXIT_MESSAGE_LIMIT = 1024  # DescribeProcessingJob's ExitMessage: the first KB
+EXIT_MESSAGE_BYTES = 1024  # DescribeProcessingJob's ExitMessage: the first KB
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,6 @@ class InstanceLayout:
         path = self.opt_ml / "output" / "message"
         if not path.is_file():
             return ""
-        with path.open("rb") as file:
-            data = file.read(EXIT_MESSAGE_LIMIT + 4)
-        try:
-            text = data.decode()
-        except UnicodeDecodeError as error:
-            if error.start < EXIT_MESSAGE_LIMIT:  # later: only the cut fell inside a character
-                raise
-            text = data[: error.start].decode()
-        return text[:EXIT_MESSAGE_LIMIT]
+        data = path.read_bytes()
+        data.decode()
+        return data[:EXIT_MESSAGE_BYTES].decode(errors="ignore")  # only the cut can fall inside a character now

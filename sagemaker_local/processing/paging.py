@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.errors import ValidationError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Sequence
+
+Keys = Mapping[str, Callable[[Mapping[str, Any]], Any]]
+"""What each SortBy value sorts by."""
 
 _PAGE = 100
 
@@ -30,7 +34,7 @@ def page(member: str, entries: Sequence[Any], request: Mapping[str, Any]) -> dic
 def ordered(
     entries: Sequence[Mapping[str, Any]],
     request: Mapping[str, Any],
-    keys: Mapping[str, Callable[[Mapping[str, Any]], Any]],
+    keys: Keys,
     default_order: str = "Descending",
 ) -> list[Mapping[str, Any]]:
     """The entries sorted by SortBy (the first of ``keys`` by default) and SortOrder."""

@@ -1,18 +1,20 @@
-"""Small definitions and jobs for the tests: a Processing step is a Python program given as text."""
+"""Small definitions and jobs for the tests."""
 
 from __future__ import annotations
 
 import json
 import time
 import uuid
+from pathlib import Path
 from typing import Any
 
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/python:3"
 ROLE = "arn:aws:iam::123456789012:role/pipelines"
-IMAGES_FILE = """
+PROGRAMS = Path(__file__).with_name("programs.py")
+IMAGES_FILE = f"""
 images:
   - match: "*/python:*"
-    command: ["{python}"]
+    command: ["{{python}}", "{PROGRAMS}"]
 """
 
 
@@ -22,13 +24,18 @@ def token() -> str:
 
 
 def job_arguments(program: str, *arguments: Any, outputs: dict[str, str] | None = None, **more: Any) -> dict[str, Any]:
-    """CreateProcessingJob's arguments for a program; ``outputs``: name → S3 address, from /opt/ml/processing/NAME."""
+    """CreateProcessingJob's arguments for a program: a function's name in programs.py, else one line of Python.
+
+    ``outputs``: name → S3 address, from /opt/ml/processing/NAME.
+    """
+    known = program.isidentifier() and program != "pass"
+    words = [program, *arguments] if known else list(arguments)
     request: dict[str, Any] = {
         "ProcessingResources": {"ClusterConfig": {"InstanceCount": 1, "InstanceType": "ml.t3.medium", "VolumeSizeInGB": 1}},
         "AppSpecification": {
             "ImageUri": IMAGE,
-            "ContainerEntrypoint": ["python3", "-c", program],
-            **({"ContainerArguments": list(arguments)} if arguments else {}),
+            **({} if known else {"ContainerEntrypoint": ["python3", "-c", program]}),
+            **({"ContainerArguments": words} if words else {}),
         },
         "RoleArn": ROLE,
         **more,

@@ -1,0 +1,64 @@
+"""What the test image runs: ``python programs.py FUNCTION ARGUMENTS…``. Nothing but the standard library."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+
+
+def nothing() -> None:
+    """Succeed at once."""
+
+
+def write_report(folder: str, auc: str) -> None:
+    """An evaluation report."""
+    report = {"metrics": {"auc": float(auc)}, "rows": [{"name": "first"}]}
+    (Path(folder) / "report.json").write_text(json.dumps(report))
+
+
+def look_around(source: str, one: str, target: str) -> None:
+    """Write down what the inputs and the environment are."""
+    found = sorted(str(path.relative_to(source)) for path in Path(source).rglob("*") if path.is_file())
+    seen = {"found": found, "one": (Path(one) / "one.txt").read_text(), "where": os.environ["WHERE"]}
+    (Path(target) / "sub").mkdir()
+    (Path(target) / "sub" / "seen.json").write_text(json.dumps(seen))
+
+
+def one_of_many(source: str, target: str, config: str) -> None:
+    """Write down this instance's share and what it knows of the others."""
+    resources = json.loads((Path(config) / "resourceconfig.json").read_text())
+    job = json.loads((Path(config) / "processingjobconfig.json").read_text())
+    seen = [sorted(path.name for path in Path(source).iterdir()), resources["hosts"], job["ProcessingJobArn"]]
+    (Path(target) / resources["current_host"]).write_text(json.dumps(seen))
+
+
+def leave_a_message_and_fail(message: str, folder: str) -> None:
+    """More text than the message may hold, half an output, exit code 1."""
+    Path(message).write_text("é" * 2000)
+    (Path(folder) / "partial").write_text("so far")
+    sys.exit(1)
+
+
+def say_goodbye(folder: str) -> None:
+    """Wait for SIGTERM, and then end well."""
+
+    def end(*_: object) -> None:
+        (Path(folder) / "goodbye").write_text("ended well")
+        sys.exit(0)
+
+    signal.signal(signal.SIGTERM, end)
+    (Path(folder) / "ready").write_text("yes")
+    time.sleep(60)
+
+
+def write_environment(folder: str, *names: str) -> None:
+    """These environment variables, as JSON."""
+    (Path(folder) / "environment.json").write_text(json.dumps({name: os.environ[name] for name in names}))
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]](*sys.argv[2:])
