@@ -63,7 +63,7 @@ class Exchange:
 
     def respond_json(self, status: int, value: Any) -> None:
         """Answer with `value` as JSON."""
-        self.respond(status, json.dumps(value, ensure_ascii=False).encode())
+        self.respond(status, json.dumps(value, ensure_ascii=False).encode("utf-8", "surrogateescape"))
 
     def start_stream(self, content_type: str = "text/event-stream; charset=utf-8") -> None:
         """Begin a chunked answer with status 200; the head leaves with the first `write`."""
