@@ -9,7 +9,7 @@ from config.errors import ConfigError
 from pipelines import commands, local
 from pipelines.errors import CommandError
 
-QUESTION = "What is the capital of France?"
+QUESTION = "Which city is the capital of France?"
 
 
 def main() -> int:

@@ -29,7 +29,9 @@ Definition = dict[str, Any]
 def resolved(model: str = "qwen3-32b", env: str = "aws", **changes: Any) -> Release:
     name, content = load_model(model)
     environment = load_environment(env).model_copy(update=changes)
-    return Release(name=name, model=content, environment=environment, serving_image="111122223333.dkr.ecr.us-west-2.amazonaws.com/s:1")
+    return Release(
+        name=name, model=content, environment=environment, serving_image="111122223333.dkr.ecr.us-west-2.amazonaws.com/s:1"
+    )
 
 
 def built(release: Release) -> Definition:
@@ -58,7 +60,11 @@ def plain(value: Any) -> Any:
 
 
 def all_definitions() -> list[Any]:
-    isolated = {"subnets": ["subnet-1", "subnet-2"], "security_groups": ["sg-1"], "kms_key": "arn:aws:kms:us-west-2:111122223333:key/k"}
+    isolated = {
+        "subnets": ["subnet-1", "subnet-2"],
+        "security_groups": ["sg-1"],
+        "kms_key": "arn:aws:kms:us-west-2:111122223333:key/k",
+    }
     return [
         pytest.param(lambda: built(resolved()), id="qwen3-32b on AWS"),
         pytest.param(lambda: built(resolved(**isolated)), id="in a VPC, encrypted"),

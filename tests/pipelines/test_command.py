@@ -1,0 +1,72 @@
+"""The command as a person meets it: help, mistakes, exit codes. What it does when all is well is in tests/local."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from config.loader import MODELS
+from pipelines.commands import SUBCOMMANDS
+
+ROOT = Path(__file__).parents[2]
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pipelines.run", *arguments], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+
+def test_without_arguments_it_explains_itself_in_five_lines() -> None:
+    result = command()
+    assert result.returncode == 0
+    assert len(result.stdout.splitlines()) == 5
+    assert "python -m pipelines.run MODEL" in result.stdout
+
+
+def test_help_answers_at_once() -> None:
+    def seconds() -> float:
+        started = time.perf_counter()
+        assert "definition" in command("--help").stdout
+        return time.perf_counter() - started
+
+    assert min(seconds() for _ in range(5)) < 0.4
+
+
+def test_no_model_can_be_called_like_a_subcommand() -> None:
+    from typer.main import get_command
+
+    from pipelines.run import app
+
+    assert set(get_command(app).commands) == SUBCOMMANDS  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["qwen3"], "did you mean 'qwen3-32b'"),
+        (["release", "qwen3"], "did you mean 'qwen3-32b'"),
+        (["definition", "no/such/file.yaml"], "there is no such model file"),
+        (["qwen3-32b", "--env", "asw"], "did you mean 'aws'"),
+        (["smollm2-135m", "--env", "aws"], "weights.hub is `local`, which AWS cannot reach"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(arguments: list[str], says: str) -> None:
+    result = command(*arguments)
+    assert result.returncode == 2
+    assert says in result.stderr
+    assert result.stderr.count("\n") == 1
+    assert "Traceback" not in result.stderr
+
+
+def test_every_mistake_in_a_file_is_shown_at_once(tmp_path: Path) -> None:
+    text = (MODELS / "qwen3-32b.yaml").read_text()
+    file = tmp_path / "model.yaml"
+    file.write_text(text.replace("duration_s: 300", "duration_s: 0").replace("approval: manual", "approval: maybe"))
+    result = command(str(file))
+    assert result.returncode == 2
+    assert result.stderr.count(f"error: {file}:") == 2
