@@ -1,0 +1,126 @@
+"""A definition written with the SageMaker SDK, its scripts and sessions as its documentation has them, run unmodified."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.sagemaker_local.pipelines.definitions import IMAGE, ROLE
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.sagemaker_local.pipelines.conftest import Server
+
+PREPARE = """
+import pathlib, sys
+rows = int(sys.argv[sys.argv.index("--rows") + 1])
+folder = pathlib.Path(sys.argv[sys.argv.index("--output") + 1])
+(folder / "data.csv").write_text("\\n".join(str(row) for row in range(rows)))
+"""
+EVALUATE = """
+import json, pathlib, sys
+source, folder = map(pathlib.Path, sys.argv[1:3])
+rows = (source / "data.csv").read_text().split()
+(folder / "evaluation.json").write_text(json.dumps({"regression_metrics": {"mse": {"value": len(rows) / 10}}}))
+"""
+
+
+@pytest.fixture
+def sdk(local_server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """A PipelineSession of the SDK that talks to the server; the SDK's telemetry is off."""
+    config = tmp_path / "sagemaker.yaml"
+    config.write_text("SchemaVersion: '1.0'\nSageMaker:\n  PythonSDK:\n    Modules:\n      TelemetryOptOut: true\n")
+    settings = {
+        "AWS_ENDPOINT_URL": local_server.url,
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": "test",
+        "AWS_SECRET_ACCESS_KEY": "test",
+        "SAGEMAKER_VALIDATE_ROLE": "false",
+        "SAGEMAKER_USER_CONFIG_OVERRIDE": str(config),
+    }
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    import boto3
+    from sagemaker.core.workflow.pipeline_context import PipelineSession
+
+    return PipelineSession(boto_session=boto3.Session(region_name="us-east-1"), default_bucket="sdk-bucket")
+
+
+def _pipeline(session: Any, folder: Path) -> Any:
+    from sagemaker.core.processing import ScriptProcessor
+    from sagemaker.core.shapes import ProcessingInput, ProcessingOutput, ProcessingS3Input, ProcessingS3Output
+    from sagemaker.core.workflow.conditions import ConditionLessThanOrEqualTo
+    from sagemaker.core.workflow.functions import Join, JsonGet
+    from sagemaker.core.workflow.parameters import ParameterFloat, ParameterInteger
+    from sagemaker.core.workflow.properties import PropertyFile
+    from sagemaker.mlops.workflow.condition_step import ConditionStep
+    from sagemaker.mlops.workflow.fail_step import FailStep
+    from sagemaker.mlops.workflow.pipeline import Pipeline
+    from sagemaker.mlops.workflow.steps import ProcessingStep
+
+    def output(name: str) -> ProcessingOutput:
+        target = ProcessingS3Output(
+            s3_uri=f"s3://sdk-bucket/{name}", local_path=f"/opt/ml/processing/{name}", s3_upload_mode="EndOfJob"
+        )
+        return ProcessingOutput(output_name=name, s3_output=target)
+
+    (folder / "prepare.py").write_text(PREPARE)
+    (folder / "evaluate.py").write_text(EVALUATE)
+    rows, limit = ParameterInteger("Rows", default_value=50), ParameterFloat("Limit", default_value=6.0)
+    processor = ScriptProcessor(
+        image_uri=IMAGE,
+        command=["python3"],
+        role=ROLE,
+        instance_count=1,
+        instance_type="ml.t3.medium",
+        sagemaker_session=session,
+    )
+    prepare = ProcessingStep(
+        "Prepare",
+        step_args=processor.run(
+            code=str(folder / "prepare.py"),
+            outputs=[output("train")],
+            arguments=["--rows", rows.to_string(), "--output", "/opt/ml/processing/train"],
+        ),
+    )
+    train = prepare.properties.ProcessingOutputConfig.Outputs["train"].S3Output.S3Uri
+    source = ProcessingS3Input(
+        s3_uri=train, local_path="/opt/ml/processing/input/data", s3_data_type="S3Prefix", s3_input_mode="File"
+    )
+    report = PropertyFile(name="EvaluationReport", output_name="evaluation", path="evaluation.json")
+    evaluate = ProcessingStep(
+        "Evaluate",
+        step_args=processor.run(
+            code=str(folder / "evaluate.py"),
+            inputs=[ProcessingInput(input_name="data", s3_input=source)],
+            outputs=[output("evaluation")],
+            arguments=["/opt/ml/processing/input/data", "/opt/ml/processing/evaluation"],
+        ),
+        property_files=[report],
+    )
+    mse = JsonGet(step_name="Evaluate", property_file=report, json_path="regression_metrics.mse.value")
+    gate = ConditionStep(
+        "Gate",
+        conditions=[ConditionLessThanOrEqualTo(left=mse, right=limit)],
+        if_steps=[],
+        else_steps=[FailStep("TooBad", error_message=Join(on=" ", values=["mse", mse, "is above", limit]))],
+    )
+    return Pipeline(name="sdk-pipeline", parameters=[rows, limit], steps=[prepare, evaluate, gate], sagemaker_session=session)
+
+
+def test_upsert_start_and_wait(sdk: Any, tmp_path: Path) -> None:
+    pipeline = _pipeline(sdk, tmp_path)
+    for _ in range(2):  # the second time it exists, and is updated
+        pipeline.upsert(role_arn=ROLE, tags=[{"Key": "team", "Value": "a"}])
+    good = pipeline.start()
+    good.wait(delay=1, max_attempts=30)
+    assert good.describe()["PipelineExecutionStatus"] == "Succeeded", good.list_steps()
+    assert [step["StepName"] for step in good.list_steps()] == ["Gate", "Evaluate", "Prepare"]
+    bad = pipeline.start(parameters={"Rows": 80})
+    with pytest.raises(Exception, match="Waiter PipelineExecutionComplete failed"):
+        bad.wait(delay=1, max_attempts=30)
+    assert {step["StepName"]: step.get("FailureReason") for step in bad.list_steps()}["TooBad"] == "mse 8.0 is above 6.0"
+    assert pipeline.latest_pipeline_version_id == 2
+    pipeline.delete()
