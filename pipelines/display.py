@@ -63,7 +63,7 @@ def _plain(views: Iterable[ExecutionView], stream: TextIO) -> ExecutionView:
             due = step.status == "Executing" and step.detail and time.monotonic() - when > _PLAIN_INTERVAL_S
             if step.status != status or due:
                 shown[step.name] = (step.status, time.monotonic())
-                print(_line(step), file=stream, flush=True)  # noqa: T201
+                print(_line(step), file=stream, flush=True)
     return _required(last)
 
 

@@ -26,7 +26,8 @@ from config.schema import Environment
 from pipelines.errors import LocalError
 
 PROJECT = Path(__file__).parents[1]
-STATE = PROJECT / ".local"
+STATE = Path(os.environ.get("RELEASE_LOCAL_STATE", PROJECT / ".local"))
+"""The state folder; RELEASE_LOCAL_STATE names another, so that a second stack can run beside the first."""
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 30.0
 _PASSED_ON = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy")
@@ -123,12 +124,19 @@ def down(state: Path = STATE) -> list[str]:
 def _start(state: Path) -> LocalStack:
     images = state / "images.json"  # JSON is YAML
     images.write_text(json.dumps(image_map(), indent=2))
+    hub = state / "hub"  # a folder put here, hub/ORG/NAME/, is a repository of the local Hub
+    hub.mkdir(exist_ok=True)
     commands = {
         "sagemaker_local": ["-m", "sagemaker_local", "--state", str(state / "sagemaker"), "--images", str(images)],
-        "local_hub": ["-m", "local_hub"],
+        "local_hub": ["-m", "local_hub", "--root", str(hub)],
     }
     starting = {name: _spawn(name, command, state) for name, command in commands.items()}
-    services = {name: _ready(name, process, state) for name, process in starting.items()}
+    try:
+        services = {name: _ready(name, process, state) for name, process in starting.items()}
+    except BaseException:
+        for process in starting.values():
+            process.terminate()
+        raise
     (state / "services.json").write_text(json.dumps({name: asdict(service) for name, service in services.items()}))
     return LocalStack(state, services["sagemaker_local"], services["local_hub"])
 
@@ -214,7 +222,6 @@ def _ready(name: str, process: subprocess.Popen[bytes], state: Path) -> Service:
         if process.poll() is not None:
             break
         time.sleep(0.05)
-    process.terminate()
     tail = "\n".join(log.read_text(errors="replace").splitlines()[-20:])
     raise LocalError(f"{name} did not start; the end of its log, {log}:\n{tail}")
 

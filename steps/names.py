@@ -8,6 +8,7 @@ WEIGHTS_FILE = "weights.json"
 EVALUATION_FILE = "evaluation.json"
 APPROVAL_FILE = "approval.json"
 PROMOTION_FILE = "promotion.json"
+REJECTION_FILE = "rejection.json"
 RELEASE_FILE = "release.json"
 
 PROMOTION_PIPELINE = "promotion"

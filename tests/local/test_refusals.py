@@ -1,0 +1,103 @@
+"""Releases that must not reach production: what is said, what is left."""
+
+from __future__ import annotations
+
+import json
+import urllib.request
+from typing import Any
+
+import pytest
+
+from tests.local.conftest import Stack
+
+FAST = {"ttft_ms": 20, "itl_ms": 2, "output_tokens": 16}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def running(stack: Stack) -> None:
+    assert stack.run("local", "up").returncode == 0
+
+
+def order_fault(stack: Stack, **fault: Any) -> None:
+    url = stack.services["local_hub"]["url"] + "/_local_hub/faults"
+    urllib.request.urlopen(urllib.request.Request(url, json.dumps(fault).encode(), method="POST")).close()
+
+
+def with_objective(metric: str, **bound: float) -> Any:
+    def change(content: dict[str, Any]) -> None:
+        content["evaluation"]["load_profiles"]["short"]["objectives"] = {metric: bound}
+
+    return change
+
+
+def test_a_missed_objective_rejects_the_version_and_says_the_number(stack: Stack) -> None:
+    model = stack.simulated_model(
+        "too-slow", settings={**FAST, "ttft_ms": 400}, change=with_objective("ttft_p50_ms", at_most=100)
+    )
+    result = stack.run(model)
+    assert result.returncode == 1
+    assert "ttft_p50_ms" in result.stderr
+    assert "100" in result.stderr
+    assert "Traceback" not in result.stderr
+    [version] = stack.versions("too-slow")
+    assert version["ModelApprovalStatus"] == "Rejected"
+    assert stack.endpoints() == []
+
+
+def test_a_wrong_canary_rejects_the_version(stack: Stack) -> None:
+    def change(content: dict[str, Any]) -> None:
+        content["evaluation"]["canaries"] = [{"prompt": "Which city is the capital of France?", "expect": "Paris"}]
+
+    model = stack.simulated_model("wrong-answer", settings={**FAST, "answers": {"France": "It is Lyon."}}, change=change)
+    result = stack.run(model)
+    assert result.returncode == 1
+    assert stack.versions("wrong-answer")[0]["ModelApprovalStatus"] == "Rejected"
+    assert stack.endpoints() == []
+
+
+def test_an_engine_that_never_becomes_healthy_shows_its_last_words_and_leaves_no_endpoint(stack: Stack) -> None:
+    model = stack.simulated_model("crashes", settings={"crash_at_start": True})
+    result = stack.run(model)
+    assert result.returncode == 1
+    assert "EvaluateStaging failed" in result.stderr
+    assert "simulated" in result.stderr
+    assert stack.endpoints() == []
+    assert stack.versions("crashes")[0]["ModelApprovalStatus"] != "Approved"
+
+
+def test_manual_approval_leaves_production_alone_and_says_how_to_approve(stack: Stack) -> None:
+    model = stack.simulated_model("by-hand", settings=FAST, change=lambda content: content.update(approval="manual"))
+    result = stack.run(model)
+    assert result.returncode == 0, result.stderr
+    assert "approve it in the Model Registry" in result.stdout
+    assert stack.versions("by-hand")[0]["ModelApprovalStatus"] == "PendingManualApproval"
+    assert stack.endpoints() == []
+
+
+def test_bytes_that_do_not_match_their_digest_stop_the_release_before_anything_is_registered(stack: Stack) -> None:
+    model = stack.simulated_model("corrupt", settings=FAST)
+    order_fault(stack, kind="corrupt", path="test/corrupt/model.safetensors", where="any", times=None, at_byte=9)
+    result = stack.run(model)
+    assert result.returncode == 1
+    assert "FetchWeights failed" in result.stderr
+    assert "model.safetensors" in result.stderr
+    assert stack.versions("corrupt") == []
+
+
+@pytest.mark.parametrize(
+    ("repository", "says"),
+    [("test/nowhere", "has no repository test/nowhere"), (None, "no revision")],
+)
+def test_what_the_hub_does_not_have_is_refused_before_anything_is_created(
+    stack: Stack, repository: str | None, says: str
+) -> None:
+    def change(content: dict[str, Any]) -> None:
+        content["weights"]["revision"] = "f" * 40
+        content["weights"]["repository"] = repository or content["weights"]["repository"]
+
+    result = stack.run(stack.simulated_model("absent", settings=FAST, change=change))
+    assert result.returncode == 2
+    assert says in result.stderr
+    assert "Traceback" not in result.stderr
+    groups = stack.client("sagemaker").list_model_package_groups()["ModelPackageGroupSummaryList"]
+    assert "release-absent" not in {group["ModelPackageGroupName"] for group in groups}
