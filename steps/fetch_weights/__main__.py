@@ -1,0 +1,28 @@
+"""`python -m steps.fetch_weights`: arguments in, exit code out."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from steps import job
+from steps.fetch_weights import step
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Read the arguments, do the work."""
+    parser = argparse.ArgumentParser(prog="python -m steps.fetch_weights", description=step.__doc__)
+    parser.add_argument("--release", type=Path, required=True, help="the resolved model file, release.json")
+    parser.add_argument("--hub-endpoint", required=True, help="the Hub's URL, as in https://huggingface.co")
+    parser.add_argument(
+        "--execution", default="", help="which pipeline execution this is; not given by the release, whose fetch is cached"
+    )
+    parser.add_argument("--output", type=Path, required=True, help="the folder that weights.json is written to")
+    given = parser.parse_args(arguments)
+    step.run(step.Request(job.read_release(given.release), given.hub_endpoint, given.execution, given.output))
+
+
+if __name__ == "__main__":
+    sys.exit(job.main(main, sys.argv[1:]))

@@ -1,0 +1,160 @@
+"""Objects into S3: multipart uploads that are completed only on the word of whoever checked the bytes, or aborted."""
+
+from __future__ import annotations
+
+import base64
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from steps import s3
+from steps.errors import StepError
+from steps.fetch_weights.selection import HubFile
+from steps.job import say
+
+
+class Stored:
+    """What S3 says of a completed object."""
+
+    def __init__(self, etag: str, size: int | None, crc64nvme: str | None) -> None:
+        self.etag = etag
+        self.size = size
+        self.crc64nvme = crc64nvme
+        """The full-object checksum, None when this S3 keeps none."""
+
+
+class Destination:
+    """A prefix that files are written under. Safe to share between threads.
+
+    `options` are the PutObject and CreateMultipartUpload parameters that every object gets (encryption, storage class);
+    `common` those of every call (expected bucket owner).
+    """
+
+    def __init__(
+        self,
+        client: s3.S3Client,
+        prefix: s3.S3Uri,
+        options: Mapping[str, Any] | None = None,
+        common: Mapping[str, Any] | None = None,
+    ) -> None:
+        self._client = client
+        self.prefix = prefix
+        self._common: dict[str, Any] = dict(common or {})
+        self._options: dict[str, Any] = {**(options or {}), **self._common}
+        self._open: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def put(self, file: HubFile, body: bytes | bytearray, crc64nvme: str) -> Stored:
+        """Write a whole object; S3 refuses it when the checksum is not that of what it received."""
+        with s3.explained(f"write {self.prefix / file.path}"):
+            self._client.put_object(
+                **self._at(file), Body=body, ChecksumCRC64NVME=crc64nvme, Metadata=self._metadata(file), **self._options
+            )
+        return self._check(file, crc64nvme)
+
+    def start(self, file: HubFile) -> str:
+        """Open a multipart upload and return its id. It is open until `complete` or `abort`."""
+        with s3.explained(f"start the upload of {self.prefix / file.path}"):
+            answer = self._client.create_multipart_upload(
+                **self._at(file),
+                ChecksumAlgorithm="CRC64NVME",
+                ChecksumType="FULL_OBJECT",
+                Metadata=self._metadata(file),
+                **self._options,
+            )
+        upload_id = str(answer["UploadId"])
+        with self._lock:
+            self._open[upload_id] = file.path
+        return upload_id
+
+    def upload(self, file: HubFile, upload_id: str, number: int, body: bytes | bytearray, crc64nvme: str) -> str:
+        """Send one part and return its entity tag; S3 refuses it when the checksum is not that of what it received."""
+        with s3.explained(f"write part {number} of {self.prefix / file.path}"):
+            answer = self._client.upload_part(
+                **self._at(file), UploadId=upload_id, PartNumber=number, Body=body, ChecksumCRC64NVME=crc64nvme, **self._common
+            )
+        return str(answer["ETag"])
+
+    def complete(self, file: HubFile, upload_id: str, etags: Mapping[int, str], crc64nvme: str) -> Stored:
+        """Make the object of its parts. S3 refuses it when the whole does not have that checksum and size."""
+        with s3.explained(f"complete {self.prefix / file.path}"):
+            self._client.complete_multipart_upload(
+                **self._at(file),
+                UploadId=upload_id,
+                MultipartUpload={"Parts": [{"PartNumber": number, "ETag": etag} for number, etag in sorted(etags.items())]},
+                ChecksumCRC64NVME=crc64nvme,
+                ChecksumType="FULL_OBJECT",
+                MpuObjectSize=file.size,
+                **self._common,
+            )
+        with self._lock:
+            self._open.pop(upload_id, None)
+        return self._check(file, crc64nvme)
+
+    def abort_open(self) -> None:
+        """Abort every upload that was started here and not completed. Never raises: this is cleaning up after something else."""
+        with self._lock:
+            uploads = dict(self._open)
+            self._open.clear()
+        for upload_id, path in uploads.items():
+            self._abort(self._key(path), upload_id)
+
+    def abort_abandoned(self, older_than_s: float) -> int:
+        """Abort uploads under the prefix that hosts which died left behind: those older than that many seconds. Returns how many."""
+        count = 0
+        with s3.explained(f"list the unfinished uploads under {self.prefix}"):
+            pages = self._client.get_paginator("list_multipart_uploads").paginate(
+                Bucket=self.prefix.bucket, Prefix=self.prefix.key, **self._common
+            )
+            for page in pages:
+                for upload in page.get("Uploads", []):
+                    age_s = time.time() - upload["Initiated"].timestamp()
+                    if upload["UploadId"] not in self._open and age_s >= older_than_s:
+                        self._abort(upload["Key"], upload["UploadId"])
+                        count += 1
+        return count
+
+    def delete(self, paths: Iterable[str]) -> None:
+        """Delete objects under the prefix."""
+        for path in paths:
+            with s3.explained(f"delete {self.prefix / path}"):
+                self._client.delete_object(Bucket=self.prefix.bucket, Key=self._key(path), **self._common)
+
+    def _check(self, file: HubFile, crc64nvme: str) -> Stored:
+        """Ask S3 what it has now; anything but the file's size and checksum is deleted and an error."""
+        with s3.explained(f"check {self.prefix / file.path}"):
+            head = self._client.head_object(**self._at(file), ChecksumMode="ENABLED", **self._common)
+        full = head.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT"
+        stored = Stored(head["ETag"], head["ContentLength"], head.get("ChecksumCRC64NVME") if full else None)
+        if stored.size != file.size or stored.crc64nvme not in {None, crc64nvme}:
+            self.delete([file.path])
+            raise StepError(
+                f"S3 stored {self.prefix / file.path} with {stored.size:,} bytes and CRC64NVME {stored.crc64nvme}, sent were {file.size:,} bytes "
+                f"with {crc64nvme}; the object was deleted: start the step again, and report it to whoever runs this S3"
+            )
+        return stored
+
+    def _abort(self, key: str, upload_id: str) -> None:
+        from botocore.exceptions import BotoCoreError, ClientError
+
+        try:
+            self._client.abort_multipart_upload(Bucket=self.prefix.bucket, Key=key, UploadId=upload_id, **self._common)
+        except (ClientError, BotoCoreError) as error:
+            if s3.error_code(error) != "NoSuchUpload":
+                say(f"could not abort the upload of s3://{self.prefix.bucket}/{key}: {error}; the bucket's lifecycle rule will")
+
+    def _at(self, file: HubFile) -> dict[str, Any]:
+        return {"Bucket": self.prefix.bucket, "Key": self._key(file.path)}
+
+    def _key(self, path: str) -> str:
+        return (self.prefix / path).key
+
+    @staticmethod
+    def _metadata(file: HubFile) -> dict[str, str]:
+        return {"sha256": file.sha256} if file.sha256 else {"git-blob-sha1": file.blob_sha1}
+
+
+def checksum_text(crc64nvme: int) -> str:
+    """A CRC64NVME as S3 writes it: base64 of its eight bytes, most significant first."""
+    return base64.b64encode(crc64nvme.to_bytes(8, "big")).decode()

@@ -1,0 +1,75 @@
+"""The journal: which files are finished, written beside the weights (not among them: everything under the prefix is served).
+
+`s3://BUCKET/weights/REPO/REVISION.journal/PATH.json`, one entry a file, written right after the file's object was completed. A later
+run, on any host, believes an entry when the object that it names is still there with that entity tag and size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from config.base import Strict
+from steps import s3
+from steps.fetch_weights.manifest import ManifestFile
+from steps.fetch_weights.selection import HubFile
+from steps.job import say
+
+_READERS = 16
+
+
+class Entry(Strict):
+    """A finished file."""
+
+    schema_version: Literal[1] = 1
+    """The format of this file."""
+    file: ManifestFile
+    """What it is."""
+    etag: str
+    """The object's entity tag."""
+    execution: str
+    """Which execution moved it."""
+    host: str
+    """Which of its hosts."""
+
+
+class Journal:
+    """The finished files of one prefix."""
+
+    def __init__(self, client: s3.S3Client, prefix: s3.S3Uri, options: Mapping[str, Any] | None = None) -> None:
+        self._client = client
+        self._prefix = s3.S3Uri(prefix.bucket, prefix.key.removesuffix("/") + ".journal/")
+        self._options: dict[str, Any] = dict(options or {})
+
+    def record(self, entry: Entry) -> None:
+        """Say that a file is finished."""
+        s3.write_json(self._client, self._address(entry.file.path), entry.model_dump_json().encode(), **self._options)
+
+    def finished(self, files: Iterable[HubFile], objects: Mapping[str, s3.ListedObject]) -> dict[str, Entry]:
+        """The entries, by path, of those `files` whose object is among `objects` (a listing of the prefix), unchanged since."""
+        candidates = [f for f in files if f.path in objects and objects[f.path].size == f.size]
+        if not candidates:
+            return {}
+        with ThreadPoolExecutor(min(_READERS, len(candidates))) as readers:
+            entries = list(readers.map(lambda f: self._entry(f.path), candidates))
+        return {
+            file.path: entry
+            for file, entry in zip(candidates, entries, strict=True)
+            if entry is not None and entry.file.is_copy_of(file) and entry.etag == objects[file.path].etag
+        }
+
+    def _entry(self, path: str) -> Entry | None:
+        body = s3.read(self._client, self._address(path))
+        if body is None:
+            return None
+        try:
+            return Entry.model_validate_json(body)
+        except ValidationError:
+            say(f"{self._address(path)} is not a journal entry of this version; {path} is fetched again")
+            return None
+
+    def _address(self, path: str) -> s3.S3Uri:
+        return self._prefix / f"{path}.json"

@@ -1,0 +1,117 @@
+"""One file on its way: which of its parts are hashed and uploaded, what its digests are, whether they are the Hub's."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from typing import TYPE_CHECKING
+
+from steps.errors import StepError
+from steps.fetch_weights.destination import checksum_text
+from steps.fetch_weights.plan import Part, split
+from steps.fetch_weights.selection import HubFile
+
+if TYPE_CHECKING:
+    from steps.fetch_weights.buffers import Buffer
+
+
+class FileTransfer:
+    """The state of one file between its first byte and its object. Every method may be called from any thread."""
+
+    def __init__(self, file: HubFile, preferred_part_bytes: int) -> None:
+        self.file = file
+        self.parts = len(split(file, preferred_part_bytes))
+        self.upload_id = ""
+        self.start_lock = threading.Lock()
+        """Held while the multipart upload is opened."""
+        self._lock = threading.Lock()
+        self._waiting: dict[int, tuple[Part, Buffer]] = {}
+        self._next_number = 1
+        self._hashing = False
+        self._sha256 = hashlib.sha256()
+        self._git_sha1 = None if file.sha256 else hashlib.sha1(f"blob {file.size}\0".encode(), usedforsecurity=False)
+        self._checked = False
+        self._etags: dict[int, str] = {}
+        self._checksums: dict[int, tuple[int, int]] = {}
+
+    @property
+    def is_single(self) -> bool:
+        """Whether one PutObject does."""
+        return self.parts == 1
+
+    @property
+    def sha256(self) -> str:
+        """The digest of the bytes so far, hexadecimal."""
+        return self._sha256.hexdigest()
+
+    def arrived(self, part: Part, buffer: Buffer) -> bool:
+        """A part is in memory. True when a hasher should be sent to this file: its next part is there and nobody hashes it."""
+        with self._lock:
+            self._waiting[part.number] = (part, buffer)
+            if self._hashing or self._next_number not in self._waiting:
+                return False
+            self._hashing = True
+            return True
+
+    def next_to_hash(self) -> tuple[Part, Buffer] | None:
+        """The next part in the file's order; None (and the hasher is released) when it has not arrived."""
+        with self._lock:
+            item = self._waiting.pop(self._next_number, None)
+            self._hashing = item is not None
+            return item
+
+    def hash(self, part: Part, view: memoryview) -> bool:
+        """Add the next part to the digests. True when that was the last one and the file is what the Hub listed; StepError when it is not."""
+        self._sha256.update(view)
+        if self._git_sha1 is not None:
+            self._git_sha1.update(view)
+        with self._lock:
+            self._next_number += 1
+        if part.number < self.parts:
+            return False
+        self._compare()
+        return True
+
+    def checked(self) -> bool:
+        """The digests are right. True when the upload can be completed now: exactly one of `checked` and `uploaded` says so."""
+        with self._lock:
+            self._checked = True
+            return len(self._etags) == self.parts
+
+    def uploaded(self, part: Part, etag: str, crc64nvme: int) -> bool:
+        """A part is in S3. True when the upload can be completed now."""
+        with self._lock:
+            self._etags[part.number] = etag
+            self._checksums[part.number] = (crc64nvme, part.size)
+            return self._checked and len(self._etags) == self.parts
+
+    @property
+    def etags(self) -> dict[int, str]:
+        """The entity tags of the uploaded parts by number."""
+        return dict(self._etags)
+
+    @property
+    def crc64nvme(self) -> str:
+        """The CRC64NVME of the whole file, combined from its parts', as S3 writes it."""
+        from awscrt.checksums import combine_crc64nvme
+
+        total = 0
+        for _, (crc, size) in sorted(self._checksums.items()):
+            total = combine_crc64nvme(total, crc, size)
+        return checksum_text(total)
+
+    @property
+    def git_blob_sha1(self) -> str | None:
+        """Git's digest, for a file whose SHA-256 the Hub does not know."""
+        return self._git_sha1.hexdigest() if self._git_sha1 is not None else None
+
+    def _compare(self) -> None:
+        if self._git_sha1 is None:
+            kind, expected, actual = "sha256", self.file.sha256, self.sha256
+        else:
+            kind, expected, actual = "git blob sha1", self.file.blob_sha1, self._git_sha1.hexdigest()
+        if actual != expected:
+            raise StepError(
+                f"{self.file.path}: the {self.file.size:,} bytes that arrived have {kind} {actual}, the Hub says {expected}; nothing of this file "
+                "was stored and nothing is registered. Start again; if it says the same, the repository or a cache in between is broken"
+            )

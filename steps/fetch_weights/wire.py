@@ -1,0 +1,148 @@
+"""HTTP for large ranges: kept connections, bytes received straight into a caller's buffer, no redirect followed by itself.
+
+Redirects are the caller's business, because a token must not follow them to another host.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from steps.errors import StepError
+from steps.fetch_weights.retries import PassingError
+
+_BODY_EXCERPT = 300
+_PASSING_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A response's status and headers (names in lower case) and, when it was not read into a buffer, the start of its body."""
+
+    status: int
+    headers: dict[str, str]
+    excerpt: str = ""
+
+    def passing_error(self, url: str) -> PassingError | None:
+        """The error to raise when this status may pass by itself, else None."""
+        if self.status not in _PASSING_STATUSES:
+            return None
+        return PassingError(
+            f"{public(url)} answered {self.status} {self.excerpt}".rstrip(), _seconds(self.headers.get("retry-after"))
+        )
+
+
+class Wire:
+    """The connections of one thread, one a server."""
+
+    def __init__(self, connect_timeout_s: float, read_timeout_s: float) -> None:
+        self._connect_timeout_s = connect_timeout_s
+        self._read_timeout_s = read_timeout_s
+        self._connections: dict[tuple[str, str], http.client.HTTPConnection] = {}
+        self._tls: ssl.SSLContext | None = None
+
+    def ask(self, method: str, url: str, headers: dict[str, str]) -> Answer:
+        """Send a request and drop its body; PassingError when the connection fails."""
+        answer, _ = self._exchange(method, url, headers, memoryview(b""), accept=frozenset())
+        return answer
+
+    def read_into(self, url: str, headers: dict[str, str], view: memoryview, accept: int) -> tuple[Answer, int]:
+        """GET into `view`: the answer, and how many bytes arrived. Bodies of another status than `accept` go to the excerpt.
+
+        Fewer bytes than `view` has mean that the body was cut short; a body that is longer is an error.
+        """
+        return self._exchange("GET", url, headers, view, frozenset({accept}))
+
+    def close(self) -> None:
+        """Close all connections."""
+        for connection in self._connections.values():
+            connection.close()
+        self._connections.clear()
+
+    def _exchange(
+        self, method: str, url: str, headers: dict[str, str], view: memoryview, accept: frozenset[int]
+    ) -> tuple[Answer, int]:
+        parts = urlsplit(url)
+        key = (parts.scheme, parts.netloc)
+        target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+        for fresh in (key not in self._connections, True):
+            connection = self._connection(parts.scheme, parts.netloc)
+            received = 0
+            try:
+                connection.request(
+                    method, target, headers={"Accept-Encoding": "identity", "User-Agent": "fetch-weights/1", **headers}
+                )
+                response = connection.getresponse()
+                head = {name.lower(): value for name, value in response.getheaders()}
+                if response.status not in accept:
+                    return self._drop(key, response, head), 0
+                received = self._receive(response, view)
+                if received < len(view) or not response.isclosed():
+                    self._forget(key)
+                return Answer(response.status, head), received
+            except (OSError, http.client.HTTPException) as error:
+                self._forget(key)
+                if isinstance(error, http.client.RemoteDisconnected | BrokenPipeError | ConnectionResetError) and not fresh:
+                    continue  # the server closed a connection that had been idle: not a failure
+                raise PassingError(f"{public(url)}: {type(error).__name__}: {error}") from error
+        raise AssertionError("the second connection is always fresh")
+
+    def _receive(self, response: http.client.HTTPResponse, view: memoryview) -> int:
+        received = 0
+        while received < len(view):
+            count = response.readinto(view[received:])
+            if count == 0:
+                return received
+            received += count
+        if response.read(1):
+            raise http.client.HTTPException(f"more than the {len(view)} bytes that were asked for")
+        return received
+
+    def _drop(self, key: tuple[str, str], response: http.client.HTTPResponse, head: dict[str, str]) -> Answer:
+        body = response.read(_BODY_EXCERPT)
+        if not response.isclosed():
+            self._forget(key)
+        text = head.get("x-error-message") or " ".join(body.decode("utf-8", "replace").split())
+        return Answer(response.status, head, text)
+
+    def _connection(self, scheme: str, netloc: str) -> http.client.HTTPConnection:
+        key = (scheme, netloc)
+        if key in self._connections:
+            return self._connections[key]
+        if scheme == "https":
+            self._tls = self._tls or ssl.create_default_context()
+            connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+                netloc, timeout=self._connect_timeout_s, context=self._tls
+            )
+        elif scheme == "http":
+            connection = http.client.HTTPConnection(netloc, timeout=self._connect_timeout_s)
+        else:
+            raise StepError(f"{scheme}://{netloc} is neither http nor https")
+        try:
+            connection.connect()
+        except OSError as error:
+            raise PassingError(f"{scheme}://{netloc}: {type(error).__name__}: {error}") from error
+        connection.sock.settimeout(self._read_timeout_s)
+        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self._connections[key] = connection
+        return connection
+
+    def _forget(self, key: tuple[str, str]) -> None:
+        connection = self._connections.pop(key, None)
+        if connection is not None:
+            connection.close()
+
+
+def public(url: str) -> str:
+    """A URL without its query, which carries a signature: fit for a log."""
+    return url.split("?", 1)[0]
+
+
+def _seconds(retry_after: str | None) -> float | None:
+    try:
+        return max(0.0, float(retry_after)) if retry_after else None
+    except ValueError:
+        return None  # an HTTP date: our own pause will do

@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.steps.fetch import world
+
+
+@pytest.fixture(scope="session")
+def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real S3, one for all tests (each takes another repository, so another prefix)."""
+    with world.seaweed(tmp_path_factory.mktemp("seaweed")) as endpoint:
+        yield endpoint
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A fresh moto with the bucket, as this process's AWS."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    endpoint = f"http://{host}:{port}"
+    for name, value in world.step_environment(endpoint).items():
+        monkeypatch.setenv(name, value)
+    world.client(endpoint).create_bucket(Bucket=world.BUCKET)
+    try:
+        yield endpoint
+    finally:
+        server.stop()
+        import moto.backends
+
+        for name in ("s3", "secretsmanager"):
+            moto.backends.get_backend(name).reset()
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Where local_hub finds repositories."""
+    folder = tmp_path / "hub"
+    folder.mkdir()
+    return folder

@@ -1,0 +1,79 @@
+"""The step as SageMaker runs it: a process between a Hub and an S3."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from local_hub.faults import Fault
+from local_hub.hub import LocalHub
+from tests.steps.fetch import world
+
+MIB = 1024**2
+
+
+def test_every_byte_arrives_and_s3_confirms_the_checksums(seaweed: str, root: Path, tmp_path: Path) -> None:
+    files = world.model_files([40 * MIB + 17, 16 * MIB, 3])
+    world.write_repository(root, "acme/model", files)
+    with LocalHub(root=root) as hub:
+        given = world.release("acme/model", hub.revision("acme/model"))
+        step = world.Step(given, hub.endpoint, seaweed, tmp_path / "job")
+        code, log = step.finish()
+        assert code == 0, log
+        assert not any(r.had_token for r in hub.requests)
+    s3 = world.client(seaweed)
+    prefix = f"weights/acme/model/{given.model.weights.revision}/"
+    manifest = json.loads(s3.get_object(Bucket=world.BUCKET, Key=prefix + "manifest.json")["Body"].read())
+    assert {f["path"]: (f["size"], f["sha256"]) for f in manifest["files"]} == {
+        path: (len(content), hashlib.sha256(content).hexdigest()) for path, content in files.items()
+    }
+    for file in manifest["files"]:
+        head = s3.head_object(Bucket=world.BUCKET, Key=prefix + file["path"], ChecksumMode="ENABLED")
+        assert head["ChecksumCRC64NVME"] == file["crc64nvme"]
+        assert file["crc64nvme_confirmed_by_s3"]
+        assert s3.get_object(Bucket=world.BUCKET, Key=prefix + file["path"])["Body"].read() == files[file["path"]]
+    body = s3.get_object(Bucket=world.BUCKET, Key=prefix + "manifest.json")["Body"].read()
+    assert step.weights["manifest_sha256"] == hashlib.sha256(body).hexdigest()
+    assert step.weights["total_bytes"] == step.weights["fetched_bytes"] == sum(map(len, files.values()))
+    assert not s3.list_multipart_uploads(Bucket=world.BUCKET, Prefix=prefix).get("Uploads")
+
+
+def test_a_second_fetch_asks_the_hub_nothing(aws: str, root: Path, tmp_path: Path) -> None:
+    world.write_repository(root, "acme/model", world.model_files([20 * MIB]))
+    with LocalHub(root=root) as hub:
+        given = world.release("acme/model", hub.revision("acme/model"))
+        first = world.Step(given, hub.endpoint, aws, tmp_path / "first")
+        code, log = first.finish()
+        assert code == 0, log
+        asked = len(hub.requests)
+        second = world.Step(given, hub.endpoint, aws, tmp_path / "second")
+        code, log = second.finish()
+        assert code == 0, log
+        assert len(hub.requests) == asked
+    assert second.weights["fetched_bytes"] == 0
+    assert second.weights["manifest_sha256"] == first.weights["manifest_sha256"]
+
+
+def test_wrong_bytes_store_nothing(seaweed: str, root: Path, tmp_path: Path) -> None:
+    files = world.model_files([33 * MIB, 2 * MIB])
+    world.write_repository(root, "acme/broken", files)
+    bad = "model-00001-of-00002.safetensors"
+    with LocalHub(root=root) as hub:
+        hub.faults.add(Fault("corrupt", path=f"*/{bad}", at_byte=20 * MIB, times=None))
+        given = world.release("acme/broken", hub.revision("acme/broken"))
+        step = world.Step(given, hub.endpoint, seaweed, tmp_path / "job")
+        code, log = step.finish()
+    assert code == 1, log
+    corrupt = bytearray(files[bad])
+    corrupt[20 * MIB] ^= 1
+    message = step.message.read_text()
+    for told in (bad, hashlib.sha256(files[bad]).hexdigest(), hashlib.sha256(corrupt).hexdigest()):
+        assert told in message
+    s3 = world.client(seaweed)
+    prefix = f"weights/acme/broken/{given.model.weights.revision}/"
+    keys = {item["Key"] for item in s3.list_objects_v2(Bucket=world.BUCKET, Prefix=prefix).get("Contents", [])}
+    assert prefix + bad not in keys
+    assert prefix + "manifest.json" not in keys
+    assert not s3.list_multipart_uploads(Bucket=world.BUCKET, Prefix=prefix).get("Uploads")
+    assert not step.output.exists()

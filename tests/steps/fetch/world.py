@@ -1,0 +1,203 @@
+"""What fetch tests need: releases, repositories, moto and SeaweedFS as S3, the step as a process."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError
+
+from config.schema import Release
+
+BUCKET = "weights-test"
+REVISION = "0" * 40
+ROLE = "arn:aws:iam::123456789012:role/test"
+IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/test:local"
+ROOT = Path(__file__).parents[3]
+
+
+def release(repository: str, revision: str = REVISION, *, environment: dict[str, Any] | None = None, **weights: Any) -> Release:
+    """A release of `repository`, with more of `weights` and `environment` than the least on demand."""
+    return Release.model_validate(
+        {
+            "name": "test",
+            "model": {
+                "weights": {"hub": "local", "repository": repository, "revision": revision, **weights},
+                "serving": {"instance_type": "ml.g6.xlarge", "tensor_parallel_size": 1},
+                "evaluation": {
+                    "load_profiles": {
+                        "chat": {
+                            "kind": "closed_loop",
+                            "concurrency": 1,
+                            "prompt_tokens": 8,
+                            "output_tokens": 8,
+                            "duration_s": 1,
+                            "objectives": {"error_rate": {"at_most": 0}},
+                        }
+                    }
+                },
+                "production": {"endpoint": "test"},
+            },
+            "environment": {
+                "kind": "local",
+                "region": "us-east-1",
+                "account_id": "123456789012",
+                "bucket": BUCKET,
+                "roles": dict.fromkeys(["pipeline", "fetch", "evaluate", "promote", "serve"], ROLE),
+                "images": {"steps": IMAGE, "serving": IMAGE},
+                **(environment or {}),
+            },
+            "serving_image": IMAGE,
+        }
+    )
+
+
+def write_repository(root: Path, repository: str, files: dict[str, bytes]) -> Path:
+    """A folder that local_hub serves as `repository`."""
+    folder = root / repository
+    for path, content in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(content)
+    return folder
+
+
+def noise(size: int, seed: int = 0) -> bytes:
+    """Bytes that repeat nowhere, the same for the same seed."""
+    return random.Random(seed).randbytes(size)
+
+
+def model_files(shard_bytes: list[int]) -> dict[str, bytes]:
+    """A small model in shards, as repositories have it."""
+    names = [f"model-{n:05}-of-{len(shard_bytes):05}.safetensors" for n in range(1, len(shard_bytes) + 1)]
+    index = {"metadata": {}, "weight_map": {f"layer.{n}": name for n, name in enumerate(names)}}
+    return {
+        "config.json": json.dumps({"architectures": ["LlamaForCausalLM"], "model_type": "llama"}).encode(),
+        "tokenizer.json": noise(100_000, 99),
+        "model.safetensors.index.json": json.dumps(index).encode(),
+        **{name: noise(size, n) for n, (name, size) in enumerate(zip(names, shard_bytes, strict=True))},
+    }
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def client(endpoint: str) -> Any:
+    """A plain S3 client, to look at what was stored."""
+    return boto3.client(
+        "s3",
+        region_name="us-east-1",
+        endpoint_url=endpoint,
+        aws_access_key_id="test-key",
+        aws_secret_access_key="test-secret",
+        config=Config(retries={"total_max_attempts": 2}),
+    )
+
+
+def step_environment(endpoint: str) -> dict[str, str]:
+    """What a job's process finds: the address of AWS and credentials."""
+    return {
+        "PATH": os.environ["PATH"],
+        "AWS_ENDPOINT_URL": endpoint,
+        "AWS_ACCESS_KEY_ID": "test-key",
+        "AWS_SECRET_ACCESS_KEY": "test-secret",
+        "AWS_EC2_METADATA_DISABLED": "true",
+    }
+
+
+class Step:
+    """`python -m steps.fetch_weights` as a process."""
+
+    def __init__(self, given: Release, hub: str, aws: str, folder: Path, *more: str, execution: str = "exec-1") -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.output = folder / "output"
+        self.message = folder / "message"
+        self.release = folder / "release.json"
+        self.release.write_text(given.to_json())
+        arguments = ["--release", str(self.release), "--hub-endpoint", hub, "--execution", execution]
+        results = ["--output", str(self.output), "--message-file", str(self.message)]
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "steps.fetch_weights", *arguments, *results, *more],
+            cwd=ROOT,
+            env=step_environment(aws),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def finish(self, timeout_s: float = 60) -> tuple[int, str]:
+        """Exit code and log."""
+        log, _ = self.process.communicate(timeout=timeout_s)
+        return self.process.returncode, log
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.communicate()
+
+    @property
+    def weights(self) -> dict[str, Any]:
+        """weights.json."""
+        found: dict[str, Any] = json.loads((self.output / "weights.json").read_text())
+        return found
+
+
+@contextmanager
+def seaweed(folder: Path) -> Iterator[str]:
+    """A SeaweedFS with the bucket, an S3 that checks checksums; gives its address."""
+    folder.mkdir(parents=True, exist_ok=True)
+    identities = {
+        "identities": [
+            {
+                "name": "test",
+                "credentials": [{"accessKey": "test-key", "secretKey": "test-secret"}],
+                "actions": ["Admin", "Read", "List", "Tagging", "Write"],
+            }
+        ]
+    }
+    (folder / "s3.json").write_text(json.dumps(identities))
+    ports = {name: free_port() for name in ("master.port", "volume.port", "filer.port", "s3.port")}
+    ports |= {name.replace("port", "port.grpc"): free_port() for name in ports}
+    log = (folder / "log").open("w")
+    weed = subprocess.Popen(
+        [str(Path(sys.executable).with_name("weed")), "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
+        + ["-master.volumeSizeLimitMB=1024", "-volume.max=20", "-s3", f"-s3.config={folder / 's3.json'}"]
+        + [f"-{name}={port}" for name, port in ports.items()],
+        stdout=log,
+        stderr=log,
+    )
+    endpoint = f"http://127.0.0.1:{ports['s3.port']}"
+    try:
+        _wait_for_bucket(endpoint, weed, folder / "log")
+        yield endpoint
+    finally:
+        weed.kill()
+        weed.wait()
+        log.close()
+
+
+def _wait_for_bucket(endpoint: str, weed: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 45
+    while True:
+        try:
+            client(endpoint).create_bucket(Bucket=BUCKET)
+            client(endpoint).put_object(Bucket=BUCKET, Key="probe", Body=b"x")
+            client(endpoint).delete_object(Bucket=BUCKET, Key="probe")
+            return
+        except (BotoCoreError, ClientError):
+            if weed.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"SeaweedFS did not start: {log.read_text()[-2000:]}") from None
+            time.sleep(0.3)
