@@ -163,11 +163,13 @@ class _Job:
                 self._stream()
             else:
                 self._whole()
+        except ChatError as error:
+            self._loop.call_soon_threadsafe(self._sink.fail, error)
+        except ValueError as error:
+            self._loop.call_soon_threadsafe(self._sink.fail, ChatError(str(error)))
         except Exception as error:  # noqa: BLE001 - a request must not take the engine with it
-            # llama.cpp refuses a request (context too long, a template that raises) by an exception of any kind.
             _LOG.warning("request failed: %s", error)
-            kind = ChatError(str(error)) if isinstance(error, ValueError) else ChatError(str(error), 500, "InternalServerError")
-            self._loop.call_soon_threadsafe(self._sink.fail, kind)
+            self._loop.call_soon_threadsafe(self._sink.fail, ChatError(str(error), 500, "InternalServerError"))
         finally:
             self._loop.call_soon_threadsafe(self._ended, metrics)
 
