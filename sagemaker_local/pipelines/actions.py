@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.actions import action
 from sagemaker_local.pipelines.executions import Executions
+from sagemaker_local.pipelines.steps.callback import Callbacks
 from sagemaker_local.processing.paging import Keys, ordered, page, within
 
 if TYPE_CHECKING:
@@ -174,3 +175,17 @@ def describe_pipeline_definition_for_execution(call: Call, request: dict[str, An
     executions = call.context.part(Executions)
     execution = executions.get(request["PipelineExecutionArn"])
     return {"PipelineDefinition": executions.records.definition(execution.arn), "CreationTime": execution.created}
+
+
+@action("SendPipelineExecutionStepSuccess")
+def send_pipeline_execution_step_success(call: Call, request: dict[str, Any]) -> dict[str, Any]:
+    """End a waiting callback step well."""
+    outputs = {output["Name"]: output["Value"] for output in request.get("OutputParameters") or []}
+    return {"PipelineExecutionArn": call.context.part(Callbacks).succeed(request["CallbackToken"], outputs)}
+
+
+@action("SendPipelineExecutionStepFailure")
+def send_pipeline_execution_step_failure(call: Call, request: dict[str, Any]) -> dict[str, Any]:
+    """Fail a waiting callback step."""
+    arn = call.context.part(Callbacks).fail(request["CallbackToken"], request.get("FailureReason", ""))
+    return {"PipelineExecutionArn": arn}

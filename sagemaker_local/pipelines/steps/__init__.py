@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sagemaker_local.pipelines.steps import control, processing, resources
+from sagemaker_local.pipelines.steps import callback, control, lambda_step, processing, resources
 
 if TYPE_CHECKING:
     from sagemaker_local.pipelines.steps.base import RunStep
@@ -12,6 +12,8 @@ if TYPE_CHECKING:
 RUN: dict[str, RunStep] = {
     "Condition": control.run_condition,
     "Fail": control.run_fail,
+    "Lambda": lambda_step.run,
+    "Callback": callback.run,
     "Processing": processing.run,
     "RegisterModel": resources.run_register_model,
     "Model": resources.run_model,

@@ -60,5 +60,25 @@ def write_environment(folder: str, *names: str) -> None:
     (Path(folder) / "environment.json").write_text(json.dumps({name: os.environ[name] for name in names}))
 
 
+def count(counter: str, fail_until: str) -> None:
+    """Count the runs in a file outside the sandbox; fail until this many have been."""
+    path = Path(counter)
+    runs = int(path.read_text()) + 1 if path.exists() else 1
+    path.write_text(str(runs))
+    if runs < int(fail_until):
+        sys.exit(1)
+
+
+def square(number: str, folder: str) -> None:
+    """One part of a fan-out."""
+    (Path(folder) / number).write_text(str(int(number) ** 2))
+
+
+def add_up(source: str, folder: str) -> None:
+    """What a fan-out's parts come to."""
+    total = sum(int(path.read_text()) for path in Path(source).rglob("*") if path.is_file())
+    (Path(folder) / "total.json").write_text(json.dumps({"total": total}))
+
+
 if __name__ == "__main__":
     globals()[sys.argv[1]](*sys.argv[2:])
