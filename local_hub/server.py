@@ -129,8 +129,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             act()
         except HubAnswer as error:
             self._error(error)
-        except LocalHubError as error:
-            self._error(HubAnswer(400, None, str(error)))
+        except (LocalHubError, ValueError, KeyError) as error:
+            self._error(HubAnswer(400, None, f"{type(error).__name__}: {error}"))
         except (BrokenPipeError, ConnectionResetError, TimeoutError):
             self.close_connection = True
 

@@ -42,7 +42,7 @@ class Simulated:
         self.metrics = Metrics()
         self.settings = settings
         self.max_model_len = context_length or 131072
-        self.tokens_sent = 0
+        self.tokens_planned = 0
         self.ready_at = 0.0
         self._arrived = 0
         self._running: set[_Stream] = set()
@@ -194,8 +194,8 @@ class _Stream:
     def _stalls(self) -> bool:
         settings = self._settings
         if settings.stall_every_tokens:
-            self._engine.tokens_sent += 1
-            return self._engine.tokens_sent % settings.stall_every_tokens == 0
+            self._engine.tokens_planned += 1
+            return self._engine.tokens_planned % settings.stall_every_tokens == 0
         return self._sent + 1 == settings.stall_at_token
 
     def _step(self) -> None:
