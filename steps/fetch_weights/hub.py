@@ -1,36 +1,45 @@
-"""What the Hub says of a repository, before anything is created: does it exist, may it be read, can it be served.
-
-The listing goes through huggingface_hub, the Hub's own client; the bytes do not (see `source`).
-"""
+"""What the Hub says of a repository, before anything is created: does it exist, may it be read, can it be served."""
 
 from __future__ import annotations
 
+import json
+import re
 import threading
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import Any
 
 from config.schema import Weights
 from steps import s3
 from steps.errors import InputError, StepError
 from steps.fetch_weights.plan import Part
+from steps.fetch_weights.retries import Retries
 from steps.fetch_weights.selection import HubFile, Listing, Selection, select
 from steps.fetch_weights.settings import MIB, Settings
-from steps.fetch_weights.source import HubSource, refusal
+from steps.fetch_weights.source import Hub, HubSource
+from steps.fetch_weights.wire import Answer
 
-if TYPE_CHECKING:
-    from huggingface_hub.hf_api import RepoFile
-
+PREFLIGHT = Settings(attempts=3)
+"""For a person who waits at a terminal: a Hub that does not answer is given up after about a second."""
 _LARGEST_DOCUMENT = 64 * MIB
+_NEXT_PAGE = re.compile(r'<([^>]+)>;\s*rel="next"')
 
 
-def choose_files(weights: Weights, endpoint: str, token: str | None, settings: Settings | None = None) -> Selection:
+def choose_files(
+    weights: Weights,
+    endpoint: str,
+    token: str | None,
+    settings: Settings = PREFLIGHT,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Selection:
     """The files that a fetch of `weights` would move: everything that can be checked before a byte is.
 
-    `endpoint` is the Hub's URL, `token` its read token or None. InputError when the repository or revision does not exist, is gated
-    without a sufficient token, or cannot be served (see `selection.select`); StepError when the Hub cannot be reached.
+    `endpoint` is the Hub's URL, `token` its read token or None; `tell` hears of tries that failed. InputError when the repository or
+    revision does not exist, is gated without a sufficient token, or cannot be served (see `selection.select`); StepError when the
+    Hub cannot be reached.
     """
-    settings = settings or Settings()
-    listing = list_repository(weights, endpoint, token)
-    source = HubSource(endpoint, weights.repository, weights.revision, token, settings, threading.Event())
+    hub = Hub(endpoint, weights.repository, weights.revision, token)
+    source = HubSource(hub, settings, threading.Event(), tell)
+    listing = Retries(settings, threading.Event(), tell).call(f"list {hub}", lambda: list_repository(hub, source))
     documents = {path: _document(source, listing, path) for path in listing.documents}
     selection = select(listing, documents, weights)
     if not documents:
@@ -38,43 +47,27 @@ def choose_files(weights: Weights, endpoint: str, token: str | None, settings: S
     return selection
 
 
-def list_repository(weights: Weights, endpoint: str, token: str | None) -> Listing:
-    """Every file of the repository at the revision. Errors as in `choose_files`."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
-    from huggingface_hub.hf_api import RepoFile
-
-    repository, revision = weights.repository, weights.revision
-    what = f"{repository} at {revision} on {endpoint}"
-    try:
-        entries = list(
-            HfApi(endpoint=endpoint, token=token or False).list_repo_tree(
-                repository, recursive=True, revision=revision, expand=False
-            )
-        )
-    except RevisionNotFoundError as error:
-        raise InputError(
-            f"{endpoint} has {repository}, but no revision {revision}; copy the full commit from the repository's page under Files and "
-            "versions → History"
-        ) from error
-    except GatedRepoError as error:
-        raise InputError(refusal(repository, revision, endpoint, token, "GatedRepo")) from error
-    except RepositoryNotFoundError as error:
-        raise InputError(
-            f"{endpoint} has no repository {repository} (asked for revision {revision}) that {'this token' if token else 'anybody'} may read; "
-            "check weights.repository and weights.hub; a private one needs hub_token_secret in the environment file"
-        ) from error
-    except HfHubHTTPError as error:
-        status = error.response.status_code if error.response is not None else None
-        if status in {401, 403}:
-            raise InputError(refusal(repository, revision, endpoint, token, None)) from error
-        raise StepError(f"could not list {what}: the Hub answered {status}: {error}; try again later") from error
-    except Exception as error:
-        raise StepError(
-            f"could not reach the Hub at {endpoint} to list {repository} at {revision}: {type(error).__name__}: {error}; check the address "
-            "and the network (a VPC without internet access needs a NAT gateway)"
-        ) from error
-    return Listing(repository, revision, tuple(_hub_file(e) for e in entries if isinstance(e, RepoFile)))
+def list_repository(hub: Hub, source: HubSource) -> Listing:
+    """Every file of the repository at the revision, by the Hub's tree API, page by page. PassingError for what may pass."""
+    files: list[HubFile] = []
+    url: str | None = hub.url("/api/models/{repository}/tree/{revision}?recursive=true&expand=false")
+    while url is not None:
+        answer, body = source.wire().read(url, hub.headers, _LARGEST_DOCUMENT)
+        if passing := answer.passing_error(url):
+            raise passing
+        if answer.status != 200:
+            raise _refusal(hub, answer)
+        try:
+            files += [_hub_file(entry) for entry in json.loads(body) if entry["type"] == "file"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise StepError(
+                f"{hub.endpoint} does not answer as a Hugging Face Hub does ({error!r}); check the Hub's address"
+            ) from error
+        link = _NEXT_PAGE.search(answer.headers.get("link", ""))
+        url = link[1] if link else None
+        if url is not None and not url.startswith(hub.endpoint.rstrip("/") + "/"):
+            raise StepError(f"{hub.endpoint} points to {url} for the rest of its listing; a token must not follow there")
+    return Listing(hub.repository, hub.revision, tuple(files))
 
 
 def read_token(secret: str | None, region: str) -> str | None:
@@ -103,6 +96,26 @@ def read_token(secret: str | None, region: str) -> str | None:
     return token
 
 
+def _refusal(hub: Hub, answer: Answer) -> StepError:
+    code = answer.headers.get("x-error-code")
+    if code == "RevisionNotFound":
+        return InputError(
+            f"{hub.endpoint} has {hub.repository}, but no revision {hub.revision}; copy the full commit from the repository's page under "
+            "Files and versions → History"
+        )
+    if answer.excerpt == "Invalid credentials in Authorization header":
+        return InputError(f"{hub.refusal()} (the Hub does not know this token: it may have been revoked)")
+    if code == "RepoNotFound" or answer.status in {401, 404}:  # 401 is what strangers are told of what does not exist
+        return InputError(
+            f"{hub.endpoint} has no repository {hub.repository} (asked for revision {hub.revision}) that "
+            f"{'this token' if hub.token else 'anybody'} may read; check weights.repository and weights.hub; a private one needs "
+            "hub_token_secret in the environment file"
+        )
+    if code == "GatedRepo" or answer.status == 403:
+        return InputError(hub.refusal(code))
+    return StepError(f"could not list {hub}: the Hub answered {answer.status} {answer.excerpt}")
+
+
 def _document(source: HubSource, listing: Listing, path: str) -> bytes:
     file = next(f for f in listing.files if f.path == path)
     if file.size > _LARGEST_DOCUMENT:
@@ -114,6 +127,8 @@ def _document(source: HubSource, listing: Listing, path: str) -> bytes:
     return bytes(body)
 
 
-def _hub_file(entry: RepoFile) -> HubFile:
-    lfs = entry.lfs
-    return HubFile(entry.path, lfs.size if lfs else entry.size, entry.blob_id, lfs.sha256 if lfs else None, entry.xet_hash)
+def _hub_file(entry: dict[str, Any]) -> HubFile:
+    """An entry of the tree API: `oid` is git's, `lfs.oid` the content's SHA-256, `xetHash` where Xet storage has it."""
+    lfs: dict[str, Any] | None = entry.get("lfs")
+    size = int(lfs["size"] if lfs else entry["size"])
+    return HubFile(str(entry["path"]), size, str(entry["oid"]), str(lfs["oid"]) if lfs else None, entry.get("xetHash"))

@@ -29,13 +29,16 @@ class Stopped(Exception):
 class Retries:
     """Calls something until it works, fails for good or `settings.attempts` are used up; pauses end at once when `stop` is set."""
 
-    def __init__(self, settings: Settings, stop: threading.Event) -> None:
+    def __init__(self, settings: Settings, stop: threading.Event, tell: Callable[[str], None] = say) -> None:
         self._settings = settings
         self._stop = stop
+        self._tell = tell
 
     def call(self, what: str, attempt: Callable[[], _Result]) -> _Result:
         """What `attempt` returns. StepError, naming `what` and the last reason, when it never did; Stopped when the fetch stops."""
-        for number in range(1, self._settings.attempts + 1):
+        number = 0
+        while True:
+            number += 1
             if self._stop.is_set():
                 raise Stopped
             try:
@@ -46,9 +49,8 @@ class Retries:
                         f"could not {what} in {number} tries: {error}; start the step again: what is finished is not fetched again"
                     ) from error
                 pause = self._pause(number, error, what)
-                say(f"could not {what}: {error}; trying again in {pause:.1f} s ({number} of {self._settings.attempts})")
+                self._tell(f"could not {what}: {error}; trying again in {pause:.1f} s ({number} of {self._settings.attempts})")
                 self._stop.wait(pause)
-        raise AssertionError("attempts is at least 1")
 
     def _pause(self, number: int, error: PassingError, what: str) -> float:
         if error.retry_after_s is not None:

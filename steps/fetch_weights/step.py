@@ -20,7 +20,7 @@ from steps.fetch_weights.pipeline import Pipeline
 from steps.fetch_weights.progress import duration, size
 from steps.fetch_weights.selection import MANIFEST, HubFile
 from steps.fetch_weights.settings import Settings
-from steps.fetch_weights.source import HubSource
+from steps.fetch_weights.source import Hub, HubSource
 from steps.job import say
 from steps.names import WEIGHTS_FILE
 
@@ -108,7 +108,7 @@ class Fetch:
     def move(self) -> Outcome:
         """Fetch what is missing, write the manifest."""
         token = hub.read_token(self._request.release.environment.hub_token_secret, self._request.release.environment.region)
-        selection = hub.choose_files(self._weights, self._request.hub_endpoint, token, self._settings)
+        selection = hub.choose_files(self._weights, self._request.hub_endpoint, token, self._settings, say)
         for note in selection.notes:
             say(note)
         self._check_others(selection.files)
@@ -118,7 +118,7 @@ class Fetch:
         say(f"{len(missing)} of {len(selection.files)} files to fetch, {size(todo)} of {size(selection.total_bytes)}")
         stop = threading.Event()
         source = HubSource(
-            self._request.hub_endpoint, self._weights.repository, self._weights.revision, token, self._settings, stop
+            Hub(self._request.hub_endpoint, self._weights.repository, self._weights.revision, token), self._settings, stop
         )
         destination = Destination(self._client, self._prefix, self._options)
         destination.abort_abandoned(self._settings.abandoned_upload_age_s)

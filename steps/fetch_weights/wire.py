@@ -8,13 +8,17 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from steps.errors import StepError
 from steps.fetch_weights.retries import PassingError
 
 _BODY_EXCERPT = 300
+_USER_AGENT = "fetch-weights/1"
+_Body = TypeVar("_Body")
 _PASSING_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -46,7 +50,7 @@ class Wire:
 
     def ask(self, method: str, url: str, headers: dict[str, str]) -> Answer:
         """Send a request and drop its body; PassingError when the connection fails."""
-        answer, _ = self._exchange(method, url, headers, memoryview(b""), accept=frozenset())
+        answer, _ = self._exchange(method, url, headers, lambda _: None, None, None)
         return answer
 
     def read_into(self, url: str, headers: dict[str, str], view: memoryview, accept: int) -> tuple[Answer, int]:
@@ -54,7 +58,11 @@ class Wire:
 
         Fewer bytes than `view` has mean that the body was cut short; a body that is longer is an error.
         """
-        return self._exchange("GET", url, headers, view, frozenset({accept}))
+        return self._exchange("GET", url, headers, lambda response: _fill(response, view), accept, 0)
+
+    def read(self, url: str, headers: dict[str, str], limit_bytes: int) -> tuple[Answer, bytes]:
+        """GET a document of `limit_bytes` at most: the answer, and the body of a 200. PassingError when the connection fails."""
+        return self._exchange("GET", url, headers, lambda response: _whole(response, limit_bytes), 200, b"")
 
     def close(self) -> None:
         """Close all connections."""
@@ -63,43 +71,36 @@ class Wire:
         self._connections.clear()
 
     def _exchange(
-        self, method: str, url: str, headers: dict[str, str], view: memoryview, accept: frozenset[int]
-    ) -> tuple[Answer, int]:
+        self,
+        method: str,
+        url: str,
+        headers: dict[str, str],
+        take: Callable[[http.client.HTTPResponse], _Body],
+        accept: int | None,
+        nothing: _Body,
+    ) -> tuple[Answer, _Body]:
+        """One request: what `take` makes of a body with status `accept`, else `nothing` and an excerpt of the body."""
         parts = urlsplit(url)
         key = (parts.scheme, parts.netloc)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         for fresh in (key not in self._connections, True):
             connection = self._connection(parts.scheme, parts.netloc)
-            received = 0
             try:
-                connection.request(
-                    method, target, headers={"Accept-Encoding": "identity", "User-Agent": "fetch-weights/1", **headers}
-                )
+                connection.request(method, target, headers={"Accept-Encoding": "identity", "User-Agent": _USER_AGENT, **headers})
                 response = connection.getresponse()
                 head = {name.lower(): value for name, value in response.getheaders()}
-                if response.status not in accept:
-                    return self._drop(key, response, head), 0
-                received = self._receive(response, view)
-                if received < len(view) or not response.isclosed():
+                if response.status != accept:
+                    return self._drop(key, response, head), nothing
+                body = take(response)
+                if not response.isclosed() or response.will_close:
                     self._forget(key)
-                return Answer(response.status, head), received
+                return Answer(response.status, head), body
             except (OSError, http.client.HTTPException) as error:
                 self._forget(key)
                 if isinstance(error, http.client.RemoteDisconnected | BrokenPipeError | ConnectionResetError) and not fresh:
                     continue  # the server closed a connection that had been idle: not a failure
                 raise PassingError(f"{public(url)}: {type(error).__name__}: {error}") from error
         raise AssertionError("the second connection is always fresh")
-
-    def _receive(self, response: http.client.HTTPResponse, view: memoryview) -> int:
-        received = 0
-        while received < len(view):
-            count = response.readinto(view[received:])
-            if count == 0:
-                return received
-            received += count
-        if response.read(1):
-            raise http.client.HTTPException(f"more than the {len(view)} bytes that were asked for")
-        return received
 
     def _drop(self, key: tuple[str, str], response: http.client.HTTPResponse, head: dict[str, str]) -> Answer:
         body = response.read(_BODY_EXCERPT)
@@ -134,6 +135,27 @@ class Wire:
         connection = self._connections.pop(key, None)
         if connection is not None:
             connection.close()
+
+
+def _fill(response: http.client.HTTPResponse, view: memoryview) -> int:
+    received = 0
+    while received < len(view):
+        count = response.readinto(view[received:])
+        if count == 0:
+            return received
+        received += count
+    if response.read(1):
+        raise http.client.HTTPException(f"more than the {len(view)} bytes that were asked for")
+    return received
+
+
+def _whole(response: http.client.HTTPResponse, limit_bytes: int) -> bytes:
+    body = response.read(limit_bytes + 1)
+    if len(body) > limit_bytes:
+        raise StepError(f"a document of more than {limit_bytes:,} bytes")
+    if response.length:
+        raise http.client.IncompleteRead(body, response.length)
+    return body
 
 
 def public(url: str) -> str:
