@@ -43,6 +43,15 @@ Handler = Callable[[Call, dict[str, Any]], "dict[str, Any] | None"]
 
 _ACTIONS: dict[str, Handler] = {}
 
+RESUMES: list[Callable[[Context], None]] = []
+"""Called once when the server has started and listens: a room takes up what the last server left."""
+
+
+def on_start(resume: Callable[[Context], None]) -> Callable[[Context], None]:
+    """Register a room's function that is to run once at start, with the server already listening."""
+    RESUMES.append(resume)
+    return resume
+
 
 def action(name: str) -> Callable[[Handler], Handler]:
     """Register a handler for a SageMaker action. It gets a checked request and returns the response (None: an empty one)."""
@@ -58,9 +67,8 @@ def action(name: str) -> Callable[[Handler], Handler]:
 def table() -> dict[str, Handler]:
     """Every registered handler by action name, after each room's ``actions`` module is imported."""
     for room in _ROOMS:
-        name = f"sagemaker_local.{room}.actions"
-        if importlib.util.find_spec(name) is not None:
-            importlib.import_module(name)
+        if importlib.util.find_spec(f"sagemaker_local.{room}") is not None:
+            importlib.import_module(f"sagemaker_local.{room}.actions")
     return _ACTIONS
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
+    import asyncio
     from collections.abc import Callable, Mapping
 
     from sagemaker_local.events import EventSink
@@ -39,6 +40,10 @@ class Context:
     logs: LogSink
     moto: Moto
     events: EventSink
+    loop: asyncio.AbstractEventLoop
+    """The server's event loop, on which the data plane lives."""
+    closers: list[Callable[[], None]] = field(default_factory=list)
+    """Called, in order, when the server stops and before its processes are ended."""
     parts: dict[Any, Any] = field(default_factory=dict)
     """One instance a class of what lives as long as the server, such as the fleet of endpoints; see ``part``."""
     _clients: dict[tuple[str, str], Any] = field(default_factory=dict)

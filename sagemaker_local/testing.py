@@ -1,0 +1,92 @@
+"""A real server for tests: ``with running(tmp_path) as server: server.client("sagemaker")``, or a pytest fixture."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+_STOP_TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True)
+class RunningServer:
+    """A server process, and clients of it."""
+
+    endpoint_url: str
+    state_dir: Path
+    pid: int
+    region: str = "us-east-1"
+
+    def client(self, service: str, **settings: Any) -> Any:
+        """A boto3 client of this server."""
+        import boto3
+
+        return boto3.client(
+            service,
+            endpoint_url=self.endpoint_url,
+            region_name=settings.pop("region_name", self.region),
+            aws_access_key_id="local",
+            aws_secret_access_key="local",  # noqa: S106 -- nothing checks it
+            **settings,
+        )
+
+    def environment(self) -> dict[str, str]:
+        """Environment variables that point any AWS client at this server."""
+        return {
+            "AWS_ENDPOINT_URL": self.endpoint_url,
+            "AWS_REGION": self.region,
+            "AWS_DEFAULT_REGION": self.region,
+            "AWS_ACCESS_KEY_ID": "local",
+            "AWS_SECRET_ACCESS_KEY": "local",
+            "AWS_EC2_METADATA_DISABLED": "true",
+        }
+
+
+@contextmanager
+def running(state_dir: Path, images: Path | None = None, port: int = 0) -> Iterator[RunningServer]:
+    """A server process for the time of the ``with`` block; it and its children are ended afterwards.
+
+    Raises:
+        RuntimeError: it did not start; the message has what it wrote to stderr.
+    """
+    command = [sys.executable, "-m", "sagemaker_local", "--state", str(state_dir), "--port", str(port)]
+    if images is not None:
+        command += ["--images", str(images)]
+    state_dir.mkdir(parents=True, exist_ok=True)
+    with (state_dir / "stderr.log").open("ab") as stderr:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
+    try:
+        assert process.stdout is not None  # noqa: S101 -- it is a pipe
+        name, _, url = process.stdout.readline().strip().partition("=")
+        if name != "AWS_ENDPOINT_URL":
+            raise RuntimeError(f"sagemaker_local did not start: {(state_dir / 'stderr.log').read_text()}")
+        yield RunningServer(url, state_dir, process.pid)
+    finally:
+        process.terminate()
+        try:
+            process.wait(_STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+def server_fixture(
+    images: Path | None = None, scope: Literal["session", "package", "module", "class", "function"] = "session"
+) -> Any:
+    """A pytest fixture that gives a ``RunningServer``: ``sagemaker = server_fixture(images=Path("images.yaml"))``."""
+    import pytest
+
+    def sagemaker_local_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+        with running(tmp_path_factory.mktemp("sagemaker_local") / "state", images) as server:
+            yield server
+
+    return pytest.fixture(scope=scope)(sagemaker_local_server)

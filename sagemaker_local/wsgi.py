@@ -1,0 +1,121 @@
+"""moto's WSGI application behind ASGI: bodies through files, work in threads."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import logging
+from typing import IO, TYPE_CHECKING, Any
+
+from sagemaker_local.errors import NotImplementedHere
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from concurrent.futures import Executor
+
+    from sagemaker_local.http import Headers, Request
+
+_BLOCK_BYTES = 256 * 1024
+_LOGGER = logging.getLogger(__name__)
+_PRESERVED = "moto.preserved_header_names"  # moto.core.request.PRESERVED_HEADER_NAMES_ENVIRON_KEY
+_NOT_PASSED_ON = {"date", "server", "connection", "transfer-encoding"}
+
+
+def environ(
+    request: Request, body: IO[bytes], length: int, headers: Iterable[tuple[bytes, bytes]] | None = None
+) -> dict[str, Any]:
+    """The WSGI environment of a request, with this body; ``headers`` replace the request's own."""
+    scope = request.scope
+    query = scope["query_string"].decode("latin-1")
+    raw_path = scope["raw_path"].decode("latin-1")
+    result: dict[str, Any] = {
+        "REQUEST_METHOD": scope["method"],
+        "SCRIPT_NAME": "",
+        "PATH_INFO": scope["path"].encode().decode("latin-1"),
+        "QUERY_STRING": query,
+        "RAW_URI": raw_path + (f"?{query}" if query else ""),
+        "SERVER_NAME": scope["server"][0],
+        "SERVER_PORT": str(scope["server"][1]),
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "REMOTE_ADDR": "127.0.0.1",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "http",
+        "wsgi.input": body,
+        "wsgi.errors": io.StringIO(),
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+    }
+    names: dict[str, str] = {}
+    for raw_name, raw_value in scope["headers"] if headers is None else headers:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        key = name.upper().replace("-", "_")
+        if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+            key = f"HTTP_{key}"
+        result[key] = f"{result[key]},{value}" if key in result else value
+        if "_" in name and name.startswith("x-amz-meta-"):
+            names[key] = name
+    result["CONTENT_LENGTH"] = str(length)
+    result[_PRESERVED] = names
+    return result
+
+
+class Answer:
+    """What a WSGI application answered."""
+
+    def __init__(self) -> None:
+        self.status = 500
+        self.headers: Headers = []
+        self.body = b""
+
+
+def call(application: Any, environment: dict[str, Any]) -> Answer:
+    """Run a WSGI application in this thread."""
+    answer = Answer()
+
+    def start_response(status: str, headers: list[tuple[str, str]], error: object = None) -> None:
+        answer.status = int(status.split()[0])
+        answer.headers = [
+            (name.lower().encode("latin-1"), value.encode("latin-1"))
+            for name, value in headers
+            if name.lower() not in _NOT_PASSED_ON
+        ]
+
+    try:
+        parts = application(environment, start_response)
+        try:
+            answer.body = b"".join(parts)
+        finally:
+            if hasattr(parts, "close"):
+                parts.close()
+    except NotImplementedError as error:
+        _refuse(answer, NotImplementedHere(str(error) or "This action is not emulated."))
+    return answer
+
+
+async def serve(application: Any, executor: Executor, request: Request) -> None:
+    """Answer a request with a WSGI application."""
+    with await request.spooled_body() as body:
+        length = body.seek(0, io.SEEK_END)
+        body.seek(0)
+        answer = await asyncio.get_running_loop().run_in_executor(executor, call, application, environ(request, body, length))
+    await send(request, answer)
+
+
+async def send(request: Request, answer: Answer) -> None:
+    """Send an answer, in blocks, so that a slow client does not make the server keep copies."""
+    headers = answer.headers
+    if not any(name == b"content-length" for name, _ in headers):
+        headers = [*headers, (b"content-length", str(len(answer.body)).encode())]
+    await request.send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    body = memoryview(answer.body) if request.method != "HEAD" else memoryview(b"")
+    for start in range(0, len(body), _BLOCK_BYTES):
+        await request.send({"type": "http.response.body", "body": bytes(body[start : start + _BLOCK_BYTES]), "more_body": True})
+    await request.send({"type": "http.response.body", "body": b""})
+
+
+def _refuse(answer: Answer, error: NotImplementedHere) -> None:
+    answer.status = error.status
+    answer.headers = [(b"content-type", b"application/x-amz-json-1.1"), (b"x-amzn-errortype", error.code.encode())]
+    answer.body = json.dumps({"__type": error.code, "message": error.message}).encode()
