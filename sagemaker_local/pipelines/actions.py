@@ -10,9 +10,9 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.actions import action
+from sagemaker_local.jobs.paging import Keys, ordered, page, within
 from sagemaker_local.pipelines.executions import Executions
 from sagemaker_local.pipelines.steps.callback import Callbacks
-from sagemaker_local.processing.paging import Keys, ordered, page, within
 
 if TYPE_CHECKING:
     from sagemaker_local.actions import Call

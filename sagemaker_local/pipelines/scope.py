@@ -6,8 +6,8 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
+from sagemaker_local.jobs.fetch import split_uri
 from sagemaker_local.pipelines.functions import Scope, UnresolvedError
-from sagemaker_local.processing.inputs import split_uri
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

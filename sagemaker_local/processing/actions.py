@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.actions import action
-from sagemaker_local.processing.jobs import ProcessingJobs
-from sagemaker_local.processing.paging import Keys, ordered, page, within
+from sagemaker_local.jobs.paging import Keys, ordered, page, within
+from sagemaker_local.processing.job import ProcessingJobs
 
 if TYPE_CHECKING:
     from sagemaker_local.actions import Call

@@ -11,7 +11,7 @@ from sagemaker_local.pipelines.steps.base import (
     StepResult,
     StepStopped,
 )
-from sagemaker_local.processing.jobs import ProcessingJobs
+from sagemaker_local.processing.job import ProcessingJobs
 
 if TYPE_CHECKING:
     from sagemaker_local.pipelines.steps.base import StepRun

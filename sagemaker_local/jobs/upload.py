@@ -6,14 +6,11 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_local.errors import NotImplementedHere
-from sagemaker_local.processing.inputs import split_uri
+from sagemaker_local.jobs.fetch import split_uri
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
-
-    from sagemaker_local.processing.layout import InstanceLayout
 
 _CONTINUOUS_INTERVAL_S = 0.5
 _IN_ONE_PUT_BYTES = 8 * 1024 * 1024
@@ -23,15 +20,14 @@ class OutputError(Exception):
     """An output that could not be uploaded: the message becomes the job's FailureReason."""
 
 
-def refuse_unsupported(outputs: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse, by name, what processing outputs can ask for on AWS and not here.
+@dataclass(frozen=True)
+class Output:
+    """Files that go to S3: one folder an instance, all to one address."""
 
-    Raises:
-        NotImplementedHere: a FeatureStoreOutput.
-    """
-    for item in outputs:
-        if "FeatureStoreOutput" in item:
-            raise NotImplementedHere(f"ProcessingOutput {item['OutputName']!r}: FeatureStoreOutput is not emulated.")
+    uri: str
+    folders: Sequence[Path]
+    continuous: bool = False
+    """Sent while the job runs, and not only when it has ended."""
 
 
 @dataclass
@@ -39,20 +35,20 @@ class Uploader:
     """Uploads a job's outputs. Files that have not changed since they were last sent are not sent again."""
 
     s3: Any
-    outputs: Sequence[Mapping[str, Any]]
-    layouts: Sequence[InstanceLayout]
+    outputs: Sequence[Output]
     _sent: dict[Path, tuple[int, int]] = field(default_factory=dict)
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
 
     def create_folders(self) -> None:
-        """Make every output's LocalPath, as SageMaker does before the container starts."""
-        for _, folder in self._folders(None):
-            folder.mkdir(parents=True, exist_ok=True)
+        """Make every output's folders, as SageMaker does before the container starts."""
+        for output in self.outputs:
+            for folder in output.folders:
+                folder.mkdir(parents=True, exist_ok=True)
 
     def start_continuous(self) -> None:
-        """From now on send what appears or changes in the outputs whose S3UploadMode is Continuous."""
-        if any(item["S3Output"]["S3UploadMode"] == "Continuous" for item in self._s3_outputs()):
+        """From now on send what appears or changes in the outputs that are continuous."""
+        if any(output.continuous for output in self.outputs):
             self._thread = threading.Thread(target=self._send_continuously, name="continuous-upload", daemon=True)
             self._thread.start()
 
@@ -68,34 +64,24 @@ class Uploader:
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
-        self._send(None)
-
-    def _s3_outputs(self) -> list[Mapping[str, Any]]:
-        return [item for item in self.outputs if item.get("S3Output") and not item.get("AppManaged")]
-
-    def _folders(self, mode: str | None) -> list[tuple[str, Path]]:
-        """Every (S3 address, local folder) of the outputs with this upload mode, for every instance."""
-        return [
-            (item["S3Output"]["S3Uri"], layout.local(item["S3Output"]["LocalPath"]))
-            for item in self._s3_outputs()
-            if mode in (None, item["S3Output"]["S3UploadMode"])
-            for layout in self.layouts
-        ]
+        self._send(self.outputs)
 
     def _send_continuously(self) -> None:
+        continuous = [output for output in self.outputs if output.continuous]
         while not self._stop.wait(_CONTINUOUS_INTERVAL_S):
             try:
-                self._send("Continuous")
+                self._send(continuous)
             except (OutputError, OSError):
                 continue  # a file still being written, or a bucket not there yet: finish() sends it or says why not
 
-    def _send(self, mode: str | None) -> None:
-        for uri, folder in self._folders(mode):
-            bucket, prefix = split_uri(uri)
-            for path in sorted(folder.rglob("*")):
-                if path.is_file():
-                    relative = path.relative_to(folder).as_posix()
-                    self._send_file(path, bucket, f"{prefix.rstrip('/')}/{relative}".lstrip("/"))
+    def _send(self, outputs: Sequence[Output]) -> None:
+        for output in outputs:
+            bucket, prefix = split_uri(output.uri)
+            for folder in output.folders:
+                for path in sorted(folder.rglob("*")):
+                    if path.is_file():
+                        relative = path.relative_to(folder).as_posix()
+                        self._send_file(path, bucket, f"{prefix.rstrip('/')}/{relative}".lstrip("/"))
 
     def _send_file(self, path: Path, bucket: str, key: str) -> None:
         status = path.stat()

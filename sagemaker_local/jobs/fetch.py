@@ -1,4 +1,4 @@
-"""What a job is given: objects of S3 brought to the places in its sandbox where the container expects them."""
+"""Objects of S3, brought to where a job's container expects them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,8 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from sagemaker_local.errors import NotImplementedHere
-
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from sagemaker_local.processing.layout import InstanceLayout
+    from collections.abc import Iterator, Sequence
 
 _IN_ONE_GET_BYTES = 8 * 1024 * 1024  # smaller objects: one plain GET, without the transfer manager's threads
 
@@ -33,43 +29,35 @@ class _Object:
     size_bytes: int
 
 
-def refuse_unsupported(inputs: Sequence[Mapping[str, Any]]) -> None:
-    """Refuse, by name, what processing inputs can ask for on AWS and not here.
+@dataclass(frozen=True)
+class Source:
+    """Where an input comes from, in the words that processing inputs and training channels share."""
+
+    name: str
+    uri: str
+    data_type: str = "S3Prefix"
+    """``S3Prefix`` or ``ManifestFile``."""
+    distribution: str = "FullyReplicated"
+    """``FullyReplicated`` or ``ShardedByS3Key``."""
+
+
+def bring(s3: Any, source: Source, folders: Sequence[Path]) -> None:
+    """Fetch a source into each instance's folder: whole (FullyReplicated) or its share of the keys (ShardedByS3Key).
 
     Raises:
-        NotImplementedHere: a DatasetDefinition, Pipe mode, or an S3Input without a LocalPath.
+        InputError: there is nothing at the address, or S3 refuses it.
     """
-    for item in inputs:
-        name = item.get("InputName", "?")
-        if "DatasetDefinition" in item:
-            raise NotImplementedHere(f"ProcessingInput {name!r}: DatasetDefinition (Athena, Redshift) is not emulated.")
-        source = item.get("S3Input") or {}
-        if source.get("S3InputMode") == "Pipe":
-            raise NotImplementedHere(f"ProcessingInput {name!r}: S3InputMode Pipe is not emulated, use File.")
-
-
-def bring(s3: Any, inputs: Sequence[Mapping[str, Any]], layouts: Sequence[InstanceLayout]) -> None:
-    """Fetch every input for every instance: whole (FullyReplicated) or its share of the keys (ShardedByS3Key).
-
-    Raises:
-        InputError: there is nothing at an address, or S3 refuses it.
-    """
-    for item in inputs:
-        source = item.get("S3Input")
-        if source is None or item.get("AppManaged"):
-            continue
-        objects = list(_objects(s3, source))
-        if not objects:
-            raise InputError(
-                f'ClientError: Failed to download data. No S3 objects found under S3 URL "{source["S3Uri"]}" '
-                f"given in input {item['InputName']!r}."
-            )
-        sharded = source.get("S3DataDistributionType") == "ShardedByS3Key"
-        for index, layout in enumerate(layouts):
-            target = layout.local(source["LocalPath"])
-            target.mkdir(parents=True, exist_ok=True)
-            for entry in objects[index :: len(layouts)] if sharded else objects:
-                _fetch(s3, entry, target)
+    objects = list(_objects(s3, source))
+    if not objects:
+        raise InputError(
+            f'ClientError: Failed to download data. No S3 objects found under S3 URL "{source.uri}" given in input '
+            f"{source.name!r}."
+        )
+    sharded = source.distribution == "ShardedByS3Key"
+    for index, folder in enumerate(folders):
+        folder.mkdir(parents=True, exist_ok=True)
+        for entry in objects[index :: len(folders)] if sharded else objects:
+            _fetch(s3, entry, folder)
 
 
 def split_uri(uri: str) -> tuple[str, str]:
@@ -79,17 +67,17 @@ def split_uri(uri: str) -> tuple[str, str]:
     return parts.netloc, parts.path.lstrip("/") + query
 
 
-def _objects(s3: Any, source: Mapping[str, Any]) -> Iterator[_Object]:
-    bucket, prefix = split_uri(source["S3Uri"])
+def _objects(s3: Any, source: Source) -> Iterator[_Object]:
+    bucket, prefix = split_uri(source.uri)
     try:
-        if source.get("S3DataType", "S3Prefix") == "ManifestFile":
+        if source.data_type == "ManifestFile":
             yield from _manifest_objects(s3, bucket, prefix)
         else:
             yield from _prefix_objects(s3, bucket, prefix)
     except s3.exceptions.ClientError as error:
         detail = error.response.get("Error", {})
         raise InputError(
-            f"ClientError: Failed to download data. {detail.get('Code')} for {source['S3Uri']}: {detail.get('Message')}"
+            f"ClientError: Failed to download data. {detail.get('Code')} for {source.uri}: {detail.get('Message')}"
         ) from error
 
 

@@ -37,16 +37,17 @@ class InstanceLayout:
         """``text`` with every ``/opt/ml`` path in it pointing at this instance's stand-in."""
         return _OPT_ML.sub(lambda _: str(self.opt_ml), text)
 
-    def write_configuration(self, hosts: list[str], instance_type: str, job: Mapping[str, Any]) -> None:
-        """Write ``/opt/ml/config/resourceconfig.json`` and ``processingjobconfig.json``.
-
-        Their content is documented under "How Amazon SageMaker Processing Configures Input and Output For Your
-        Processing Container".
-        """
-        config = self.opt_ml / "config"
-        config.mkdir(parents=True, exist_ok=True)
+    def write_configuration(self, folder: str, files: Mapping[str, Any]) -> None:
+        """Write JSON files to a folder of the container, and make ``/opt/ml/output``."""
+        target = self.local(folder)
+        target.mkdir(parents=True, exist_ok=True)
         (self.opt_ml / "output").mkdir(exist_ok=True)
-        resources = {
+        for name, content in files.items():
+            (target / name).write_text(json.dumps(content))
+
+    def resources(self, hosts: list[str], instance_type: str) -> dict[str, Any]:
+        """The content of ``resourceconfig.json``, the same for processing and training jobs."""
+        return {
             "current_host": self.host,
             "current_instance_type": instance_type,
             "current_group_name": "homogeneousCluster",
@@ -54,8 +55,6 @@ class InstanceLayout:
             "instance_groups": [{"instance_group_name": "homogeneousCluster", "instance_type": instance_type, "hosts": hosts}],
             "network_interface_name": "lo",
         }
-        (config / "resourceconfig.json").write_text(json.dumps(resources))
-        (config / "processingjobconfig.json").write_text(json.dumps(job))
 
     def exit_message(self) -> str:
         """What the process left in ``/opt/ml/output/message``: at most its first KB, and empty when there is none.
@@ -69,3 +68,8 @@ class InstanceLayout:
         data = path.read_bytes()
         data.decode()
         return data[:EXIT_MESSAGE_BYTES].decode(errors="ignore")  # only the cut can fall inside a character now
+
+
+def instances(sandbox: Path, count: int) -> list[InstanceLayout]:
+    """The layouts of a job's instances: ``algo-1``, ``algo-2``, …"""
+    return [InstanceLayout(sandbox / f"algo-{number}", f"algo-{number}") for number in range(1, count + 1)]
