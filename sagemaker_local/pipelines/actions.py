@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+import sagemaker_local.training.actions  # noqa: F401 (registers what the Training step calls)
 from sagemaker_local.actions import action
 from sagemaker_local.jobs.paging import Keys, ordered, page, within
 from sagemaker_local.pipelines.executions import Executions

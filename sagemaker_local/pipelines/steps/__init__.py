@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sagemaker_local.pipelines.steps import callback, control, lambda_step, processing, resources
+from sagemaker_local.pipelines.steps import callback, control, jobs, lambda_step, resources
 
 if TYPE_CHECKING:
     from sagemaker_local.pipelines.steps.base import RunStep
@@ -14,7 +14,8 @@ RUN: dict[str, RunStep] = {
     "Fail": control.run_fail,
     "Lambda": lambda_step.run,
     "Callback": callback.run,
-    "Processing": processing.run,
+    "Processing": jobs.run_processing,
+    "Training": jobs.run_training,
     "RegisterModel": resources.run_register_model,
     "Model": resources.run_model,
     "EndpointConfig": resources.run_endpoint_config,

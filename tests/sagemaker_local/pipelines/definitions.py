@@ -8,13 +8,18 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from sagemaker_local.training import script
+
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/python:3"
 ROLE = "arn:aws:iam::123456789012:role/pipelines"
 PROGRAMS = Path(__file__).with_name("programs.py")
+SCRIPT_MODE = Path(script.__file__)
 IMAGES_FILE = f"""
 images:
   - match: "*/python:*"
     command: ["{{python}}", "{PROGRAMS}"]
+  - match: "*/script-mode:*"
+    command: ["{{python}}", "{SCRIPT_MODE}"]
 """
 
 
@@ -56,6 +61,24 @@ def job_arguments(program: str, *arguments: Any, outputs: dict[str, str] | None 
 def processing(name: str, program: str, *arguments: Any, step: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
     """A Processing step that runs a program; ``step`` is added beside its Arguments."""
     return {"Name": name, "Type": "Processing", "Arguments": job_arguments(program, *arguments, **more), **(step or {})}
+
+
+def training_arguments(bucket: str, *, image: str = IMAGE, **hyperparameters: str) -> dict[str, Any]:
+    """CreateTrainingJob's arguments: the channel ``train`` from s3://BUCKET/train, the model to s3://BUCKET/models."""
+    source = {"S3DataType": "S3Prefix", "S3Uri": f"s3://{bucket}/train", "S3DataDistributionType": "FullyReplicated"}
+    return {
+        "AlgorithmSpecification": {
+            "TrainingImage": image,
+            "TrainingInputMode": "File",
+            "MetricDefinitions": [{"Name": "loss", "Regex": "loss=(.*?);"}],
+        },
+        "HyperParameters": hyperparameters,
+        "InputDataConfig": [{"ChannelName": "train", "DataSource": {"S3DataSource": source}, "ContentType": "text/csv"}],
+        "OutputDataConfig": {"S3OutputPath": f"s3://{bucket}/models"},
+        "ResourceConfig": {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+        "RoleArn": ROLE,
+    }
 
 
 def compare(kind: str, left: Any, right: Any) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import tarfile
 import time
 from pathlib import Path
 
@@ -78,6 +79,29 @@ def add_up(source: str, folder: str) -> None:
     """What a fan-out's parts come to."""
     total = sum(int(path.read_text()) for path in Path(source).rglob("*") if path.is_file())
     (Path(folder) / "total.json").write_text(json.dumps({"total": total}))
+
+
+def train() -> None:
+    """A training container: read everything that SageMaker provides, leave a model, output data and metrics."""
+    base = Path(os.environ["SAGEMAKER_BASE_DIR"])
+    read = {path.stem: json.loads(path.read_text()) for path in (base / "input" / "config").iterdir()}
+    rows = [float(row) for row in (base / "input" / "data" / "train" / "data.csv").read_text().split()]
+    if read["hyperparameters"].get("fail") == "yes":
+        (base / "output" / "failure").write_text("the rows do not converge")
+        sys.exit(1)
+    sys.stdout.write("loss=2.5;\nloss=0.5;\n")
+    model = {"mean": sum(rows) / len(rows), "hyperparameters": read["hyperparameters"], "channels": read["inputdataconfig"]}
+    (base / "model" / "model.json").write_text(json.dumps(model))
+    (base / "output" / "data" / "notes.txt").write_text("done")
+
+
+def evaluate_model(model: str, folder: str) -> None:
+    """Unpack a model and write a report on it."""
+    with tarfile.open(Path(model) / "model.tar.gz") as archive:
+        content = archive.extractfile("model.json")
+        assert content is not None
+        mean = json.loads(content.read())["mean"]
+    (Path(folder) / "report.json").write_text(json.dumps({"metrics": {"mean": mean}}))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,59 @@
+"""The steps that run a job: its Create action with the step's arguments, awaited to its end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sagemaker_local.pipelines.steps.base import (
+    CAPACITY_ERROR,
+    JOB_INTERNAL_ERROR,
+    StepFailed,
+    StepResult,
+    StepStopped,
+)
+from sagemaker_local.processing.job import ProcessingJobs
+from sagemaker_local.training.job import TrainingJobs
+
+if TYPE_CHECKING:
+    from sagemaker_local.jobs.table import JobTable
+    from sagemaker_local.pipelines.steps.base import StepRun
+
+
+def run_processing(run: StepRun) -> StepResult:
+    """A processing job; the step's properties are DescribeProcessingJob's answer."""
+    return _run(run, run.context.part(ProcessingJobs))
+
+
+def run_training(run: StepRun) -> StepResult:
+    """A training job; the step's properties are DescribeTrainingJob's answer."""
+    return _run(run, run.context.part(TrainingJobs))
+
+
+def _run(run: StepRun, jobs: JobTable) -> StepResult:
+    prefix = jobs.kind.prefix
+    name = run.resource_name(run.arguments.get(f"{prefix}Name"))
+    request = {**run.arguments, f"{prefix}Name": name}
+    tags = run.tags(request.get("Tags"))
+    if tags:
+        request["Tags"] = tags
+    arn = run.call(f"Create{prefix}", request)[f"{prefix}Arn"]
+    run.report({prefix: {"Arn": arn}})
+    run.on_stop.append(lambda: jobs.stop(run.region, name))
+    if run.stopping.is_set():
+        jobs.stop(run.region, name)
+    record = jobs.wait(run.region, name)
+    status, reason = record[f"{prefix}Status"], record.get("FailureReason", "")
+    if status == "Completed":
+        return StepResult(record)
+    if status == "Stopped" and not reason and record.get("SecondaryStatus") != "MaxRuntimeExceeded":
+        raise StepStopped
+    raise StepFailed(reason or f"ClientError: {prefix} {name} ran longer than MaxRuntimeInSeconds.", _kind(reason))
+
+
+def _kind(reason: str) -> str | None:
+    """What a job's FailureReason counts as for retry policies, or None."""
+    if reason.startswith("CapacityError"):
+        return CAPACITY_ERROR
+    if reason.startswith("InternalServerError"):
+        return JOB_INTERNAL_ERROR
+    return None

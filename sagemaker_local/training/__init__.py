@@ -1,0 +1,1 @@
+"""SageMaker Training jobs: channels in, a local command for the image, model artifacts out."""

@@ -1,0 +1,67 @@
+"""The training job actions of the SageMaker API.
+
+moto keeps training jobs too, but runs nothing. It is told of every job here all the same, so that its tag actions know the
+job's ARN.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sagemaker_local.actions import action
+from sagemaker_local.jobs.paging import Keys, ordered, page, within
+from sagemaker_local.training.job import TrainingJobs
+
+if TYPE_CHECKING:
+    from sagemaker_local.actions import Call
+
+
+@action("CreateTrainingJob")
+def create_training_job(call: Call, request: dict[str, Any]) -> dict[str, Any]:
+    """Start a job: its processes run on this machine as soon as its channels are here."""
+    arn = call.context.part(TrainingJobs).create(call.region, call.account_id, request)
+    call.moto("CreateTrainingJob", request)
+    return {"TrainingJobArn": arn}
+
+
+@action("DescribeTrainingJob")
+def describe_training_job(call: Call, request: dict[str, Any]) -> dict[str, Any]:
+    """A job as it is now."""
+    return call.context.part(TrainingJobs).describe(call.region, request["TrainingJobName"])
+
+
+@action("StopTrainingJob")
+def stop_training_job(call: Call, request: dict[str, Any]) -> dict[str, Any]:
+    """SIGTERM to the job's processes; SIGKILL 120 s later to those that are left. The model so far is uploaded."""
+    call.context.part(TrainingJobs).stop(call.region, request["TrainingJobName"])
+    return {}
+
+
+@action("DeleteTrainingJob")
+def delete_training_job(call: Call, request: dict[str, Any]) -> dict[str, Any]:
+    """Forget a job that has ended."""
+    call.context.part(TrainingJobs).delete(call.region, request["TrainingJobName"])
+    return {}
+
+
+@action("ListTrainingJobs")
+def list_training_jobs(call: Call, request: dict[str, Any]) -> dict[str, Any]:
+    """Summaries of the jobs that match the filters, newest first unless asked otherwise."""
+    jobs = [
+        job
+        for job in call.context.part(TrainingJobs).all_in(call.region)
+        if request.get("NameContains", "") in job["TrainingJobName"]
+        and request.get("StatusEquals") in (None, job["TrainingJobStatus"])
+        and within(job["CreationTime"], request.get("CreationTimeAfter"), request.get("CreationTimeBefore"))
+        and within(job["LastModifiedTime"], request.get("LastModifiedTimeAfter"), request.get("LastModifiedTimeBefore"))
+    ]
+    keys: Keys = {
+        "CreationTime": lambda job: job["CreationTime"],
+        "Name": lambda job: job["TrainingJobName"],
+        "Status": lambda job: job["TrainingJobStatus"],
+    }
+    members = ("TrainingJobName", "TrainingJobArn", "CreationTime", "TrainingEndTime", "LastModifiedTime", "TrainingJobStatus")
+    summaries = [
+        {name: job[name] for name in (*members, "SecondaryStatus") if name in job} for job in ordered(jobs, request, keys)
+    ]
+    return page("TrainingJobSummaries", summaries, request)
