@@ -62,7 +62,8 @@ def _flag(action: argparse.Action) -> dict[str, Any]:
         "type": "bool" if switch else _TYPES.get(getattr(action.type, "__name__", "str"), "str"),
     }
     if action.choices is not None:
-        entry["choices"] = list(action.choices)
+        # Sorted, because some of SGLang's are sets, whose order is another in every process.
+        entry["choices"] = sorted(action.choices, key=lambda choice: (isinstance(choice, str), choice))
     if negative:
         entry["negative"] = negative
     if action.required:

@@ -57,7 +57,7 @@ def test_export_says_what_the_parser_takes(tmp_path: Path) -> None:
     assert described["--beta"] == (("--beta",), 0, "bool", (), ("--no-beta",), False)
     assert described["--config"][1:3] == (1, "json")
     assert described["--many"][1:3] == ("+", "float")
-    assert described["--pick"][3] == ("b", "a")
+    assert described["--pick"][3] == ("a", "b")
     assert described["--zeta"] == (("--zeta", "--z-alias"), 1, "int", (), (), True)
 
 
