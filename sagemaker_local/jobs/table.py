@@ -81,6 +81,7 @@ class JobTable(ABC):
     context: Context
     _running: dict[str, tuple[RunningJob, threading.Thread]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _closing: bool = False
 
     kind: ClassVar[JobKind]
 
@@ -97,6 +98,7 @@ class JobTable(ABC):
         """The job that a request asks for, not yet running."""
 
     def __post_init__(self) -> None:
+        self.context.closers.append(self._close)
         for key, record in self.context.store.list(self.kind.resource):
             if record[self._status] not in TERMINAL:
                 self.context.store.put(self.kind.resource, key, self._with_ending(record, Ended.failed(INTERRUPTED)))
@@ -191,16 +193,22 @@ class JobTable(ABC):
         except Exception:
             _LOGGER.exception("%s %s", self.kind.resource, key)
         finally:
-            record = self.context.store.get(self.kind.resource, key)
-            self.context.store.put(self.kind.resource, key, self._with_ending(record, ended))
-            self._announce(key)
-            with self._lock:
-                self._running.pop(key, None)
+            if not self._closing:
+                with self._lock:
+                    record = self.context.store.get(self.kind.resource, key)
+                    self.context.store.put(self.kind.resource, key, self._with_ending(record, ended))
+                    self._running.pop(key, None)
+                self._announce(key)
+
+    def _close(self) -> None:
+        """The server stops: what ends from now on ends because of that, and is recorded so at the next start."""
+        self._closing = True
 
     def _update(self, key: str, changes: dict[str, Any]) -> None:
-        record = self.context.store.get(self.kind.resource, key)
-        if record[self._status] not in TERMINAL:
-            self.context.store.put(self.kind.resource, key, {**record, **changes, "LastModifiedTime": time.time()})
+        with self._lock:
+            record = self.context.store.get(self.kind.resource, key)
+            if record[self._status] not in TERMINAL:
+                self.context.store.put(self.kind.resource, key, {**record, **changes, "LastModifiedTime": time.time()})
 
     def _with_ending(self, record: dict[str, Any], ended: Ended) -> dict[str, Any]:
         now = time.time()

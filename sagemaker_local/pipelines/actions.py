@@ -10,15 +10,22 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import sagemaker_local.training.actions  # noqa: F401 (registers what the Training step calls)
-from sagemaker_local.actions import action
+from sagemaker_local.actions import action, on_start
 from sagemaker_local.jobs.paging import Keys, ordered, page, within
 from sagemaker_local.pipelines.executions import Executions
 from sagemaker_local.pipelines.steps.callback import Callbacks
 
 if TYPE_CHECKING:
     from sagemaker_local.actions import Call
+    from sagemaker_local.context import Context
 
 _INTERNAL = ("ClientRequestToken", "LatestVersionId")
+
+
+@on_start
+def take_up(context: Context) -> None:
+    """Record the end of the executions that died with the last server on this state."""
+    context.part(Executions)
 
 
 @action("CreatePipeline")

@@ -41,6 +41,7 @@ class Executions:
         self.pipelines = Pipelines(self.context)
         self.records = Records(self.context.store)
         self.cache = Cache(self.context.store)
+        self.context.closers.append(self._close)
         for execution in self.records.running():
             self._fail_interrupted(execution)
 
@@ -190,6 +191,12 @@ class Executions:
         with self._lock:
             self._running[arn] = runner
         threading.Thread(target=run, name=f"execution {runner.execution.id}", daemon=True).start()
+
+    def _close(self) -> None:
+        """The server stops: its executions are recorded as interrupted at the next start."""
+        with self._lock:
+            for runner in self._running.values():
+                runner.interrupt()
 
     def _fail_interrupted(self, execution: ExecutionRecord) -> None:
         """End an execution whose processes died with the server that ran it."""

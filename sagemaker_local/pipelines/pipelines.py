@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.errors import ResourceNotFound, ValidationError
@@ -23,6 +24,7 @@ class Pipelines:
     """The pipelines of a server. A record is DescribePipeline's answer without the definition."""
 
     context: Context
+    _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def create(self, region: str, account_id: str, request: dict[str, Any]) -> str:
         """Keep a new pipeline; returns its ARN.
@@ -62,12 +64,15 @@ class Pipelines:
 
     def update(self, region: str, request: dict[str, Any]) -> tuple[str, int]:
         """Change what the request names; returns the pipeline's ARN and the id of its newest version."""
-        record = self.get(region, request["PipelineName"])
-        for member in ("PipelineDisplayName", "PipelineDescription", "RoleArn", "ParallelismConfiguration"):
-            if member in request:
-                record[member] = request[member]
-        record["LastModifiedTime"] = time.time()
-        self._save(region, record, self._definition_text(region, request, required=False))
+        self.get(region, request["PipelineName"])
+        text = self._definition_text(region, request, required=False)
+        with self._lock:
+            record = self.get(region, request["PipelineName"])
+            for member in ("PipelineDisplayName", "PipelineDescription", "RoleArn", "ParallelismConfiguration"):
+                if member in request:
+                    record[member] = request[member]
+            record["LastModifiedTime"] = time.time()
+            self._save(region, record, text)
         return record["PipelineArn"], record["LatestVersionId"]
 
     def delete(self, region: str, name: str) -> str:
@@ -124,9 +129,10 @@ class Pipelines:
 
     def ran(self, region: str, name: str) -> None:
         """Note that an execution of the pipeline has just started."""
-        record = self.get(region, name)
-        record["LastRunTime"] = time.time()
-        self.context.store.put(_KIND, f"{region}/{name}", record)
+        with self._lock:
+            record = self.get(region, name)
+            record["LastRunTime"] = time.time()
+            self.context.store.put(_KIND, f"{region}/{name}", record)
 
     def _save(self, region: str, record: dict[str, Any], text: str | None) -> None:
         """Keep a record, and a new version when there is a definition text."""

@@ -59,6 +59,7 @@ class Runner:
         self._finished: queue.SimpleQueue[tuple[str, Ending, StepResult | None]] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._stop_requested = False
+        self._interrupted = False
         self._lock = threading.RLock()
         self._scope = make_scope(self.context, self.execution, self.definition, self.parameters, self._steps)
 
@@ -87,6 +88,12 @@ class Runner:
             if self.execution.status == "Executing":
                 self._set_status("Stopping")
         self._end_running_steps()
+
+    def interrupt(self) -> None:
+        """The server stops: start no step any more, and record nothing of what ends now."""
+        with self._lock:
+            self._interrupted = True
+            self._stopping.set()
 
     # --- choosing -------------------------------------------------------------------------------------------------
 
@@ -136,6 +143,8 @@ class Runner:
         except Exception:
             _LOGGER.exception("step %s of %s", spec.name, self.execution.arn)
         with self._lock:
+            if self._interrupted:
+                return
             previous, step.status, step.end_time, step.failure_reason = step.status, ending.value, time.time(), reason
             if result is not None:
                 step.properties = result.properties
@@ -205,6 +214,8 @@ class Runner:
 
     def _end(self) -> None:
         with self._lock:
+            if self._interrupted:
+                return
             failed = [name for name, ending in self._endings.items() if ending is Ending.FAILED]
             unhandled = [name for name in failed if not self.graph.failure_is_handled(name, self._endings)]
             stopped = any(ending is Ending.STOPPED for ending in self._endings.values())

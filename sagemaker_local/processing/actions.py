@@ -8,12 +8,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_local.actions import action
+from sagemaker_local.actions import action, on_start
 from sagemaker_local.jobs.paging import Keys, ordered, page, within
 from sagemaker_local.processing.job import ProcessingJobs
 
 if TYPE_CHECKING:
     from sagemaker_local.actions import Call
+    from sagemaker_local.context import Context
+
+
+@on_start
+def take_up(context: Context) -> None:
+    """Record the end of the jobs that died with the last server on this state."""
+    context.part(ProcessingJobs)
 
 
 @action("CreateProcessingJob")

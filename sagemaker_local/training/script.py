@@ -1,8 +1,7 @@
 """Script mode: what an image with AWS's training toolkit does, for images that the images file maps to this module.
 
-It imports nothing of this package, since it runs where a container would.
-
-``{python} -m sagemaker_local.training.script`` (or this file's path, where the package is not installed) reads ``sagemaker_program`` and ``sagemaker_submit_directory`` from the
+It imports nothing of this package, since it runs where a container would: as ``{python} -m sagemaker_local.training.script``,
+or by its path where the package is not installed. It reads ``sagemaker_program`` and ``sagemaker_submit_directory`` from the
 job's hyperparameters, fetches and unpacks the code, and runs the program with the other hyperparameters as options and the
 ``SM_…`` variables that scripts read.
 """
