@@ -287,6 +287,11 @@ class Release(Strict):
         return f"s3://{self.environment.bucket}/weights/{weights.repository}/{weights.revision}/"
 
     @property
+    def evaluations_prefix(self) -> str:
+        """`s3://BUCKET/evaluations/NAME`: the model's evaluations, one folder a pipeline execution."""
+        return f"s3://{self.environment.bucket}/evaluations/{self.name}"
+
+    @property
     def package_group(self) -> str:
         """The name of the model package group of this model."""
         return f"release-{self.name}"

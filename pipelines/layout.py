@@ -1,4 +1,4 @@
-"""Where things are in the bucket. The weights' own prefix is `config.schema.Release.weights_prefix`."""
+"""Where things are in the bucket. What steps must know too, weights and evaluations, is in `config.schema.Release`."""
 
 from __future__ import annotations
 
@@ -14,11 +14,6 @@ def fetch_output(release: Release) -> str:
     """What FetchWeights says of its work. Named by the release, not by the execution: the same release then asks for the same job,
     and SageMaker's step cache knows it."""
     return f"s3://{release.environment.bucket}/releases/{release.name}/{release.sha256}/fetch"
-
-
-def evaluations(release: Release) -> str:
-    """The folder of a model's evaluations, one folder an execution."""
-    return f"s3://{release.environment.bucket}/evaluations/{release.name}"
 
 
 def executions(bucket: str, pipeline: str) -> str:

@@ -17,7 +17,7 @@ _EXAMPLE = json.dumps({"messages": [{"role": "user", "content": "Which city is t
 def outcome(release: Release, view: ExecutionView, executions: Executions) -> tuple[dict[str, Any], str]:
     """The facts for `--json`, and the same as text for a person."""
     execution = view.arn.rsplit("/", 1)[1]
-    report = f"{layout.evaluations(release)}/{execution}/{EVALUATION_FILE}"
+    report = f"{release.evaluations_prefix}/{execution}/{EVALUATION_FILE}"
     evaluation = executions.read_json(report)
     folder = layout.executions(release.environment.bucket, pipeline_name(release.name))
     promotion = executions.read_json(f"{folder}/{execution}/promote/{PROMOTION_FILE}")

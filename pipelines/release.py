@@ -241,4 +241,4 @@ def _output(release: Release, step: str) -> Join:
 
 
 def _evaluation_prefix(release: Release) -> Join:
-    return Join(on="/", values=[layout.evaluations(release), _EXECUTION])
+    return Join(on="/", values=[release.evaluations_prefix, _EXECUTION])

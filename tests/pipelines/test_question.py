@@ -18,7 +18,8 @@ def events(pieces: list[str]) -> bytes:
 @given(st.lists(st.text(max_size=8), max_size=6), st.lists(st.integers(min_value=1, max_value=40), min_size=1, max_size=30))
 def test_the_answer_is_the_same_wherever_the_stream_is_cut(pieces: list[str], sizes: list[int]) -> None:
     data = events(pieces)
-    parts, position = [], 0
+    parts: list[bytes] = []
+    position = 0
     while position < len(data):
         size = sizes[len(parts) % len(sizes)]
         parts.append(data[position : position + size])

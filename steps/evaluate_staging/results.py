@@ -1,0 +1,54 @@
+"""One request as the client saw it: every moment on the monotonic clock, in nanoseconds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass
+class RequestResult:
+    """What became of one request."""
+
+    intended_ns: int
+    """When it was due. Latencies count from here, so that a client or server that falls behind shows."""
+    sent_ns: int = 0
+    """When it was sent."""
+    token_ns: list[int] = field(default_factory=list)
+    """When each piece of text arrived; one a token from every engine that streams token by token."""
+    ended_ns: int = 0
+    """When the answer was complete, or failed."""
+    output_tokens: int = 0
+    """The tokens that the server says it made; the pieces, where it says nothing."""
+    prompt_tokens: int = 0
+    """The tokens that the server says the prompt had; 0 where it says nothing."""
+    error: str = ""
+    """What kind of failure, empty for none."""
+    message: str = ""
+    """What the failure said."""
+
+    @property
+    def is_ok(self) -> bool:
+        """Whether the answer was complete."""
+        return not self.error
+
+    @property
+    def ttft_ms(self) -> float:
+        """Request due → first token."""
+        return (self.token_ns[0] - self.intended_ns) / 1e6
+
+    @property
+    def e2e_ms(self) -> float:
+        """Request due → answer complete."""
+        return (self.ended_ns - self.intended_ns) / 1e6
+
+    @property
+    def gaps_ms(self) -> list[float]:
+        """The inter-token latencies: each gap, never their mean, which hides a stall."""
+        return [(later - earlier) / 1e6 for earlier, later in zip(self.token_ns, self.token_ns[1:], strict=False)]
+
+    @property
+    def tpot_ms(self) -> float | None:
+        """The mean of the gaps; None for an answer of one token."""
+        if len(self.token_ns) < 2:
+            return None
+        return (self.token_ns[-1] - self.token_ns[0]) / 1e6 / (len(self.token_ns) - 1)

@@ -1,0 +1,1 @@
+"""Promote: an approved version becomes what production serves."""

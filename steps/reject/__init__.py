@@ -1,0 +1,1 @@
+"""Reject: mark a version that the gate refused, with the reason."""

@@ -1,0 +1,1 @@
+"""VerifyApproval: may this version reach production now, and with which release file?"""
