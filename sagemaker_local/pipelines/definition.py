@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.errors import ValidationError
+from sagemaker_local.pipelines.properties import check_property
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -196,7 +197,7 @@ def _check_references(definition: Definition) -> None:
             name = referenced_step(reference)
             if name is not None:
                 _check_step_reference(definition, step, name, "refers to")
-                _check_property_file(definition.steps[name], step, reference)
+                _check_path(definition.steps[name], step, reference)
 
 
 def _check_step_reference(definition: Definition, step: StepSpec, name: str, verb: str) -> None:
@@ -206,7 +207,11 @@ def _check_step_reference(definition: Definition, step: StepSpec, name: str, ver
         raise _invalid(f"{step.name} can not depends on {name}.")  # SageMaker's own words, grammar included
 
 
-def _check_property_file(target: StepSpec, step: StepSpec, reference: str) -> None:
-    match = re.match(r"Steps\.[A-Za-z0-9\-_]+\.PropertyFiles\.(.+)\Z", reference)
-    if match and match.group(1) not in target.property_files:
-        raise _invalid(f"Step {step.name!r} reads property file {match.group(1)!r}, which {target.name!r} does not declare.")
+def _check_path(target: StepSpec, step: StepSpec, reference: str) -> None:
+    """What a Get reference to a step names is a property or a property file of that step."""
+    path = _STEP_REFERENCE.sub("", reference, count=1)
+    kind, _, name = path.partition(".")[2].partition(".")
+    if kind != "PropertyFiles":
+        check_property(target, path, reference)
+    elif name not in target.property_files:
+        raise _invalid(f"Step {step.name!r} reads property file {name!r}, which {target.name!r} does not declare.")

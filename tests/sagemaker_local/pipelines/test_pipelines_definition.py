@@ -36,6 +36,9 @@ def condition(name: str, if_steps: list[Any], else_steps: list[Any], left: Any =
     }
 
 
+LAMBDA = {"Name": "L", "Type": "Lambda", "FunctionArn": "f", "OutputParameters": [{"OutputName": "x", "OutputType": "String"}]}
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -52,6 +55,10 @@ def condition(name: str, if_steps: list[Any], else_steps: list[Any], left: Any =
         (document(processing("A", "Secrets.Key")), "expected Parameters, Execution or Steps"),
         (document(processing("A"), fail("F"), processing("B", DependsOn=["F"])), "B can not depends on F"),
         (document(processing("A"), processing("B", "Steps.A.PropertyFiles.Report")), "property file 'Report'"),
+        (document(processing("A"), processing("B", "Steps.A.ProcessingJobNmae")), "there is no 'ProcessingJobNmae'"),
+        (document(processing("A"), processing("B", "Steps.A.ProcessingOutputConfig.Outputs['x'].S3Output.Uri")), "no 'Uri' in"),
+        (document(condition("C", [], []), processing("B", "Steps.C.Result")), "has the property Outcome and no other"),
+        (document(LAMBDA, processing("B", "Steps.L.OutputParameters['y']")), "step L has the OutputParameters x"),
         (document(processing("A", DependsOn=["B"]), processing("B", "Steps.A.ProcessingJobName")), "wait for one another: A, B"),
         (document(processing("A"), parameters=[{"Name": "P", "Type": "Blob"}]), "has type 'Blob'"),
     ],
