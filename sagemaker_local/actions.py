@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
+import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,8 +15,6 @@ from sagemaker_local.errors import AwsError
 
 if TYPE_CHECKING:
     from sagemaker_local.context import Context
-
-_ROOMS = ("registry", "hosting", "processing", "pipelines")
 
 
 @dataclass(frozen=True)
@@ -63,12 +62,19 @@ def action(name: str) -> Callable[[Handler], Handler]:
     return register
 
 
+def _rooms() -> list[str]:
+    """The packages inside this one."""
+    import sagemaker_local
+
+    return [f"sagemaker_local.{found.name}" for found in pkgutil.iter_modules(sagemaker_local.__path__) if found.ispkg]
+
+
 @functools.cache
 def table() -> dict[str, Handler]:
     """Every registered handler by action name, after each room's ``actions`` module is imported."""
-    for room in _ROOMS:
-        if importlib.util.find_spec(f"sagemaker_local.{room}") is not None:
-            importlib.import_module(f"sagemaker_local.{room}.actions")
+    for room in _rooms():
+        if importlib.util.find_spec(f"{room}.actions") is not None:
+            importlib.import_module(f"{room}.actions")
     return _ACTIONS
 
 

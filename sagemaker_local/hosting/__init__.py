@@ -1,0 +1,1 @@
+"""Hosting: models, endpoint configs, and endpoints whose instances are processes."""

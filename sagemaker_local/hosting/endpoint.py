@@ -1,0 +1,257 @@
+"""Endpoints: their life from Creating to deleted, and the fleet that serves each."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from sagemaker_local.errors import AwsError, ValidationError
+from sagemaker_local.hosting.download import ModelDataCache
+from sagemaker_local.hosting.fleet import Fleet, VariantFleet
+from sagemaker_local.hosting.instance import InstanceFailed
+from sagemaker_local.records import Record, Records
+from sagemaker_local.tags import Tags
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+
+    from aiohttp import ClientSession
+
+    from sagemaker_local.context import Context
+    from sagemaker_local.hosting.instance import Instance
+
+_LOGGER = logging.getLogger(__name__)
+_EVENT = "SageMaker Endpoint State Change"
+_WATCH_INTERVAL_S = 0.25
+_RESTART_DELAY_S = 1.0
+_UPDATABLE = frozenset({"InService", "UpdateRollbackFailed"})
+_DELETABLE = frozenset({"InService", "Failed", "OutOfService", "UpdateRollbackFailed"})
+
+
+@dataclass(eq=False)
+class Endpoint:
+    """One endpoint: its record, and its fleet when it has one. Lives on the server's event loop."""
+
+    region: str
+    name: str
+    fleet: Fleet | None = None
+    pending: Fleet | None = None
+    """The fleet of an update that is under way."""
+    work: asyncio.Task[None] | None = None
+    watch: asyncio.Task[None] | None = None
+
+
+@dataclass
+class Endpoints:
+    """All endpoints of a server. Public methods without ``async`` may be called from any thread."""
+
+    context: Context
+    live: dict[tuple[str, str], Endpoint] = field(default_factory=dict)
+    _session: ClientSession | None = None
+
+    @property
+    def records(self) -> Records:
+        """DescribeEndpoint's answers, without what the fleet knows."""
+        return Records(self.context.store, "endpoint")
+
+    @property
+    def session(self) -> ClientSession:
+        """The HTTP client for health checks."""
+        if self._session is None:
+            import aiohttp
+
+            self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=True))
+        return self._session
+
+    def create(self, region: str, record: Record, config: Record, models: Record) -> None:
+        """Start a new endpoint; returns while it is Creating."""
+        name = record["EndpointName"]
+        self.records.put(region, name, {**record, "EndpointStatus": "Creating", "LastModifiedTime": record["CreationTime"]})
+        self._announce(region, name)
+        self._on_loop(self._begin(region, name, self._create(region, name, config, models)))
+
+    def update(self, region: str, name: str, config: Record, models: Record, deployment: Record) -> None:
+        """Replace what an endpoint serves; returns while it is Updating.
+
+        Raises:
+            ValidationError: it is not in a status that can be updated.
+        """
+        self._must_be(region, name, _UPDATABLE, "update")
+        self.change(region, name, EndpointStatus="Updating", FailureReason=None, LastDeploymentConfig=deployment or None)
+        self._on_loop(self._begin(region, name, self._update(region, name, config, models, deployment)))
+
+    def delete(self, region: str, name: str) -> None:
+        """Delete an endpoint; returns while it is Deleting.
+
+        Raises:
+            ValidationError: there is none, or it is being created, updated or deleted.
+        """
+        self._must_be(region, name, _DELETABLE, "delete")
+        self.change(region, name, EndpointStatus="Deleting")
+        self._on_loop(self._begin(region, name, self._delete(region, name)))
+
+    def get(self, region: str, name: str) -> Record:
+        """An endpoint's record.
+
+        Raises:
+            ValidationError: there is none.
+        """
+        found = self.records.get(region, name)
+        if found is None:
+            arn = f"arn:aws:sagemaker:{region}:{self.context.account_id}:endpoint/{name}"
+            raise ValidationError(f'Could not find endpoint "{arn}".')
+        return found
+
+    def describe(self, region: str, name: str) -> Record:
+        """DescribeEndpoint's answer: the record, with what the fleet knows.
+
+        Raises:
+            ValidationError: there is no such endpoint.
+        """
+        record = self.get(region, name)
+        endpoint = self.live.get((region, name))
+        if endpoint is not None and endpoint.fleet is not None:
+            record["ProductionVariants"] = [_variant_summary(group) for group in list(endpoint.fleet.variants.values())]
+        if endpoint is not None and (pending := endpoint.pending) is not None:
+            summaries = [_variant_summary(group, "Creating") for group in list(pending.variants.values())]
+            record["PendingDeploymentSummary"] = {"EndpointConfigName": pending.config_name, "ProductionVariants": summaries}
+        return record
+
+    def change(self, region: str, name: str, **changes: Any) -> None:
+        """Change an endpoint's record (None removes a member) and send its event when the status changed."""
+        record = self.get(region, name)
+        changed = {**record, **changes, "LastModifiedTime": time.time()}
+        self.records.put(region, name, {key: value for key, value in changed.items() if value is not None})
+        if record.get("EndpointStatus") != changed.get("EndpointStatus"):
+            self._announce(region, name)
+
+    def _must_be(self, region: str, name: str, allowed: frozenset[str], verb: str) -> None:
+        record = self.get(region, name)
+        if record["EndpointStatus"] not in allowed:
+            raise ValidationError(f'Cannot {verb} in-progress endpoint "{record["EndpointArn"]}".')
+
+    def _announce(self, region: str, name: str) -> None:
+        record = self.get(region, name)
+        detail = {**record, "EndpointStatus": _event_status(record["EndpointStatus"])}
+        detail["Tags"] = {tag["Key"]: tag["Value"] for tag in Tags(self.context).get(record["EndpointArn"])}
+        self.context.events.put(region, _EVENT, [record["EndpointArn"]], detail)
+
+    def _on_loop(self, work: Coroutine[Any, Any, None]) -> None:
+        asyncio.run_coroutine_threadsafe(work, self.context.loop)
+
+    async def _begin(self, region: str, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """Make a piece of work the endpoint's, on the event loop."""
+        endpoint = self.live.setdefault((region, name), Endpoint(region, name))
+        endpoint.work = asyncio.create_task(self._guarded(endpoint, work))
+
+    async def _guarded(self, endpoint: Endpoint, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception:
+            _LOGGER.exception("endpoint %s", endpoint.name)
+            reason = "Unable to finish the operation: an internal error of sagemaker_local; its log has more."
+            self.change(endpoint.region, endpoint.name, EndpointStatus="Failed", FailureReason=reason)
+
+    async def _create(self, region: str, name: str, config: Record, models: Record) -> None:
+        endpoint = self.live[region, name]
+        try:
+            fleet = Fleet.of(self.context, region, name, config, models)
+            endpoint.pending = fleet
+            await fleet.start(self.session)
+        except (AwsError, InstanceFailed) as error:
+            self.change(region, name, EndpointStatus="Failed", FailureReason=_reason(error))
+            return
+        finally:
+            endpoint.pending = None
+        endpoint.fleet = fleet
+        endpoint.watch = asyncio.create_task(self._watch(endpoint))
+        self.change(region, name, EndpointStatus="InService", EndpointConfigName=fleet.config_name)
+
+    async def _update(self, region: str, name: str, config: Record, models: Record, deployment: Record) -> None:
+        """Blue/green, all at once: the new fleet is healthy before it gets any traffic, the old one drains before it ends."""
+        endpoint = self.live[region, name]
+        old = endpoint.fleet
+        try:
+            fleet = Fleet.of(self.context, region, name, config, models)
+            endpoint.pending = fleet
+            await fleet.start(self.session)
+        except (AwsError, InstanceFailed) as error:
+            self.change(region, name, EndpointStatus="InService", FailureReason=_reason(error))
+            return
+        finally:
+            endpoint.pending = None
+        endpoint.fleet = fleet
+        if old is not None:
+            wait_s = (deployment.get("BlueGreenUpdatePolicy") or {}).get("TerminationWaitInSeconds", 0)
+            await asyncio.sleep(wait_s)
+            await old.stop()
+        await asyncio.to_thread(self.context.part(ModelDataCache).prune)
+        self.change(region, name, EndpointStatus="InService", EndpointConfigName=fleet.config_name)
+
+    async def _delete(self, region: str, name: str) -> None:
+        endpoint = self.live[region, name]
+        if endpoint.watch is not None:
+            endpoint.watch.cancel()
+        fleet, endpoint.fleet = endpoint.fleet, None
+        if fleet is not None:
+            await fleet.stop(drain_s=0.0)
+        await asyncio.to_thread(self.context.part(ModelDataCache).prune)
+        record = self.get(region, name)
+        del self.live[region, name]
+        self.records.delete(region, name)
+        Tags(self.context).forget(record["EndpointArn"])
+
+    async def _watch(self, endpoint: Endpoint) -> None:
+        """Replace instances whose process has ended, as SageMaker restarts a container that has died."""
+        while True:
+            await asyncio.sleep(_WATCH_INTERVAL_S)
+            groups = list(endpoint.fleet.variants.values()) if endpoint.fleet else []
+            for group in groups:
+                for instance in [instance for instance in group.instances if instance.exit_code() is not None]:
+                    group.instances.remove(instance)
+                    _LOGGER.warning("endpoint %s: instance %s ended with %s", endpoint.name, instance.id, instance.exit_code())
+                    asyncio.create_task(self._replace(endpoint, group, instance))  # noqa: RUF006 -- watched by its group
+
+    async def _replace(self, endpoint: Endpoint, group: VariantFleet, gone: Instance) -> None:
+        await gone.stop()
+        while endpoint.fleet is not None and group in endpoint.fleet.variants.values():
+            try:
+                fresh = await group.launch(self.session, 1)
+            except InstanceFailed as error:
+                _LOGGER.warning("endpoint %s: no replacement for %s: %s", endpoint.name, gone.id, error)
+                await asyncio.sleep(_RESTART_DELAY_S)
+                continue
+            if endpoint.fleet is not None and group in endpoint.fleet.variants.values():
+                group.instances += fresh
+            else:
+                await group.retire(fresh, 0.0)
+            return
+
+
+def _reason(error: Exception) -> str:
+    return error.message if isinstance(error, AwsError) else str(error)
+
+
+def _variant_summary(group: VariantFleet, status: str | None = None) -> Record:
+    """ProductionVariantSummary: what is there and what is wanted."""
+    summary = {
+        "VariantName": group.name,
+        "DeployedImages": [{"SpecifiedImage": group.plan.image, "ResolvedImage": group.plan.image}],
+        "CurrentWeight": group.weight,
+        "DesiredWeight": group.weight,
+        "CurrentInstanceCount": len(group.instances),
+        "DesiredInstanceCount": group.desired,
+    }
+    if status:
+        summary["VariantStatus"] = [{"Status": status}]
+    if routing := group.variant.get("RoutingConfig"):
+        summary["RoutingConfig"] = routing
+    return summary
+
+
+def _event_status(status: str) -> str:
+    """The endpoint's status as its events spell it: ``IN_SERVICE`` for ``InService``."""
+    return "".join(f"_{letter}" if letter.isupper() and index else letter for index, letter in enumerate(status)).upper()

@@ -1,0 +1,279 @@
+"""The data plane: requests to ``/endpoints/NAME/...`` handed to an instance's container, answers handed back as they come."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+import uuid
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from sagemaker_local.errors import AwsError
+from sagemaker_local.hosting import event_stream
+from sagemaker_local.hosting.endpoint import Endpoints
+
+if TYPE_CHECKING:
+    from aiohttp import ClientResponse, ClientSession
+
+    from sagemaker_local.context import Context
+    from sagemaker_local.hosting.instance import Instance
+    from sagemaker_local.http import Headers, Request
+
+MODEL_TIMEOUT_S = 60.0
+"""How long a container has to answer InvokeEndpoint (API reference, "maximum processing time of 60 seconds")."""
+STREAM_TIMEOUT_S = 480.0
+"""The same for a stream: 8 minutes."""
+KEEP_IDLE_S = 2.0  # less than the 5 s after which common servers close an idle connection, so that we never use a closed one
+
+_LOGGER = logging.getLogger(__name__)
+_PATH = re.compile(r"/endpoints/([^/]+)/(invocations-response-stream|invocations|async-invocations|openai(/.*)?)$")
+_PASSED_ON = ("content-type", "accept")
+_OWN_PREFIX = "x-amzn-sagemaker-"
+_HOP_BY_HOP = frozenset({
+    "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade",
+    "host", "content-length", "authorization", "expect",
+})  # fmt: skip
+_TIMED_OUT = (
+    "Your invocation timed out while waiting for a response from container primary. Review the latency metrics for each container "
+    "in Amazon CloudWatch, resolve the issue, and try again."
+)
+
+
+class ModelError(AwsError):
+    """The container answered with an error, too late, or not at all (424)."""
+
+    def __init__(self, region: str, account_id: str, endpoint: str, status: int, body: str) -> None:
+        side = "client" if 400 <= status < 500 else "server"
+        group = f"/aws/sagemaker/Endpoints/{endpoint}"
+        super().__init__(
+            "ModelError",
+            f'Received {side} error ({status}) from primary with message "{body}". See https://{region}.console.aws.amazon.com/'
+            f"cloudwatch/home?region={region}#logEventViewer:group={group} in account {account_id} for more information.",
+            424,
+        )
+        self.more = {
+            "OriginalStatusCode": status,
+            "OriginalMessage": body,
+            "LogStreamArn": f"arn:aws:logs:{region}:{account_id}:log-group:{group}",
+            "Message": self.message,
+        }
+
+
+@dataclass
+class Gateway:
+    """Hands requests to instances. One for the server; lives on its event loop."""
+
+    context: Context
+    _session: ClientSession | None = None
+
+    @property
+    def session(self) -> ClientSession:
+        """The HTTP client for containers: connections are kept, answers are passed on as they are."""
+        if self._session is None:
+            import aiohttp
+
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_IDLE_S),
+                timeout=aiohttp.ClientTimeout(total=None),
+                auto_decompress=False,
+                cookie_jar=aiohttp.DummyCookieJar(),
+                skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+            )
+        return self._session
+
+    async def serve(self, request: Request) -> None:
+        """Answer a request of the data plane."""
+        found = _PATH.match(request.path)
+        if found is None:
+            await request.respond_error(AwsError("UnknownOperationException", f"There is nothing at {request.path}.", 404))
+            return
+        name, kind, openai_path = found[1], found[2], found[3]
+        region, _ = request.credential_scope
+        try:
+            if kind == "invocations":
+                await self._invoke(request, region, name)
+            elif kind == "invocations-response-stream":
+                await self._invoke_stream(request, region, name)
+            elif kind == "async-invocations":
+                raise AwsError("NotImplemented", "InvokeEndpointAsync is not emulated.", 501)
+            else:
+                await self._pass_through(request, region, name, openai_path or "/")
+        except ModelError as error:
+            await request.respond_error(error, "application/json", **error.more)
+        except AwsError as error:
+            await request.respond_error(error, "application/json", Message=error.message)
+
+    async def _invoke(self, request: Request, region: str, name: str) -> None:
+        """InvokeEndpoint: the container's whole answer, or ModelError."""
+        body = await request.body()
+        instance = self._instance(request, region, name)
+        try:
+            async with asyncio.timeout(MODEL_TIMEOUT_S):
+                async with await self._ask(instance, "POST", "/invocations", body, _container_headers(request)) as response:
+                    answer = await response.read()
+        except _unanswered_errors() as error:
+            raise self._unanswered(region, name, error) from error
+        finally:
+            instance.release()
+        if response.status >= 300:
+            raise ModelError(region, self.context.account_id, name, response.status, answer.decode(errors="replace"))
+        await request.respond(200, _answer_headers(response, instance, "content-type"), answer)
+
+    async def _invoke_stream(self, request: Request, region: str, name: str) -> None:
+        """InvokeEndpointWithResponseStream: the container's bytes as PayloadPart events, as they come."""
+        body = await request.body()
+        instance = self._instance(request, region, name)
+        try:
+            try:
+                async with asyncio.timeout(MODEL_TIMEOUT_S):
+                    response = await self._ask(instance, "POST", "/invocations", body, _container_headers(request))
+            except _unanswered_errors() as error:
+                raise self._unanswered(region, name, error) from error
+            async with response:
+                if response.status >= 300:
+                    answer = (await response.read()).decode(errors="replace")
+                    raise ModelError(region, self.context.account_id, name, response.status, answer)
+                headers = _answer_headers(response, instance, "x-amzn-sagemaker-content-type")
+                headers.append((b"content-type", event_stream.CONTENT_TYPE.encode()))
+                await request.send({"type": "http.response.start", "status": 200, "headers": headers})
+                await _while_connected(request, self._send_events(request, response))
+        finally:
+            instance.release()
+
+    async def _send_events(self, request: Request, response: ClientResponse) -> None:
+        try:
+            async with asyncio.timeout(STREAM_TIMEOUT_S):
+                async for data in response.content.iter_any():
+                    await _send_part(request, event_stream.payload_part(data))
+        except TimeoutError:
+            await _send_part(request, event_stream.exception("ModelStreamError", _TIMED_OUT, "ModelInvocationTimeExceeded"))
+        except _unanswered_errors() as error:
+            message = f"The container closed the stream before its end: {error}"
+            await _send_part(request, event_stream.exception("ModelStreamError", message, "StreamBroken"))
+        await request.send({"type": "http.response.body", "body": b""})
+
+    async def _pass_through(self, request: Request, region: str, name: str, path: str) -> None:
+        """The OpenAI path: the container's own answer, whatever it is, streamed untouched."""
+        body = await request.body()
+        try:
+            instance = self._instance(request, region, name)
+        except AwsError as error:
+            await _respond_openai_error(request, 404 if "not found" in error.message else error.status, error)
+            return
+        headers = {key: value for key, value in request.headers.items() if key not in _HOP_BY_HOP}
+        query = request.scope["query_string"].decode("latin-1")
+        try:
+            try:
+                async with asyncio.timeout(MODEL_TIMEOUT_S):
+                    response = await self._ask(instance, request.method, path + (f"?{query}" if query else ""), body, headers)
+            except _unanswered_errors() as error:
+                await _respond_openai_error(request, 424, self._unanswered(region, name, error))
+                return
+            async with response:
+                answer_headers = [
+                    (key.lower(), value)
+                    for key, value in response.raw_headers
+                    if key.lower().decode("latin-1") not in _HOP_BY_HOP
+                ]
+                if (length := response.headers.get("Content-Length")) is not None:
+                    answer_headers.append((b"content-length", length.encode()))
+                answer_headers.append((b"x-amzn-invoked-production-variant", instance.name.encode()))
+                await request.send({"type": "http.response.start", "status": response.status, "headers": answer_headers})
+                await _while_connected(request, _copy(request, response))
+        finally:
+            instance.release()
+
+    def _instance(self, request: Request, region: str, name: str) -> Instance:
+        """An instance for this request, acquired.
+
+        Raises:
+            AwsError: ``ValidationError`` when there is no such endpoint or variant, ``ServiceUnavailable`` when nothing serves.
+        """
+        endpoint = self.context.part(Endpoints).live.get((region, name))
+        if endpoint is None or endpoint.fleet is None:
+            raise AwsError("ValidationError", f"Endpoint {name} of account {self.context.account_id} not found.", 400)
+        target = request.headers.get("x-amzn-sagemaker-target-variant")
+        try:
+            instance = endpoint.fleet.choose(target)
+        except KeyError:
+            raise AwsError("ValidationError", f"Variant {target} not found for endpoint {name}.", 400) from None
+        if instance is None:
+            raise AwsError("ServiceUnavailable", f"No instance of endpoint {name} is in service.", 503)
+        instance.acquire()
+        return instance
+
+    async def _ask(self, instance: Instance, method: str, path: str, body: bytes, headers: dict[str, str]) -> ClientResponse:
+        """Send a request to an instance's container; returns when its answer begins."""
+        from yarl import URL
+
+        url = URL(f"{instance.url}{path}", encoded=True)
+        return await self.session.request(method, url, data=body or None, headers=headers, allow_redirects=False)
+
+    def _unanswered(self, region: str, name: str, error: BaseException) -> ModelError:
+        if isinstance(error, TimeoutError):
+            return ModelError(region, self.context.account_id, name, 0, _TIMED_OUT)
+        _LOGGER.warning("endpoint %s: %r", name, error)
+        message = "The container closed the connection without an answer."
+        return ModelError(region, self.context.account_id, name, 0, message)
+
+
+def _unanswered_errors() -> tuple[type[Exception], ...]:
+    """What a container that does not answer, or stops answering, raises. A function, as aiohttp is imported when it is used."""
+    import aiohttp
+
+    return (TimeoutError, OSError, aiohttp.ClientError)
+
+
+def _container_headers(request: Request) -> dict[str, str]:
+    """What SageMaker tells the container of a request."""
+    return {key: value for key, value in request.headers.items() if key in _PASSED_ON or key.startswith(_OWN_PREFIX)}
+
+
+def _answer_headers(response: ClientResponse, instance: Instance, content_type_header: str) -> Headers:
+    """The headers of an invocation's answer."""
+    headers = [
+        (content_type_header.encode(), response.headers.get("Content-Type", "application/octet-stream").encode("latin-1")),
+        (b"x-amzn-invoked-production-variant", instance.name.encode()),
+        (b"x-amzn-requestid", str(uuid.uuid4()).encode()),
+    ]
+    for name in ("X-Amzn-SageMaker-Custom-Attributes", "X-Amzn-SageMaker-New-Session-Id", "X-Amzn-SageMaker-Closed-Session-Id"):
+        if name in response.headers:
+            headers.append((name.lower().encode(), response.headers[name].encode("latin-1")))
+    return headers
+
+
+async def _copy(request: Request, response: ClientResponse) -> None:
+    async for data in response.content.iter_any():
+        await _send_part(request, data)
+    await request.send({"type": "http.response.body", "body": b""})
+
+
+async def _send_part(request: Request, data: bytes) -> None:
+    await request.send({"type": "http.response.body", "body": data, "more_body": True})
+
+
+async def _while_connected(request: Request, sending: Any) -> None:
+    """Send a stream for as long as its client is there, so that a container does not generate for nobody."""
+    task: asyncio.Task[None] = asyncio.ensure_future(sending)
+    gone = asyncio.ensure_future(_disconnected(request))
+    try:
+        await asyncio.wait((task, gone), return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            task.result()
+    finally:
+        gone.cancel()
+        task.cancel()
+
+
+async def _disconnected(request: Request) -> None:
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _respond_openai_error(request: Request, status: int, error: AwsError) -> None:
+    """An error in the shape that OpenAI's clients know."""
+    body: dict[str, Any] = {"error": {"message": error.message, "type": error.code, "param": None, "code": error.code}}
+    headers = [(b"content-type", b"application/json"), (b"x-amzn-errortype", error.code.encode())]
+    await request.respond(status, headers, json.dumps(body).encode())

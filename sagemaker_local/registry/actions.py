@@ -1,0 +1,172 @@
+"""The registry's actions, and tags."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sagemaker_local.actions import Call, action
+from sagemaker_local.errors import AwsError, ValidationError
+from sagemaker_local.jobs.paging import ordered, page
+from sagemaker_local.records import listed, picked
+from sagemaker_local.registry.packages import ModelPackages, page_of
+from sagemaker_local.tags import Tags
+
+Request = dict[str, Any]
+
+_GROUP_MEMBERS = (
+    "ModelPackageGroupName", "ModelPackageGroupArn", "ModelPackageGroupDescription", "CreationTime", "ModelPackageGroupStatus"
+)  # fmt: skip
+_PACKAGE_MEMBERS = (
+    "ModelPackageName", "ModelPackageGroupName", "ModelPackageVersion", "ModelPackageArn", "ModelPackageDescription", "CreationTime",
+    "ModelPackageStatus", "ModelApprovalStatus", "ModelLifeCycle", "ModelPackageRegistrationType",
+)  # fmt: skip
+_BATCH_MEMBERS = (
+    "ModelPackageGroupName", "ModelPackageVersion", "ModelPackageArn", "ModelPackageDescription", "CreationTime",
+    "InferenceSpecification", "ModelPackageStatus", "ModelApprovalStatus", "ModelPackageRegistrationType",
+)  # fmt: skip
+_SORT = {"CreationTime": lambda record: record["CreationTime"]}
+
+
+def _registry(call: Call) -> ModelPackages:
+    return call.context.part(ModelPackages)
+
+
+@action("CreateModelPackageGroup")
+def create_model_package_group(call: Call, request: Request) -> Request:
+    """A new group of versions."""
+    arn = call.arn("model-package-group/" + request["ModelPackageGroupName"])
+    _registry(call).create_group(call.region, arn, request)
+    return {"ModelPackageGroupArn": arn}
+
+
+@action("DescribeModelPackageGroup")
+def describe_model_package_group(call: Call, request: Request) -> Request:
+    """A group."""
+    group = _registry(call).group(call.region, request["ModelPackageGroupName"])
+    return {name: value for name, value in group.items() if name not in ("LastVersion", "Policy")}
+
+
+@action("ListModelPackageGroups")
+def list_model_package_groups(call: Call, request: Request) -> Request:
+    """Groups, newest first."""
+    groups = listed(_registry(call).groups.all_in(call.region), request, "ModelPackageGroupName")
+    keys = {**_SORT, "Name": lambda group: group["ModelPackageGroupName"]}
+    return page(
+        "ModelPackageGroupSummaryList", [picked(group, _GROUP_MEMBERS) for group in ordered(groups, request, keys)], request
+    )
+
+
+@action("DeleteModelPackageGroup")
+def delete_model_package_group(call: Call, request: Request) -> None:
+    """Delete an empty group."""
+    _registry(call).delete_group(call.region, request["ModelPackageGroupName"])
+
+
+@action("PutModelPackageGroupPolicy")
+def put_model_package_group_policy(call: Call, request: Request) -> Request:
+    """Keep a group's resource policy. Nothing here enforces it, as nothing here checks who calls."""
+    registry = _registry(call)
+    group = registry.group(call.region, request["ModelPackageGroupName"])
+    registry.groups.put(call.region, group["ModelPackageGroupName"], {**group, "Policy": request["ResourcePolicy"]})
+    return {"ModelPackageGroupArn": group["ModelPackageGroupArn"]}
+
+
+@action("GetModelPackageGroupPolicy")
+def get_model_package_group_policy(call: Call, request: Request) -> Request:
+    """A group's resource policy."""
+    group = _registry(call).group(call.region, request["ModelPackageGroupName"])
+    if "Policy" not in group:
+        raise ValidationError(f"Cannot find resource policy for: {group['ModelPackageGroupArn']}")
+    return {"ResourcePolicy": group["Policy"]}
+
+
+@action("DeleteModelPackageGroupPolicy")
+def delete_model_package_group_policy(call: Call, request: Request) -> None:
+    """Forget a group's resource policy."""
+    registry = _registry(call)
+    group = registry.group(call.region, request["ModelPackageGroupName"])
+    group.pop("Policy", None)
+    registry.groups.put(call.region, group["ModelPackageGroupName"], group)
+
+
+@action("CreateModelPackage")
+def create_model_package(call: Call, request: Request) -> Request:
+    """A new version in a group, or an unversioned package."""
+    return {"ModelPackageArn": _registry(call).create(call.region, request)}
+
+
+@action("DescribeModelPackage")
+def describe_model_package(call: Call, request: Request) -> Request:
+    """A package; an unversioned one's name is its ModelPackageName, a version's is its group's."""
+    package = _registry(call).get(call.region, request["ModelPackageName"])
+    return {"ModelPackageName": package.get("ModelPackageGroupName"), "CertifyForMarketplace": False, **package}
+
+
+@action("UpdateModelPackage")
+def update_model_package(call: Call, request: Request) -> Request:
+    """Change what the request names."""
+    return {"ModelPackageArn": _registry(call).update(call.region, request)}
+
+
+@action("DeleteModelPackage")
+def delete_model_package(call: Call, request: Request) -> None:
+    """Delete a package."""
+    _registry(call).delete(call.region, request["ModelPackageName"])
+
+
+@action("ListModelPackages")
+def list_model_packages(call: Call, request: Request) -> Request:
+    """Packages, newest first."""
+    found = page_of(listed(_registry(call).packages.all_in(call.region), request, "ModelPackageArn"), request)
+    keys = {
+        "CreationTime": lambda record: (record["CreationTime"], record.get("ModelPackageVersion", 0)),
+        "Name": lambda record: record["ModelPackageArn"],
+    }
+    return page(
+        "ModelPackageSummaryList", [picked(package, _PACKAGE_MEMBERS) for package in ordered(found, request, keys)], request
+    )
+
+
+@action("BatchDescribeModelPackage")
+def batch_describe_model_package(call: Call, request: Request) -> Request:
+    """Several versions at once; those that cannot be read are named with their error."""
+    summaries: Request = {}
+    errors: Request = {}
+    for arn in request["ModelPackageArnList"]:
+        try:
+            package = _registry(call).get(call.region, arn)
+        except AwsError as error:
+            errors[arn] = {"ErrorCode": error.code, "ErrorResponse": error.message}
+        else:
+            summaries[arn] = picked(package, _BATCH_MEMBERS)
+    return {"ModelPackageSummaries": summaries, "BatchDescribeModelPackageErrorMap": errors}
+
+
+@action("AddTags")
+def add_tags(call: Call, request: Request) -> Request:
+    """Add tags to a resource."""
+    arn = request["ResourceArn"]
+    if not Tags.keeps(arn):
+        return call.moto("AddTags", request)
+    tags = Tags(call.context)
+    tags.add(arn, request["Tags"])
+    return {"Tags": tags.get(arn)}
+
+
+@action("ListTags")
+def list_tags(call: Call, request: Request) -> Request:
+    """The tags of a resource."""
+    arn = request["ResourceArn"]
+    if not Tags.keeps(arn):
+        return call.moto("ListTags", request)
+    return page("Tags", Tags(call.context).get(arn), request)
+
+
+@action("DeleteTags")
+def delete_tags(call: Call, request: Request) -> Request:
+    """Take tags from a resource."""
+    arn = request["ResourceArn"]
+    if not Tags.keeps(arn):
+        return call.moto("DeleteTags", request)
+    Tags(call.context).remove(arn, request["TagKeys"])
+    return {}

@@ -1,0 +1,48 @@
+"""Tags of the resources that this package keeps itself. Those of other resources are moto's."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from sagemaker_local.context import Context
+
+_OWN = frozenset({"model", "endpoint", "endpoint-config", "model-package", "model-package-group", "processing-job"})
+_KIND = "tags"
+
+TagList = list[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Tags:
+    """The tags of every resource of ours, by ARN."""
+
+    context: Context
+
+    @staticmethod
+    def keeps(arn: str) -> bool:
+        """Whether the tags of this resource are kept here."""
+        return arn.split(":")[-1].partition("/")[0] in _OWN
+
+    def get(self, arn: str) -> TagList:
+        """The tags of a resource, in the order in which their keys were first given."""
+        found: dict[str, str] = self.context.store.get(_KIND, arn) or {}
+        return [{"Key": key, "Value": value} for key, value in found.items()]
+
+    def add(self, arn: str, tags: Iterable[dict[str, Any]]) -> None:
+        """Add tags to a resource; a key that it has gets the new value."""
+        found: dict[str, str] = self.context.store.get(_KIND, arn) or {}
+        self.context.store.put(_KIND, arn, found | {tag["Key"]: tag["Value"] for tag in tags})
+
+    def remove(self, arn: str, keys: Iterable[str]) -> None:
+        """Take tags from a resource."""
+        found: dict[str, str] = self.context.store.get(_KIND, arn) or {}
+        gone = set(keys)
+        self.context.store.put(_KIND, arn, {key: value for key, value in found.items() if key not in gone})
+
+    def forget(self, arn: str) -> None:
+        """Forget a resource that was deleted."""
+        self.context.store.delete(_KIND, arn)
