@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from sagemaker_local.jobs import mounts
 from sagemaker_local.processes import Launch
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class Cluster:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def launches(self, container: Container, layouts: Sequence[InstanceLayout]) -> list[Launch]:
-        """What to start on each instance, with ``/opt/ml`` paths in words and variables pointing at its sandbox.
+        """What to start on each instance, with its sandbox as ``/opt/ml`` or with such paths pointing at it.
 
         Raises:
             AwsError: no local command stands for the image.
@@ -74,11 +75,16 @@ class Cluster:
         for layout in layouts:
             command = image.launch(name=container.name, opt_ml=layout.opt_ml, instance_type=container.instance_type)
             entrypoint = container.entrypoint or [*command.argv, *container.command_arguments]
-            variables = {name: layout.rewrite(value) for name, value in container.environment.items()}
+            words, variables = [*entrypoint, *container.arguments], dict(container.environment)
+            if mounts.available():
+                words = mounts.with_opt_ml(words, layout.opt_ml)
+            else:
+                words = [layout.rewrite(word) for word in words]
+                variables = {name: layout.rewrite(value) for name, value in variables.items()}
             found.append(
                 Launch(
                     name=f"{container.kind}/{container.name}/{layout.host}",
-                    argv=[layout.rewrite(word) for word in [*entrypoint, *container.arguments]],
+                    argv=words,
                     env=self.context.child_environment(
                         self.region, container=variables, image=command.environment, isolated=container.isolated
                     ),

@@ -1,8 +1,4 @@
-"""The pipeline actions of the SageMaker API.
-
-moto keeps pipelines too, but runs no step and has no list of steps. It is told of every pipeline here all the same, so that
-its tag actions know the pipeline's ARN.
-"""
+"""The pipeline actions of the SageMaker API: moto has pipelines too, but runs no step and has no list of steps."""
 
 from __future__ import annotations
 
@@ -12,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import sagemaker_local.training.actions  # noqa: F401 (registers what the Training step calls)
 from sagemaker_local.actions import action, on_start
 from sagemaker_local.jobs.paging import Keys, ordered, page, within
+from sagemaker_local.jobs.tagging import forget_tags, keep_tags, tags_of
 from sagemaker_local.pipelines.executions import Executions
 from sagemaker_local.pipelines.steps.callback import Callbacks
 
@@ -37,7 +34,8 @@ def create_pipeline(call: Call, request: dict[str, Any]) -> dict[str, Any]:
     if is_new:
         members = ("PipelineName", "RoleArn", "ClientRequestToken", "Tags")
         told: dict[str, Any] = {name: request[name] for name in members if name in request}
-        call.moto("CreatePipeline", {**told, "PipelineDefinition": json.dumps({"Steps": []})})
+        told["PipelineDefinition"] = json.dumps({"Steps": []})
+        keep_tags(call, arn, request.get("Tags"), "CreatePipeline", told)
     return {"PipelineArn": arn}
 
 
@@ -52,7 +50,7 @@ def update_pipeline(call: Call, request: dict[str, Any]) -> dict[str, Any]:
 def delete_pipeline(call: Call, request: dict[str, Any]) -> dict[str, Any]:
     """Forget a pipeline and all its executions; refused while one runs."""
     arn = call.context.part(Executions).delete_pipeline(call.region, request["PipelineName"])
-    call.moto("DeletePipeline", request)
+    forget_tags(call, arn, "DeletePipeline", request)
     return {"PipelineArn": arn}
 
 
@@ -114,8 +112,7 @@ def start_pipeline_execution(call: Call, request: dict[str, Any]) -> dict[str, A
     """Start an execution of a pipeline, which runs on after this answer."""
     executions = call.context.part(Executions)
     arn = executions.pipelines.get(call.region, request["PipelineName"])["PipelineArn"]
-    tags = call.moto("ListTags", {"ResourceArn": arn}).get("Tags") or []
-    return {"PipelineExecutionArn": executions.start(call.region, call.account_id, request, tags)}
+    return {"PipelineExecutionArn": executions.start(call.region, call.account_id, request, tags_of(call, arn))}
 
 
 @action("StopPipelineExecution")

@@ -1,8 +1,4 @@
-"""The processing job actions of the SageMaker API.
-
-moto keeps processing jobs too, but as finished the moment they are created, without Environment and resources. It is told
-of every job here all the same, so that its tag actions know the job's ARN.
-"""
+"""The processing job actions of the SageMaker API: moto has them too, but runs nothing and calls every job finished."""
 
 from __future__ import annotations
 
@@ -10,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.actions import action, on_start
 from sagemaker_local.jobs.paging import Keys, ordered, page, within
+from sagemaker_local.jobs.tagging import forget_tags, keep_tags
 from sagemaker_local.processing.job import ProcessingJobs
 
 if TYPE_CHECKING:
@@ -27,7 +24,7 @@ def take_up(context: Context) -> None:
 def create_processing_job(call: Call, request: dict[str, Any]) -> dict[str, Any]:
     """Start a job: its processes run on this machine as soon as its inputs are here."""
     arn = call.context.part(ProcessingJobs).create(call.region, call.account_id, request)
-    call.moto("CreateProcessingJob", request)
+    keep_tags(call, arn, request.get("Tags"), "CreateProcessingJob", request)
     return {"ProcessingJobArn": arn}
 
 
@@ -47,7 +44,10 @@ def stop_processing_job(call: Call, request: dict[str, Any]) -> dict[str, Any]:
 @action("DeleteProcessingJob")
 def delete_processing_job(call: Call, request: dict[str, Any]) -> dict[str, Any]:
     """Forget a job that has ended."""
-    call.context.part(ProcessingJobs).delete(call.region, request["ProcessingJobName"])
+    jobs, name = call.context.part(ProcessingJobs), request["ProcessingJobName"]
+    arn = jobs.describe(call.region, name)["ProcessingJobArn"]
+    jobs.delete(call.region, name)
+    forget_tags(call, arn, "DeleteProcessingJob", request)
     return {}
 
 

@@ -1,8 +1,4 @@
-"""The training job actions of the SageMaker API.
-
-moto keeps training jobs too, but runs nothing. It is told of every job here all the same, so that its tag actions know the
-job's ARN.
-"""
+"""The training job actions of the SageMaker API: moto has them too, but runs nothing and calls every job finished."""
 
 from __future__ import annotations
 
@@ -10,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.actions import action, on_start
 from sagemaker_local.jobs.paging import Keys, ordered, page, within
+from sagemaker_local.jobs.tagging import forget_tags, keep_tags
 from sagemaker_local.training.job import TrainingJobs
 
 if TYPE_CHECKING:
@@ -27,7 +24,7 @@ def take_up(context: Context) -> None:
 def create_training_job(call: Call, request: dict[str, Any]) -> dict[str, Any]:
     """Start a job: its processes run on this machine as soon as its channels are here."""
     arn = call.context.part(TrainingJobs).create(call.region, call.account_id, request)
-    call.moto("CreateTrainingJob", request)
+    keep_tags(call, arn, request.get("Tags"), "CreateTrainingJob", request)
     return {"TrainingJobArn": arn}
 
 
@@ -47,7 +44,10 @@ def stop_training_job(call: Call, request: dict[str, Any]) -> dict[str, Any]:
 @action("DeleteTrainingJob")
 def delete_training_job(call: Call, request: dict[str, Any]) -> dict[str, Any]:
     """Forget a job that has ended."""
-    call.context.part(TrainingJobs).delete(call.region, request["TrainingJobName"])
+    jobs, name = call.context.part(TrainingJobs), request["TrainingJobName"]
+    arn = jobs.describe(call.region, name)["TrainingJobArn"]
+    jobs.delete(call.region, name)
+    forget_tags(call, arn, "DeleteTrainingJob", request)
     return {}
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
+from sagemaker_local.jobs import mounts
 from tests.sagemaker_local.pipelines.definitions import job_arguments
 
 if TYPE_CHECKING:
@@ -79,9 +80,22 @@ def test_inputs_come_outputs_go_and_opt_ml_paths_work_without_root(local_server:
     assert described["ProcessingJobStatus"] == "Completed", described
     seen = json.loads(read(local_server, f"s3://{bucket}/result/sub/seen.json"))
     assert (seen["found"], seen["one"]) == (["a.txt", "deep/b.txt"], "one.txt")
-    assert seen["where"].startswith("at /") and seen["where"].endswith("/opt/ml/model.") and seen["where"] != "at /opt/ml/model."
+    # Where processes cannot have an /opt/ml of their own, the path in the variable points at the stand-in.
+    assert seen["where"] == "at /opt/ml/model." if mounts.available() else seen["where"].endswith("/opt/ml/model.")
     assert described["Environment"] == {"WHERE": "at /opt/ml/model."}  # the request is described as it was given
     assert described["CreationTime"] <= described["ProcessingStartTime"] <= described["ProcessingEndTime"]
+
+
+@pytest.mark.skipif(not mounts.available(), reason="needs Linux with mount namespaces")
+def test_a_script_with_opt_ml_in_its_code_runs(local_server: Server, job: Any, bucket: str) -> None:
+    local_server.s3.put_object(Bucket=bucket, Key="in/a.txt", Body=b"a")
+    program = "open('/opt/ml/processing/out/copy', 'w').write(open('/opt/ml/processing/in/a.txt').read())"
+    inputs = [s3_input("in", f"s3://{bucket}/in", "/opt/ml/processing/in")]
+    described = job(program, ProcessingInputs=inputs, outputs={"out": f"s3://{bucket}/hard-coded"})
+    assert described["ProcessingJobStatus"] == "Completed", described
+    assert read(local_server, f"s3://{bucket}/hard-coded/copy") == "a"
+    missing = job_arguments("pass")["AppSpecification"] | {"ContainerEntrypoint": ["/no/such/program"]}
+    assert job("pass", AppSpecification=missing)["FailureReason"] == "AlgorithmError: , exit code: 127"
 
 
 def test_instances_share_keys_and_know_one_another(local_server: Server, job: Any, bucket: str) -> None:

@@ -1,0 +1,37 @@
+"""A job's sandbox as its ``/opt/ml``, for programs that have that path in their code.
+
+Where the machine allows it (Linux with mount namespaces) a process sees its sandbox at ``/opt/ml`` itself. Elsewhere only the
+``/opt/ml`` paths in its arguments and environment are pointed at the sandbox.
+"""
+
+from __future__ import annotations
+
+import functools
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+_PROGRAM = Path(__file__).with_name("_opt_ml.py")
+_PROBE_TIMEOUT_S = 10.0
+
+
+@functools.cache
+def available() -> bool:
+    """Whether processes can be given an ``/opt/ml`` of their own here. Tried once."""
+    if not sys.platform.startswith("linux"):
+        return False
+    with tempfile.TemporaryDirectory(prefix="opt-ml-") as folder:
+        directory = Path(folder) / "ml"
+        directory.mkdir()
+        (directory / "seen").touch()
+        probe = with_opt_ml(["test", "-e", "/opt/ml/seen"], directory)
+        try:
+            return subprocess.run(probe, capture_output=True, timeout=_PROBE_TIMEOUT_S, check=False).returncode == 0
+        except (OSError, subprocess.TimeoutExpired):
+            return False
+
+
+def with_opt_ml(argv: list[str], directory: Path) -> list[str]:
+    """The command that runs ``argv`` with ``directory`` as its ``/opt/ml``; its exit code and process id are the program's."""
+    return [sys.executable, "-I", "-S", str(_PROGRAM), str(directory), *argv]
