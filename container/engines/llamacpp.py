@@ -99,8 +99,11 @@ class LlamaCpp:
         params.n_parallel = self._slots
         # llama.cpp divides the context among its slots; SGLang's flag is the length of one request.
         params.n_ctx = self.max_model_len * self._slots
-        params.cpuparams.n_threads = cores
-        params.cpuparams_batch.n_threads = cores
+        for threads in (params.cpuparams, params.cpuparams_batch):
+            threads.n_threads = cores
+            # llama.cpp's threads wait for one another by spinning; on a machine that does anything else besides, each then burns the
+            # time slice that the one it waits for needs. Measured on 2 busy cores, 2 requests of 24 tokens: 22.7 s spinning, 1.2 s not.
+            threads.poll = 0
         params.n_threads_http = 1
         params.cont_batching = True
         params.use_jinja = True
@@ -122,6 +125,7 @@ class LlamaCpp:
 
         def cancel() -> None:
             job.cancelled = True
+            self.metrics.aborted += 1
             if future.cancel():
                 self.metrics.queued -= 1
 

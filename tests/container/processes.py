@@ -72,6 +72,21 @@ class Server:
         assert events[-1] == "[DONE]"
         return [json.loads(event) for event in events[:-1]]
 
+    @contextlib.contextmanager
+    def streaming(self, prompt: str, **fields: Any) -> Iterator[http.client.HTTPResponse]:
+        """A streamed answer under way; leaving the block closes the connection."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        body = {"messages": [{"role": "user", "content": prompt}], "stream": True, **fields}
+        try:
+            connection.request("POST", "/invocations", json.dumps(body))
+            answer = connection.getresponse()
+            assert answer.status == 200
+            yield answer
+        finally:
+            # The response holds the socket too; both must go for the server to see it.
+            connection.close()
+            answer.close()
+
     def wait_healthy(self, seconds: float = 30) -> None:
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:

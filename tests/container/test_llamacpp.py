@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(weights: Path) -> Iterator[Server]:
-    flags = ["--served-model-name", "smol", "--context-length", "512", "--max-running-requests", "2", "--tp-size", "1"]
+    flags = ["--served-model-name", "smol", "--context-length", "2048", "--max-running-requests", "2", "--tp-size", "1"]
     with engine("llamacpp", "--model-path", str(weights), *flags) as started:
         yield started
 
@@ -75,7 +75,7 @@ def test_requests_over_the_slots_wait_their_turn(server: Server) -> None:
 
 
 def test_a_prompt_longer_than_the_context_is_a_bad_request(server: Server) -> None:
-    status, answer = server.chat("word " * 2000, max_tokens=4)
+    status, answer = server.chat("word " * 4000, max_tokens=4)
     assert status == 400
     assert answer["object"] == "error"
     assert "context" in answer["message"]
@@ -83,37 +83,34 @@ def test_a_prompt_longer_than_the_context_is_a_bad_request(server: Server) -> No
 
 
 def test_a_client_that_leaves_frees_its_slot(server: Server) -> None:
-    import http.client
-
     for _ in range(3):
-        connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=30)
-        body = {"messages": [{"role": "user", "content": "Tell a very long story."}], "max_tokens": 400, "stream": True}
-        connection.request("POST", "/invocations", json.dumps(body))
-        connection.getresponse().read(10)
-        connection.close()
+        # Left alone, each would go on for the rest of the context: 2,000 tokens, many seconds.
+        with server.streaming("Tell a very long story.", max_tokens=1900, ignore_eos=True) as answer:
+            answer.readline()
+    started = time.monotonic()
     assert server.chat(QUESTION, temperature=0, max_tokens=4)[0] == 200
+    assert time.monotonic() - started < 8
+    assert b'sglang:num_aborted_requests_total{model_name="smol"} 3' in server.request("GET", "/metrics")[1]
 
 
 def test_models_and_info(server: Server) -> None:
     models = server.get_json("/v1/models")["data"]
-    assert [(model["id"], model["max_model_len"]) for model in models] == [("smol", 512)]
+    assert [(model["id"], model["max_model_len"]) for model in models] == [("smol", 2048)]
     info = server.get_json("/server_info")
     assert (info["engine"], info["tp_size"], info["max_running_requests"]) == ("llamacpp", 1, 2)
     assert b'sglang:num_requests_total{model_name="smol"}' in server.request("GET", "/metrics")[1]
 
 
 def test_sigterm_lets_the_answer_under_way_end(weights: Path) -> None:
-    with engine("llamacpp", "--model-path", str(weights)) as started:
-        answers: list[int] = []
-        asking = threading.Thread(target=lambda: answers.append(len(started.stream(QUESTION, max_tokens=40, ignore_eos=True))))
-        asking.start()
-        while started.get_json("/server_info")["internal_states"][0]["num_running_reqs"] == 0:
-            assert asking.is_alive()
+    with (
+        engine("llamacpp", "--model-path", str(weights)) as started,
+        started.streaming(QUESTION, max_tokens=40, ignore_eos=True) as answer,
+    ):
+        answer.readline()
         started.process.send_signal(signal.SIGTERM)
+        events = answer.read().decode()
+        assert events.endswith("data: [DONE]\n\n")
         assert started.process.wait(timeout=30) == 0
-        asking.join()
-        assert answers
-        assert answers[0] > 3
 
 
 def test_weights_it_cannot_run_are_refused(tmp_path: Path) -> None:

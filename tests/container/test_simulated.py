@@ -160,11 +160,8 @@ def test_the_batch_has_a_limit_and_the_rest_waits_in_order(model: str) -> None:
 def test_a_leaving_client_frees_its_place(model: str) -> None:
     flags = ["--max-running-requests", "1", "--sim-ttft-ms", "1", "--sim-itl-ms", "20"]
     with engine("simulated", "--model-path", model, *flags) as server:
-        connection = http.client.HTTPConnection("127.0.0.1", server.port)
-        body = {"messages": [{"role": "user", "content": "x"}], "max_tokens": 5000, "stream": True}
-        connection.request("POST", "/invocations", json.dumps(body))
-        connection.getresponse().read(10)
-        connection.close()
+        with server.streaming("x", max_tokens=5000) as answer:
+            answer.readline()
         assert server.chat(max_tokens=2)[0] == 200
         assert 'sglang:num_aborted_requests_total{model_name="' in server.request("GET", "/metrics")[1].decode()
 
@@ -286,15 +283,13 @@ def test_sigterm_drains(model: str) -> None:
         idle = http.client.HTTPConnection("127.0.0.1", server.port)
         idle.request("GET", "/ping")
         idle.getresponse().read()
-        events: list[Any] = []
-        asking = threading.Thread(target=lambda: events.append(server.stream(max_tokens=30)))
-        asking.start()
-        while not server.get_json("/server_info")["internal_states"][0]["num_running_reqs"]:
-            assert asking.is_alive()
-        server.process.send_signal(signal.SIGTERM)
+        with server.streaming("x", max_tokens=30) as answer:
+            answer.readline()
+            server.process.send_signal(signal.SIGTERM)
+            text = answer.read().decode()
         assert server.process.wait(timeout=10) == 0
-        asking.join()
-        assert len(events[0]) == 32
+        assert text.count("data: ") == 32
+        assert text.endswith("data: [DONE]\n\n")
 
 
 def test_settings_come_from_model_plan_environment_and_flags(tmp_path: Path) -> None:
