@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-import sagemaker_local.training.actions  # noqa: F401 (registers what the Training step calls)
+import sagemaker_local.training.actions
+import sagemaker_local.transform.actions  # noqa: F401 (these register what the Training and Transform steps call)
 from sagemaker_local.actions import action, on_start
 from sagemaker_local.jobs.paging import Keys, ordered, page, within
 from sagemaker_local.jobs.tagging import forget_tags, keep_tags, tags_of

@@ -16,6 +16,7 @@ RUN: dict[str, RunStep] = {
     "Callback": callback.run,
     "Processing": jobs.run_processing,
     "Training": jobs.run_training,
+    "Transform": jobs.run_transform,
     "RegisterModel": resources.run_register_model,
     "Model": resources.run_model,
     "EndpointConfig": resources.run_endpoint_config,

@@ -13,6 +13,7 @@ from sagemaker_local.pipelines.steps.base import (
 )
 from sagemaker_local.processing.job import ProcessingJobs
 from sagemaker_local.training.job import TrainingJobs
+from sagemaker_local.transform.job import TransformJobs
 
 if TYPE_CHECKING:
     from sagemaker_local.jobs.table import JobTable
@@ -27,6 +28,11 @@ def run_processing(run: StepRun) -> StepResult:
 def run_training(run: StepRun) -> StepResult:
     """A training job; the step's properties are DescribeTrainingJob's answer."""
     return _run(run, run.context.part(TrainingJobs))
+
+
+def run_transform(run: StepRun) -> StepResult:
+    """A transform job; the step's properties are DescribeTransformJob's answer."""
+    return _run(run, run.context.part(TransformJobs))
 
 
 def _run(run: StepRun, jobs: JobTable) -> StepResult:

@@ -18,6 +18,8 @@ IMAGES_FILE = f"""
 images:
   - match: "*/python:*"
     command: ["{{python}}", "{PROGRAMS}"]
+  - match: "*/serve:*"
+    command: ["{{python}}", "{PROGRAMS}", "serve", "{{port}}"]
   - match: "*/script-mode:*"
     command: ["{{python}}", "{SCRIPT_MODE}"]
 """

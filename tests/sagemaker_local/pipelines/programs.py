@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import signal
@@ -102,6 +103,30 @@ def evaluate_model(model: str, folder: str) -> None:
         assert content is not None
         mean = json.loads(content.read())["mean"]
     (Path(folder) / "report.json").write_text(json.dumps({"metrics": {"mean": mean}}))
+
+
+def serve(port: str) -> None:
+    """A serving container that doubles numbers, one a line, with the factor that its model has."""
+    factor = int(Path("/opt/ml/model/factor").read_text()) if Path("/opt/ml/model/factor").exists() else 2
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.answer(b"")
+
+        def do_POST(self) -> None:
+            lines = self.rfile.read(int(self.headers["Content-Length"])).decode().split()
+            if "bad" in lines:
+                self.send_error(400, "not a number")
+                return
+            self.answer(" ".join(str(factor * int(line)) for line in lines).encode())
+
+        def answer(self, body: bytes) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    http.server.ThreadingHTTPServer(("127.0.0.1", int(port)), Handler).serve_forever()
 
 
 if __name__ == "__main__":
