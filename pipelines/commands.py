@@ -150,10 +150,11 @@ def _failure(model: str, env: str, view: Any, executions: Any) -> str:
     failed = next((step for step in view.steps if step.status == "Failed"), None)
     if failed is None:
         return f"the execution ended as {view.status}: {view.failure or 'no reason was given'}"
+    if not failed.job:
+        return f"{failed.failure or view.failure}\nthe version is marked as rejected in the registry; production is untouched"
     lines = [f"{failed.name} failed: {failed.failure or view.failure}"]
-    if failed.job:
-        lines += [f"  | {line}" for line in executions.log_tail(failed.job, _LOG_LINES)]
-        lines.append(f"its log: aws logs tail /aws/sagemaker/ProcessingJobs --log-stream-name-prefix {failed.job}/")
+    lines += [f"  | {line}" for line in executions.log_tail(failed.job, _LOG_LINES)]
+    lines.append(f"its log: aws logs tail /aws/sagemaker/ProcessingJobs --log-stream-name-prefix {failed.job}/")
     again = f"python -m pipelines.run {model}" + ("" if env == "local" else f" --env {env}")
     lines.append(f"when it is mended: {again}   (what was fetched already is not fetched again)")
     return "\n".join(lines)

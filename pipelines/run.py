@@ -104,6 +104,11 @@ def main() -> None:
     except CommandError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except Exception as error:
+        if not type(error).__module__.startswith("botocore."):
+            raise  # a bug: its traceback is what is needed
+        print(f"error: AWS refused or could not be reached: {error}", file=sys.stderr)
+        sys.exit(1)
 
 
 if __name__ == "__main__":

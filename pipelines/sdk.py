@@ -7,6 +7,7 @@ exactly that, so that a definition is a value: no network, no account, the same 
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Any
 
@@ -34,6 +35,9 @@ from sagemaker.mlops.workflow.retry import (
     StepRetryPolicy,
 )
 from sagemaker.mlops.workflow.steps import CacheConfig, ConfigurableRetryStep, StepTypeEnum
+
+for _name in ("sagemaker", "sagemaker.config", "botocore", "boto3"):  # the SDK turns INFO on for all of these
+    logging.getLogger(_name).setLevel(logging.WARNING)
 
 __all__ = [
     "CacheConfig",
