@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote, unquote
 
@@ -37,9 +37,16 @@ class Page:
 class Hub:
     """The repositories by id, and the questions a client asks of them."""
 
-    def __init__(self, repositories: Mapping[str, Repository], tree_page: int = TREE_PAGE) -> None:
+    def __init__(
+        self,
+        repositories: dict[str, Repository],
+        tree_page: int = TREE_PAGE,
+        look_again: Callable[[], Mapping[str, Repository]] = dict,
+    ) -> None:
+        """`look_again` finds the repositories that may have come since; it is asked when one is not known."""
         self.repositories = repositories
         self._tree_page = tree_page
+        self._look_again = look_again
 
     def repository(self, identifier: str, access: Access) -> Repository:
         """The repository, if `access` may know of it. Raises `HubAnswer` as the Hub does: a private repository does not
@@ -47,6 +54,9 @@ class Hub:
         """
         if access.token is not None and not access.valid:
             raise HubAnswer(401, None, "Invalid credentials in Authorization header")
+        if identifier not in self.repositories:
+            for new, repository in self._look_again().items():
+                self.repositories.setdefault(new, repository)
         repository = self.repositories.get(identifier)
         if repository is None or (repository.private and not access.valid):
             if access.valid:

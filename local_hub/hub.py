@@ -31,7 +31,7 @@ class LocalHub:
         with LocalHub(root=folder, gated=["acme/secret"]) as hub:
             HfApi(endpoint=hub.endpoint).model_info("acme/model")
 
-    `root` holds repositories as `ORG/NAME/`. `gated` and `private` add to what their `.hub.json` says. `tokens` open
+    `root` holds repositories as `ORG/NAME/`; one that is put there later is found when it is asked for. `gated` and `private` add to what their `.hub.json` says. `tokens` open
     those. `rate_bytes_per_s` caps all transfers together; `address_lifetime_s` is how long a signed address is good.
     `faults` plans faults (see `local_hub.faults`), and `requests` is every request so far.
     """
@@ -54,7 +54,8 @@ class LocalHub:
             self._repositories[identifier].gated = True
         for identifier in private:
             self._repositories[identifier].private = True
-        hub = Hub(self._repositories, tree_page)
+        cache = cache_for(root)
+        hub = Hub(self._repositories, tree_page, lambda: folder_repositories(root, cache) if root is not None else {})
         self._server = HubServer(hub, port, frozenset(tokens), address_lifetime_s)
         self._server.rate.bytes_per_s = rate_bytes_per_s
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="local_hub", daemon=True)

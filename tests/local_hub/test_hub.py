@@ -244,3 +244,11 @@ def test_large_files_are_sent_fast(tmp_path: Path) -> None:
     assert total == 512 * 1024 * 1024
     # Far below what it does (1 to 3 GB/s), so that a busy machine does not fail it.
     assert total / seconds > 100e6
+
+
+def test_a_folder_put_there_later_is_found_when_it_is_asked_for(tmp_path: Path) -> None:
+    with LocalHub(root=tmp_path, builtin=False) as hub:
+        folder = tmp_path / "acme" / "late"
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text("{}")
+        assert [file.rfilename for file in HfApi(endpoint=hub.endpoint).model_info("acme/late").siblings or []] == ["config.json"]
