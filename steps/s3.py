@@ -65,6 +65,7 @@ def client(
         connect_timeout=connect_timeout_s,
         read_timeout=read_timeout_s,
         tcp_keepalive=True,
+        signature_version="s3v4",
         s3={"payload_signing_enabled": False},
     )
     s3: S3Client = boto3.client("s3", region_name=region, config=config)

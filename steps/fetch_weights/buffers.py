@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
+import mmap
 import threading
+from contextlib import suppress
 
 
 class Buffer:
     """Memory for one part, used by several workers; it returns to the pool with its last user."""
 
-    def __init__(self, pool: BufferPool, memory: bytearray) -> None:
+    def __init__(self, pool: BufferPool, slot: int, view: memoryview) -> None:
         self._pool = pool
-        self._memory = memory
+        self._slot = slot
         self._users = 1
         self._lock = threading.Lock()
-        self.size = len(memory)
-        """How many of its bytes are in use."""
-
-    @property
-    def view(self) -> memoryview:
+        self.view = view
         """The bytes in use."""
-        return memoryview(self._memory)[: self.size]
-
-    @property
-    def body(self) -> bytes | bytearray:
-        """The bytes in use as boto3 takes them: the buffer itself where it is full, a copy of a file's short last part."""
-        return self._memory if self.size == len(self._memory) else bytes(self.view)
 
     def share(self) -> None:
         """One more user."""
@@ -37,39 +29,42 @@ class Buffer:
             self._users -= 1
             last = self._users == 0
         if last:
-            self._pool.give_back(self._memory)
+            self._pool.give_back(self._slot)
 
 
 class BufferPool:
-    """At most `count` buffers of `size` bytes; the one that came back last is lent first, since it is warm in the cache."""
+    """At most `count` buffers of `size` bytes, lent last in first out: a fetch that is never held up stays in a warm few.
+
+    One mapping, which becomes real memory only as it is used, in huge pages where the kernel has them (4 kB pages cost a fetch of
+    2 GB a sixth of its CPU time).
+    """
 
     def __init__(self, size: int, count: int) -> None:
         self._size = size
-        self._unmade = count
-        self._idle: list[bytearray] = []
+        self._mapping = mmap.mmap(-1, size * count, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        if hasattr(mmap, "MADV_HUGEPAGE"):
+            with suppress(OSError):  # a kernel built without them
+                self._mapping.madvise(mmap.MADV_HUGEPAGE)
+        self._memory = memoryview(self._mapping)
+        self._idle = list(range(count - 1, -1, -1))
         self._condition = threading.Condition()
         self._closed = False
 
     def take(self, size: int) -> Buffer | None:
-        """A buffer with `size` bytes in use, as soon as there is one; None once the pool is closed."""
+        """A buffer of which `size` bytes will be used, as soon as there is one; None once the pool is closed."""
         with self._condition:
-            while not self._closed and not self._idle and not self._unmade:
+            while not self._closed and not self._idle:
                 self._condition.wait()
             if self._closed:
                 return None
-            if self._idle:
-                memory = self._idle.pop()
-            else:
-                self._unmade -= 1
-                memory = bytearray(self._size)
-        buffer = Buffer(self, memory)
-        buffer.size = size
-        return buffer
+            slot = self._idle.pop()
+        start = slot * self._size
+        return Buffer(self, slot, self._memory[start : start + size])
 
-    def give_back(self, memory: bytearray) -> None:
+    def give_back(self, slot: int) -> None:
         """Called by a buffer's last user."""
         with self._condition:
-            self._idle.append(memory)
+            self._idle.append(slot)
             self._condition.notify()
 
     def close(self) -> None:

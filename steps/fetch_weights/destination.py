@@ -11,6 +11,7 @@ from typing import Any
 from steps import s3
 from steps.errors import StepError
 from steps.fetch_weights.selection import HubFile
+from steps.fetch_weights.sender import PartSender
 from steps.job import say
 
 
@@ -35,17 +36,19 @@ class Destination:
         self,
         client: s3.S3Client,
         prefix: s3.S3Uri,
+        sender: PartSender,
         options: Mapping[str, Any] | None = None,
         common: Mapping[str, Any] | None = None,
     ) -> None:
         self._client = client
+        self._sender = sender
         self.prefix = prefix
         self._common: dict[str, Any] = dict(common or {})
         self._options: dict[str, Any] = {**(options or {}), **self._common}
         self._open: dict[str, str] = {}
         self._lock = threading.Lock()
 
-    def put(self, file: HubFile, body: bytes | bytearray, crc64nvme: str) -> Stored:
+    def put(self, file: HubFile, body: bytes, crc64nvme: str) -> Stored:
         """Write a whole object; S3 refuses it when the checksum is not that of what it received."""
         with s3.explained(f"write {self.prefix / file.path}"):
             self._client.put_object(
@@ -68,13 +71,10 @@ class Destination:
             self._open[upload_id] = file.path
         return upload_id
 
-    def upload(self, file: HubFile, upload_id: str, number: int, body: bytes | bytearray, crc64nvme: str) -> str:
+    def upload(self, file: HubFile, upload_id: str, number: int, view: memoryview, crc64nvme: str) -> str:
         """Send one part and return its entity tag; S3 refuses it when the checksum is not that of what it received."""
-        with s3.explained(f"write part {number} of {self.prefix / file.path}"):
-            answer = self._client.upload_part(
-                **self._at(file), UploadId=upload_id, PartNumber=number, Body=body, ChecksumCRC64NVME=crc64nvme, **self._common
-            )
-        return str(answer["ETag"])
+        request = {**self._at(file), "UploadId": upload_id, "PartNumber": number, **self._common}
+        return self._sender.send(f"write part {number} of {self.prefix / file.path}", request, view, crc64nvme)
 
     def complete(self, file: HubFile, upload_id: str, etags: Mapping[int, str], crc64nvme: str) -> Stored:
         """Make the object of its parts. S3 refuses it when the whole does not have that checksum and size."""

@@ -64,8 +64,9 @@ class Pipeline:
             return
         settings = self._settings
         size = buffer_bytes(files, settings.part_bytes, settings.memory_bytes)
-        self._pool = BufferPool(size, settings.memory_bytes // size)
-        self._transfers = {f.path: FileTransfer(f, settings.part_bytes) for f in files}
+        useful = settings.downloads + settings.uploads + settings.waiting_parts
+        self._pool = BufferPool(size, min(settings.memory_bytes // size, useful))
+        self._transfers = {f.path: FileTransfer(f, settings) for f in files}
         self._parts: Iterator[Part] = order(files, settings.part_bytes, settings.files_in_flight)
         self._unfinished = len(files)
         self.progress = Progress(sum(f.size for f in files), len(files))
@@ -139,7 +140,7 @@ class Pipeline:
             self._source.read(part, buffer.view)
             self.progress.add(downloaded=part.size)
             transfer = self._transfers[part.file.path]
-            if not transfer.is_single:
+            if not transfer.is_small:
                 buffer.share()
                 self._upload_jobs.put(lambda t=transfer, p=part, b=buffer: self._upload(t, p, b))  # type: ignore[misc]
             if transfer.arrived(part, buffer):
@@ -161,7 +162,7 @@ class Pipeline:
         while (item := transfer.next_to_hash()) is not None:
             part, buffer = item
             is_right = transfer.hash(part, buffer.view)
-            if not transfer.is_single:
+            if not transfer.is_small:
                 buffer.release()
                 if is_right and transfer.checked():
                     self._upload_jobs.put(lambda: self._complete(transfer))
@@ -175,7 +176,7 @@ class Pipeline:
             if not transfer.upload_id:
                 transfer.upload_id = self._destination.start(transfer.file)
         crc = _crc64nvme(buffer.view)
-        etag = self._destination.upload(transfer.file, transfer.upload_id, part.number, buffer.body, checksum_text(crc))
+        etag = self._destination.upload(transfer.file, transfer.upload_id, part.number, buffer.view, checksum_text(crc))
         buffer.release()
         self.progress.add(uploaded=part.size)
         if transfer.uploaded(part, etag, crc):
@@ -187,7 +188,7 @@ class Pipeline:
 
     def _put(self, transfer: FileTransfer, part: Part, buffer: Buffer) -> None:
         checksum = checksum_text(_crc64nvme(buffer.view))
-        stored = self._destination.put(transfer.file, buffer.body, checksum)
+        stored = self._destination.put(transfer.file, bytes(buffer.view), checksum)
         buffer.release()
         self.progress.add(uploaded=part.size)
         self._done(transfer, stored, checksum)

@@ -25,12 +25,16 @@ class Settings:
 
     memory_bytes: int = 512 * MIB
     """How many bytes of weights may be in memory at a time."""
-    part_bytes: int = 16 * MIB
+    part_bytes: int = 8 * MIB
     """The preferred size of a part; larger only where a file would need more than 10,000."""
+    small_file_bytes: int = MIB
+    """Files up to this size go in one PutObject, larger ones in parts."""
     downloads: int = 8
     """Ranges in flight from the Hub."""
     uploads: int = 8
     """Parts in flight to S3."""
+    waiting_parts: int = 4
+    """How many parts may be in memory without a worker, so that neither leg waits for the other; more only fills memory."""
     hashers: int = max(1, min(8, os.cpu_count() or 1))
     """Threads that compute digests. One file's digest is one thread's work at a time (about 0.8 GB/s a core)."""
     files_in_flight: int = 4

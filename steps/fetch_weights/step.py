@@ -19,6 +19,7 @@ from steps.fetch_weights.models import WeightsOutput
 from steps.fetch_weights.pipeline import Pipeline
 from steps.fetch_weights.progress import duration, size
 from steps.fetch_weights.selection import MANIFEST, HubFile
+from steps.fetch_weights.sender import PartSender
 from steps.fetch_weights.settings import Settings
 from steps.fetch_weights.source import Hub, HubSource
 from steps.job import say
@@ -120,7 +121,7 @@ class Fetch:
         source = HubSource(
             Hub(self._request.hub_endpoint, self._weights.repository, self._weights.revision, token), self._settings, stop
         )
-        destination = Destination(self._client, self._prefix, self._options)
+        destination = Destination(self._client, self._prefix, PartSender(self._client, self._settings, stop), self._options)
         destination.abort_abandoned(self._settings.abandoned_upload_age_s)
         lock = threading.Lock()
 

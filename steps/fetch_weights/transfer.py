@@ -10,6 +10,7 @@ from steps.errors import StepError
 from steps.fetch_weights.destination import checksum_text
 from steps.fetch_weights.plan import Part, split
 from steps.fetch_weights.selection import HubFile
+from steps.fetch_weights.settings import Settings
 
 if TYPE_CHECKING:
     from steps.fetch_weights.buffers import Buffer
@@ -18,9 +19,11 @@ if TYPE_CHECKING:
 class FileTransfer:
     """The state of one file between its first byte and its object. Every method may be called from any thread."""
 
-    def __init__(self, file: HubFile, preferred_part_bytes: int) -> None:
+    def __init__(self, file: HubFile, settings: Settings) -> None:
         self.file = file
-        self.parts = len(split(file, preferred_part_bytes))
+        self.parts = len(split(file, settings.part_bytes))
+        self.is_small = file.size <= settings.small_file_bytes
+        """Whether one PutObject does, sent when the digest is known to be right."""
         self.upload_id = ""
         self.start_lock = threading.Lock()
         """Held while the multipart upload is opened."""
@@ -33,11 +36,6 @@ class FileTransfer:
         self._checked = False
         self._etags: dict[int, str] = {}
         self._checksums: dict[int, tuple[int, int]] = {}
-
-    @property
-    def is_single(self) -> bool:
-        """Whether one PutObject does."""
-        return self.parts == 1
 
     @property
     def sha256(self) -> str:

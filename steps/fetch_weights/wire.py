@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from steps.errors import StepError
 from steps.fetch_weights.retries import PassingError
 
-_BODY_EXCERPT = 300
+_BODY_EXCERPT = 600
 _USER_AGENT = "fetch-weights/1"
 _Body = TypeVar("_Body")
 _PASSING_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -29,6 +29,11 @@ class Answer:
     status: int
     headers: dict[str, str]
     excerpt: str = ""
+
+    @property
+    def retry_after_s(self) -> float | None:
+        """The server's word on when to come again, seconds."""
+        return _seconds(self.headers.get("retry-after"))
 
     def passing_error(self, url: str) -> PassingError | None:
         """The error to raise when this status may pass by itself, else None."""
@@ -51,6 +56,11 @@ class Wire:
     def ask(self, method: str, url: str, headers: dict[str, str]) -> Answer:
         """Send a request and drop its body; PassingError when the connection fails."""
         answer, _ = self._exchange(method, url, headers, lambda _: None, None, None)
+        return answer
+
+    def send(self, url: str, headers: dict[str, str], view: memoryview) -> Answer:
+        """PUT the bytes of `view`; PassingError when the connection fails."""
+        answer, _ = self._exchange("PUT", url, headers, lambda _: None, None, None, body=view)
         return answer
 
     def read_into(self, url: str, headers: dict[str, str], view: memoryview, accept: int) -> tuple[Answer, int]:
@@ -78,6 +88,7 @@ class Wire:
         take: Callable[[http.client.HTTPResponse], _Body],
         accept: int | None,
         nothing: _Body,
+        body: memoryview | None = None,
     ) -> tuple[Answer, _Body]:
         """One request: what `take` makes of a body with status `accept`, else `nothing` and an excerpt of the body."""
         parts = urlsplit(url)
@@ -86,15 +97,15 @@ class Wire:
         for fresh in (key not in self._connections, True):
             connection = self._connection(parts.scheme, parts.netloc)
             try:
-                connection.request(method, target, headers={"Accept-Encoding": "identity", "User-Agent": _USER_AGENT, **headers})
+                connection.request(method, target, body, {"Accept-Encoding": "identity", "User-Agent": _USER_AGENT, **headers})
                 response = connection.getresponse()
                 head = {name.lower(): value for name, value in response.getheaders()}
                 if response.status != accept:
                     return self._drop(key, response, head), nothing
-                body = take(response)
+                taken = take(response)
                 if not response.isclosed() or response.will_close:
                     self._forget(key)
-                return Answer(response.status, head), body
+                return Answer(response.status, head), taken
             except (OSError, http.client.HTTPException) as error:
                 self._forget(key)
                 if isinstance(error, http.client.RemoteDisconnected | BrokenPipeError | ConnectionResetError) and not fresh:

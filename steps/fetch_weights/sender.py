@@ -1,0 +1,84 @@
+"""Parts into S3 without a copy of their bytes.
+
+boto3 signs the request (a presigned address), our own wire sends it from the buffer: botocore with awscrt copies every body that it
+signs, and a fetch has eight of them in flight.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from typing import Any
+
+from steps import s3
+from steps.errors import StepError
+from steps.fetch_weights.retries import PassingError, Retries
+from steps.fetch_weights.settings import Settings
+from steps.fetch_weights.wire import Answer, Wire
+
+_SIGNATURE_S = 3600
+_CODE = re.compile(r"<Code>([^<]+)</Code>")
+_MESSAGE = re.compile(r"<Message>([^<]+)</Message>")
+_PASSING_CODES = frozenset(
+    {
+        "BadDigest",
+        "ExpiredToken",
+        "InternalError",
+        "RequestTimeout",
+        "ServiceUnavailable",
+        "SlowDown",
+        "XAmzContentChecksumMismatch",
+    }
+)
+
+
+class PartSender:
+    """Sends parts of multipart uploads. Safe to share between threads; connections are kept one set a thread."""
+
+    def __init__(self, client: s3.S3Client, settings: Settings, stop: threading.Event) -> None:
+        self._client = client
+        self._settings = settings
+        self._retries = Retries(settings, stop)
+        self._threads = threading.local()
+
+    def send(self, what: str, request: dict[str, Any], view: memoryview, crc64nvme: str) -> str:
+        """Send one part (`request`: UploadPart's parameters without body and checksum) and return its entity tag.
+
+        S3 refuses a part whose checksum is not that of what it received: that is tried again. StepError, naming `what`, when it stays.
+        """
+        headers = {"x-amz-checksum-crc64nvme": crc64nvme}
+        if "ExpectedBucketOwner" in request:
+            headers["x-amz-expected-bucket-owner"] = request["ExpectedBucketOwner"]
+
+        def attempt() -> str:
+            url = self._client.generate_presigned_url(
+                "upload_part", Params={**request, "ChecksumCRC64NVME": crc64nvme}, ExpiresIn=_SIGNATURE_S
+            )
+            answer = self._wire().send(url, headers, view)
+            if answer.status == 200:
+                return _entity_tag(answer, crc64nvme)
+            raise _failure(what, answer, url)
+
+        return self._retries.call(what, attempt)
+
+    def _wire(self) -> Wire:
+        wire: Wire | None = getattr(self._threads, "wire", None)
+        if wire is None:
+            wire = self._threads.wire = Wire(self._settings.connect_timeout_s, self._settings.read_timeout_s)
+        return wire
+
+
+def _entity_tag(answer: Answer, crc64nvme: str) -> str:
+    received = answer.headers.get("x-amz-checksum-crc64nvme", crc64nvme)
+    if received != crc64nvme:
+        raise PassingError(f"S3 received bytes with CRC64NVME {received}, sent were bytes with {crc64nvme}")
+    return answer.headers["etag"]
+
+
+def _failure(what: str, answer: Answer, url: str) -> Exception:
+    code = _CODE.search(answer.excerpt)
+    message = _MESSAGE.search(answer.excerpt)
+    text = f"{code[1]}: {message[1] if message else ''}" if code else f"{answer.status} {answer.excerpt}"
+    if code and code[1] in _PASSING_CODES:
+        return PassingError(f"S3 answered {text}", answer.retry_after_s)
+    return answer.passing_error(url) or StepError(f"could not {what}: S3 answered {text}")
