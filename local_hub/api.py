@@ -55,8 +55,7 @@ class Hub:
         if access.token is not None and not access.valid:
             raise HubAnswer(401, None, "Invalid credentials in Authorization header")
         if identifier not in self.repositories:
-            for new, repository in self._look_again().items():
-                self.repositories.setdefault(new, repository)
+            self.repositories.update({new: one for new, one in self._look_again().items() if new not in self.repositories})
         repository = self.repositories.get(identifier)
         if repository is None or (repository.private and not access.valid):
             if access.valid:

@@ -31,7 +31,8 @@ class LocalHub:
         with LocalHub(root=folder, gated=["acme/secret"]) as hub:
             HfApi(endpoint=hub.endpoint).model_info("acme/model")
 
-    `root` holds repositories as `ORG/NAME/`; one that is put there later is found when it is asked for. `gated` and `private` add to what their `.hub.json` says. `tokens` open
+    `root` holds repositories as `ORG/NAME/`; one that is put there later is found when it is asked for. `gated` and
+    `private` add to what their `.hub.json` says. `tokens` open
     those. `rate_bytes_per_s` caps all transfers together; `address_lifetime_s` is how long a signed address is good.
     `faults` plans faults (see `local_hub.faults`), and `requests` is every request so far.
     """
