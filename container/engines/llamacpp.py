@@ -99,10 +99,11 @@ class LlamaCpp:
         params.n_parallel = self._slots
         # llama.cpp divides the context among its slots; SGLang's flag is the length of one request.
         params.n_ctx = self.max_model_len * self._slots
+        # llama.cpp's threads wait for one another at every layer. When another process takes a core from one of them all wait, and by
+        # default they spin meanwhile, burning the time that the other needs. On 2 cores shared with a client, 2 threads gave 8 tokens/s
+        # and 1 gave 53, for a seventh of the CPU. So one core stays free for the rest of the machine, and nobody spins.
         for threads in (params.cpuparams, params.cpuparams_batch):
-            threads.n_threads = cores
-            # llama.cpp's threads wait for one another by spinning; on a machine that does anything else besides, each then burns the
-            # time slice that the one it waits for needs. Measured on 2 busy cores, 2 requests of 24 tokens: 22.7 s spinning, 1.2 s not.
+            threads.n_threads = max(1, cores - 1)
             threads.poll = 0
         params.n_threads_http = 1
         params.cont_batching = True
