@@ -19,6 +19,9 @@ from steps.registry import ModelPackage, SageMakerClient
 
 VARIANT = "AllTraffic"
 _VERSION_TAG = "release:version"
+EXPIRES_TAG = "release:expires-at"
+MODEL_TAG = "release:model"
+EXECUTION_TAG = "release:execution"
 _LOG_GROUP = "/aws/sagemaker/Endpoints"
 _LOG_LINES = 20
 _POLL_S = 10.0
@@ -51,12 +54,12 @@ class Deployment:
     def tags(self) -> list[dict[str, str]]:
         """The tags of everything it is made of."""
         tags = {
-            "release:model": self.release.name,
+            MODEL_TAG: self.release.name,
             _VERSION_TAG: str(self.package.version),
-            "release:execution": self.execution,
+            EXECUTION_TAG: self.execution,
         }
         if self.expires_at:
-            tags["release:expires-at"] = self.expires_at
+            tags[EXPIRES_TAG] = self.expires_at
         return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
@@ -161,6 +164,28 @@ class Hosting:
         if state.config:
             self.delete_config(state.config)
 
+    def remove(self, name: str) -> None:
+        """Delete the endpoint, the config and the model that share this name, each whether or not the others are there."""
+        if self.state(name) is not None:
+            self._delete_when_allowed(name)
+        self.delete_config(name)
+        self.delete_model(name)
+
+    def wait_gone(self, endpoint: str) -> None:
+        """Wait until a deleted endpoint is no longer there, so that its name is free. StepError when it stays."""
+        deadline = time.monotonic() + _DELETE_TIMEOUT_S
+        while self.state(endpoint) is not None:
+            if time.monotonic() > deadline:
+                raise StepError(
+                    f"the endpoint {endpoint} is still being deleted after {_DELETE_TIMEOUT_S:.0f} s; try again later"
+                )
+            time.sleep(_QUICK_POLL_S)
+
+    def delete_model(self, model: str) -> None:
+        """Delete a model; one that is gone already is no error."""
+        with explained(f"delete the model {model}"), _if_present():
+            self._sagemaker.delete_model(ModelName=model)
+
     def delete_config(self, config: str) -> None:
         """Delete an endpoint config and its models."""
         models: list[str] = []
@@ -169,8 +194,7 @@ class Hosting:
             models = [variant["ModelName"] for variant in variants]
             self._sagemaker.delete_endpoint_config(EndpointConfigName=config)
         for model in models:
-            with explained(f"delete the model {model}"), _if_present():
-                self._sagemaker.delete_model(ModelName=model)
+            self.delete_model(model)
 
     def _delete_when_allowed(self, endpoint: str) -> None:
         """SageMaker refuses to delete an endpoint while it changes: ask again until it does not."""
@@ -183,9 +207,11 @@ class Hosting:
                     self._sagemaker.delete_endpoint(EndpointName=endpoint)
                     return
                 except ClientError as error:
-                    if "in-progress" not in str(error) or time.monotonic() > deadline:
+                    if not is_busy(error) or time.monotonic() > deadline:
                         raise
-            time.sleep(_QUICK_POLL_S)
+                    time.sleep(_QUICK_POLL_S)
+                    continue
+            return
 
     def log_tail(self, endpoint: str, lines: int = _LOG_LINES) -> list[str]:
         """The last lines that the endpoint's newest container wrote; empty when none wrote any."""
@@ -246,6 +272,11 @@ class Hosting:
         """The end of its container's log, ready to be put behind an error message."""
         lines = self.log_tail(endpoint)
         return "".join(f"\n  | {line}" for line in lines) if lines else "; its container wrote nothing"
+
+
+def is_busy(error: BaseException) -> bool:
+    """Whether SageMaker refuses because the endpoint is changing just now."""
+    return "in-progress" in str(error)
 
 
 @contextmanager

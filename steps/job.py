@@ -8,8 +8,10 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 from typing import NoReturn
@@ -47,6 +49,25 @@ def main(step: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> int
         traceback.print_exc()
         return _fail(f"{type(error).__name__}: {error}", 1, message_file)
     return 0
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Hold SIGTERM back inside: what must be cleaned up is, even when the stop is asked for again while that is under way.
+
+    A SIGTERM that arrived inside takes effect afterwards. Only in the main thread; elsewhere signals do not arrive anyway.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    arrived: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _frame: arrived.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if arrived:
+        raise Terminated
 
 
 def progress(detail: str) -> None:

@@ -9,6 +9,7 @@ EVALUATION_FILE = "evaluation.json"
 APPROVAL_FILE = "approval.json"
 PROMOTION_FILE = "promotion.json"
 REJECTION_FILE = "rejection.json"
+REAPED_FILE = "reaped.json"
 RELEASE_FILE = "release.json"
 
 PROMOTION_PIPELINE = "promotion"

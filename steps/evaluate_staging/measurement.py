@@ -133,7 +133,6 @@ def _at_least(thousandths: int, histogram: HdrHistogram, samples: int) -> float:
 
 
 def _score(objective: Objective, value: float | None) -> ObjectiveResult:
-    kind = "at_most" if objective.at_most is not None else "at_least"
     kind: Literal["at_most", "at_least"] = "at_most" if objective.at_most is not None else "at_least"
     losing = _LOSING if objective.at_most is not None else -_LOSING
     return ObjectiveResult(

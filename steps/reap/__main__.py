@@ -1,0 +1,25 @@
+"""`python -m steps.reap`: arguments in, exit code out."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from steps import job
+from steps.reap import step
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Read the arguments, do the work."""
+    parser = argparse.ArgumentParser(prog="python -m steps.reap", description=step.__doc__)
+    parser.add_argument("--region", required=True, help="the AWS region to look in")
+    parser.add_argument("--dry-run", action="store_true", help="say what would be deleted, delete nothing")
+    parser.add_argument("--output", type=Path, help="a folder to write reaped.json to")
+    given = parser.parse_args(arguments)
+    step.run(step.Request(given.region, given.dry_run, given.output))
+
+
+if __name__ == "__main__":
+    sys.exit(job.main(main, sys.argv[1:]))

@@ -1,0 +1,39 @@
+"""What the step gives out: reaped.json."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from config.base import Strict
+
+Kind = Literal["endpoint", "endpoint-config", "model"]
+
+
+class Reaped(Strict):
+    """One resource that outlived its run."""
+
+    kind: Kind
+    """What it is."""
+    name: str
+    """Its name."""
+    model: str
+    """Its tag release:model."""
+    execution: str
+    """Its tag release:execution."""
+    reason: str
+    """Why it should be gone."""
+    outcome: Literal["deleted", "busy", "in use", "dry run"]
+    """What became of it. `busy`: SageMaker refuses while the endpoint changes; `in use`: by such an endpoint. The next pass tries again."""
+
+
+class Pass(Strict):
+    """reaped.json: one pass of the reaper."""
+
+    schema_version: Literal[1] = 1
+    """The format of this file."""
+    at: str
+    """When, ISO 8601 UTC."""
+    seen: int
+    """How many resources carry an expiry at all."""
+    reaped: list[Reaped]
+    """Those that had outlived their run."""

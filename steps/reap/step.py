@@ -1,0 +1,177 @@
+"""Delete every SageMaker endpoint, endpoint config and model that has outlived its run, and say so.
+
+A resource that must not outlive its run carries release:expires-at. It is deleted when that time has passed, or when the pipeline
+execution that made it (release:model, release:execution) is over: nobody will delete it any more. Resources without the tag are never
+touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+import boto3
+
+from steps.aws import explained, is_absent
+from steps.hosting import EXECUTION_TAG, EXPIRES_TAG, MODEL_TAG, is_busy
+from steps.job import say
+from steps.names import REAPED_FILE, pipeline_name
+from steps.reap.models import Kind, Pass, Reaped
+
+_OVER = {"Succeeded", "Failed", "Stopped"}
+_LISTINGS: dict[Kind, tuple[str, str, str, str]] = {
+    "endpoint": ("list_endpoints", "Endpoints", "EndpointName", "EndpointArn"),
+    "endpoint-config": ("list_endpoint_configs", "EndpointConfigs", "EndpointConfigName", "EndpointConfigArn"),
+    "model": ("list_models", "Models", "ModelName", "ModelArn"),
+}
+"""Kind → its listing, and where that has the items, their names and their ARNs. In the order of deletion."""
+
+_DELETIONS: dict[Kind, tuple[str, str]] = {
+    "endpoint": ("delete_endpoint", "EndpointName"),
+    "endpoint-config": ("delete_endpoint_config", "EndpointConfigName"),
+    "model": ("delete_model", "ModelName"),
+}
+
+
+@dataclass(frozen=True)
+class Request:
+    """What one start of the step is told."""
+
+    region: str
+    dry_run: bool = False
+    output: Path | None = None
+
+
+@dataclass(frozen=True)
+class Resource:
+    """A resource that carries an expiry."""
+
+    kind: Kind
+    name: str
+    arn: str
+    tags: dict[str, str]
+
+
+def run(request: Request) -> Pass:
+    """One pass over the region. StepError when SageMaker cannot be asked."""
+    sagemaker = boto3.client("sagemaker", region_name=request.region)
+    done = Reaper(sagemaker, dry_run=request.dry_run).reap(datetime.now(UTC))
+    for item in done.reaped:
+        say(f"{item.kind} {item.name}: {item.outcome}; {item.reason}")
+    deleted = sum(item.outcome == "deleted" for item in done.reaped)
+    say(f"{done.seen} resources carry an expiry, {len(done.reaped)} have outlived their run, {deleted} were deleted")
+    if request.output is not None:
+        request.output.mkdir(parents=True, exist_ok=True)
+        (request.output / REAPED_FILE).write_text(done.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    return done
+
+
+class Reaper:
+    """One pass."""
+
+    def __init__(self, sagemaker: Any, *, dry_run: bool) -> None:
+        """`sagemaker` is a boto3 client."""
+        self._sagemaker = sagemaker
+        self._dry_run = dry_run
+        self._executions: dict[tuple[str, str], str | None] = {}
+
+    def reap(self, now: datetime) -> Pass:
+        """Delete what has outlived its run at `now`."""
+        seen, reaped = 0, []
+        remaining: set[str] = set()
+        for resource in self._expiring():
+            seen += 1
+            reason = self._reason(resource, now)
+            if reason is None:
+                remaining.add(resource.name)
+                continue
+            outcome = "in use" if resource.name in remaining else self._delete(resource)
+            if outcome == "busy":
+                remaining.add(resource.name)
+            reaped.append(
+                Reaped(
+                    kind=resource.kind,
+                    name=resource.name,
+                    model=resource.tags.get(MODEL_TAG, ""),
+                    execution=resource.tags.get(EXECUTION_TAG, ""),
+                    reason=reason,
+                    outcome=outcome,
+                )
+            )
+        return Pass(at=now.isoformat(timespec="seconds"), seen=seen, reaped=reaped)
+
+    def _expiring(self) -> Iterator[Resource]:
+        """Endpoints first, then configs, then models: what still stands behind a living endpoint is known before its turn."""
+        for kind, (operation, member, name, arn) in _LISTINGS.items():
+            with explained(f"list every {kind}"):
+                items = [item for page in self._sagemaker.get_paginator(operation).paginate() for item in page[member]]
+            for item in items:
+                tags = self._tags(item[arn])
+                if EXPIRES_TAG in tags:
+                    yield Resource(kind, item[name], item[arn], tags)
+
+    def _tags(self, arn: str) -> dict[str, str]:
+        from botocore.exceptions import ClientError
+
+        with explained(f"read the tags of {arn}"):
+            try:
+                pages = self._sagemaker.get_paginator("list_tags").paginate(ResourceArn=arn)
+                return {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
+            except ClientError as error:
+                if is_absent(error):
+                    return {}  # deleted since it was listed
+                raise
+
+    def _reason(self, resource: Resource, now: datetime) -> str | None:
+        """Why the resource should be gone; None when it may stay."""
+        text = resource.tags[EXPIRES_TAG]
+        try:
+            expires = datetime.fromisoformat(text)
+        except ValueError:
+            return f"its expiry {text!r} is no ISO 8601 time"
+        if now >= (expires if expires.tzinfo else expires.replace(tzinfo=UTC)):
+            return f"it expired at {text}"
+        status = self._execution_status(resource)
+        return f"the execution that made it is {status}" if status in _OVER else None
+
+    def _execution_status(self, resource: Resource) -> str | None:
+        """The status of the pipeline execution that made it; None when it is not known."""
+        from botocore.exceptions import ClientError
+
+        model, execution = resource.tags.get(MODEL_TAG), resource.tags.get(EXECUTION_TAG)
+        if not model or not execution:
+            return None
+        if (model, execution) not in self._executions:
+            account = resource.arn.rsplit(":", 1)[0]  # arn:PARTITION:sagemaker:REGION:ACCOUNT
+            arn = f"{account}:pipeline/{pipeline_name(model)}/execution/{execution}"
+            with explained(f"look at {arn}"):
+                try:
+                    described = self._sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)
+                    self._executions[model, execution] = described["PipelineExecutionStatus"]
+                except ClientError as error:
+                    if not is_absent(error) and error.response["Error"]["Code"] not in {
+                        "ResourceNotFound",
+                        "ValidationException",
+                    }:
+                        raise
+                    self._executions[model, execution] = None  # not made by a pipeline: only its expiry counts
+        return self._executions[model, execution]
+
+    def _delete(self, resource: Resource) -> Literal["deleted", "busy", "dry run"]:
+        from botocore.exceptions import ClientError
+
+        if self._dry_run:
+            return "dry run"
+        operation, argument = _DELETIONS[resource.kind]
+        with explained(f"delete the {resource.kind} {resource.name}"):
+            try:
+                getattr(self._sagemaker, operation)(**{argument: resource.name})
+            except ClientError as error:
+                if is_busy(error):
+                    return "busy"
+                if not is_absent(error):
+                    raise
+        return "deleted"

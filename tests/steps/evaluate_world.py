@@ -1,0 +1,229 @@
+"""A SageMaker on this machine with one registered version behind the simulated engine, for tests of the evaluation and the reaper."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from config.schema import Release
+from sagemaker_local.testing import RunningServer, running
+from steps.evaluate_staging.models import Evaluation
+
+ROOT = Path(__file__).parents[2]
+BUCKET = "release-local"
+IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/release-serving:simulated"
+QUICK = {"ttft_ms": 20, "itl_ms": 2}
+
+
+def closed_loop(**changes: Any) -> dict[str, Any]:
+    """A short load profile with objectives that any engine meets."""
+    return {
+        "kind": "closed_loop",
+        "concurrency": 4,
+        "prompt_tokens": 32,
+        "output_tokens": 8,
+        "warmup_s": 0.1,
+        "duration_s": 0.5,
+        "objectives": {"ttft_p99_ms": {"at_most": 5000}, "error_rate": {"at_most": 0}},
+        **changes,
+    }
+
+
+@dataclass
+class Version:
+    """A registered version and the release that it came from."""
+
+    release: Release
+    arn: str
+    file: Path
+
+    @property
+    def group(self) -> str:
+        return self.release.package_group
+
+
+@dataclass
+class Run:
+    """One start of the step."""
+
+    process: subprocess.Popen[str]
+    version: Version
+    execution: str
+    output: Path
+    log: Path
+
+    def wait(self, timeout_s: float = 60) -> int:
+        return self.process.wait(timeout_s)
+
+    @property
+    def text(self) -> str:
+        return self.log.read_text()
+
+    def wait_for(self, words: str, timeout_s: float = 40) -> None:
+        """Until the step's log has these words."""
+        deadline = time.monotonic() + timeout_s
+        while words not in self.text:
+            assert self.process.poll() is None and time.monotonic() < deadline, f"never said {words!r}:\n{self.text}"
+            time.sleep(0.02)
+
+    @property
+    def evaluation(self) -> Evaluation:
+        return Evaluation.model_validate_json((self.output / "evaluation.json").read_bytes())
+
+
+@dataclass
+class World:
+    """The server, and short forms of what tests do with it."""
+
+    server: RunningServer
+    folder: Path
+
+    def client(self, service: str) -> Any:
+        return self.server.client(service)
+
+    def version(self, evaluation: dict[str, Any], *, name: str = "sim", settings: dict[str, Any] | None = None) -> Version:
+        """Register a version of a model that the simulated engine serves as `settings` say."""
+        revision = hashlib.sha1(f"{name}{settings}".encode(), usedforsecurity=False).hexdigest()
+        release = Release.model_validate(
+            {
+                "name": name,
+                "model": {
+                    "weights": {"hub": "local", "repository": f"test/{name}", "revision": revision},
+                    "serving": {
+                        "instance_type": "ml.p5.48xlarge",
+                        "tensor_parallel_size": 8,
+                        "image": IMAGE,
+                        "startup_timeout_s": 60,
+                    },
+                    "evaluation": {"max_runtime_s": 120, "load_profiles": {"short": closed_loop()}, **evaluation},
+                    "production": {"endpoint": name},
+                },
+                "environment": yaml.safe_load((ROOT / "config/environments/local.yaml").read_text()),
+                "serving_image": IMAGE,
+            }
+        )
+        s3 = self.client("s3")
+        bucket, prefix = release.weights_prefix.removeprefix("s3://").split("/", 1)
+        s3.put_object(Bucket=bucket, Key=f"{prefix}simulated.json", Body=json.dumps({**QUICK, **(settings or {})}))
+        s3.put_object(Bucket=bucket, Key=f"{prefix}config.json", Body=b'{"architectures": ["Qwen3ForCausalLM"]}')
+        sagemaker = self.client("sagemaker")
+        groups = [
+            group["ModelPackageGroupName"] for group in sagemaker.list_model_package_groups()["ModelPackageGroupSummaryList"]
+        ]
+        if release.package_group not in groups:
+            sagemaker.create_model_package_group(ModelPackageGroupName=release.package_group)
+        from pipelines.requests import model_package
+
+        arn = sagemaker.create_model_package(**model_package(release, {"weights:revision": revision}))["ModelPackageArn"]
+        file = self.folder / f"release-{uuid.uuid4().hex[:8]}.json"
+        file.write_text(release.to_json())
+        return Version(release, arn, file)
+
+    def start(self, version: Version, *more: str, execution: str | None = None) -> Run:
+        """Start the step as the pipeline does."""
+        execution = execution or uuid.uuid4().hex[:12]
+        output = self.folder / execution
+        log = self.folder / f"{execution}.log"
+        arguments = [
+            "--release",
+            str(version.file),
+            "--model-package",
+            version.arn,
+            "--execution",
+            execution,
+            "--output",
+            str(output),
+        ]
+        with log.open("w") as stream:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "steps.evaluate_staging", *arguments, *more],
+                cwd=ROOT,
+                env={**os.environ, **self.server.environment()},
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        return Run(process, version, execution, output, log)
+
+    def evaluate(self, version: Version, *more: str, execution: str | None = None) -> Run:
+        """Run the step to its end, which must be a good one."""
+        run = self.start(version, *more, execution=execution)
+        assert run.wait() == 0, run.text
+        return run
+
+    def store(self, run: Run) -> None:
+        """Upload the step's output, as the processing job does."""
+        bucket, prefix = run.version.release.evaluations_prefix.removeprefix("s3://").split("/", 1)
+        for file in run.output.rglob("*"):
+            if file.is_file():
+                key = f"{prefix}/{run.execution}/{file.relative_to(run.output)}"
+                self.client("s3").put_object(Bucket=bucket, Key=key, Body=file.read_bytes())
+
+    def facts(self, version: Version) -> dict[str, str]:
+        described = self.client("sagemaker").describe_model_package(ModelPackageName=version.arn)
+        facts: dict[str, str] = described["CustomerMetadataProperties"]
+        return facts
+
+    def left(self) -> list[str]:
+        """Every endpoint, endpoint config and model that is there and not on its way out."""
+        sagemaker = self.client("sagemaker")
+        endpoints = [e["EndpointName"] for e in sagemaker.list_endpoints()["Endpoints"] if e["EndpointStatus"] != "Deleting"]
+        configs = [config["EndpointConfigName"] for config in sagemaker.list_endpoint_configs()["EndpointConfigs"]]
+        models = [model["ModelName"] for model in sagemaker.list_models()["Models"]]
+        return [*endpoints, *configs, *models]
+
+    def reap(self, *more: str) -> subprocess.CompletedProcess[str]:
+        """One pass of the reaper."""
+        return subprocess.run(
+            [sys.executable, "-m", "steps.reap", "--region", "us-east-1", *more],
+            cwd=ROOT,
+            env={**os.environ, **self.server.environment()},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+
+def iso(offset_s: float = 0) -> str:
+    """A time from now, as tags have it."""
+    return datetime.fromtimestamp(time.time() + offset_s, UTC).isoformat(timespec="seconds")
+
+
+@contextmanager
+def world(folder: Path) -> Iterator[World]:
+    """A world of its own for one test module."""
+    images = folder / "images.yaml"
+    entry = {
+        "match": "*/release-serving:simulated",
+        "command": [
+            "{python}",
+            str(ROOT / "container" / "serve"),
+            "--launch",
+            f"{sys.executable} -m container.engines.simulated",
+        ],
+        "environment": {
+            "PYTHONPATH": str(ROOT),
+            "SM_SGLANG_HOST": "127.0.0.1",
+            "SM_SGLANG_PORT": "{port}",
+            "SM_SGLANG_MODEL_PATH": "{opt_ml}/model",
+        },
+        "working_directory": str(ROOT),
+    }
+    images.write_text(yaml.safe_dump({"images": [entry]}))
+    with running(folder / "state", images) as server:
+        made = World(server, folder)
+        made.client("s3").create_bucket(Bucket=BUCKET)
+        yield made

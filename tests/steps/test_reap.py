@@ -1,0 +1,127 @@
+"""Whatever ends an evaluation, its staging endpoint is gone: at once where the step can, after the reaper's next pass where it cannot."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.steps.evaluate_world import World, closed_loop, iso, world
+
+LONG = {"load_profiles": {"long": closed_loop(duration_s=60)}}
+SLOW_START: dict[str, Any] = {"load_s": 3}
+PHASES = {
+    "while the endpoint is created": ("is being created", SLOW_START),
+    "while canaries are asked": ("InService", {"ttft_ms": 4000}),
+    "under load": ("requests, ", {}),
+}
+
+
+@pytest.fixture(scope="module")
+def staged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with world(tmp_path_factory.mktemp("reap")) as made:
+        yield made
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_sigterm_leaves_nothing(staged: World, phase: str) -> None:
+    words, settings = PHASES[phase]
+    run = staged.start(staged.version({**LONG, "canaries": [{"prompt": "a", "expect": "b"}]}, settings=settings))
+    run.wait_for(words)
+    run.process.send_signal(signal.SIGTERM)
+    run.process.send_signal(signal.SIGTERM)  # impatient: the clean-up goes on all the same
+    assert run.wait() == 143, run.text
+    assert staged.left() == []
+
+
+def test_sigkill_leaves_what_the_reaper_deletes_when_it_has_expired(staged: World, tmp_path: Path) -> None:
+    run = staged.start(staged.version(LONG))
+    run.wait_for("requests, ")
+    run.process.kill()
+    run.wait()
+    left = staged.left()
+    assert len(left) == 3
+    assert staged.reap().returncode == 0
+    assert staged.left() == left, "not expired yet"
+    sagemaker = staged.client("sagemaker")
+    arns = [
+        sagemaker.describe_endpoint(EndpointName=left[0])["EndpointArn"],
+        sagemaker.describe_endpoint_config(EndpointConfigName=left[1])["EndpointConfigArn"],
+        sagemaker.describe_model(ModelName=left[2])["ModelArn"],
+    ]
+    for arn in arns:
+        sagemaker.add_tags(ResourceArn=arn, Tags=[{"Key": "release:expires-at", "Value": iso(-1)}])
+    dry = staged.reap("--dry-run")
+    assert staged.left() == left
+    assert dry.stdout.count("dry run") == 3
+    done = staged.reap("--output", str(tmp_path))
+    assert staged.left() == []
+    assert left[0] in done.stdout and "expired at" in done.stdout
+    reaped = json.loads((tmp_path / "reaped.json").read_text())["reaped"]
+    assert [item["kind"] for item in reaped] == ["endpoint", "endpoint-config", "model"]
+
+
+def test_what_carries_no_expiry_is_never_touched(staged: World) -> None:
+    version = staged.version({})
+    sagemaker = staged.client("sagemaker")
+    sagemaker.create_model(
+        ModelName="kept",
+        PrimaryContainer={"ModelPackageName": version.arn},
+        ExecutionRoleArn=version.release.environment.roles.serve,
+        Tags=[{"Key": "release:model", "Value": "sim"}],
+    )
+    try:
+        assert staged.reap().returncode == 0
+        assert "kept" in staged.left()
+    finally:
+        sagemaker.delete_model(ModelName="kept")
+
+
+def test_what_a_dead_execution_made_goes_before_it_expires(staged: World) -> None:
+    sagemaker = staged.client("sagemaker")
+    failing = {"Version": "2020-12-01", "Steps": [{"Name": "Failed", "Type": "Fail", "Arguments": {"ErrorMessage": "as told"}}]}
+    role = "arn:aws:iam::123456789012:role/release-pipeline"
+    sagemaker.create_pipeline(
+        PipelineName="release-dead", PipelineDefinition=json.dumps(failing), RoleArn=role, ClientRequestToken="t" * 32
+    )
+    arn = sagemaker.start_pipeline_execution(PipelineName="release-dead")["PipelineExecutionArn"]
+    version = staged.version(LONG, name="dead")
+    run = staged.start(version, execution=arn.rsplit("/", 1)[1])
+    run.wait_for("requests, ")
+    run.process.kill()
+    run.wait()
+    assert len(staged.left()) == 3
+    assert "the execution that made it is Failed" in staged.reap().stdout
+    assert staged.left() == []
+
+
+def test_a_second_try_replaces_what_a_killed_one_left(staged: World) -> None:
+    version = staged.version(LONG)
+    first = staged.start(version, execution="samesamesame")
+    first.wait_for("requests, ")
+    first.process.kill()
+    first.wait()
+    second = staged.start(version, execution="samesamesame")
+    second.wait_for("requests, ")
+    second.process.terminate()
+    second.wait()
+    assert "is replaced" in second.text
+    assert staged.left() == []
+
+
+def test_an_engine_that_crashes_under_load_ends_in_a_verdict_and_leaves_nothing(staged: World) -> None:
+    run = staged.start(staged.version({}, settings={"crash_after_requests": 5}))
+    assert run.wait() == 0, run.text
+    assert run.evaluation.verdict != "passed"
+    assert staged.left() == []
+
+
+def test_an_engine_that_never_comes_up_is_shown_with_its_last_words(staged: World) -> None:
+    run = staged.start(staged.version({}, settings={"crash_at_start": True}))
+    assert run.wait() == 1
+    assert "crash at start, as the simulation asks" in run.text
+    assert staged.left() == []
