@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 _MEMORY_BYTES = 1 << 20
 _BLOCK_BYTES = 256 * 1024
+_CHECKSUM = b"x-amz-checksum-"
 # What makes a GET something else than GetObject, or an answer that only moto knows how to make.
 _NOT_PLAIN_GET = frozenset(
     {"acl", "tagging", "attributes", "uploadId", "torrent", "legal-hold", "retention", "partNumber", "website", "select"}
@@ -51,6 +52,8 @@ class S3Front:
             await self._put(request)
         elif request.method == "POST" and "uploadId" in request.query:
             await self._complete(request)
+        elif request.method == "HEAD" and is_object:
+            await wsgi.send(request, await self._head(request))
         elif request.method == "GET" and is_object and not (_NOT_PLAIN_GET & request.query.keys()):
             await self._get(request)
         else:
@@ -117,11 +120,7 @@ class S3Front:
 
     async def _get(self, request: Request) -> None:
         """GetObject: moto answers as to HeadObject, the bytes come from its file."""
-        environ = wsgi.environ(request, io.BytesIO(), 0)
-        environ["REQUEST_METHOD"] = "HEAD"
-        if "," in environ.get("HTTP_RANGE", ""):  # several ranges: S3 answers with the whole object
-            del environ["HTTP_RANGE"]
-        answer = await self._in_moto(environ)
+        answer = await self._head(request)
         if answer.status not in (200, 206):
             # moto's own GET has the error's XML; a HEAD answer has none.
             environ = wsgi.environ(request, io.BytesIO(), 0)
@@ -132,6 +131,21 @@ class S3Front:
             await _send_object(request, answer, source)
         finally:
             source.close()
+
+    async def _head(self, request: Request) -> wsgi.Answer:
+        """HeadObject. moto's leaves out the checksum's type, or the number of parts it is of, or both."""
+        environ = wsgi.environ(request, io.BytesIO(), 0)
+        environ["REQUEST_METHOD"] = "HEAD"
+        if "," in environ.get("HTTP_RANGE", ""):  # several ranges: S3 answers with the whole object
+            del environ["HTTP_RANGE"]
+        answer = await self._in_moto(environ)
+        if not any(name.startswith(_CHECKSUM) for name, _ in answer.headers):
+            return answer
+        answer.headers = [header for header in answer.headers if not header[0].startswith(_CHECKSUM)]
+        key = self._moto.backend("s3", "aws").get_object(*_bucket_and_name(request), request.query.get("versionId"))
+        if key is not None and answer.status == 200:  # of a range there is none: the checksum is the whole object's
+            answer.headers += _checksum_headers(key)
+        return answer
 
     async def _in_moto(self, environ: dict[str, Any]) -> wsgi.Answer:
         return await asyncio.get_running_loop().run_in_executor(self._executor, wsgi.call, self._moto.application, environ)
@@ -176,6 +190,17 @@ def open_object(moto: Moto, bucket: str, name: str, version_id: str | None = Non
     if key is None:
         raise AwsError("NoSuchKey", f"The specified key does not exist: s3://{bucket}/{name}", 404)
     return ObjectBytes(key)
+
+
+def _checksum_headers(key: Any) -> list[tuple[bytes, bytes]]:
+    """An object's checksum as S3 shows it: one of a multipart upload's parts carries their number."""
+    value = key.checksum_value
+    text = value.decode() if isinstance(value, bytes) else str(value)
+    kind = key.checksum_type or "FULL_OBJECT"
+    if kind == "COMPOSITE":
+        text = f"{text}-{key.checksum_parts}"
+    name = _CHECKSUM + str(key.checksum_algorithm or "crc64nvme").lower().encode()
+    return [(name, text.encode()), (_CHECKSUM + b"type", kind.encode())]
 
 
 def _bucket_and_name(request: Request) -> tuple[str, str]:

@@ -1,0 +1,193 @@
+"""The front door: start, stop, S3 through it, other services, what is not emulated."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from awscrt import checksums
+from botocore.exceptions import ClientError
+
+from sagemaker_local.testing import RunningServer, running
+from tests.sagemaker_local.conftest import write_images_file
+from tests.sagemaker_local.hosting_client import HostingClient, eventually
+
+
+def crc64(data: bytes) -> str:
+    return base64.b64encode(checksums.crc64nvme(data).to_bytes(8, "big")).decode()
+
+
+def test_it_says_where_it_listens_and_ends_its_children_when_stopped(tmp_path: Path) -> None:
+    with running(tmp_path / "state", write_images_file(tmp_path)) as server:
+        recorded = json.loads((tmp_path / "state" / "server.json").read_text())
+        assert recorded == {
+            "pid": server.pid,
+            "port": int(server.endpoint_url.rpartition(":")[2]),
+            "endpoint_url": server.endpoint_url,
+        }
+        pid = _an_endpoints_pid(server)
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    assert not (tmp_path / "state" / "server.json").exists()
+
+
+def test_children_do_not_outlive_a_killed_server(tmp_path: Path) -> None:
+    with running(tmp_path / "state", write_images_file(tmp_path)) as server:
+        pid = _an_endpoints_pid(server)
+        os.kill(server.pid, signal.SIGKILL)
+        eventually(lambda: not Path(f"/proc/{pid}").exists() or "Z" in _state(pid), "the child ends")
+
+
+def _state(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return "Z"
+
+
+def _an_endpoints_pid(server: RunningServer) -> int:
+    hosting = HostingClient(server.client("sagemaker"), "1.dkr.ecr.us-east-1.amazonaws.com/tests:1")
+    answer = server.client("sagemaker-runtime").invoke_endpoint(EndpointName=hosting.endpoint(), Body=b"{}")
+    return int(json.loads(answer["Body"].read())["pid"])
+
+
+def test_two_servers_on_one_state_directory_are_refused(server: RunningServer) -> None:
+    second = subprocess.run(
+        [sys.executable, "-m", "sagemaker_local", "--state", str(server.state_dir)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=20,
+    )
+    assert second.returncode == 2
+    assert "Another sagemaker_local runs on" in second.stderr
+
+
+def test_a_wrong_images_file_is_refused_with_the_entry(tmp_path: Path) -> None:
+    images = tmp_path / "images.yaml"
+    images.write_text("images: [{match: '*', comand: [x]}]")
+    started = subprocess.run(
+        [sys.executable, "-m", "sagemaker_local", "--state", str(tmp_path / "s"), "--images", str(images)],
+        capture_output=True, text=True, check=False, timeout=20,
+    )  # fmt: skip
+    assert started.returncode == 2
+    assert "images[0] has the unknown key 'comand'" in started.stderr
+
+
+def test_it_starts_within_two_seconds(tmp_path: Path) -> None:
+    started = time.monotonic()
+    with running(tmp_path / "state") as server:
+        server.client("sagemaker").list_endpoints()
+        assert time.monotonic() - started < 4  # 2 on an idle machine; boto3 itself takes some of it
+
+
+def test_large_objects_pass_and_ranges_are_cut(s3: Any, a_bucket: str) -> None:
+    data = os.urandom(1 << 20) * 40
+    s3.upload_fileobj(io.BytesIO(data), a_bucket, "large")
+    assert s3.get_object(Bucket=a_bucket, Key="large")["Body"].read() == data
+    assert s3.head_object(Bucket=a_bucket, Key="large", ChecksumMode="ENABLED")["ChecksumType"] == "COMPOSITE"
+    ranged = s3.get_object(Bucket=a_bucket, Key="large", Range="bytes=1000000-1000999")
+    assert ranged["Body"].read() == data[1_000_000:1_001_000]
+    assert ranged["ContentRange"] == f"bytes 1000000-1000999/{len(data)}"
+    assert s3.get_object(Bucket=a_bucket, Key="large", Range="bytes=-5")["Body"].read() == data[-5:]
+    with pytest.raises(ClientError, match="InvalidRange"):
+        s3.get_object(Bucket=a_bucket, Key="large", Range=f"bytes={len(data)}-")
+
+
+@pytest.mark.parametrize("algorithm", ["CRC64NVME", "CRC32", "CRC32C", "SHA1", "SHA256"])
+def test_a_wrong_checksum_is_a_bad_digest(s3: Any, a_bucket: str, algorithm: str) -> None:
+    wrong = {"CRC64NVME": 8, "CRC32": 4, "CRC32C": 4, "SHA1": 20, "SHA256": 32}[algorithm]
+    with pytest.raises(ClientError, match="BadDigest"):
+        s3.put_object(Bucket=a_bucket, Key="k", Body=b"data", **{f"Checksum{algorithm}": base64.b64encode(bytes(wrong)).decode()})
+    with pytest.raises(ClientError, match="404"):
+        s3.head_object(Bucket=a_bucket, Key="k")
+    s3.put_object(Bucket=a_bucket, Key="k", Body=b"data", ChecksumAlgorithm=algorithm)
+    assert s3.head_object(Bucket=a_bucket, Key="k", ChecksumMode="ENABLED")[f"Checksum{algorithm}"]
+
+
+def test_a_multipart_upload_has_a_full_object_checksum(s3: Any, a_bucket: str) -> None:
+    data = os.urandom(6 << 20)
+    upload = s3.create_multipart_upload(Bucket=a_bucket, Key="m", ChecksumAlgorithm="CRC64NVME", ChecksumType="FULL_OBJECT")
+    where = {"Bucket": a_bucket, "Key": "m", "UploadId": upload["UploadId"]}
+    parts = []
+    for number, part in enumerate((data[: 5 << 20], data[5 << 20 :]), 1):
+        sent = s3.upload_part(**where, PartNumber=number, Body=part, ChecksumAlgorithm="CRC64NVME")
+        assert sent["ChecksumCRC64NVME"] == crc64(part)
+        parts.append({"PartNumber": number, "ETag": sent["ETag"], "ChecksumCRC64NVME": sent["ChecksumCRC64NVME"]})
+    finished = {"MultipartUpload": {"Parts": parts}, "ChecksumType": "FULL_OBJECT"}
+    with pytest.raises(ClientError, match="BadDigest"):
+        s3.complete_multipart_upload(**where, **finished, ChecksumCRC64NVME=crc64(b"other"))
+    completed = s3.complete_multipart_upload(**where, **finished, ChecksumCRC64NVME=crc64(data), IfNoneMatch="*")
+    assert (completed["ChecksumCRC64NVME"], completed["ChecksumType"]) == (crc64(data), "FULL_OBJECT")
+    head = s3.head_object(Bucket=a_bucket, Key="m", ChecksumMode="ENABLED")
+    assert (head["ChecksumCRC64NVME"], head["ChecksumType"], head["ContentLength"]) == (crc64(data), "FULL_OBJECT", len(data))
+
+
+def test_nothing_is_overwritten_when_that_is_asked(s3: Any, a_bucket: str) -> None:
+    s3.put_object(Bucket=a_bucket, Key="once", Body=b"first", IfNoneMatch="*")
+    with pytest.raises(ClientError, match="PreconditionFailed"):
+        s3.put_object(Bucket=a_bucket, Key="once", Body=b"second", IfNoneMatch="*")
+    upload = s3.create_multipart_upload(Bucket=a_bucket, Key="once")
+    where = {"Bucket": a_bucket, "Key": "once", "UploadId": upload["UploadId"]}
+    part = s3.upload_part(**where, PartNumber=1, Body=b"second")
+    with pytest.raises(ClientError) as caught:
+        s3.complete_multipart_upload(
+            **where, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": part["ETag"]}]}, IfNoneMatch="*"
+        )
+    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 412
+    assert s3.get_object(Bucket=a_bucket, Key="once")["Body"].read() == b"first"
+
+
+def test_metadata_and_strange_names_come_back(s3: Any, a_bucket: str) -> None:
+    s3.put_object(
+        Bucket=a_bucket, Key="a b/ü+%.txt", Body=b"x", Metadata={"sha_256": "1", "other": "2"}, ContentType="text/plain"
+    )
+    got = s3.get_object(Bucket=a_bucket, Key="a b/ü+%.txt")
+    assert got["Metadata"] == {"sha_256": "1", "other": "2"}
+    assert got["ContentType"] == "text/plain"
+    s3.copy_object(Bucket=a_bucket, Key="copy", CopySource={"Bucket": a_bucket, "Key": "a b/ü+%.txt"})
+    assert s3.get_object(Bucket=a_bucket, Key="copy")["Body"].read() == b"x"
+    with pytest.raises(ClientError, match="NoSuchKey"):
+        s3.get_object(Bucket=a_bucket, Key="none")
+
+
+def test_other_services_are_on_the_same_port(client: Callable[[str], Any]) -> None:
+    assert client("sts").get_caller_identity()["Account"] == "123456789012"
+    client("secretsmanager").create_secret(Name="token", SecretString="s3cr3t")
+    assert client("secretsmanager").get_secret_value(SecretId="token")["SecretString"] == "s3cr3t"
+    assert client("events").list_event_buses()["EventBuses"][0]["Name"] == "default"
+
+
+def test_regions_are_apart(server: RunningServer, sagemaker: Any) -> None:
+    sagemaker.create_model_package_group(ModelPackageGroupName="only-east")
+    west = server.client("sagemaker", region_name="us-west-2")
+    assert "only-east" not in [
+        group["ModelPackageGroupName"] for group in west.list_model_package_groups()["ModelPackageGroupSummaryList"]
+    ]
+
+
+def test_what_is_not_emulated_is_refused_at_once_and_by_name(server: RunningServer) -> None:
+    sagemaker = server.client("sagemaker")  # with boto3's usual retries: it must not use them
+    started = time.monotonic()
+    with pytest.raises(ClientError, match=r"NotImplemented.*CreateApp"):
+        sagemaker.create_app(DomainId="d-1", AppType="JupyterServer", AppName="x")
+    assert time.monotonic() - started < 1
+
+
+def test_the_aws_cli_talks_to_it(server: RunningServer) -> None:
+    ran = subprocess.run(
+        [str(Path(sys.executable).with_name("aws")), "sagemaker", "list-endpoints", "--output", "json"],
+        env={"PATH": os.environ["PATH"], **server.environment()}, capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+    assert "Endpoints" in json.loads(ran.stdout)
