@@ -16,7 +16,7 @@ from config.schema import Release
 from steps import canaries, registry, s3, verification
 from steps.errors import InputError, StepError
 from steps.hosting import Deployment, EndpointState, Hosting
-from steps.job import progress, say
+from steps.job import progress
 from steps.names import PROMOTION_FILE, Fact
 from steps.promote.models import Promotion
 
@@ -160,7 +160,7 @@ class Promoter:
         action: Literal["created", "updated", "unchanged"],
         smoke: list[canaries.CanaryResult],
     ) -> Promotion:
-        say(f"{self._production.endpoint} serves version {package.version} ({action})")
+        progress(f"{self._production.endpoint} serves version {package.version} ({action})")
         return Promotion(
             endpoint=self._production.endpoint,
             model_package=package.arn,

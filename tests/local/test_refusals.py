@@ -65,15 +65,6 @@ def test_an_engine_that_never_becomes_healthy_shows_its_last_words_and_leaves_no
     assert stack.versions("crashes")[0]["ModelApprovalStatus"] != "Approved"
 
 
-def test_manual_approval_leaves_production_alone_and_says_how_to_approve(stack: Stack) -> None:
-    model = stack.simulated_model("by-hand", settings=FAST, change=lambda content: content.update(approval="manual"))
-    result = stack.run(model)
-    assert result.returncode == 0, result.stderr
-    assert "approve it in the Model Registry" in result.stdout
-    assert stack.versions("by-hand")[0]["ModelApprovalStatus"] == "PendingManualApproval"
-    assert stack.endpoints() == []
-
-
 def test_bytes_that_do_not_match_their_digest_stop_the_release_before_anything_is_registered(stack: Stack) -> None:
     model = stack.simulated_model("corrupt", settings=FAST)
     order_fault(stack, kind="corrupt", path="test/corrupt/model.safetensors", where="any", times=None, at_byte=9)
