@@ -60,7 +60,7 @@ def plain(value: Any) -> Any:
 
 
 def all_definitions() -> list[Any]:
-    isolated = {
+    isolated: dict[str, Any] = {
         "subnets": ["subnet-1", "subnet-2"],
         "security_groups": ["sg-1"],
         "kms_key": "arn:aws:kms:us-west-2:111122223333:key/k",
