@@ -160,10 +160,9 @@ def update_endpoint(call: Call, request: Request) -> Request:
     endpoints = _endpoints(call)
     record = endpoints.get(call.region, name)
     config = _config(call, request["EndpointConfigName"])
-    deployment = request.get("DeploymentConfig") or {}
-    if request.get("RetainDeploymentConfig") and not deployment:
-        deployment = record.get("LastDeploymentConfig") or {}
-    endpoints.update(call.region, name, config, _models_of(call, config), deployment)
+    if request.get("RetainDeploymentConfig") and not request.get("DeploymentConfig"):
+        request = {**request, "DeploymentConfig": record.get("LastDeploymentConfig")}
+    endpoints.update(call.region, name, config, _models_of(call, config), request)
     return {"EndpointArn": record["EndpointArn"]}
 
 

@@ -9,9 +9,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.errors import AwsError, ValidationError
+from sagemaker_local.hosting.deployment import Deployment
 from sagemaker_local.hosting.download import ModelDataCache
 from sagemaker_local.hosting.fleet import Fleet, VariantFleet
 from sagemaker_local.hosting.instance import InstanceFailed
+from sagemaker_local.hosting.traffic import Traffic
+from sagemaker_local.hosting.update import RollbackFailed, Update, UpdateFailed
 from sagemaker_local.records import Record, Records
 from sagemaker_local.tags import Tags
 
@@ -38,10 +41,20 @@ class Endpoint:
     region: str
     name: str
     fleet: Fleet | None = None
+    """What the endpoint is, apart from an update under way."""
+    traffic: Traffic | None = None
+    """Where requests go; None while nothing serves."""
     pending: Fleet | None = None
     """The fleet of an update that is under way."""
+    stage: str = "Creating"
+    """The VariantStatus of the fleet of an update."""
+    pending_since: float = 0.0
     work: asyncio.Task[None] | None = None
     watch: asyncio.Task[None] | None = None
+
+    def groups(self) -> list[VariantFleet]:
+        """Every group of instances that may get requests."""
+        return [group for fleet in (self.traffic.fleets if self.traffic else []) for group in fleet.variants.values()]
 
 
 @dataclass
@@ -73,15 +86,17 @@ class Endpoints:
         self._announce(region, name)
         self._on_loop(self._begin(region, name, self._create(region, name, config, models)))
 
-    def update(self, region: str, name: str, config: Record, models: Record, deployment: Record) -> None:
-        """Replace what an endpoint serves; returns while it is Updating.
+    def update(self, region: str, name: str, config: Record, models: Record, request: Record) -> None:
+        """Replace what an endpoint serves, as UpdateEndpoint's request says; returns while it is Updating.
 
         Raises:
-            ValidationError: it is not in a status that can be updated.
+            ValidationError: it is not in a status that can be updated, or the deployment config is wrong.
         """
         self._must_be(region, name, _UPDATABLE, "update")
-        self.change(region, name, EndpointStatus="Updating", FailureReason=None, LastDeploymentConfig=deployment or None)
-        self._on_loop(self._begin(region, name, self._update(region, name, config, models, deployment)))
+        for variant in config["ProductionVariants"]:
+            Deployment.of(request.get("DeploymentConfig") or {}, variant["InitialInstanceCount"])
+        self.change(region, name, EndpointStatus="Updating", FailureReason=None)
+        self._on_loop(self._begin(region, name, self._update(region, name, config, models, request)))
 
     def delete(self, region: str, name: str) -> None:
         """Delete an endpoint; returns while it is Deleting.
@@ -116,8 +131,12 @@ class Endpoints:
         if endpoint is not None and endpoint.fleet is not None:
             record["ProductionVariants"] = [_variant_summary(group) for group in list(endpoint.fleet.variants.values())]
         if endpoint is not None and (pending := endpoint.pending) is not None:
-            summaries = [_variant_summary(group, "Creating") for group in list(pending.variants.values())]
-            record["PendingDeploymentSummary"] = {"EndpointConfigName": pending.config_name, "ProductionVariants": summaries}
+            stage = "Updating" if endpoint.stage == "RollingBack" else endpoint.stage
+            record["PendingDeploymentSummary"] = {
+                "EndpointConfigName": pending.config_name,
+                "ProductionVariants": [_variant_summary(group, stage) for group in list(pending.variants.values())],
+                "StartTime": endpoint.pending_since,
+            }
         return record
 
     def change(self, region: str, name: str, **changes: Any) -> None:
@@ -166,36 +185,58 @@ class Endpoints:
             return
         finally:
             endpoint.pending = None
-        endpoint.fleet = fleet
+        endpoint.fleet, endpoint.traffic = fleet, Traffic.to(fleet)
         endpoint.watch = asyncio.create_task(self._watch(endpoint))
         self.change(region, name, EndpointStatus="InService", EndpointConfigName=fleet.config_name)
 
-    async def _update(self, region: str, name: str, config: Record, models: Record, deployment: Record) -> None:
-        """Blue/green, all at once: the new fleet is healthy before it gets any traffic, the old one drains before it ends."""
+    async def _update(self, region: str, name: str, config: Record, models: Record, request: Record) -> None:
         endpoint = self.live[region, name]
         old = endpoint.fleet
         try:
             fleet = Fleet.of(self.context, region, name, config, models)
-            endpoint.pending = fleet
-            await fleet.start(self.session)
-        except (AwsError, InstanceFailed) as error:
+            if old is None:  # the last update could not be taken back: nothing to go back to
+                await fleet.start(self.session)
+                endpoint.traffic = Traffic.to(fleet)
+            else:
+                _retain(old, fleet, request)
+                await self._shift(endpoint, old, fleet, request.get("DeploymentConfig") or {})
+        except (AwsError, InstanceFailed, UpdateFailed) as error:
             self.change(region, name, EndpointStatus="InService", FailureReason=_reason(error))
+            return
+        except RollbackFailed as error:
+            self.change(region, name, EndpointStatus="UpdateRollbackFailed", FailureReason=str(error))
             return
         finally:
             endpoint.pending = None
+            await asyncio.to_thread(self.context.part(ModelDataCache).prune)
         endpoint.fleet = fleet
-        if old is not None:
-            wait_s = (deployment.get("BlueGreenUpdatePolicy") or {}).get("TerminationWaitInSeconds", 0)
-            await asyncio.sleep(wait_s)
-            await old.stop()
-        await asyncio.to_thread(self.context.part(ModelDataCache).prune)
-        self.change(region, name, EndpointStatus="InService", EndpointConfigName=fleet.config_name)
+        self.change(
+            region,
+            name,
+            EndpointStatus="InService",
+            EndpointConfigName=fleet.config_name,
+            LastDeploymentConfig=request.get("DeploymentConfig") or None,
+        )
+
+    async def _shift(self, endpoint: Endpoint, old: Fleet, fleet: Fleet, deployment: Record) -> None:
+        def shift(traffic: Traffic) -> None:
+            endpoint.traffic = traffic
+
+        def on_stage(stage: str) -> None:
+            endpoint.stage = stage
+            if stage == "RollingBack":
+                self.change(endpoint.region, endpoint.name, EndpointStatus="RollingBack")
+
+        endpoint.pending, endpoint.pending_since = fleet, time.time()
+        smallest = min(group.desired for group in fleet.variants.values())
+        plan = Deployment.of(deployment, smallest)
+        await Update(self.context, endpoint.region, self.session, old, fleet, plan, shift, on_stage).run()
 
     async def _delete(self, region: str, name: str) -> None:
         endpoint = self.live[region, name]
         if endpoint.watch is not None:
             endpoint.watch.cancel()
-        fleet, endpoint.fleet = endpoint.fleet, None
+        fleet, endpoint.fleet, endpoint.traffic = endpoint.fleet, None, None
         if fleet is not None:
             await fleet.stop(drain_s=0.0)
         await asyncio.to_thread(self.context.part(ModelDataCache).prune)
@@ -208,8 +249,7 @@ class Endpoints:
         """Replace instances whose process has ended, as SageMaker restarts a container that has died."""
         while True:
             await asyncio.sleep(_WATCH_INTERVAL_S)
-            groups = list(endpoint.fleet.variants.values()) if endpoint.fleet else []
-            for group in groups:
+            for group in endpoint.groups():
                 for instance in [instance for instance in group.instances if instance.exit_code() is not None]:
                     group.instances.remove(instance)
                     _LOGGER.warning("endpoint %s: instance %s ended with %s", endpoint.name, instance.id, instance.exit_code())
@@ -217,14 +257,14 @@ class Endpoints:
 
     async def _replace(self, endpoint: Endpoint, group: VariantFleet, gone: Instance) -> None:
         await gone.stop()
-        while endpoint.fleet is not None and group in endpoint.fleet.variants.values():
+        while group in endpoint.groups():
             try:
                 fresh = await group.launch(self.session, 1)
             except InstanceFailed as error:
                 _LOGGER.warning("endpoint %s: no replacement for %s: %s", endpoint.name, gone.id, error)
                 await asyncio.sleep(_RESTART_DELAY_S)
                 continue
-            if endpoint.fleet is not None and group in endpoint.fleet.variants.values():
+            if group in endpoint.groups():
                 group.instances += fresh
             else:
                 await group.retire(fresh, 0.0)
@@ -233,6 +273,21 @@ class Endpoints:
 
 def _reason(error: Exception) -> str:
     return error.message if isinstance(error, AwsError) else str(error)
+
+
+def _retain(old: Fleet, new: Fleet, request: Record) -> None:
+    """RetainAllVariantProperties: weights and instance counts stay as they are now, but for those that are excluded."""
+    if not request.get("RetainAllVariantProperties"):
+        return
+    excluded = {entry["VariantPropertyType"] for entry in request.get("ExcludeRetainedVariantProperties") or []}
+    for name, group in new.variants.items():
+        before = old.variants.get(name)
+        if before is None:
+            continue
+        if "DesiredInstanceCount" not in excluded:
+            group.desired = before.desired
+        if "DesiredWeight" not in excluded:
+            group.weight = before.weight
 
 
 def _variant_summary(group: VariantFleet, status: str | None = None) -> Record:

@@ -192,11 +192,11 @@ class Gateway:
             AwsError: ``ValidationError`` when there is no such endpoint or variant, ``ServiceUnavailable`` when nothing serves.
         """
         endpoint = self.context.part(Endpoints).live.get((region, name))
-        if endpoint is None or endpoint.fleet is None:
+        if endpoint is None or endpoint.traffic is None:
             raise AwsError("ValidationError", f"Endpoint {name} of account {self.context.account_id} not found.", 400)
         target = request.headers.get("x-amzn-sagemaker-target-variant")
         try:
-            instance = endpoint.fleet.choose(target)
+            instance = endpoint.traffic.choose(target)
         except KeyError:
             raise AwsError("ValidationError", f"Variant {target} not found for endpoint {name}.", 400) from None
         if instance is None:

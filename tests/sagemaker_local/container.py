@@ -1,6 +1,7 @@
 """A container for hosting tests: what /ping and /invocations answer is told by its environment and by the request.
 
-Environment: PORT; UNHEALTHY=1 (/ping answers 503), CRASH=1 (exits at once), SLOW_START_S, NAME (in every answer).
+Environment: PORT; UNHEALTHY=1 (/ping answers 503), CRASH=1 (exits at once), CRASH_IF_EXISTS (the same
+where that file exists), SLOW_START_S, NAME (in every answer).
 Request body (JSON): {"stream": n} for n server-sent events, "gap_s" between them, "break_after" (closes the connection after so
 many), "status" (that status), "sleep_s" (before the answer), "exit" (the process ends).
 """
@@ -90,7 +91,7 @@ class Server(ThreadingHTTPServer):
 
 if __name__ == "__main__":
     sys.stdout.write(f"container {os.environ.get('NAME')} starts\n")
-    if os.environ.get("CRASH"):
+    if os.environ.get("CRASH") or Path(os.environ.get("CRASH_IF_EXISTS", "/nonexistent")).exists():
         sys.stdout.write("cannot load the model\n")
         sys.exit(7)
     time.sleep(float(os.environ.get("SLOW_START_S", "0")))

@@ -1,0 +1,209 @@
+"""Updates under load: rolling, canary, linear, and back again when an alarm goes off."""
+
+from __future__ import annotations
+
+import collections
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.sagemaker_local.hosting_client import HostingClient, eventually
+from tests.sagemaker_local.test_hosting import invoke
+
+RATE_PER_S = 50
+
+
+@dataclass
+class Load:
+    """Answers of requests sent at a fixed rate, whatever the answers take."""
+
+    names: list[str] = field(default_factory=list)
+    failures: list[Exception] = field(default_factory=list)
+
+    def since(self, index: int) -> collections.Counter[str]:
+        return collections.Counter(self.names[index:])
+
+
+@pytest.fixture
+def load(runtime: Any) -> Callable[[str], Any]:
+    @contextmanager
+    def under_load(endpoint: str) -> Iterator[Load]:
+        load, stop = Load(), threading.Event()
+
+        def ask() -> None:
+            try:
+                load.names.append(invoke(runtime, endpoint, {"sleep_s": 0.05})["name"])
+            except ClientError as error:
+                load.failures.append(error)
+
+        def send() -> None:
+            threads = []
+            started = time.monotonic()
+            while not stop.is_set():
+                threads.append(threading.Thread(target=ask))
+                threads[-1].start()
+                stop.wait(max(0.0, started + len(threads) / RATE_PER_S - time.monotonic()))
+            for thread in threads:
+                thread.join()
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        try:
+            yield load
+        finally:
+            stop.set()
+            sender.join()
+
+    return under_load
+
+
+def rolling(batch: int, wait_s: int = 0, alarms: tuple[str, ...] = ()) -> dict[str, Any]:
+    policy = {"MaximumBatchSize": {"Type": "INSTANCE_COUNT", "Value": batch}, "WaitIntervalInSeconds": wait_s}
+    return {"RollingUpdatePolicy": policy, **auto_rollback(alarms)}
+
+
+def auto_rollback(alarms: tuple[str, ...]) -> dict[str, Any]:
+    return {"AutoRollbackConfiguration": {"Alarms": [{"AlarmName": name} for name in alarms]}} if alarms else {}
+
+
+def blue_green(kind: str, wait_s: int = 1, alarms: tuple[str, ...] = (), **size: Any) -> dict[str, Any]:
+    routing = {"Type": kind, "WaitIntervalInSeconds": wait_s, **size}
+    return {"BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": routing}, **auto_rollback(alarms)}
+
+
+@pytest.fixture
+def alarm(client: Callable[[str], Any]) -> Callable[[str], None]:
+    """Sets the state of an alarm that was made for this test."""
+    cloudwatch, name = client("cloudwatch"), f"alarm-{uuid.uuid4().hex[:8]}"
+    cloudwatch.put_metric_alarm(
+        AlarmName=name, Namespace="AWS/SageMaker", MetricName="Invocation5XXErrors", Statistic="Sum", Period=60,
+        EvaluationPeriods=1, Threshold=1e9, ComparisonOperator="GreaterThanThreshold",
+    )  # fmt: skip
+
+    def set_state(state: str) -> None:
+        cloudwatch.set_alarm_state(AlarmName=name, StateValue=state, StateReason="test")
+
+    set_state.alarm = name  # type: ignore[attr-defined]
+    return set_state
+
+
+def update(hosting: HostingClient, endpoint: str, config: str, deployment: dict[str, Any]) -> None:
+    hosting.sagemaker.update_endpoint(EndpointName=endpoint, EndpointConfigName=config, DeploymentConfig=deployment)
+
+
+def test_a_rolling_update_of_four_loses_no_request(hosting: HostingClient, load: Any) -> None:
+    endpoint = hosting.endpoint(NAME="old", instances=4)
+    with load(endpoint) as sent:
+        update(hosting, endpoint, (config := hosting.config(NAME="new", instances=4)), rolling(batch=1))
+        most = 0
+
+        def done() -> bool:
+            nonlocal most
+            described = hosting.sagemaker.describe_endpoint(EndpointName=endpoint)
+            pending = described.get("PendingDeploymentSummary", {}).get("ProductionVariants", [{"CurrentInstanceCount": 0}])
+            most = max(most, pending[0]["CurrentInstanceCount"] + described["ProductionVariants"][0]["CurrentInstanceCount"])
+            return bool(described["EndpointStatus"] == "InService")
+
+        eventually(done, "updated")
+        switched = len(sent.names)
+        time.sleep(0.5)
+    assert not sent.failures
+    assert set(sent.names[:switched]) == {"old", "new"}
+    assert set(sent.since(switched + RATE_PER_S // 4)) == {"new"}
+    assert most <= 5, "a batch of one needs one instance more, no more"
+    described = hosting.settled(endpoint, "InService")
+    assert described["EndpointConfigName"] == config
+    assert described["LastDeploymentConfig"]["RollingUpdatePolicy"]["MaximumBatchSize"] == {"Type": "INSTANCE_COUNT", "Value": 1}
+
+
+def test_a_canary_of_two_loses_no_request_and_gets_its_share(hosting: HostingClient, load: Any) -> None:
+    endpoint = hosting.endpoint(NAME="old", instances=2)
+    with load(endpoint) as sent:
+        canary: dict[str, Any] = {"CanarySize": {"Type": "INSTANCE_COUNT", "Value": 1}}
+        update(hosting, endpoint, hosting.config(NAME="new", instances=2), blue_green("CANARY", wait_s=2, **canary))
+        eventually(lambda: _stage(hosting, endpoint) == "Baking", "the canary bakes")
+        first = len(sent.names)
+        time.sleep(1.5)
+        during = sent.since(first)
+        hosting.settled(endpoint, "InService")
+        switched = len(sent.names)
+        time.sleep(0.5)
+    assert not sent.failures
+    assert 0.3 < during["new"] / during.total() < 0.7
+    assert set(sent.since(switched)) == {"new"}
+
+
+def _stage(hosting: HostingClient, endpoint: str) -> str | None:
+    described = hosting.sagemaker.describe_endpoint(EndpointName=endpoint)
+    if "PendingDeploymentSummary" not in described:
+        return None
+    return str(described["PendingDeploymentSummary"]["ProductionVariants"][0]["VariantStatus"][0]["Status"])
+
+
+@pytest.mark.parametrize("policy", ["rolling", "canary", "all at once"])
+def test_an_alarm_while_baking_brings_the_old_version_back(hosting: HostingClient, load: Any, alarm: Any, policy: str) -> None:
+    endpoint = hosting.endpoint(NAME="old", instances=2)
+    before = hosting.sagemaker.describe_endpoint(EndpointName=endpoint)["EndpointConfigName"]
+    deployment = {
+        "rolling": rolling(batch=1, wait_s=60, alarms=(alarm.alarm,)),
+        "canary": blue_green("CANARY", 60, (alarm.alarm,), CanarySize={"Type": "CAPACITY_PERCENT", "Value": 50}),
+        "all at once": blue_green("ALL_AT_ONCE", 60, (alarm.alarm,)),
+    }[policy]
+    with load(endpoint) as sent:
+        update(hosting, endpoint, hosting.config(NAME="new", instances=2), deployment)
+        eventually(lambda: _stage(hosting, endpoint) == "Baking", "it bakes")
+        eventually(lambda: "new" in sent.names, "the new version answers")
+        alarm("ALARM")
+        described = hosting.settled(endpoint, "InService")
+        back = len(sent.names)
+        time.sleep(0.5)
+    assert not sent.failures
+    assert set(sent.since(back)) == {"old"}
+    assert described["EndpointConfigName"] == before
+    assert alarm.alarm in described["FailureReason"]
+    assert described["ProductionVariants"][0]["CurrentInstanceCount"] == 2
+
+
+def test_a_linear_update_shifts_step_by_step(hosting: HostingClient, runtime: Any) -> None:
+    endpoint = hosting.endpoint(NAME="old", instances=2)
+    step: dict[str, Any] = {"LinearStepSize": {"Type": "CAPACITY_PERCENT", "Value": 50}}
+    update(hosting, endpoint, hosting.config(NAME="new", instances=2), blue_green("LINEAR", wait_s=1, **step))
+    eventually(lambda: _stage(hosting, endpoint) == "Baking", "the first step bakes")
+    assert {invoke(runtime, endpoint)["name"] for _ in range(30)} == {"old", "new"}
+    hosting.settled(endpoint, "InService")
+    assert {invoke(runtime, endpoint)["name"] for _ in range(10)} == {"new"}
+
+
+def test_a_rolling_update_whose_second_batch_crashes_is_taken_back(hosting: HostingClient, runtime: Any, tmp_path: Any) -> None:
+    endpoint = hosting.endpoint(NAME="old", instances=2)
+    config = hosting.config(NAME="new", instances=2, CRASH_IF_EXISTS=str(tmp_path / "second"))
+    update(hosting, endpoint, config, rolling(batch=1, wait_s=1))
+    eventually(lambda: _stage(hosting, endpoint) == "Baking", "the first batch bakes")
+    (tmp_path / "second").touch()
+    described = hosting.settled(endpoint, "InService")
+    assert "did not pass the ping health check" in described["FailureReason"]
+    assert {invoke(runtime, endpoint)["name"] for _ in range(10)} == {"old"}
+    assert described["ProductionVariants"][0]["CurrentInstanceCount"] == 2
+
+
+@pytest.mark.parametrize(
+    ("deployment", "said"),
+    [
+        (rolling(batch=3), "MaximumBatchSize must be between 5% and 50%"),
+        (blue_green("CANARY", CanarySize={"Type": "INSTANCE_COUNT", "Value": 3}), "CanarySize must be between 0% and 50%"),
+        (blue_green("LINEAR"), "LinearStepSize is required"),
+        ({**rolling(1), **blue_green("ALL_AT_ONCE")}, "Only one of"),
+    ],
+)
+def test_a_wrong_policy_is_refused_before_anything_happens(hosting: HostingClient, deployment: dict[str, Any], said: str) -> None:
+    endpoint = hosting.endpoint()
+    with pytest.raises(ClientError, match=said):
+        update(hosting, endpoint, hosting.config(instances=4), deployment)
+    assert hosting.sagemaker.describe_endpoint(EndpointName=endpoint)["EndpointStatus"] == "InService"
