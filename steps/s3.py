@@ -50,11 +50,18 @@ class ListedObject:
 
 
 def client(
-    region: str, *, connections: int = 16, attempts: int = 8, connect_timeout_s: float = 10, read_timeout_s: float = 60
+    region: str,
+    *,
+    bucket_owner: str | None = None,
+    connections: int = 16,
+    attempts: int = 8,
+    connect_timeout_s: float = 10,
+    read_timeout_s: float = 60,
 ) -> S3Client:
     """An S3 client: `connections` sockets kept, every call tried `attempts` times with growing pauses (botocore's standard mode).
 
-    Bodies are not signed: the checksum that goes with every upload is, and hashing each byte a second time would cost a core.
+    With `bucket_owner` (an account id) every call fails on a bucket of another account. Bodies are not signed: the checksum that goes
+    with every upload is, and hashing each byte a second time would cost a core.
     """
     import boto3
     from botocore.config import Config
@@ -69,6 +76,8 @@ def client(
         s3={"payload_signing_enabled": False},
     )
     s3: S3Client = boto3.client("s3", region_name=region, config=config)
+    if bucket_owner:
+        s3.meta.events.register("provide-client-params.s3", lambda params, **_: {**params, "ExpectedBucketOwner": bucket_owner})
     return s3
 
 

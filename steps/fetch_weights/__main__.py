@@ -9,6 +9,7 @@ from pathlib import Path
 
 from steps import job
 from steps.fetch_weights import step
+from steps.fetch_weights.hosts import read_hosts
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -20,8 +21,11 @@ def main(arguments: Sequence[str]) -> None:
         "--execution", default="", help="which pipeline execution this is; not given by the release, whose fetch is cached"
     )
     parser.add_argument("--output", type=Path, required=True, help="the folder that weights.json is written to")
+    parser.add_argument("--resource-config", type=Path, help="SageMaker's resourceconfig.json: which hosts share the fetch")
     given = parser.parse_args(arguments)
-    step.run(step.Request(job.read_release(given.release), given.hub_endpoint, given.execution, given.output))
+    release = job.read_release(given.release)
+    hosts = read_hosts(given.resource_config, release.model.weights.hosts)
+    step.run(step.Request(release, given.hub_endpoint, given.execution, given.output, hosts))
 
 
 if __name__ == "__main__":

@@ -28,8 +28,7 @@ class Stored:
 class Destination:
     """A prefix that files are written under. Safe to share between threads.
 
-    `options` are the PutObject and CreateMultipartUpload parameters that every object gets (encryption, storage class);
-    `common` those of every call (expected bucket owner).
+    `options` are the PutObject and CreateMultipartUpload parameters that every object gets (encryption, storage class).
     """
 
     def __init__(
@@ -38,13 +37,11 @@ class Destination:
         prefix: s3.S3Uri,
         sender: PartSender,
         options: Mapping[str, Any] | None = None,
-        common: Mapping[str, Any] | None = None,
     ) -> None:
         self._client = client
         self._sender = sender
         self.prefix = prefix
-        self._common: dict[str, Any] = dict(common or {})
-        self._options: dict[str, Any] = {**(options or {}), **self._common}
+        self._options: dict[str, Any] = dict(options or {})
         self._open: dict[str, str] = {}
         self._lock = threading.Lock()
 
@@ -73,7 +70,7 @@ class Destination:
 
     def upload(self, file: HubFile, upload_id: str, number: int, view: memoryview, crc64nvme: str) -> str:
         """Send one part and return its entity tag; S3 refuses it when the checksum is not that of what it received."""
-        request = {**self._at(file), "UploadId": upload_id, "PartNumber": number, **self._common}
+        request = {**self._at(file), "UploadId": upload_id, "PartNumber": number}
         return self._sender.send(f"write part {number} of {self.prefix / file.path}", request, view, crc64nvme)
 
     def complete(self, file: HubFile, upload_id: str, etags: Mapping[int, str], crc64nvme: str) -> Stored:
@@ -86,7 +83,6 @@ class Destination:
                 ChecksumCRC64NVME=crc64nvme,
                 ChecksumType="FULL_OBJECT",
                 MpuObjectSize=file.size,
-                **self._common,
             )
         with self._lock:
             self._open.pop(upload_id, None)
@@ -105,7 +101,7 @@ class Destination:
         count = 0
         with s3.explained(f"list the unfinished uploads under {self.prefix}"):
             pages = self._client.get_paginator("list_multipart_uploads").paginate(
-                Bucket=self.prefix.bucket, Prefix=self.prefix.key, **self._common
+                Bucket=self.prefix.bucket, Prefix=self.prefix.key
             )
             for page in pages:
                 for upload in page.get("Uploads", []):
@@ -119,12 +115,12 @@ class Destination:
         """Delete objects under the prefix."""
         for path in paths:
             with s3.explained(f"delete {self.prefix / path}"):
-                self._client.delete_object(Bucket=self.prefix.bucket, Key=self._key(path), **self._common)
+                self._client.delete_object(Bucket=self.prefix.bucket, Key=self._key(path))
 
     def _check(self, file: HubFile, crc64nvme: str) -> Stored:
         """Ask S3 what it has now; anything but the file's size and checksum is deleted and an error."""
         with s3.explained(f"check {self.prefix / file.path}"):
-            head = self._client.head_object(**self._at(file), ChecksumMode="ENABLED", **self._common)
+            head = self._client.head_object(**self._at(file), ChecksumMode="ENABLED")
         full = head.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT"
         stored = Stored(head["ETag"], head["ContentLength"], head.get("ChecksumCRC64NVME") if full else None)
         if stored.size != file.size or stored.crc64nvme not in {None, crc64nvme}:
@@ -139,7 +135,7 @@ class Destination:
         from botocore.exceptions import BotoCoreError, ClientError
 
         try:
-            self._client.abort_multipart_upload(Bucket=self.prefix.bucket, Key=key, UploadId=upload_id, **self._common)
+            self._client.abort_multipart_upload(Bucket=self.prefix.bucket, Key=key, UploadId=upload_id)
         except (ClientError, BotoCoreError) as error:
             if s3.error_code(error) != "NoSuchUpload":
                 say(f"could not abort the upload of s3://{self.prefix.bucket}/{key}: {error}; the bucket's lifecycle rule will")

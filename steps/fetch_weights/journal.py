@@ -61,6 +61,11 @@ class Journal:
             if entry is not None and entry.file.is_copy_of(file) and entry.etag == objects[file.path].etag
         }
 
+    def vouches(self, file: ManifestFile, listed: s3.ListedObject) -> bool:
+        """Whether the object as listed is the one that was verified to be `file`."""
+        entry = self._entry(file.path)
+        return entry is not None and entry.etag == listed.etag and entry.file.sha256 == file.sha256
+
     def _entry(self, path: str) -> Entry | None:
         body = s3.read(self._client, self._address(path))
         if body is None:

@@ -57,6 +57,8 @@ class Pipeline:
         self._changed = threading.Condition()
         self._unfinished = 0
         self._failure: BaseException | None = None
+        self.progress = Progress()
+        """How far it is."""
 
     def run(self, files: Sequence[HubFile]) -> None:
         """Move the files; return when every object is complete. Raises the first failure, after aborting what was open."""
@@ -69,7 +71,7 @@ class Pipeline:
         self._transfers = {f.path: FileTransfer(f, settings) for f in files}
         self._parts: Iterator[Part] = order(files, settings.part_bytes, settings.files_in_flight)
         self._unfinished = len(files)
-        self.progress = Progress(sum(f.size for f in files), len(files))
+        self.progress.expect(files=len(files), total_bytes=sum(f.size for f in files))
         threads = self._start()
         try:
             self._wait()

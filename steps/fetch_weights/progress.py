@@ -20,14 +20,18 @@ class _Sample:
 class Progress:
     """Counters that workers add to, and the line that they amount to."""
 
-    def __init__(self, total_bytes: int, total_files: int) -> None:
-        self.total_bytes = total_bytes
-        self.total_files = total_files
+    def __init__(self) -> None:
+        self.total_bytes = 0
+        self.total_files = 0
         self.downloaded = 0
         self.uploaded = 0
         self.files = 0
         self._lock = threading.Lock()
         self._samples: deque[_Sample] = deque([_Sample(time.monotonic(), 0, 0)])
+
+    def expect(self, *, files: int, total_bytes: int) -> None:
+        """What there is to do."""
+        self.total_files, self.total_bytes = files, total_bytes
 
     def add(self, *, downloaded: int = 0, uploaded: int = 0, files: int = 0) -> None:
         """Count bytes and files."""

@@ -33,11 +33,15 @@ _PASSING_CODES = frozenset(
 
 
 class PartSender:
-    """Sends parts of multipart uploads. Safe to share between threads; connections are kept one set a thread."""
+    """Sends parts of multipart uploads. Safe to share between threads; connections are kept one set a thread.
 
-    def __init__(self, client: s3.S3Client, settings: Settings, stop: threading.Event) -> None:
+    `bucket_owner` is the account that `client` was made to expect (see `s3.client`).
+    """
+
+    def __init__(self, client: s3.S3Client, settings: Settings, stop: threading.Event, bucket_owner: str | None = None) -> None:
         self._client = client
         self._settings = settings
+        self._owner = {"x-amz-expected-bucket-owner": bucket_owner} if bucket_owner else {}
         self._retries = Retries(settings, stop)
         self._threads = threading.local()
 
@@ -46,9 +50,7 @@ class PartSender:
 
         S3 refuses a part whose checksum is not that of what it received: that is tried again. StepError, naming `what`, when it stays.
         """
-        headers = {"x-amz-checksum-crc64nvme": crc64nvme}
-        if "ExpectedBucketOwner" in request:
-            headers["x-amz-expected-bucket-owner"] = request["ExpectedBucketOwner"]
+        headers = {"x-amz-checksum-crc64nvme": crc64nvme, **self._owner}
 
         def attempt() -> str:
             url = self._client.generate_presigned_url(

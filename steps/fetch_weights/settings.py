@@ -53,6 +53,16 @@ class Settings:
     """How long a connection may be silent."""
     abandoned_upload_age_s: float = 6 * 3600
     """A multipart upload under the prefix older than this was abandoned by a host that died, and is aborted."""
+    storage_class: str = "STANDARD"
+    """The S3 storage class of the weights; endpoints read them in full at each start."""
+    heartbeat_s: float = 10.0
+    """How often a host says that it lives, when several share a fetch."""
+    host_silence_s: float = 60.0
+    """A host that has said nothing for so long is dead."""
+    host_start_s: float = 600.0
+    """How much later than this one another host may start."""
+    hosts_poll_s: float = 5.0
+    """How often a host that is done looks for the others' files."""
     stop_grace_s: float = 5.0
     """How long workers may take to notice that the fetch has failed."""
     progress_interval_s: float = 1.0

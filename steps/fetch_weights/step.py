@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from config.schema import Release
 from steps import s3
-from steps.errors import InputError
+from steps.errors import InputError, StepError
 from steps.fetch_weights import hub, manifest
 from steps.fetch_weights.destination import Destination, Stored
+from steps.fetch_weights.hosts import Hosts, Roll
 from steps.fetch_weights.journal import Entry, Journal
 from steps.fetch_weights.manifest import Choice, Manifest, ManifestFile
 from steps.fetch_weights.models import WeightsOutput
 from steps.fetch_weights.pipeline import Pipeline
-from steps.fetch_weights.progress import duration, size
-from steps.fetch_weights.selection import MANIFEST, HubFile
+from steps.fetch_weights.plan import shares
+from steps.fetch_weights.progress import Progress, duration, size
+from steps.fetch_weights.selection import MANIFEST, HubFile, Selection
 from steps.fetch_weights.sender import PartSender
 from steps.fetch_weights.settings import Settings
 from steps.fetch_weights.source import Hub, HubSource
+from steps.job import progress as say_progress
 from steps.job import say
 from steps.names import WEIGHTS_FILE
 
@@ -34,6 +37,9 @@ class Request:
     hub_endpoint: str
     execution: str
     output: Path
+    hosts: Hosts = field(default_factory=Hosts)
+    check: Callable[[Manifest, Selection], None] | None = None
+    """What else must hold before the manifest is written (see `expectations`)."""
 
 
 def run(request: Request, settings: Settings | None = None) -> WeightsOutput:
@@ -44,34 +50,43 @@ def run(request: Request, settings: Settings | None = None) -> WeightsOutput:
     environment = request.release.environment
     client = s3.client(
         environment.region,
+        bucket_owner=environment.account_id,
         connections=settings.uploads + settings.hashers + 16,
         attempts=settings.attempts,
         connect_timeout_s=settings.connect_timeout_s,
         read_timeout_s=settings.read_timeout_s,
     )
-    options = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": environment.kms_key} if environment.kms_key else {}
-    fetch = Fetch(request, client, settings, options)
-    digest, content, fetched = fetch.already_there() or fetch.move()
+    fetch = Fetch(request, client, settings, _object_options(environment.kms_key, settings))
+    outcome = fetch.complete()
     output = WeightsOutput(
         weights_prefix=request.release.weights_prefix,
-        manifest_sha256=digest,
+        manifest_sha256=outcome.manifest_sha256,
         repository=weights.repository,
         revision=weights.revision,
-        files=len(content.files),
-        total_bytes=content.total_bytes,
-        fetched_bytes=fetched,
+        files=len(outcome.manifest.files),
+        total_bytes=outcome.manifest.total_bytes,
+        fetched_bytes=outcome.fetched_bytes,
         seconds=round(time.monotonic() - started, 3),
     )
     request.output.mkdir(parents=True, exist_ok=True)
     (request.output / WEIGHTS_FILE).write_text(output.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    say(
-        f"{output.files} files, {size(output.total_bytes)} at {output.weights_prefix}, {size(fetched)} fetched in {duration(output.seconds)}"
-    )
+    fetched = f"{size(output.fetched_bytes)} fetched in {duration(output.seconds)}"
+    say(f"{output.files} files, {size(output.total_bytes)} at {output.weights_prefix}, {fetched}")
     return output
 
 
-Outcome = tuple[str, Manifest, int]
-"""The manifest's SHA-256, the manifest, and how many bytes were fetched for it."""
+def _object_options(kms_key: str | None, settings: Settings) -> dict[str, str]:
+    options = {"StorageClass": settings.storage_class} if settings.storage_class != "STANDARD" else {}
+    return {**options, "ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key} if kms_key else options
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A complete prefix, and how many bytes this execution moved for it."""
+
+    manifest: Manifest
+    manifest_sha256: str
+    fetched_bytes: int
 
 
 class Fetch:
@@ -86,67 +101,139 @@ class Fetch:
         self._prefix = s3.S3Uri.parse(request.release.weights_prefix)
         self._journal = Journal(client, self._prefix, options)
         self._objects: dict[str, s3.ListedObject] = {}
+        self._manifest: Manifest | None = None
+        self._progress = Progress()
+
+    def complete(self) -> Outcome:
+        """Make the prefix complete, or find that it is."""
+        if found := self.already_there():
+            return found
+        try:
+            return self.move()
+        except InputError:
+            raise
+        except StepError as error:
+            # Another execution of the same revision may have finished first, and swept away our uploads with its own rubbish.
+            if found := self.already_there():
+                say(f"another execution completed {self._prefix} meanwhile ({error})")
+                return found
+            raise
 
     def already_there(self) -> Outcome | None:
         """What an earlier execution finished: one listing and one manifest read, and the Hub is not asked. None when anything is missing."""
         self._objects = s3.list_objects(self._client, self._prefix)
-        if MANIFEST not in self._objects:
-            return None
-        found = manifest.read(self._client, self._prefix)
+        found = manifest.read(self._client, self._prefix) if MANIFEST in self._objects else None
         if found is None:
             return None
-        content, digest = found
-        missing = [f.path for f in content.files if f.path not in self._objects or self._objects[f.path].size != f.size]
-        if missing:
+        self._manifest, digest = found
+        broken = [f.path for f in self._manifest.files if not self._is_whole(f)]
+        if broken:
             say(
-                f"{self._prefix} has a manifest, but not all that it lists: {', '.join(missing[:4])} of {len(content.files)} files are fetched again"
+                f"{self._prefix} lacks what its manifest lists: {', '.join(broken[:4])} ({len(broken)} in all), to be fetched again"
             )
             return None
-        if content.choice != Choice.of(self._weights):
+        if self._manifest.choice != Choice.of(self._weights):
             return None
-        return digest, content, 0
+        return Outcome(self._manifest, digest, 0)
 
     def move(self) -> Outcome:
-        """Fetch what is missing, write the manifest."""
-        token = hub.read_token(self._request.release.environment.hub_token_secret, self._request.release.environment.region)
+        """Fetch this host's share of what is missing; when everybody's is there, write the manifest."""
+        hosts = self._request.hosts
+        environment = self._request.release.environment
+        token = hub.read_token(environment.hub_token_secret, environment.region)
         selection = hub.choose_files(self._weights, self._request.hub_endpoint, token, self._settings, say)
         for note in selection.notes:
             say(note)
         self._check_others(selection.files)
-        done = {path: entry.file for path, entry in self._journal.finished(selection.files, self._objects).items()}
-        missing = [f for f in selection.files if f.path not in done]
-        todo = sum(f.size for f in missing)
-        say(f"{len(missing)} of {len(selection.files)} files to fetch, {size(todo)} of {size(selection.total_bytes)}")
-        stop = threading.Event()
-        source = HubSource(
-            Hub(self._request.hub_endpoint, self._weights.repository, self._weights.revision, token), self._settings, stop
+        if len(hosts.names) == 1:
+            entries = self._transfer(selection, selection.files, token)
+        else:
+            mine = shares(selection.files, len(hosts.names))[hosts.index]
+            say(f"{hosts.current} of {len(hosts.names)} hosts: {len(mine)} files, {size(sum(f.size for f in mine))}")
+            with Roll(
+                self._client, self._prefix, self._request.execution, hosts, self._settings, lambda: self._progress.line()
+            ) as roll:
+                self._transfer(selection, mine, token)
+                entries = self._wait_for(selection.files, roll)
+        return self._conclude(selection, entries)
+
+    def _transfer(self, selection: Selection, files: tuple[HubFile, ...] | list[HubFile], token: str | None) -> dict[str, Entry]:
+        """Fetch those of `files` that are not finished; what the journal then says of all of them."""
+        entries = self._journal.finished(files, self._objects)
+        missing = [f for f in files if f.path not in entries]
+        say(
+            f"{len(missing)} of {len(files)} files to fetch, {size(sum(f.size for f in missing))} of {size(sum(f.size for f in files))}"
         )
-        destination = Destination(self._client, self._prefix, PartSender(self._client, self._settings, stop), self._options)
+        stop = threading.Event()
+        source = HubSource(Hub(self._request.hub_endpoint, selection.repository, selection.revision, token), self._settings, stop)
+        sender = PartSender(self._client, self._settings, stop, self._request.release.environment.account_id)
+        destination = Destination(self._client, self._prefix, sender, self._options)
         destination.abort_abandoned(self._settings.abandoned_upload_age_s)
         lock = threading.Lock()
 
         def finished(file: ManifestFile, stored: Stored) -> None:
-            self._journal.record(Entry(file=file, etag=stored.etag, execution=self._request.execution, host="algo-1"))
+            entry = Entry(file=file, etag=stored.etag, execution=self._request.execution, host=self._request.hosts.current)
+            self._journal.record(entry)
             with lock:
-                done[file.path] = file
+                entries[file.path] = entry
 
-        Pipeline(source, destination, self._settings, stop, finished).run(missing)
-        content = Manifest.of(self._weights, list(done.values()))
+        pipeline = Pipeline(source, destination, self._settings, stop, finished)
+        self._progress = pipeline.progress
+        pipeline.run(missing)
+        return entries
+
+    def _wait_for(self, files: tuple[HubFile, ...], roll: Roll) -> dict[str, Entry]:
+        """The journal's entries of all files, as soon as every host's are there. StepError when a host will not finish its own."""
+        while True:
+            entries = self._journal.finished(files, s3.list_objects(self._client, self._prefix))
+            left = [f for f in files if f.path not in entries]
+            if not left:
+                return entries
+            if trouble := roll.check():
+                names = ", ".join(f.path for f in left[:4]) + (f" and {len(left) - 4} more" if len(left) > 4 else "")
+                raise StepError(
+                    f"{trouble}; left are {len(left)} of {len(files)} files, {size(sum(f.size for f in left))}: {names}. Start the step again: "
+                    "only those are fetched"
+                )
+            say_progress(
+                f"this host's share is done; waiting for {len(left)} files, {size(sum(f.size for f in left))}, of the others"
+            )
+            time.sleep(self._settings.hosts_poll_s)
+
+    def _conclude(self, selection: Selection, entries: dict[str, Entry]) -> Outcome:
+        content = Manifest.of(self._weights, [entry.file for entry in entries.values()])
         unconfirmed = sum(not f.crc64nvme_confirmed_by_s3 for f in content.files)
         if unconfirmed:
             say(
                 f"this S3 reports no full-object CRC64NVME ({unconfirmed} of {len(content.files)} files): those are verified by the SHA-256 of what "
                 "was sent and by their size, not by S3"
             )
+        if self._request.check is not None:
+            self._request.check(content, selection)
         digest = manifest.write(self._client, self._prefix, content, **self._options)
-        destination.abort_abandoned(0)
-        return digest, content, todo
+        stop = threading.Event()
+        Destination(self._client, self._prefix, PartSender(self._client, self._settings, stop), self._options).abort_abandoned(0)
+        fetched = sum(e.file.size for e in entries.values() if e.execution == self._request.execution)
+        return Outcome(content, digest, fetched)
+
+    def _is_whole(self, file: ManifestFile) -> bool:
+        """Whether the object is there with its size and, when it was written after the manifest, is what the journal says was verified."""
+        listed = self._objects.get(file.path)
+        if listed is None or listed.size != file.size:
+            return False
+        if listed.modified_at <= self._objects[MANIFEST].modified_at:
+            return True
+        return self._journal.vouches(file, listed)
 
     def _check_others(self, files: tuple[HubFile, ...]) -> None:
-        """Everything under the prefix is served: an object that does not belong there must not be."""
-        strangers = sorted(self._objects.keys() - {f.path for f in files} - {MANIFEST})
+        """Everything under the prefix is served: what does not belong there must not be, and a manifest is written once."""
+        chosen = {f.path: f for f in files}
+        strangers = sorted(self._objects.keys() - chosen.keys() - {MANIFEST})
+        listed = {f.path: f for f in self._manifest.files} if self._manifest else {}
+        strangers += sorted(path for path in chosen if listed and not (path in listed and listed[path].is_copy_of(chosen[path])))
         if strangers:
             raise InputError(
-                f"{self._prefix} holds objects that the model file does not choose: {', '.join(strangers[:4])} ({len(strangers)} in all), and "
-                "whatever is under that prefix is served; delete them, or give weights.include and weights.exclude that choose them as before"
+                f"{self._prefix} was filled with another choice of files; it differs in {', '.join(strangers[:4])} ({len(strangers)} in all), and "
+                "whatever is under that prefix is served. Give the weights.include, exclude and unsafe that filled it, or delete the prefix "
+                "once no endpoint uses it"
             )
