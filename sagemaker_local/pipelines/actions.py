@@ -7,23 +7,25 @@ from typing import TYPE_CHECKING, Any
 
 import sagemaker_local.training.actions
 import sagemaker_local.transform.actions  # noqa: F401 (these register what the Training and Transform steps call)
-from sagemaker_local.actions import action, on_start
+from sagemaker_local.actions import Call, action, on_start
 from sagemaker_local.jobs.paging import Keys, ordered, page, within
 from sagemaker_local.jobs.tagging import forget_tags, keep_tags, tags_of
 from sagemaker_local.pipelines.executions import Executions
 from sagemaker_local.pipelines.steps.callback import Callbacks
+from sagemaker_local.tags import Tags
 
 if TYPE_CHECKING:
-    from sagemaker_local.actions import Call
     from sagemaker_local.context import Context
 
-_INTERNAL = ("ClientRequestToken", "LatestVersionId")
+_INTERNAL = ("ClientRequestToken", "LatestVersionId", "Tags")
 
 
 @on_start
 def take_up(context: Context) -> None:
-    """Record the end of the executions that died with the last server on this state."""
-    context.part(Executions)
+    """Record the end of the executions that died with the last server on this state, and name its pipelines to moto again."""
+    for region, record in context.part(Executions).pipelines.everywhere():
+        if not Tags.keeps(record["PipelineArn"]):
+            _tag(Call(context, region, context.account_id), record)
 
 
 @action("CreatePipeline")
@@ -33,11 +35,16 @@ def create_pipeline(call: Call, request: dict[str, Any]) -> dict[str, Any]:
     is_new = pipelines.find(call.region, request["PipelineName"]) is None
     arn = pipelines.create(call.region, call.account_id, request)
     if is_new:
-        members = ("PipelineName", "RoleArn", "ClientRequestToken", "Tags")
-        told: dict[str, Any] = {name: request[name] for name in members if name in request}
-        told["PipelineDefinition"] = json.dumps({"Steps": []})
-        keep_tags(call, arn, request.get("Tags"), "CreatePipeline", told)
+        _tag(call, pipelines.get(call.region, arn))
     return {"PipelineArn": arn}
+
+
+def _tag(call: Call, record: dict[str, Any]) -> None:
+    """Keep the tags that a pipeline was created with."""
+    told = {name: record[name] for name in ("PipelineName", "RoleArn", "ClientRequestToken")}
+    tags = record.get("Tags") or []
+    request = {**told, "Tags": tags, "PipelineDefinition": json.dumps({"Steps": []})}
+    keep_tags(call, record["PipelineArn"], tags, "CreatePipeline", request)
 
 
 @action("UpdatePipeline")

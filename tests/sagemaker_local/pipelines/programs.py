@@ -57,6 +57,13 @@ def say_goodbye(folder: str) -> None:
     time.sleep(60)
 
 
+def wait_for(gate: str, pid_file: str) -> None:
+    """Say which process this is, and wait for a file to appear."""
+    Path(pid_file).write_text(str(os.getpid()))
+    while not Path(gate).exists():
+        time.sleep(0.02)
+
+
 def write_environment(folder: str, *names: str) -> None:
     """These environment variables, as JSON."""
     (Path(folder) / "environment.json").write_text(json.dumps({name: os.environ[name] for name in names}))
