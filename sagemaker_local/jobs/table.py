@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 import time
 import uuid
@@ -99,6 +100,7 @@ class JobTable(ABC):
 
     def __post_init__(self) -> None:
         self.context.closers.append(self._close)
+        shutil.rmtree(self._sandboxes, ignore_errors=True)  # of jobs that a killed server left
         for key, record in self.context.store.list(self.kind.resource):
             if record[self._status] not in TERMINAL:
                 self.context.store.put(self.kind.resource, key, self._with_ending(record, Ended.failed(INTERRUPTED)))
@@ -114,7 +116,7 @@ class JobTable(ABC):
         self.check(request)
         arn = f"arn:aws:sagemaker:{region}:{account_id}:{self.kind.resource}/{name}"
         key = f"{region}/{name}"
-        sandbox = self.context.state_dir / "jobs" / f"{name}-{uuid.uuid4().hex[:8]}"
+        sandbox = self._sandboxes / f"{name}-{uuid.uuid4().hex[:8]}"
         job = self.job(Place(self.context, region, arn, sandbox, lambda **changes: self._update(key, changes)), request)
         thread = threading.Thread(target=self._run, args=(key, job), name=f"{self.kind.resource} {name}", daemon=True)
         now = time.time()
@@ -181,6 +183,10 @@ class JobTable(ABC):
         if self.describe(region, name)[self._status] not in TERMINAL:
             raise ValidationError(f"The {self.kind.resource} {name} cannot be deleted while it runs: stop it first.")
         self.context.store.delete(self.kind.resource, f"{region}/{name}")
+
+    @property
+    def _sandboxes(self) -> Path:
+        return self.context.state_dir / f"{self.kind.resource}s"
 
     @property
     def _status(self) -> str:

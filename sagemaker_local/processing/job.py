@@ -7,7 +7,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_local.errors import AwsError, NotImplementedHere
+from sagemaker_local.errors import AwsError, NotImplementedHere, ValidationError
 from sagemaker_local.jobs.cluster import DEFAULT_MAX_RUNTIME_S, Cluster, Container, StartError
 from sagemaker_local.jobs.fetch import InputError, Source, bring
 from sagemaker_local.jobs.layout import EXIT_MESSAGE_BYTES, instances
@@ -31,8 +31,13 @@ class ProcessingJobs(JobTable):
     kind = JobKind("processing-job", "ProcessingJob", "ProcessingEndTime", "SageMaker Processing Job State Change")
 
     def check(self, request: dict[str, Any]) -> None:
-        """Refuse DatasetDefinition, Pipe mode and FeatureStoreOutput."""
+        """Refuse DatasetDefinition, Pipe mode and FeatureStoreOutput, and inputs that go elsewhere than SageMaker allows."""
         for item in request.get("ProcessingInputs") or []:
+            path = (item.get("S3Input") or {}).get("LocalPath", "")
+            if item.get("S3Input") and not item.get("AppManaged") and not f"{path}/".startswith("/opt/ml/processing/"):
+                raise ValidationError(
+                    f"LocalPath {path!r} of ProcessingInput {item['InputName']!r} must start with /opt/ml/processing."
+                )
             if "DatasetDefinition" in item:
                 raise NotImplementedHere(f"ProcessingInput {item['InputName']!r}: DatasetDefinition is not emulated.")
             if (item.get("S3Input") or {}).get("S3InputMode") == "Pipe":

@@ -232,3 +232,10 @@ def test_what_is_not_emulated_is_refused_by_name(local_server: Server) -> None:
         local_server.sagemaker.create_processing_job(ProcessingJobName="piped", **job_arguments("pass", ProcessingInputs=[pipe]))
     assert caught.value.response["Error"]["Code"] == "NotImplemented"
     assert "S3InputMode Pipe" in caught.value.response["Error"]["Message"]
+
+
+def test_inputs_go_where_sagemaker_allows(local_server: Server) -> None:
+    elsewhere = s3_input("in", "s3://bucket/key", "/tmp/in")
+    with pytest.raises(ClientError, match="must start with /opt/ml/processing") as caught:
+        local_server.sagemaker.create_processing_job(ProcessingJobName="x", **job_arguments("pass", ProcessingInputs=[elsewhere]))
+    assert caught.value.response["Error"]["Code"] == "ValidationException"
