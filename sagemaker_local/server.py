@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from sagemaker_local import actions, wsgi
+from sagemaker_local import actions, eventbridge, wsgi
 from sagemaker_local.context import Context
 from sagemaker_local.errors import AwsError
 from sagemaker_local.events import EventSink
@@ -174,6 +174,7 @@ def _context(state_dir: Path, images: ImageMap, url: str) -> Context:
 def _start_rooms(context: Context) -> None:
     """Load what the first request would have to wait for, and let the rooms take up what the last server left."""
     _ = context.moto.application
+    eventbridge.install(context)
     actions.table()
     for resume in actions.RESUMES:
         resume(context)

@@ -153,8 +153,11 @@ class Endpoints:
             raise ValidationError(f'Cannot {verb} in-progress endpoint "{record["EndpointArn"]}".')
 
     def _announce(self, region: str, name: str) -> None:
-        record = self.get(region, name)
+        """The endpoint's state as an event: DescribeEndpoint's answer, times in milliseconds (developer guide)."""
+        record = self.describe(region, name)
         detail = {**record, "EndpointStatus": _event_status(record["EndpointStatus"])}
+        detail.pop("PendingDeploymentSummary", None)
+        detail |= {member: record[member] * 1000 for member in ("CreationTime", "LastModifiedTime") if member in record}
         detail["Tags"] = {tag["Key"]: tag["Value"] for tag in Tags(self.context).get(record["EndpointArn"])}
         self.context.events.put(region, _EVENT, [record["EndpointArn"]], detail)
 

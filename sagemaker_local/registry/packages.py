@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.errors import ConflictError, ValidationError
+from sagemaker_local.events import iso
 from sagemaker_local.records import Record, Records, created
 from sagemaker_local.tags import Tags
 
@@ -167,7 +168,10 @@ class ModelPackages:
         self._tags.forget(package["ModelPackageArn"])
 
     def _announce(self, region: str, package: Record) -> None:
+        """The package's state as an event: DescribeModelPackage's answer, with times as text (developer guide)."""
         detail = {name: value for name, value in package.items() if name not in ("CreatedBy", "LastModifiedBy")}
+        detail |= {name: iso(detail[name]) for name in ("CreationTime", "LastModifiedTime") if name in detail}
+        detail.setdefault("CertifyForMarketplace", False)
         detail["Tags"] = {tag["Key"]: tag["Value"] for tag in self._tags.get(package["ModelPackageArn"])}
         self.context.events.put(region, _EVENT, [package["ModelPackageArn"]], detail)
 
