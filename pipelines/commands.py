@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from config.loader import load_environment, load_model
 from config.schema import Environment, Release
 from pipelines.errors import ExecutionError, UsageError
+from steps.names import pipeline_name
 
-SUBCOMMANDS = {"release", "definition", "ask", "local"}
+if TYPE_CHECKING:
+    from pipelines.execution import Executions, ExecutionView
+
+SUBCOMMANDS = {"release", "follow", "definition", "ask", "local"}
 """Words that cannot be a model's name, since `run WORD` means something else (a test compares them with the command's own)."""
 
 _FOLLOW_INTERVAL_S = {"local": 0.3, "aws": 10.0}
@@ -23,27 +27,41 @@ def release(model: str, env: str, *, follow: bool, as_json: bool) -> None:
     resolved = resolve(model, env)
     hub = _ready(resolved.environment, resolved)
     arn, executions = _start(resolved, hub)
-    progress = sys.stderr if as_json else sys.stdout
-    print(f"{resolved.name}: execution {arn}", file=progress)
-    if not follow:
+    if follow:
+        _follow(model, env, resolved, executions, arn, as_json=as_json)
+    else:
         _say(
             {"execution": arn, "status": "Executing"},
-            f"Left running. Its state: aws sagemaker describe-pipeline-execution --pipeline-execution-arn {arn}",
+            f"{resolved.name}: execution {arn}\nfollow it: {_again('follow', model, env)}",
             as_json,
         )
-        return
-    from pipelines import display
 
+
+def follow(model: str, env: str, *, as_json: bool) -> None:
+    """Follow the model's newest execution to its end."""
+    from pipelines.execution import Executions
+
+    resolved = resolve(model, env)
+    _attach(resolved.environment)
+    executions = Executions(resolved.environment)
+    arn = executions.newest(pipeline_name(resolved.name))
+    if arn is None:
+        raise UsageError(f"{resolved.name} was never released here; release it: {_again('release', model, env)}")
+    _follow(model, env, resolved, executions, arn, as_json=as_json)
+
+
+def _follow(model: str, env: str, resolved: Release, executions: Executions, arn: str, *, as_json: bool) -> None:
+    """Show the execution until it is over, then what it led to. ExecutionError when it failed."""
+    from pipelines import display
+    from pipelines.outcome import outcome
+
+    progress = sys.stderr if as_json else sys.stdout
+    print(f"{resolved.name}: execution {arn}", file=progress)
     try:
         view = display.follow(executions.follow(arn, _FOLLOW_INTERVAL_S[resolved.environment.kind]), _PATH, progress)
     except KeyboardInterrupt:
-        print(
-            f"\nNo longer following; the execution goes on. Stop it: aws sagemaker stop-pipeline-execution --pipeline-execution-arn {arn}",
-            file=sys.stderr,
-        )
+        print(f"\nno longer following; the execution goes on. Follow it again: {_again('follow', model, env)}", file=sys.stderr)
         sys.exit(130)
-    from pipelines.outcome import outcome
-
     facts, text = outcome(resolved, view, executions)
     _say(facts, text, as_json)
     if view.status != "Succeeded":
@@ -128,7 +146,7 @@ def _attach(environment: Environment) -> None:
     stack.activate(environment)
 
 
-def _start(resolved: Release, hub: str) -> tuple[str, Any]:
+def _start(resolved: Release, hub: str) -> tuple[str, Executions]:
     from pipelines import layout, promotion
     from pipelines import release as release_pipeline
     from pipelines.execution import Executions
@@ -145,7 +163,7 @@ def _start(resolved: Release, hub: str) -> tuple[str, Any]:
     return executions.start(built.name, parameters, f"{resolved.name} at {revision}"), executions
 
 
-def _failure(model: str, env: str, view: Any, executions: Any) -> str:
+def _failure(model: str, env: str, view: ExecutionView, executions: Executions) -> str:
     """The step, the reason, where the log is, how to go on."""
     failed = next((step for step in view.steps if step.status == "Failed"), None)
     if failed is None:
@@ -155,9 +173,14 @@ def _failure(model: str, env: str, view: Any, executions: Any) -> str:
     lines = [f"{failed.name} failed: {failed.failure or view.failure}"]
     lines += [f"  | {line}" for line in executions.log_tail(failed.job, _LOG_LINES)]
     lines.append(f"its log: aws logs tail /aws/sagemaker/ProcessingJobs --log-stream-name-prefix {failed.job}/")
-    again = f"python -m pipelines.run {model}" + ("" if env == "local" else f" --env {env}")
-    lines.append(f"when it is mended: {again}   (what was fetched already is not fetched again)")
+    lines.append(f"when it is mended: {_again('release', model, env)}   (what was fetched already is not fetched again)")
     return "\n".join(lines)
+
+
+def _again(subcommand: str, model: str, env: str) -> str:
+    """The command line that does this."""
+    words = ["python -m pipelines.run", *([] if subcommand == "release" else [subcommand]), model]
+    return " ".join(words if env == "local" else [*words, "--env", env])
 
 
 def _say(facts: dict[str, Any], text: str, as_json: bool) -> None:

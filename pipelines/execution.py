@@ -109,6 +109,16 @@ class Executions:
         arn: str = answer["PipelineExecutionArn"]
         return arn
 
+    def newest(self, pipeline: str) -> str | None:
+        """The ARN of the execution that started last, None when there is none."""
+        try:
+            listed = self._sagemaker.list_pipeline_executions(
+                PipelineName=pipeline, SortBy="CreationTime", SortOrder="Descending", MaxResults=1
+            )["PipelineExecutionSummaries"]
+        except self._sagemaker.exceptions.ResourceNotFound:
+            return None
+        return str(listed[0]["PipelineExecutionArn"]) if listed else None
+
     def view(self, arn: str) -> ExecutionView:
         """The execution as it is now."""
         execution = self._sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)

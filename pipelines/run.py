@@ -55,6 +55,14 @@ def release(
 
 
 @app.command()
+def follow(model: Model, env: Env = "local", json: AsJson = False) -> None:
+    """Follow MODEL's newest execution to its end, as after --detach or Ctrl-C."""
+    from pipelines import commands
+
+    commands.follow(model, env, as_json=json)
+
+
+@app.command()
 def definition(model: Model, env: Env = "local") -> None:
     """Print the release pipeline's JSON. Needs no account and no network."""
     from pipelines import commands
