@@ -71,11 +71,16 @@ class Stack:
         return sorted(listed, key=lambda package: int(package["ModelPackageVersion"]))
 
     def simulated_model(
-        self, name: str, *, settings: dict[str, Any], change: Callable[[dict[str, Any]], None] | None = None
+        self,
+        name: str,
+        *,
+        settings: dict[str, Any],
+        change: Callable[[dict[str, Any]], None] | None = None,
+        hub: dict[str, Any] | None = None,
     ) -> str:
         """A model file, and a repository for it, that the simulated engine serves as `settings` say; returns the file's path.
 
-        `change` may change the model file's content before it is written.
+        `change` may change the model file's content before it is written; `hub` is what the Hub knows of the repository (gated).
         """
         repository = self.state / "hub" / "test" / name
         repository.mkdir(parents=True, exist_ok=True)
@@ -83,6 +88,8 @@ class Stack:
         header = json.dumps({"__metadata__": {"name": name}}).encode()
         (repository / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
         (repository / "simulated.json").write_text(json.dumps(settings))
+        if hub:
+            (repository / ".hub.json").write_text(json.dumps(hub))
         content: dict[str, Any] = {
             "weights": {"hub": "local", "repository": f"test/{name}", "revision": self._revision(f"test/{name}")},
             "serving": {

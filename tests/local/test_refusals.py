@@ -65,6 +65,25 @@ def test_an_engine_that_never_becomes_healthy_shows_its_last_words_and_leaves_no
     assert stack.versions("crashes")[0]["ModelApprovalStatus"] != "Approved"
 
 
+def test_a_gated_repository_without_a_token_is_refused_before_anything_is_created(stack: Stack) -> None:
+    model = stack.simulated_model("gated", settings=FAST, hub={"gated": True})
+    result = stack.run(model)
+    assert result.returncode == 2
+    assert "gated" in result.stderr
+    assert "hub_token_secret" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_a_repository_without_safetensors_or_gguf_is_refused_before_anything_is_created(stack: Stack) -> None:
+    model = stack.simulated_model(
+        "no-weights", settings=FAST, change=lambda content: content["weights"].update(exclude=["*.safetensors"])
+    )
+    result = stack.run(model)
+    assert result.returncode == 2
+    assert "safetensors" in result.stderr
+    assert "gguf" in result.stderr
+
+
 def test_bytes_that_do_not_match_their_digest_stop_the_release_before_anything_is_registered(stack: Stack) -> None:
     model = stack.simulated_model("corrupt", settings=FAST)
     order_fault(stack, kind="corrupt", path="test/corrupt/model.safetensors", where="any", times=None, at_byte=9)
