@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import json
+import tarfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.sagemaker_local.pipelines.definitions import IMAGE, ROLE
+from sagemaker_local.jobs import mounts
+from tests.sagemaker_local.pipelines.definitions import IMAGE, ROLE, token
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -124,3 +128,80 @@ def test_upsert_start_and_wait(sdk: Any, tmp_path: Path) -> None:
     assert {step["StepName"]: step.get("FailureReason") for step in bad.list_steps()}["TooBad"] == "mse 8.0 is above 6.0"
     assert pipeline.latest_pipeline_version_id == 2
     pipeline.delete()
+
+
+TRAIN = """
+import argparse, os, pathlib
+parser = argparse.ArgumentParser()
+parser.add_argument("--epochs", type=int)
+rows = pathlib.Path("/opt/ml/input/data/train/data.csv").read_text().split()
+model = pathlib.Path(os.environ["SM_MODEL_DIR"], "model.txt")
+model.write_text(f"{parser.parse_args().epochs} epochs on {len(rows)} rows")
+"""
+ANNOUNCE = """
+def handler(event, context):
+    return {"said": f"trained {event['model'].rpartition('/')[2]}"}
+"""
+
+
+@pytest.mark.skipif(not mounts.available(), reason="the SDK's training driver has /opt/ml in its code")
+def test_a_model_trainer_and_a_lambda_step(sdk: Any, local_server: Server, bucket: str, tmp_path: Path) -> None:
+    from sagemaker.core.lambda_helper import Lambda
+    from sagemaker.mlops.workflow.lambda_step import LambdaOutput, LambdaOutputTypeEnum, LambdaStep
+    from sagemaker.mlops.workflow.pipeline import Pipeline
+    from sagemaker.mlops.workflow.steps import TrainingStep
+    from sagemaker.train import ModelTrainer
+    from sagemaker.train.configs import Compute, InputData, SourceCode
+
+    local_server.s3.put_object(Bucket=bucket, Key="train/data.csv", Body=b"1\n2\n")
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "train.py").write_text(TRAIN)
+    (tmp_path / "announce.py").write_text(ANNOUNCE)
+    trainer = ModelTrainer(
+        training_image=IMAGE,
+        source_code=SourceCode(source_dir=str(source), entry_script="train.py"),
+        compute=Compute(instance_type="ml.m5.large", instance_count=1),
+        role=ROLE,
+        sagemaker_session=sdk,
+        hyperparameters={"epochs": 3},
+        base_job_name="trainer",
+    )
+    channel = InputData(channel_name="train", data_source=f"s3://{bucket}/train")
+    train = TrainingStep("Train", step_args=trainer.train(input_data_config=[channel]))
+    function = Lambda(
+        function_name=f"announce-{bucket}",
+        execution_role_arn=_lambda_role(local_server),
+        script=str(tmp_path / "announce.py"),
+        handler="announce.handler",
+        runtime="python3.12",
+        session=sdk,
+    )
+    announce = LambdaStep(
+        "Announce",
+        lambda_func=function,
+        inputs={"model": train.properties.ModelArtifacts.S3ModelArtifacts},
+        outputs=[LambdaOutput(output_name="said", output_type=LambdaOutputTypeEnum.String)],
+    )
+    pipeline = Pipeline(name=f"trainer-{bucket}", steps=[train, announce], sagemaker_session=sdk)
+    pipeline.upsert(role_arn=ROLE)
+    execution = pipeline.start()
+    execution.wait(delay=1, max_attempts=60)
+    steps = {step["StepName"]: step for step in execution.list_steps()}
+    assert steps["Announce"]["Metadata"]["Lambda"]["OutputParameters"] == [{"Name": "said", "Value": "trained model.tar.gz"}]
+    job = steps["Train"]["Metadata"]["TrainingJob"]["Arn"].rpartition("/")[2]
+    artifacts = local_server.sagemaker.describe_training_job(TrainingJobName=job)["ModelArtifacts"]["S3ModelArtifacts"]
+    key = artifacts.partition("sdk-bucket/")[2]
+    parcel = io.BytesIO(local_server.s3.get_object(Bucket="sdk-bucket", Key=key)["Body"].read())
+    with tarfile.open(fileobj=parcel) as archive:
+        content = archive.extractfile("model.txt")
+        assert content is not None and content.read() == b"3 epochs on 2 rows"
+
+
+def _lambda_role(server: Server) -> str:
+    trust = {
+        "Version": "2012-10-17",
+        "Statement": [{"Effect": "Allow", "Principal": {"Service": "lambda.amazonaws.com"}, "Action": "sts:AssumeRole"}],
+    }
+    role = server.client("iam").create_role(RoleName=f"lambda-{token()[:8]}", AssumeRolePolicyDocument=json.dumps(trust))
+    return str(role["Role"]["Arn"])
