@@ -96,8 +96,10 @@ class Destination:
         for upload_id, path in uploads.items():
             self._abort(self._key(path), upload_id)
 
-    def abort_abandoned(self, older_than_s: float) -> int:
-        """Abort uploads under the prefix that hosts which died left behind: those older than that many seconds. Returns how many."""
+    def abort_abandoned(self, older_than_s: float, paths: Iterable[str] | None = None) -> int:
+        """Abort uploads that hosts which died left behind: those older than that many seconds, of `paths` or of everything under the
+        prefix. Returns how many."""
+        keys = None if paths is None else {self._key(path) for path in paths}
         count = 0
         with s3.explained(f"list the unfinished uploads under {self.prefix}"):
             pages = self._client.get_paginator("list_multipart_uploads").paginate(
@@ -106,7 +108,8 @@ class Destination:
             for page in pages:
                 for upload in page.get("Uploads", []):
                     age_s = time.time() - upload["Initiated"].timestamp()
-                    if upload["UploadId"] not in self._open and age_s >= older_than_s:
+                    ours = keys is None or upload["Key"] in keys
+                    if ours and upload["UploadId"] not in self._open and age_s >= older_than_s:
                         self._abort(upload["Key"], upload["UploadId"])
                         count += 1
         return count

@@ -168,7 +168,7 @@ class Fetch:
         source = HubSource(Hub(self._request.hub_endpoint, selection.repository, selection.revision, token), self._settings, stop)
         sender = PartSender(self._client, self._settings, stop, self._request.release.environment.account_id)
         destination = Destination(self._client, self._prefix, sender, self._options)
-        destination.abort_abandoned(self._settings.abandoned_upload_age_s)
+        destination.abort_abandoned(self._settings.abandoned_upload_age_s, [f.path for f in files])
         lock = threading.Lock()
 
         def finished(file: ManifestFile, stored: Stored) -> None:

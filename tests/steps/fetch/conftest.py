@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -43,3 +43,12 @@ def root(tmp_path: Path) -> Path:
     folder = tmp_path / "hub"
     folder.mkdir()
     return folder
+
+
+@pytest.fixture
+def make_secret(aws: str) -> Callable[[str, str], None]:
+    """Puts a secret into moto's Secrets Manager."""
+    import boto3
+
+    secrets = boto3.client("secretsmanager", region_name="us-east-1")
+    return lambda name, value: secrets.create_secret(Name=name, SecretString=value)

@@ -201,3 +201,43 @@ def _wait_for_bucket(endpoint: str, weed: subprocess.Popen[bytes], log: Path) ->
             if weed.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"SeaweedFS did not start: {log.read_text()[-2000:]}") from None
             time.sleep(0.3)
+
+
+def prefix_of(given: Release) -> str:
+    """The key prefix of its weights."""
+    return given.weights_prefix.removeprefix(f"s3://{BUCKET}/")
+
+
+def keys(endpoint: str, given: Release) -> set[str]:
+    """The paths under its weights prefix."""
+    prefix = prefix_of(given)
+    found = client(endpoint).list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", [])
+    return {item["Key"].removeprefix(prefix) for item in found}
+
+
+def body(endpoint: str, given: Release, path: str) -> bytes:
+    """An object under its weights prefix."""
+    return bytes(client(endpoint).get_object(Bucket=BUCKET, Key=prefix_of(given) + path)["Body"].read())
+
+
+def open_uploads(endpoint: str, given: Release) -> list[str]:
+    """The keys of unfinished multipart uploads under its weights prefix."""
+    found = client(endpoint).list_multipart_uploads(Bucket=BUCKET, Prefix=prefix_of(given)).get("Uploads", [])
+    return [upload["Key"] for upload in found]
+
+
+def assert_nothing_wrong(endpoint: str, given: Release, files: dict[str, bytes]) -> None:
+    """Whatever is under the prefix is whole and right; a manifest is there only when everything is."""
+    found = keys(endpoint, given)
+    assert found - {"manifest.json"} <= files.keys()
+    for path in found - {"manifest.json"}:
+        assert body(endpoint, given, path) == files[path]
+    if "manifest.json" in found:
+        assert found == files.keys() | {"manifest.json"}
+
+
+def assert_complete(endpoint: str, given: Release, files: dict[str, bytes]) -> None:
+    """Everything is there and right, and nothing else."""
+    assert keys(endpoint, given) == files.keys() | {"manifest.json"}
+    assert_nothing_wrong(endpoint, given, files)
+    assert open_uploads(endpoint, given) == []

@@ -1,0 +1,205 @@
+"""What goes wrong between a Hub and an S3, one thing a test: it is survived, or refused with nothing half-done left behind."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from local_hub.faults import Fault as HubFault
+from local_hub.hub import LocalHub
+from steps.errors import StepError
+from steps.fetch_weights import hub as asking
+from steps.fetch_weights import step
+from steps.fetch_weights.models import WeightsOutput
+from steps.fetch_weights.settings import MIB, Settings
+from steps.fetch_weights.source import Hub, HubSource
+from tests.steps.fetch import world
+from tests.steps.fetch.faulty_s3 import Fault, FaultyS3, faulty
+
+FAST = Settings(
+    part_bytes=5 * MIB,
+    first_pause_s=0.02,
+    longest_pause_s=0.1,
+    read_timeout_s=1,
+    stop_grace_s=2,
+    attempts=4,
+    longest_retry_after_s=2,
+)
+FILES = world.model_files([6 * MIB, 2 * MIB])
+SHARD = "model-00001-of-00002.safetensors"
+_numbers = itertools.count()
+
+
+class Scene:
+    """A repository of its own, a Hub and an S3 that can both misbehave."""
+
+    def __init__(self, hub: LocalHub, s3: FaultyS3, repository: str, folder: Path) -> None:
+        self.hub, self.s3, self.folder = hub, s3, folder
+        self.given = world.release(repository, hub.revision(repository))
+
+    def fetch(self, settings: Settings = FAST) -> WeightsOutput:
+        return step.run(step.Request(self.given, self.hub.endpoint, "exec-1", self.folder), settings)
+
+    def assert_complete(self) -> None:
+        self.s3.faults.clear()
+        world.assert_complete(self.s3.endpoint, self.given, FILES)
+
+    def assert_refused(self, told: str, settings: Settings = FAST) -> str:
+        with pytest.raises(StepError, match=told) as caught:
+            self.fetch(settings)
+        self.s3.faults.clear()
+        world.assert_nothing_wrong(self.s3.endpoint, self.given, FILES)
+        assert "manifest.json" not in world.keys(self.s3.endpoint, self.given)
+        assert world.open_uploads(self.s3.endpoint, self.given) == []
+        assert not (self.folder / "weights.json").exists()
+        return str(caught.value)
+
+
+@pytest.fixture
+def scene(seaweed: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
+    repository = f"acme/faults-{next(_numbers)}"
+    world.write_repository(root, repository, FILES)
+    with LocalHub(root=root, builtin=False) as hub, faulty(seaweed) as s3:
+        for name, value in world.step_environment(s3.endpoint).items():
+            monkeypatch.setenv(name, value)
+        yield Scene(hub, s3, repository, tmp_path / "output")
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        HubFault("status", status=429, retry_after_s=1),
+        HubFault("status", status=500, times=3),
+        HubFault("status", where="hub", status=503, times=2),
+        HubFault("expired"),
+        HubFault("truncate", at_byte=3 * MIB, times=3),
+        HubFault("reset", times=2),
+        HubFault("stall", stall_s=2),
+    ],
+    ids=lambda fault: f"{fault.kind}-{fault.where}-{fault.status}",
+)
+def test_a_bad_day_at_the_hub_is_survived(scene: Scene, fault: HubFault) -> None:
+    scene.hub.faults.add(fault)
+    assert scene.fetch().fetched_bytes == sum(map(len, FILES.values()))
+    scene.assert_complete()
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (HubFault("corrupt", path=f"*/{SHARD}", at_byte=11 * MIB // 2, times=None), SHARD),
+        (HubFault("changed", path=f"*/{SHARD}", times=None), SHARD),
+        (HubFault("corrupt", path="*/config.json", where="hub", after=3), "config.json.*git blob sha1"),
+        (HubFault("ignore-range", path=f"*/{SHARD}", times=None), "answered 200 to a request for bytes="),
+        (HubFault("status", status=500, times=None), "in 4 tries"),
+        (HubFault("status", status=429, retry_after_s=3600, times=None), "asks to wait 3600 s"),
+        (HubFault("expired", path=f"*/{SHARD}", times=None), "asking for another"),
+    ],
+    ids=lambda value: value.kind if isinstance(value, HubFault) else "",
+)
+def test_a_hub_that_stays_wrong_is_refused(scene: Scene, fault: HubFault, told: str) -> None:
+    scene.hub.faults.add(fault)
+    scene.assert_refused(told)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        Fault("status", "PUT", "partNumber", times=2),
+        Fault("status", "PUT", "partNumber", status=503, code="SlowDown", times=3),
+        Fault("status", "POST", "uploads", times=2),
+        Fault("status", "POST", "uploadId", status=503, code="SlowDown"),
+        Fault("status", "PUT", "config.json", status=503, code="SlowDown"),
+        Fault("hang", "PUT", "partNumber"),
+        Fault("flip", "PUT", "partNumber"),
+        Fault("drop", "PUT", "partNumber"),
+        Fault("status", "GET", "list-type", times=2),
+    ],
+    ids=lambda fault: f"{fault.kind}-{fault.method}-{fault.target}-{fault.code}",
+)
+def test_a_bad_day_at_s3_is_survived(scene: Scene, fault: Fault) -> None:
+    scene.s3.faults.append(fault)
+    scene.fetch()
+    assert fault.times == 0
+    scene.assert_complete()
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (Fault("status", "PUT", "partNumber", times=99), "write part .* in 4 tries"),
+        (Fault("flip", "PUT", "partNumber", times=99), "BadDigest"),
+        (Fault("status", "PUT", "partNumber", status=403, code="AccessDenied", times=99), "AccessDenied"),
+        (Fault("status", "POST", "uploads", status=403, code="AccessDenied", times=99), "give the step's role that permission"),
+        (Fault("status", "POST", "uploadId", times=99), "complete s3://.*InternalError"),
+        (Fault("status", "PUT", "manifest.json", status=403, code="AccessDenied", times=99), "write s3://.*manifest.json"),
+    ],
+    ids=lambda value: f"{value.kind}-{value.method}-{value.target}-{value.code}" if isinstance(value, Fault) else "",
+)
+def test_an_s3_that_stays_wrong_is_refused_and_the_next_run_completes_it(scene: Scene, fault: Fault, told: str) -> None:
+    scene.s3.faults.append(fault)
+    scene.assert_refused(told)
+    scene.fetch()
+    scene.assert_complete()
+
+
+def test_a_finished_file_is_not_sent_again(scene: Scene) -> None:
+    scene.s3.faults.append(Fault("status", "PUT", "manifest.json", status=403, code="AccessDenied", times=99))
+    scene.assert_refused("AccessDenied")
+    scene.s3.requests.clear()
+    before = len([r for r in scene.hub.requests if r.where == "cdn"])
+    scene.fetch()
+    assert not [r for r in scene.s3.requests if "partNumber" in r.target]
+    assert len([r for r in scene.hub.requests if r.where == "cdn"]) == before
+
+
+def test_an_object_that_was_overwritten_after_the_manifest_is_fetched_again(scene: Scene) -> None:
+    scene.fetch()
+    first = world.body(scene.s3.endpoint, scene.given, "manifest.json")
+    time.sleep(1.1)  # S3 tells times in whole seconds
+    key = world.prefix_of(scene.given) + SHARD
+    world.client(scene.s3.endpoint).put_object(Bucket=world.BUCKET, Key=key, Body=b"x" * len(FILES[SHARD]))
+    assert scene.fetch().fetched_bytes >= len(FILES[SHARD])
+    scene.assert_complete()
+    assert world.body(scene.s3.endpoint, scene.given, "manifest.json") == first
+
+
+def test_what_does_not_belong_under_the_prefix_is_named_and_nothing_moves(scene: Scene) -> None:
+    key = world.prefix_of(scene.given) + "pickled.bin"
+    world.client(scene.s3.endpoint).put_object(Bucket=world.BUCKET, Key=key, Body=b"x")
+    with pytest.raises(StepError, match=r"differs in pickled\.bin") as caught:
+        scene.fetch()
+    assert caught.value.exit_code == 2
+    assert not [r for r in scene.s3.requests if "partNumber" in r.target]
+
+
+def test_a_file_that_is_gone_since_the_listing(scene: Scene, root: Path) -> None:
+    weights = scene.given.model.weights
+    selection = asking.choose_files(weights, scene.hub.endpoint, None)
+    source = HubSource(Hub(scene.hub.endpoint, weights.repository, weights.revision), FAST, threading.Event())
+    file = next(f for f in selection.files if f.path == SHARD)
+    (root / weights.repository / SHARD).write_bytes(b"another commit")
+    with pytest.raises(StepError, match="a commit cannot change"):
+        source.check(file)
+
+
+def test_the_token_goes_to_the_hub_and_to_nobody_else(
+    aws: str, root: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], make_secret: Callable[[str, str], None]
+) -> None:
+    world.write_repository(root, "acme/gated", FILES)
+    make_secret("hub-token", "hf_very_secret")
+    with LocalHub(root=root, builtin=False, gated=["acme/gated"], tokens=["hf_very_secret"]) as hub:
+        environment = {"hub_token_secret": "hub-token"}
+        given = world.release("acme/gated", hub.revision("acme/gated"), environment=environment)
+        step.run(step.Request(given, hub.endpoint, "exec-1", tmp_path / "output"), FAST)
+        assert all(r.had_token == (r.where == "hub") for r in hub.requests)
+        assert {r.where for r in hub.requests} == {"hub", "cdn"}
+    out, err = capfd.readouterr()
+    assert "hf_very_secret" not in out + err
+    for body in (world.body(aws, given, "manifest.json"), (tmp_path / "output" / "weights.json").read_bytes()):
+        assert b"hf_very_secret" not in body
