@@ -6,7 +6,7 @@ from typing import Any
 
 _GROUP = "/aws/sagemaker/ProcessingJobs"
 _MARK = "progress: "
-_NEWEST = 50
+_NEWEST = 100
 
 
 class JobLogs:
@@ -30,8 +30,9 @@ class JobLogs:
         return found
 
     def tail(self, job: str, lines: int) -> list[str]:
-        """The last lines of the job's log."""
-        return [event["message"].rstrip("\n") for event in self._events(job)][-lines:]
+        """The last lines of the job's log, without those that only say how far it was."""
+        messages = [event["message"].rstrip("\n") for event in self._events(job)]
+        return [message for message in messages if not message.startswith(_MARK)][-lines:]
 
     def _look(self, job: str) -> str:
         for event in reversed(self._events(job)):

@@ -139,6 +139,7 @@ class Hosting:
         StepError, with the last lines of the container's log, when it failed, is gone, or is still busy after `timeout_s`.
         """
         started = time.monotonic()
+        said_s = -1
         while True:
             state = self.state(endpoint)
             elapsed = time.monotonic() - started
@@ -152,7 +153,9 @@ class Hosting:
                 raise StepError(
                     f"the endpoint {endpoint} is still {state.status} after {elapsed:.0f} s{self.last_words(endpoint)}"
                 )
-            on_progress(f"{endpoint} is {state.status}, {elapsed:.0f} s")
+            if int(elapsed) > said_s:
+                said_s = int(elapsed)
+                on_progress(f"{endpoint} is {state.status}, {said_s} s")
             time.sleep(_QUICK_POLL_S if elapsed < _QUICK_FOR_S else _POLL_S)
 
     def delete(self, endpoint: str) -> None:
