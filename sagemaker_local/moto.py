@@ -51,6 +51,12 @@ class Moto:
         regions = get_backend(service)[self.account_id]
         return regions[region] if region in regions else regions["aws"]
 
+    def regions(self, service: str) -> set[str]:
+        """The regions in which a service has been used."""
+        from moto.backends import get_backend
+
+        return set(get_backend(service)[self.account_id].keys())
+
     def call(self, action: str, request: dict[str, Any], region: str = DEFAULT_REGION) -> dict[str, Any]:
         """Run a SageMaker action in moto.
 

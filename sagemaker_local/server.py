@@ -140,10 +140,12 @@ async def _serve(state_dir: Path, images: ImageMap, listener: socket.socket) -> 
     while not server.started and not serving.done():  # noqa: ASYNC110 -- uvicorn offers only the flag
         await asyncio.sleep(0.005)
     await asyncio.to_thread(_start_rooms, context)
+    monitor = asyncio.create_task(_monitor(context))
     (state_dir / "server.json").write_text(json.dumps({"pid": os.getpid(), "port": port, "endpoint_url": url}))
     sys.stdout.write(f"AWS_ENDPOINT_URL={url}\n")
     sys.stdout.flush()
     await stop.wait()
+    monitor.cancel()
     server.should_exit = True
     await _close(context)
     await serving
@@ -151,6 +153,12 @@ async def _serve(state_dir: Path, images: ImageMap, listener: socket.socket) -> 
     # Worker threads may still wait for something that will not come; nothing of theirs is to be kept.
     logging.shutdown()
     os._exit(0)
+
+
+async def _monitor(context: Context) -> None:
+    from sagemaker_local.hosting import monitor
+
+    await monitor.run(context)
 
 
 def _context(state_dir: Path, images: ImageMap, url: str) -> Context:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from sagemaker_local.actions import Call, action
+from sagemaker_local.actions import Call, action, on_start
+from sagemaker_local.context import Context
 from sagemaker_local.errors import NotImplementedHere, ValidationError
 from sagemaker_local.hosting.containers import plan
 from sagemaker_local.hosting.endpoint import Endpoints
@@ -27,6 +28,12 @@ def _configs(call: Call) -> Records:
 
 def _endpoints(call: Call) -> Endpoints:
     return call.context.part(Endpoints)
+
+
+@on_start
+def resume(context: Context) -> None:
+    """Start again what an earlier server on this state directory served."""
+    context.part(Endpoints).resume()
 
 
 @action("CreateModel")
@@ -164,6 +171,18 @@ def update_endpoint(call: Call, request: Request) -> Request:
         request = {**request, "DeploymentConfig": record.get("LastDeploymentConfig")}
     endpoints.update(call.region, name, config, _models_of(call, config), request)
     return {"EndpointArn": record["EndpointArn"]}
+
+
+@action("UpdateEndpointWeightsAndCapacities")
+def update_endpoint_weights_and_capacities(call: Call, request: Request) -> Request:
+    """Give variants other weights and instance counts."""
+    name = request["EndpointName"]
+    changes = {
+        entry["VariantName"]: (entry.get("DesiredWeight"), entry.get("DesiredInstanceCount"))
+        for entry in request["DesiredWeightsAndCapacities"]
+    }
+    _endpoints(call).resize(call.region, name, changes)
+    return {"EndpointArn": call.arn(f"endpoint/{name}")}
 
 
 @action("DescribeEndpoint")

@@ -30,6 +30,8 @@ _LOGGER = logging.getLogger(__name__)
 _EVENT = "SageMaker Endpoint State Change"
 _WATCH_INTERVAL_S = 0.25
 _RESTART_DELAY_S = 1.0
+_FLEET_KIND = "endpoint-fleet"
+_INTERRUPTED = "The operation was interrupted: sagemaker_local was stopped meanwhile. What served before serves again."
 _UPDATABLE = frozenset({"InService", "UpdateRollbackFailed"})
 _DELETABLE = frozenset({"InService", "Failed", "OutOfService", "UpdateRollbackFailed"})
 
@@ -83,6 +85,7 @@ class Endpoints:
         """Start a new endpoint; returns while it is Creating."""
         name = record["EndpointName"]
         self.records.put(region, name, {**record, "EndpointStatus": "Creating", "LastModifiedTime": record["CreationTime"]})
+        self._save(region, name, {"config": config, "models": models, "sizes": {}})
         self._announce(region, name)
         self._on_loop(self._begin(region, name, self._create(region, name, config, models)))
 
@@ -107,6 +110,31 @@ class Endpoints:
         self._must_be(region, name, _DELETABLE, "delete")
         self.change(region, name, EndpointStatus="Deleting")
         self._on_loop(self._begin(region, name, self._delete(region, name)))
+
+    def resize(self, region: str, name: str, changes: dict[str, tuple[float | None, int | None]]) -> None:
+        """Give variants another weight, another instance count, or both; returns while the endpoint is Updating.
+
+        Raises:
+            ValidationError: there is no such endpoint or variant, or it is busy.
+        """
+        self._must_be(region, name, _UPDATABLE, "update")
+        for variant in changes:
+            self.desired(region, name, variant)
+        self.change(region, name, EndpointStatus="Updating", FailureReason=None)
+        self._on_loop(self._begin(region, name, self._resize(region, name, changes)))
+
+    def desired(self, region: str, name: str, variant: str) -> int:
+        """The instance count that a variant is to have.
+
+        Raises:
+            ValidationError: there is no such endpoint or variant.
+        """
+        record = self.get(region, name)
+        endpoint = self.live.get((region, name))
+        group = endpoint.fleet.variants.get(variant) if endpoint is not None and endpoint.fleet is not None else None
+        if group is None:
+            raise ValidationError(f'Variant {variant} not found for endpoint "{record["EndpointArn"]}".')
+        return group.desired
 
     def get(self, region: str, name: str) -> Record:
         """An endpoint's record.
@@ -188,9 +216,44 @@ class Endpoints:
             return
         finally:
             endpoint.pending = None
+        self._serve(endpoint, fleet)
+        self._save(region, name, fleet.saved())
+        self.change(region, name, EndpointStatus="InService", EndpointConfigName=fleet.config_name)
+
+    def _save(self, region: str, name: str, fleet: Record) -> None:
+        """Keep what the endpoint serves, for a server that starts on this state directory later."""
+        self.context.store.put(_FLEET_KIND, f"{region}/{name}", fleet)
+
+    def resume(self) -> None:
+        """Take up the endpoints that an earlier server left: their instances are started again."""
+        for region, record in self.records.everywhere():
+            name, status = record["EndpointName"], record["EndpointStatus"]
+            saved = self.context.store.get(_FLEET_KIND, f"{region}/{name}")
+            if status == "Deleting":
+                self._on_loop(self._begin(region, name, self._delete(region, name)))
+            elif status == "Creating":
+                self._on_loop(self._begin(region, name, self._create(region, name, saved["config"], saved["models"])))
+            elif status != "Failed":
+                reason = None if status in ("InService", "SystemUpdating") else _INTERRUPTED
+                self.change(region, name, EndpointStatus="SystemUpdating", FailureReason=reason)
+                self._on_loop(self._begin(region, name, self._resume(region, name, saved)))
+
+    async def _resume(self, region: str, name: str, saved: Record) -> None:
+        endpoint = self.live[region, name]
+        try:
+            fleet = Fleet.of(self.context, region, name, saved["config"], saved["models"])
+            fleet.restore(saved["sizes"])
+            await fleet.start(self.session)
+        except (AwsError, InstanceFailed) as error:
+            self.change(region, name, EndpointStatus="Failed", FailureReason=_reason(error))
+            return
+        self._serve(endpoint, fleet)
+        self.change(region, name, EndpointStatus="InService")
+
+    def _serve(self, endpoint: Endpoint, fleet: Fleet) -> None:
+        """Begin to serve with a first fleet."""
         endpoint.fleet, endpoint.traffic = fleet, Traffic.to(fleet)
         endpoint.watch = asyncio.create_task(self._watch(endpoint))
-        self.change(region, name, EndpointStatus="InService", EndpointConfigName=fleet.config_name)
 
     async def _update(self, region: str, name: str, config: Record, models: Record, request: Record) -> None:
         endpoint = self.live[region, name]
@@ -213,6 +276,7 @@ class Endpoints:
             endpoint.pending = None
             await asyncio.to_thread(self.context.part(ModelDataCache).prune)
         endpoint.fleet = fleet
+        self._save(region, name, fleet.saved())
         self.change(
             region,
             name,
@@ -235,6 +299,23 @@ class Endpoints:
         plan = Deployment.of(deployment, smallest)
         await Update(self.context, endpoint.region, self.session, old, fleet, plan, shift, on_stage).run()
 
+    async def _resize(self, region: str, name: str, changes: dict[str, tuple[float | None, int | None]]) -> None:
+        endpoint = self.live[region, name]
+        reason = None
+        for variant, (weight, count) in changes.items():
+            group = endpoint.fleet.variants[variant] if endpoint.fleet is not None else None
+            if group is None:
+                continue
+            group.weight = group.weight if weight is None else weight
+            before, group.desired = group.desired, group.desired if count is None else count
+            try:
+                await group.match_desired(self.session)
+            except InstanceFailed as error:
+                group.desired, reason = before, str(error)
+        if endpoint.fleet is not None:
+            self._save(region, name, endpoint.fleet.saved())
+        self.change(region, name, EndpointStatus="InService", FailureReason=reason)
+
     async def _delete(self, region: str, name: str) -> None:
         endpoint = self.live[region, name]
         if endpoint.watch is not None:
@@ -246,6 +327,7 @@ class Endpoints:
         record = self.get(region, name)
         del self.live[region, name]
         self.records.delete(region, name)
+        self.context.store.delete(_FLEET_KIND, f"{region}/{name}")
         Tags(self.context).forget(record["EndpointArn"])
 
     async def _watch(self, endpoint: Endpoint) -> None:

@@ -9,8 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.hosting.containers import plan
 from sagemaker_local.hosting.instance import Instance, InstanceFailed
+from sagemaker_local.hosting.routing import strategy
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from aiohttp import ClientSession
 
     from sagemaker_local.context import Context
@@ -32,6 +35,10 @@ class VariantFleet:
     weight: float
     instances: list[Instance] = field(default_factory=list)
     """Those that serve."""
+    _route: Callable[[Sequence[Instance], bytes], Instance] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._route = strategy((self.variant.get("RoutingConfig") or {}).get("RoutingStrategy", "RANDOM"))
 
     @property
     def name(self) -> str:
@@ -56,15 +63,23 @@ class VariantFleet:
             raise
         return instances
 
-    def choose(self) -> Instance | None:
+    async def match_desired(self, session: ClientSession) -> None:
+        """Start or retire instances until as many serve as are wanted; the least busy go first.
+
+        Raises:
+            InstanceFailed: a new one is not healthy.
+        """
+        missing = self.desired - len(self.instances)
+        if missing > 0:
+            self.instances = [*self.instances, *await self.launch(session, missing)]
+        elif missing < 0:
+            await self.retire(sorted(self.instances, key=lambda instance: instance.in_flight)[:-missing])
+
+    def choose(self, body: bytes) -> Instance | None:
         """The instance for the next request, by the variant's routing strategy; None when none serves."""
-        if not self.instances:
-            return None
-        strategy = (self.variant.get("RoutingConfig") or {}).get("RoutingStrategy", "RANDOM")
-        if strategy == "RANDOM" or len(self.instances) == 1:
-            return random.choice(self.instances)  # noqa: S311 -- traffic, not secrets
-        fewest = min(instance.in_flight for instance in self.instances)
-        return random.choice([instance for instance in self.instances if instance.in_flight == fewest])  # noqa: S311
+        if len(self.instances) < 2:
+            return self.instances[0] if self.instances else None
+        return self._route(self.instances, body)
 
     async def retire(self, instances: list[Instance], drain_s: float = DRAIN_TIMEOUT_S) -> None:
         """Take instances out of service: no new requests, those in flight finish, then the processes end."""
@@ -81,8 +96,16 @@ class VariantFleet:
 class Fleet:
     """All variants of one endpoint config."""
 
-    config_name: str
+    config: dict[str, Any]
+    """DescribeEndpointConfig's answer when the fleet was made."""
+    models: dict[str, Any]
+    """DescribeModel's answers by model name, at the same time: what the fleet is does not change with them."""
     variants: dict[str, VariantFleet]
+
+    @property
+    def config_name(self) -> str:
+        """The endpoint config's name."""
+        return str(self.config["EndpointConfigName"])
 
     @classmethod
     def of(cls, context: Context, region: str, endpoint: str, config: dict[str, Any], models: dict[str, Any]) -> Fleet:
@@ -102,7 +125,17 @@ class Fleet:
                 desired=variant.get("InitialInstanceCount", 1),
                 weight=variant.get("InitialVariantWeight", 1.0),
             )
-        return cls(config["EndpointConfigName"], variants)
+        return cls(config, models, variants)
+
+    def saved(self) -> dict[str, Any]:
+        """What ``of`` and ``restore`` need to make this fleet again."""
+        sizes = {name: {"desired": group.desired, "weight": group.weight} for name, group in self.variants.items()}
+        return {"config": self.config, "models": self.models, "sizes": sizes}
+
+    def restore(self, sizes: dict[str, Any]) -> None:
+        """Take over instance counts and weights that ``saved`` gave."""
+        for name, size in sizes.items():
+            self.variants[name].desired, self.variants[name].weight = size["desired"], size["weight"]
 
     async def start(self, session: ClientSession) -> None:
         """Start every instance; they are all healthy and in service afterwards.
@@ -121,21 +154,21 @@ class Fleet:
             known = [failure for failure in failures if isinstance(failure, InstanceFailed)]
             raise (known or failures)[0]
 
-    def choose(self, target_variant: str | None) -> Instance | None:
+    def choose(self, target_variant: str | None, body: bytes) -> Instance | None:
         """The instance for the next request: the named variant, else one drawn by weight.
 
         Raises:
             KeyError: there is no such variant.
         """
         if target_variant:
-            return self.variants[target_variant].choose()
+            return self.variants[target_variant].choose(body)
         ready = [group for group in self.variants.values() if group.instances]
         if len(ready) == 1 and len(self.variants) == 1:
-            return ready[0].choose()
+            return ready[0].choose(body)
         weighted = [group for group in ready if group.weight > 0]
         if not weighted:
             return None
-        return random.choices(weighted, [group.weight for group in weighted])[0].choose()  # noqa: S311
+        return random.choices(weighted, [group.weight for group in weighted])[0].choose(body)  # noqa: S311
 
     def instances(self) -> list[Instance]:
         """Every instance in service."""

@@ -6,19 +6,26 @@ import asyncio
 import json
 import logging
 import re
+import time
 import uuid
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.errors import AwsError
 from sagemaker_local.hosting import event_stream
 from sagemaker_local.hosting.endpoint import Endpoints
+from sagemaker_local.hosting.metrics import EndpointMetrics
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from aiohttp import ClientResponse, ClientSession
 
     from sagemaker_local.context import Context
     from sagemaker_local.hosting.instance import Instance
+    from sagemaker_local.hosting.metrics import VariantKey
+    from sagemaker_local.hosting.traffic import Traffic
     from sagemaker_local.http import Headers, Request
 
 MODEL_TIMEOUT_S = 60.0
@@ -59,6 +66,35 @@ class ModelError(AwsError):
             "LogStreamArn": f"arn:aws:logs:{region}:{account_id}:log-group:{group}",
             "Message": self.message,
         }
+
+
+@dataclass
+class Invocation:
+    """One request on its way: which instance has it, and when it came, was handed on and was answered."""
+
+    instance: Instance
+    status: int = 200
+    streamed: bool = True
+    _started: float = field(default_factory=time.perf_counter)
+    _asked: float | None = None
+    _answered: float | None = None
+
+    def ask(self) -> None:
+        """The container is asked now."""
+        self._asked = time.perf_counter()
+
+    def answered(self) -> None:
+        """The container's answer, or its beginning where it is a stream, is here."""
+        self._answered = time.perf_counter()
+
+    def record(self, metrics: EndpointMetrics, key: VariantKey, instances: int) -> None:
+        """Tell the metrics. The time that a stream takes after its beginning is neither the model's latency nor overhead."""
+        ended = time.perf_counter()
+        if self._asked is None or self._answered is None:
+            metrics.request(key, instances, self.status, None, ended - self._started)
+            return
+        after = 0.0 if self.streamed else ended - self._answered
+        metrics.request(key, instances, self.status, self._answered - self._asked, self._asked - self._started + after)
 
 
 @dataclass
@@ -108,39 +144,49 @@ class Gateway:
     async def _invoke(self, request: Request, region: str, name: str) -> None:
         """InvokeEndpoint: the container's whole answer, or ModelError."""
         body = await request.body()
-        instance = self._instance(request, region, name)
-        try:
-            async with asyncio.timeout(MODEL_TIMEOUT_S):
-                async with await self._ask(instance, "POST", "/invocations", body, _container_headers(request)) as response:
-                    answer = await response.read()
-        except _unanswered_errors() as error:
-            raise self._unanswered(region, name, error) from error
-        finally:
-            instance.release()
-        if response.status >= 300:
-            raise ModelError(region, self.context.account_id, name, response.status, answer.decode(errors="replace"))
-        await request.respond(200, _answer_headers(response, instance, "content-type"), answer)
+        with self._measured(request, region, name, body) as invocation:
+            try:
+                async with asyncio.timeout(MODEL_TIMEOUT_S):
+                    invocation.streamed = False
+                    asked = self._ask(invocation, "POST", "/invocations", body, _container_headers(request))
+                    async with await asked as response:
+                        answer = await response.read()
+            except _unanswered_errors() as error:
+                raise self._unanswered(region, name, error) from error
+            invocation.answered()
+            if response.status >= 300:
+                raise ModelError(region, self.context.account_id, name, response.status, answer.decode(errors="replace"))
+            await request.respond(200, _answer_headers(response, invocation.instance, "content-type"), answer)
 
     async def _invoke_stream(self, request: Request, region: str, name: str) -> None:
         """InvokeEndpointWithResponseStream: the container's bytes as PayloadPart events, as they come."""
         body = await request.body()
-        instance = self._instance(request, region, name)
-        try:
-            try:
-                async with asyncio.timeout(MODEL_TIMEOUT_S):
-                    response = await self._ask(instance, "POST", "/invocations", body, _container_headers(request))
-            except _unanswered_errors() as error:
-                raise self._unanswered(region, name, error) from error
+        with self._measured(request, region, name, body) as invocation:
+            response = await self._begun(invocation, region, name, "POST", "/invocations", body, _container_headers(request))
             async with response:
                 if response.status >= 300:
                     answer = (await response.read()).decode(errors="replace")
                     raise ModelError(region, self.context.account_id, name, response.status, answer)
-                headers = _answer_headers(response, instance, "x-amzn-sagemaker-content-type")
+                headers = _answer_headers(response, invocation.instance, "x-amzn-sagemaker-content-type")
                 headers.append((b"content-type", event_stream.CONTENT_TYPE.encode()))
                 await request.send({"type": "http.response.start", "status": 200, "headers": headers})
                 await _while_connected(request, self._send_events(request, response))
-        finally:
-            instance.release()
+
+    async def _begun(
+        self, invocation: Invocation, region: str, name: str, method: str, path: str, body: bytes, headers: dict[str, str]
+    ) -> ClientResponse:
+        """An answer that has begun.
+
+        Raises:
+            ModelError: it has not, in time.
+        """
+        try:
+            async with asyncio.timeout(MODEL_TIMEOUT_S):
+                response = await self._ask(invocation, method, path, body, headers)
+        except _unanswered_errors() as error:
+            raise self._unanswered(region, name, error) from error
+        invocation.answered()
+        return response
 
     async def _send_events(self, request: Request, response: ClientResponse) -> None:
         try:
@@ -157,36 +203,23 @@ class Gateway:
     async def _pass_through(self, request: Request, region: str, name: str, path: str) -> None:
         """The OpenAI path: the container's own answer, whatever it is, streamed untouched."""
         body = await request.body()
-        try:
-            instance = self._instance(request, region, name)
-        except AwsError as error:
-            await _respond_openai_error(request, 404 if "not found" in error.message else error.status, error)
-            return
         headers = {key: value for key, value in request.headers.items() if key not in _HOP_BY_HOP}
         query = request.scope["query_string"].decode("latin-1")
         try:
-            try:
-                async with asyncio.timeout(MODEL_TIMEOUT_S):
-                    response = await self._ask(instance, request.method, path + (f"?{query}" if query else ""), body, headers)
-            except _unanswered_errors() as error:
-                await _respond_openai_error(request, 424, self._unanswered(region, name, error))
-                return
-            async with response:
-                answer_headers = [
-                    (key.lower(), value)
-                    for key, value in response.raw_headers
-                    if key.lower().decode("latin-1") not in _HOP_BY_HOP
-                ]
-                if (length := response.headers.get("Content-Length")) is not None:
-                    answer_headers.append((b"content-length", length.encode()))
-                answer_headers.append((b"x-amzn-invoked-production-variant", instance.name.encode()))
-                await request.send({"type": "http.response.start", "status": response.status, "headers": answer_headers})
-                await _while_connected(request, _copy(request, response))
-        finally:
-            instance.release()
+            with self._measured(request, region, name, body) as invocation:
+                target = path + (f"?{query}" if query else "")
+                response = await self._begun(invocation, region, name, request.method, target, body, headers)
+                invocation.status = response.status
+                async with response:
+                    answer_headers = _passed_back(response, invocation.instance)
+                    await request.send({"type": "http.response.start", "status": response.status, "headers": answer_headers})
+                    await _while_connected(request, _copy(request, response))
+        except AwsError as error:
+            await _respond_openai_error(request, 404 if "not found" in error.message else error.status, error)
 
-    def _instance(self, request: Request, region: str, name: str) -> Instance:
-        """An instance for this request, acquired.
+    @contextmanager
+    def _measured(self, request: Request, region: str, name: str, body: bytes) -> Iterator[Invocation]:
+        """An instance for this request, and the request's metrics when it has ended.
 
         Raises:
             AwsError: ``ValidationError`` when there is no such endpoint or variant, ``ServiceUnavailable`` when nothing serves.
@@ -194,21 +227,35 @@ class Gateway:
         endpoint = self.context.part(Endpoints).live.get((region, name))
         if endpoint is None or endpoint.traffic is None:
             raise AwsError("ValidationError", f"Endpoint {name} of account {self.context.account_id} not found.", 400)
+        invocation = Invocation(self._choose(request, endpoint.traffic, name, body))
+        invocation.instance.acquire()
+        try:
+            yield invocation
+        except AwsError as error:
+            invocation.status = error.status
+            raise
+        finally:
+            invocation.instance.release()
+            variant = invocation.instance.name
+            count = sum(len(group.instances) for group in endpoint.groups() if group.name == variant)
+            invocation.record(self.context.part(EndpointMetrics), (region, name, variant), count)
+
+    def _choose(self, request: Request, traffic: Traffic, name: str, body: bytes) -> Instance:
         target = request.headers.get("x-amzn-sagemaker-target-variant")
         try:
-            instance = endpoint.traffic.choose(target)
+            instance = traffic.choose(target, body)
         except KeyError:
             raise AwsError("ValidationError", f"Variant {target} not found for endpoint {name}.", 400) from None
         if instance is None:
             raise AwsError("ServiceUnavailable", f"No instance of endpoint {name} is in service.", 503)
-        instance.acquire()
         return instance
 
-    async def _ask(self, instance: Instance, method: str, path: str, body: bytes, headers: dict[str, str]) -> ClientResponse:
+    async def _ask(self, invocation: Invocation, method: str, path: str, body: bytes, headers: dict[str, str]) -> ClientResponse:
         """Send a request to an instance's container; returns when its answer begins."""
         from yarl import URL
 
-        url = URL(f"{instance.url}{path}", encoded=True)
+        url = URL(f"{invocation.instance.url}{path}", encoded=True)
+        invocation.ask()
         return await self.session.request(method, url, data=body or None, headers=headers, allow_redirects=False)
 
     def _unanswered(self, region: str, name: str, error: BaseException) -> ModelError:
@@ -224,6 +271,15 @@ def _unanswered_errors() -> tuple[type[Exception], ...]:
     import aiohttp
 
     return (TimeoutError, OSError, aiohttp.ClientError)
+
+
+def _passed_back(response: ClientResponse, instance: Instance) -> Headers:
+    """The container's own headers."""
+    headers = [(key.lower(), value) for key, value in response.raw_headers if key.lower().decode("latin-1") not in _HOP_BY_HOP]
+    if (length := response.headers.get("Content-Length")) is not None:
+        headers.append((b"content-length", length.encode()))
+    headers.append((b"x-amzn-invoked-production-variant", instance.name.encode()))
+    return headers
 
 
 def _container_headers(request: Request) -> dict[str, str]:

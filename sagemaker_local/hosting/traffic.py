@@ -32,20 +32,20 @@ class Traffic:
         """The fleets."""
         return [fleet for fleet, _ in self.shares]
 
-    def choose(self, target_variant: str | None) -> Instance | None:
+    def choose(self, target_variant: str | None, body: bytes) -> Instance | None:
         """The instance for the next request; None when nothing serves.
 
         Raises:
             KeyError: no fleet has the named variant.
         """
         if len(self.shares) == 1:
-            return self.shares[0][0].choose(target_variant)
+            return self.shares[0][0].choose(target_variant, body)
         first = random.choices(self.fleets, [share for _, share in self.shares])[0]  # noqa: S311 -- traffic, not secrets
         others = [fleet for fleet, share in self.shares if fleet is not first and share > 0]
         for fleet in [first, *others]:
             if target_variant and target_variant not in fleet.variants:
                 continue
-            if (instance := fleet.choose(target_variant)) is not None:
+            if (instance := fleet.choose(target_variant, body)) is not None:
                 return instance
         if target_variant and not any(target_variant in fleet.variants for fleet in self.fleets):
             raise KeyError(target_variant)

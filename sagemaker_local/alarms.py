@@ -1,0 +1,95 @@
+"""CloudWatch metric alarms that follow their metric. moto keeps alarms, but never evaluates them.
+
+"Using Amazon CloudWatch alarms" in CloudWatch's user guide says how: N of the last M periods breach the threshold, and missing
+periods count as ``TreatMissingData`` says. A state that SetAlarmState gave stays until the evaluation's own result changes.
+Composite alarms, metric math, anomaly detection and percentiles are not evaluated.
+"""
+
+from __future__ import annotations
+
+import logging
+import operator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sagemaker_local.context import Context
+
+_LOGGER = logging.getLogger(__name__)
+_COMPARISONS = {
+    "GreaterThanThreshold": operator.gt,
+    "GreaterThanOrEqualToThreshold": operator.ge,
+    "LessThanThreshold": operator.lt,
+    "LessThanOrEqualToThreshold": operator.le,
+}
+
+
+@dataclass
+class AlarmEvaluator:
+    """Evaluates every alarm of the regions in use."""
+
+    context: Context
+    _last: dict[tuple[str, str], str] = field(default_factory=dict)
+
+    def evaluate(self, regions: set[str]) -> None:
+        """Evaluate all alarms once."""
+        for region in regions:
+            backend = self.context.moto.backend("cloudwatch", region)
+            for alarm in list(backend.alarms.values()):
+                if (
+                    alarm.rule
+                    or alarm.metric_data_queries
+                    or not alarm.statistic
+                    or alarm.comparison_operator not in _COMPARISONS
+                ):
+                    continue
+                state = self._state(backend, alarm)
+                if state is not None and state != self._last.get((region, alarm.name), "INSUFFICIENT_DATA"):
+                    self._last[region, alarm.name] = state
+                    if alarm.state_value != state:
+                        reason = f"Threshold Crossed: {alarm.evaluation_periods} datapoints, threshold {alarm.threshold}."
+                        alarm.update_state(reason, "{}", state)
+
+    def _state(self, backend: Any, alarm: Any) -> str | None:
+        """The state that the metric asks for; None to leave it as it is."""
+        values = self._periods(backend, alarm)
+        missing = alarm.treat_missing_data or "missing"
+        if all(value is None for value in values):
+            return {"missing": "INSUFFICIENT_DATA", "breaching": "ALARM", "notBreaching": "OK", "ignore": None}[missing]
+        compare = _COMPARISONS[alarm.comparison_operator]
+        breaching = sum(missing == "breaching" if value is None else compare(value, float(alarm.threshold)) for value in values)
+        needed = int(alarm.datapoints_to_alarm or alarm.evaluation_periods)
+        if missing in ("missing", "ignore"):
+            needed = min(needed, sum(value is not None for value in values))
+        return "ALARM" if breaching >= needed else "OK"
+
+    def _periods(self, backend: Any, alarm: Any) -> list[float | None]:
+        """The statistic of each of the last periods, oldest first; None where there is no data."""
+        now = datetime.now(UTC).replace(tzinfo=None)
+        period = timedelta(seconds=int(alarm.period))
+        count = int(alarm.evaluation_periods)
+        start = now - period * count
+        wanted = {(dimension.name, dimension.value) for dimension in alarm.dimensions}
+        found: list[list[Any]] = [[] for _ in range(count)]
+        for datum in backend.metric_data:
+            if datum.namespace != alarm.namespace or datum.name != alarm.metric_name or not start <= datum.timestamp < now:
+                continue
+            if {(dimension.name, dimension.value) for dimension in datum.dimensions} == wanted:
+                found[min(count - 1, int((datum.timestamp - start) / period))].append(datum)
+        return [_statistic(alarm.statistic, data) if data else None for data in found]
+
+
+def _statistic(name: str, data: list[Any]) -> float:
+    """A statistic over moto's data points, which are single values or StatisticSets."""
+    total = sum(getattr(datum, "sum", getattr(datum, "value", 0.0)) for datum in data)
+    samples = sum(getattr(datum, "sample_count", 1.0) for datum in data)
+    if name == "Sum":
+        return float(total)
+    if name == "SampleCount":
+        return float(samples)
+    if name == "Average":
+        return float(total / samples) if samples else 0.0
+    if name == "Maximum":
+        return float(max(getattr(datum, "max", getattr(datum, "value", 0.0)) for datum in data))
+    return float(min(getattr(datum, "min", getattr(datum, "value", 0.0)) for datum in data))

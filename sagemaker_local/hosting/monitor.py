@@ -1,0 +1,53 @@
+"""Once a second: metrics into CloudWatch, alarms evaluated, variants scaled."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING
+
+from sagemaker_local.alarms import AlarmEvaluator
+from sagemaker_local.errors import AwsError
+from sagemaker_local.hosting.autoscaling import Autoscaler
+from sagemaker_local.hosting.endpoint import Endpoints
+from sagemaker_local.hosting.metrics import EndpointMetrics
+
+if TYPE_CHECKING:
+    from sagemaker_local.context import Context
+    from sagemaker_local.hosting.metrics import Aggregate, VariantKey
+
+INTERVAL_S = 1.0
+_LOGGER = logging.getLogger(__name__)
+
+
+async def run(context: Context) -> None:
+    """Run until cancelled."""
+    metrics = context.part(EndpointMetrics)
+    alarms, autoscaler = AlarmEvaluator(context), Autoscaler(context)
+    endpoints = context.part(Endpoints)
+    while True:
+        await asyncio.sleep(INTERVAL_S)
+        for (region, name), endpoint in endpoints.live.items():
+            for group in endpoint.groups():
+                metrics.concurrency((region, name, group.name), [instance.in_flight for instance in group.instances])
+        try:
+            await asyncio.to_thread(_second, metrics, alarms, autoscaler, endpoints, metrics.taken())
+        except Exception:
+            _LOGGER.exception("metrics")
+
+
+def _second(
+    metrics: EndpointMetrics,
+    alarms: AlarmEvaluator,
+    autoscaler: Autoscaler,
+    endpoints: Endpoints,
+    values: dict[VariantKey, dict[str, Aggregate]],
+) -> None:
+    metrics.publish(values)
+    alarms.evaluate(metrics.context.moto.regions("cloudwatch"))
+    autoscaler.observe(values)
+    for (region, name, variant), count in autoscaler.wanted(metrics.context.moto.regions("application-autoscaling")).items():
+        try:
+            endpoints.resize(region, name, {variant: (None, count)})
+        except AwsError as error:  # it is being updated: the next second will ask again
+            _LOGGER.info("endpoint %s: not scaled to %s now: %s", name, count, error.message)
