@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from steps import job
 from steps.fetch_weights import step
 from steps.fetch_weights.hosts import read_hosts
+from steps.fetch_weights.manifest import Manifest
+from steps.fetch_weights.selection import Selection
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -22,10 +24,19 @@ def main(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("--output", type=Path, required=True, help="the folder that weights.json is written to")
     parser.add_argument("--resource-config", type=Path, help="SageMaker's resourceconfig.json: which hosts share the fetch")
+    parser.add_argument("--expectations", action="store_true", help="check the manifest with the great_expectations suite, too")
     given = parser.parse_args(arguments)
     release = job.read_release(given.release)
     hosts = read_hosts(given.resource_config, release.model.weights.hosts)
-    step.run(step.Request(release, given.hub_endpoint, given.execution, given.output, hosts))
+    step.run(
+        step.Request(release, given.hub_endpoint, given.execution, given.output, hosts, _suite() if given.expectations else None)
+    )
+
+
+def _suite() -> Callable[[Manifest, Selection], None]:
+    from steps.fetch_weights import expectations
+
+    return expectations.check
 
 
 if __name__ == "__main__":

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import json
-import re
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from config.schema import Weights
 from steps import s3
 from steps.errors import InputError, StepError
 from steps.fetch_weights.plan import Part
-from steps.fetch_weights.retries import Retries
+from steps.fetch_weights.retries import PassingError, Retries
 from steps.fetch_weights.selection import HubFile, Listing, Selection, select
 from steps.fetch_weights.settings import MIB, Settings
 from steps.fetch_weights.source import Hub, HubSource
 from steps.fetch_weights.wire import Answer
 
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import RepoFile
+
 PREFLIGHT = Settings(attempts=3)
 """For a person who waits at a terminal: a Hub that does not answer is given up after about a second."""
 _LARGEST_DOCUMENT = 64 * MIB
-_NEXT_PAGE = re.compile(r'<([^>]+)>;\s*rel="next"')
+_LIST_TIMEOUT_S = 30.0
 
 
 def choose_files(
@@ -39,7 +40,7 @@ def choose_files(
     """
     hub = Hub(endpoint, weights.repository, weights.revision, token)
     source = HubSource(hub, settings, threading.Event(), tell)
-    listing = Retries(settings, threading.Event(), tell).call(f"list {hub}", lambda: list_repository(hub, source))
+    listing = Retries(settings, threading.Event(), tell).call(f"list {hub}", lambda: list_repository(hub))
     documents = {path: _document(source, listing, path) for path in listing.documents}
     selection = select(listing, documents, weights)
     if not documents:
@@ -47,27 +48,33 @@ def choose_files(
     return selection
 
 
-def list_repository(hub: Hub, source: HubSource) -> Listing:
-    """Every file of the repository at the revision, by the Hub's tree API, page by page. PassingError for what may pass."""
-    files: list[HubFile] = []
-    url: str | None = hub.url("/api/models/{repository}/tree/{revision}?recursive=true&expand=false")
-    while url is not None:
-        answer, body = source.wire().read(url, hub.headers, _LARGEST_DOCUMENT)
-        if passing := answer.passing_error(url):
-            raise passing
-        if answer.status != 200:
-            raise _refusal(hub, answer)
-        try:
-            files += [_hub_file(entry) for entry in json.loads(body) if entry["type"] == "file"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise StepError(
-                f"{hub.endpoint} does not answer as a Hugging Face Hub does ({error!r}); check the Hub's address"
-            ) from error
-        link = _NEXT_PAGE.search(answer.headers.get("link", ""))
-        url = link[1] if link else None
-        if url is not None and not url.startswith(hub.endpoint.rstrip("/") + "/"):
-            raise StepError(f"{hub.endpoint} points to {url} for the rest of its listing; a token must not follow there")
-    return Listing(hub.repository, hub.revision, tuple(files))
+def list_repository(hub: Hub) -> Listing:
+    """Every file of the repository at the revision, by the Hub's own client. PassingError for what may pass by itself."""
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.hf_api import RepoFile
+
+    api = HfApi(endpoint=hub.endpoint, token=hub.token or False)
+    try:
+        # Asked first, since the client repeats listings by itself for half a minute, but not this: a Hub that is not there, and one
+        # that refuses, then show at once.
+        api.model_info(hub.repository, revision=hub.revision, timeout=_LIST_TIMEOUT_S)
+        entries = [
+            entry
+            for entry in api.list_repo_tree(hub.repository, recursive=True, revision=hub.revision)
+            if isinstance(entry, RepoFile)
+        ]
+    except HfHubHTTPError as error:
+        headers = {name.lower(): value for name, value in error.response.headers.items()}
+        answer = Answer(error.response.status_code, headers, error.server_message or "")
+        raise answer.passing_error(hub.endpoint) or _refusal(hub, answer) from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise StepError(
+            f"{hub.endpoint} does not answer as a Hugging Face Hub does ({error!r}); check the Hub's address"
+        ) from error
+    except Exception as error:  # the client's HTTP library has errors of its own, of no common kind
+        raise PassingError(f"{hub.endpoint}: {type(error).__name__}: {error}") from error
+    return Listing(hub.repository, hub.revision, tuple(_hub_file(entry) for entry in entries))
 
 
 def read_token(secret: str | None, region: str) -> str | None:
@@ -127,8 +134,6 @@ def _document(source: HubSource, listing: Listing, path: str) -> bytes:
     return bytes(body)
 
 
-def _hub_file(entry: dict[str, Any]) -> HubFile:
-    """An entry of the tree API: `oid` is git's, `lfs.oid` the content's SHA-256, `xetHash` where Xet storage has it."""
-    lfs: dict[str, Any] | None = entry.get("lfs")
-    size = int(lfs["size"] if lfs else entry["size"])
-    return HubFile(str(entry["path"]), size, str(entry["oid"]), str(lfs["oid"]) if lfs else None, entry.get("xetHash"))
+def _hub_file(entry: RepoFile) -> HubFile:
+    lfs = entry.lfs
+    return HubFile(entry.path, lfs.size if lfs else entry.size, entry.blob_id, lfs.sha256 if lfs else None, entry.xet_hash)

@@ -11,7 +11,7 @@ from pathlib import Path
 from config.schema import Release
 from steps import s3
 from steps.errors import InputError, StepError
-from steps.fetch_weights import hub, manifest
+from steps.fetch_weights import hub, manifest, xet
 from steps.fetch_weights.destination import Destination, Stored
 from steps.fetch_weights.hosts import Hosts, Roll
 from steps.fetch_weights.journal import Entry, Journal
@@ -165,7 +165,9 @@ class Fetch:
             f"{len(missing)} of {len(files)} files to fetch, {size(sum(f.size for f in missing))} of {size(sum(f.size for f in files))}"
         )
         stop = threading.Event()
-        source = HubSource(Hub(self._request.hub_endpoint, selection.repository, selection.revision, token), self._settings, stop)
+        repository = Hub(self._request.hub_endpoint, selection.repository, selection.revision, token)
+        http = HubSource(repository, self._settings, stop)
+        source = xet.XetSource(repository, http, stop) if xet.is_installed() and any(f.xet_hash for f in missing) else http
         sender = PartSender(self._client, self._settings, stop, self._request.release.environment.account_id)
         destination = Destination(self._client, self._prefix, sender, self._options)
         destination.abort_abandoned(self._settings.abandoned_upload_age_s, [f.path for f in files])

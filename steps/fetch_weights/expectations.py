@@ -1,0 +1,93 @@
+"""What a manifest must show before it is written, as a great_expectations suite over its files beside the Hub's listing.
+
+pydantic has checked the manifest's form; this checks it against its source, file by file. great_expectations takes six seconds to
+import, so the suite runs on request: `--expectations`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import Any
+
+from steps.errors import StepError
+from steps.fetch_weights.manifest import Manifest
+from steps.fetch_weights.selection import Selection
+from steps.fetch_weights.settings import MAX_OBJECT_BYTES
+from steps.job import say
+
+
+def check(manifest: Manifest, selection: Selection) -> None:
+    """Run the suite; StepError naming every expectation that is not met, with the values that broke it."""
+    os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")  # before the import: it would call home
+    try:
+        gx: Any = importlib.import_module("great_expectations")  # no type hints that hold
+        pandas: Any = importlib.import_module("pandas")
+    except ImportError as error:
+        raise StepError(
+            f"--expectations needs great_expectations ({error}); install it in the image that steps run in"
+        ) from error
+
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False}
+    frame = pandas.DataFrame(_rows(manifest, selection))
+    batch = context.data_sources.add_pandas("manifest").add_dataframe_asset("files").add_batch_definition_whole_dataframe("all")
+    suite = context.suites.add(gx.ExpectationSuite(name="manifest", expectations=_expectations(gx, selection)))
+    validation = context.validation_definitions.add(gx.ValidationDefinition(name="manifest", data=batch, suite=suite))
+    results = validation.run(batch_parameters={"dataframe": frame}).results
+    broken = [_story(result) for result in results if not result.success]
+    if broken:
+        raise StepError(
+            f"the manifest of {selection.repository} at {selection.revision} is not what the Hub listed: {'; '.join(broken)}. Nothing was "
+            "registered; start the step again, and report it when it says the same"
+        )
+    say(f"the manifest meets {len(results)} expectations")
+
+
+def _rows(manifest: Manifest, selection: Selection) -> list[dict[str, Any]]:
+    """One row for every path that either side knows."""
+    files = {f.path: f for f in manifest.files}
+    listed = {f.path: f for f in selection.files}
+    rows = []
+    for path in sorted(files.keys() | listed.keys()):
+        file, source = files.get(path), listed.get(path)
+        in_lfs = source is not None and source.sha256 is not None
+        rows.append(
+            {
+                "path": path,
+                "size": file.size if file else None,
+                "hub_size": source.size if source else None,
+                "sha256": file.sha256 if file else None,
+                "crc64nvme": file.crc64nvme if file else None,
+                "digest": (file.sha256 if in_lfs else file.git_blob_sha1) if file else None,
+                "hub_digest": (source.sha256 or source.blob_sha1) if source else None,
+            }
+        )
+    return rows
+
+
+def _expectations(gx: Any, selection: Selection) -> list[Any]:
+    e = gx.expectations
+    columns = ("size", "hub_size", "sha256", "crc64nvme", "digest", "hub_digest")
+    return [
+        e.ExpectTableRowCountToEqual(value=len(selection.files)),
+        e.ExpectColumnValuesToBeUnique(column="path"),
+        *(e.ExpectColumnValuesToNotBeNull(column=column) for column in columns),
+        e.ExpectColumnValuesToBeBetween(column="size", min_value=0, max_value=MAX_OBJECT_BYTES),
+        e.ExpectColumnSumToBeBetween(column="size", min_value=selection.total_bytes, max_value=selection.total_bytes),
+        e.ExpectColumnValuesToMatchRegex(column="sha256", regex="^[0-9a-f]{64}$"),
+        e.ExpectColumnValuesToMatchRegex(column="crc64nvme", regex="^[A-Za-z0-9+/]{11}=$"),
+        e.ExpectColumnPairValuesToBeEqual(column_A="size", column_B="hub_size"),
+        e.ExpectColumnPairValuesToBeEqual(column_A="digest", column_B="hub_digest"),
+    ]
+
+
+def _story(result: Any) -> str:
+    config = result.expectation_config
+    where = (
+        config.kwargs.get("column")
+        or "/".join(config.kwargs[k] for k in ("column_A", "column_B") if k in config.kwargs)
+        or "files"
+    )
+    seen = result.result.get("partial_unexpected_list") or result.result.get("observed_value")
+    return f"{config.type} ({where}): {str(seen)[:200]}"

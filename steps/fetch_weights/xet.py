@@ -1,0 +1,91 @@
+"""Bytes out of Xet storage, for files that the Hub keeps there, when `hf_xet` is installed; over HTTP otherwise.
+
+hf_xet rebuilds a range from deduplicated chunks and holds some of its own memory while it does, on top of `weights.memory_bytes`: that is
+why it is installed by choice (`pip install hf-xet`) and is no part of the image that jobs run in. The digests are compared either way.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from steps.fetch_weights.plan import Part
+from steps.fetch_weights.retries import PassingError, Stopped
+from steps.fetch_weights.source import Hub, HubSource
+from steps.fetch_weights.wire import public
+from steps.job import say
+
+
+def is_installed() -> bool:
+    """Whether hf_xet can be imported."""
+    return importlib.util.find_spec("hf_xet") is not None
+
+
+class XetSource:
+    """Reads what is in Xet storage from there and everything else, and all after Xet has failed once, through `http`."""
+
+    def __init__(self, hub: Hub, http: HubSource, stop: threading.Event, tell: Callable[[str], None] = say) -> None:
+        self._hub = hub
+        self._http = http
+        self._stop = stop
+        self._tell = tell
+        self._lock = threading.Lock()
+        self._group: Any = None
+        self._is_off = False
+
+    def read(self, part: Part, view: memoryview) -> None:
+        """Fill `view` with the part's bytes. Errors as in `HubSource.read`."""
+        if part.file.xet_hash is None or self._is_off or not part.size:
+            self._http.read(part, view)
+            return
+        try:
+            self._stream(part, view)
+        except Stopped:
+            raise
+        except Exception as error:  # noqa: BLE001  (hf_xet's errors share no base; whatever it was, HTTP has the same bytes)
+            with self._lock:
+                first, self._is_off = not self._is_off, True
+            if first:
+                self._tell(f"Xet storage did not give {part.file.path} ({type(error).__name__}: {error}); going on over HTTP")
+            self._http.read(part, view)
+
+    def _stream(self, part: Part, view: memoryview) -> None:
+        info = _hf_xet().XetFileInfo(part.file.xet_hash, part.file.size)
+        filled = 0
+        for chunk in self._connect().download_stream(info, start=part.offset, end=part.offset + part.size):
+            if self._stop.is_set():
+                raise Stopped
+            if filled + len(chunk) > part.size:
+                raise PassingError(f"more than the {part.size:,} bytes that were asked for")
+            view[filled : filled + len(chunk)] = chunk
+            filled += len(chunk)
+        if filled < part.size:
+            raise PassingError(f"{filled:,} of {part.size:,} bytes")
+
+    def _connect(self) -> Any:
+        """The one connection to Xet storage, made by whichever thread comes first; hf_xet renews its token by itself."""
+        with self._lock:
+            if self._group is None:
+                url = self._hub.url("/api/models/{repository}/xet-read-token/{revision}")
+                answer = self._http.wire().ask("GET", url, self._hub.headers)
+                if answer.status != 200:
+                    raise PassingError(f"{public(url)} answered {answer.status}")
+                self._group = (
+                    _hf_xet()
+                    .XetSession()
+                    .new_download_stream_group(
+                        endpoint=answer.headers["x-xet-cas-url"],
+                        token=answer.headers["x-xet-access-token"],
+                        token_expiry_unix_secs=int(answer.headers["x-xet-token-expiration"]),
+                        token_refresh_url=url,
+                        token_refresh_headers=self._hub.headers,
+                    )
+                )
+            return self._group
+
+
+def _hf_xet() -> Any:
+    return importlib.import_module("hf_xet")  # no type hints are published

@@ -1,0 +1,42 @@
+"""The great_expectations suite of the manifest (imports take seconds: one process, few tests)."""
+
+from __future__ import annotations
+
+import pytest
+
+from steps.errors import StepError
+from steps.fetch_weights import expectations
+from steps.fetch_weights.manifest import Manifest, ManifestFile
+from steps.fetch_weights.selection import HubFile, Selection
+from tests.steps.fetch import world
+
+
+def manifest(**changes: dict[str, object]) -> Manifest:
+    files = [
+        ManifestFile(path="a.safetensors", size=10, sha256="a" * 64, crc64nvme="A" * 11 + "=", crc64nvme_confirmed_by_s3=True),
+        ManifestFile(
+            path="config.json",
+            size=3,
+            sha256="b" * 64,
+            git_blob_sha1="c" * 40,
+            crc64nvme="B" * 11 + "=",
+            crc64nvme_confirmed_by_s3=True,
+        ),
+    ]
+    changed = [f.model_copy(update=changes.get(f.path.split(".")[0], {})) for f in files]
+    return Manifest.of(world.release("acme/model").model.weights, changed)
+
+
+def test_the_suite() -> None:
+    pytest.importorskip("great_expectations")
+    listed = (HubFile("a.safetensors", 10, "0" * 40, "a" * 64), HubFile("config.json", 3, "c" * 40))
+    selection = Selection("acme/model", "0" * 40, listed)
+    expectations.check(manifest(), selection)
+    with pytest.raises(StepError, match=r"expect_column_pair_values_to_be_equal \(size/hub_size\).*11") as caught:
+        expectations.check(manifest(a={"size": 11}), selection)
+    assert "expect_column_sum_to_be_between" in str(caught.value)
+    with pytest.raises(StepError, match=r"\(digest/hub_digest\)"):
+        expectations.check(manifest(config={"git_blob_sha1": "d" * 40}), selection)
+    more = Selection("acme/model", "0" * 40, (*listed, HubFile("b.safetensors", 1, "0" * 40, "e" * 64)))
+    with pytest.raises(StepError, match=r"expect_column_values_to_not_be_null \(sha256\)"):
+        expectations.check(manifest(), more)
