@@ -79,10 +79,25 @@ class StepSpec:
         return {entry["PropertyFileName"]: entry for entry in self.raw.get("PropertyFiles") or ()}
 
     @property
+    def all_dependencies(self) -> tuple[Dependency, ...]:
+        """Its DependsOn, and what the steps of a ForEach step's body depend on outside of it."""
+        if self.type != "ForEach":
+            return self.dependencies
+        outside = [need for body in body_steps(self) for need in body.dependencies if need.step not in self.inner_names]
+        return (*self.dependencies, *outside)
+
+    @property
+    def inner_names(self) -> frozenset[str]:
+        """The names of the steps in a ForEach step's body, which only they can refer to."""
+        return frozenset(body.name for body in body_steps(self)) if self.type == "ForEach" else frozenset()
+
+    @property
     def own_expressions(self) -> Any:
         """What the step itself resolves: not the steps nested in a condition's branches."""
         if self.type == "Condition":
             return (self.arguments or {}).get("Conditions", [])
+        if self.type == "ForEach":
+            return [own_arguments(self), [body.own_expressions for body in body_steps(self)]]
         return [self.arguments, {key: value for key, value in self.raw.items() if key not in ("Arguments", "DependsOn")}]
 
 
@@ -118,6 +133,20 @@ def parse(text: str) -> Definition:
     definition = Definition(text, parameters, steps, document.get("PipelineExperimentConfig") or {})
     _check_references(definition)
     return definition
+
+
+def own_arguments(step: StepSpec) -> Any:
+    """The arguments that are resolved before a step runs: not those of nested steps, nor conditions, which resolve as they go."""
+    if step.type == "Condition":
+        return None
+    if step.type == "ForEach":
+        return {name: value for name, value in (step.arguments or {}).items() if name not in ("ForEachBody", "Selector")}
+    return step.arguments
+
+
+def body_steps(step: StepSpec) -> list[StepSpec]:
+    """The steps of a ForEach step's body, as they are written."""
+    return [_step(raw, None) for raw in (step.arguments or {}).get("ForEachBody") or []]
 
 
 def references(value: Any) -> Iterator[str]:
@@ -160,6 +189,8 @@ def _collect(raw_steps: Any, branch: Branch | None, steps: dict[str, StepSpec]) 
         if step.name in steps:
             raise _invalid(f"Step names must be unique: {step.name!r} is used twice.")
         steps[step.name] = step
+        if step.type == "ForEach":
+            _check_body(step, steps)
         if step.type == "Condition":
             arguments = step.arguments or {}
             _collect(arguments.get("IfSteps") or [], Branch(step.name, True), steps)
@@ -175,6 +206,18 @@ def _step(raw: Any, branch: Branch | None) -> StepSpec:
     return StepSpec(raw["Name"], raw["Type"], raw.get("Arguments"), dependencies, branch, raw)
 
 
+def _check_body(step: StepSpec, steps: dict[str, StepSpec]) -> None:
+    """A ForEach step has items, a limit and a body of steps that may be in one."""
+    missing = [name for name in ("IterableItems", "MaxConcurrency", "ForEachBody") if not (step.arguments or {}).get(name)]
+    if missing:
+        raise _invalid(f"ForEach step {step.name!r} needs {', '.join(missing)}.")
+    for body in body_steps(step):
+        if body.type in ("Condition", "Fail", "ForEach"):
+            raise _invalid(f"Step {body.name!r} of type {body.type} is not allowed in the body of ForEach step {step.name!r}.")
+        if body.name in steps:
+            raise _invalid(f"Step names must be unique: {body.name!r} is used twice.")
+
+
 def _dependency(step_name: str, entry: Any) -> Dependency:
     if isinstance(entry, str):
         return Dependency(entry)
@@ -186,16 +229,18 @@ def _dependency(step_name: str, entry: Any) -> Dependency:
 def _check_references(definition: Definition) -> None:
     """Every name that the definition mentions exists, and nothing depends on a Fail step or on itself."""
     for step in definition.steps.values():
-        for dependency in step.dependencies:
+        for dependency in step.all_dependencies:
             _check_step_reference(definition, step, dependency.step, "depends on")
         for reference in references(step.own_expressions):
             kind, _, rest = reference.partition(".")
             if kind == "Parameters" and rest not in definition.parameters:
                 raise _invalid(f"Step {step.name!r} uses parameter {rest!r}, which is not declared in Parameters.")
+            if kind == "ForEach" and step.type == "ForEach":
+                continue
             if kind not in ("Parameters", "Execution", "Steps"):
                 raise _invalid(f"Step {step.name!r} has reference {reference!r}: expected Parameters, Execution or Steps.")
             name = referenced_step(reference)
-            if name is not None:
+            if name is not None and name not in step.inner_names:
                 _check_step_reference(definition, step, name, "refers to")
                 _check_path(definition.steps[name], step, reference)
 

@@ -62,7 +62,7 @@ class Executions:
             definition, graph = check(version["Definition"])
             parameters = resolve_parameters(definition.parameters, request.get("PipelineParameters") or [])
             execution = _new_execution(region, account_id, pipeline, version, request, tags)
-            scope = make_scope(self.context, execution, definition, parameters, {})
+            scope = make_scope(self.context, execution, parameters, definition.steps, {})
             execution.experiment_config = resolve(definition.experiment_config, scope)
             settled: dict[str, StepRecord] = {}
             left_out: frozenset[str] = frozenset()

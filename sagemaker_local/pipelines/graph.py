@@ -79,18 +79,19 @@ def build(definition: Definition) -> Graph:
     Raises:
         ValidationError: the steps wait for one another in a circle.
     """
-    upstream = {name: tuple(_upstream(step)) for name, step in definition.steps.items()}
+    upstream = {name: tuple(wait_for(step)) for name, step in definition.steps.items()}
     _refuse_cycles(upstream)
     return Graph(definition.steps, upstream)
 
 
-def _upstream(step: StepSpec) -> Iterable[Dependency]:
-    explicit = {dependency.step: dependency for dependency in step.dependencies}
+def wait_for(step: StepSpec) -> Iterable[Dependency]:
+    """What a step waits for: DependsOn, the steps that it refers to, and the condition whose branch it is in."""
+    explicit = {dependency.step: dependency for dependency in step.all_dependencies}
     if step.branch is not None:
         explicit.setdefault(step.branch.condition, Dependency(step.branch.condition))
     for reference in references(step.own_expressions):
         name = referenced_step(reference)
-        if name is not None:
+        if name is not None and name not in step.inner_names:
             explicit.setdefault(name, Dependency(name))
     return explicit.values()
 

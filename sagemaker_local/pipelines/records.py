@@ -40,6 +40,8 @@ class StepRecord:
     cache_key: str = ""
     cache_hit: str = ""
     """The execution whose result was taken instead of running the step."""
+    iteration: dict[str, Any] = field(default_factory=dict)
+    """The IterationContext of a child of a ForEach step."""
     selected_from: str = ""
     """The source execution of a selective execution whose result stands for this step."""
 
@@ -56,6 +58,7 @@ class StepRecord:
             "StepDisplayName": self.display_name,
             "StepDescription": self.description,
             "EndTime": self.end_time,
+            "IterationContext": self.iteration,
             "FailureReason": self.failure_reason[:1024],
             "CacheHitResult": {"SourcePipelineExecutionArn": self.cache_hit} if self.cache_hit else None,
             "SelectiveExecutionResult": {"SourcePipelineExecutionArn": self.selected_from} if self.selected_from else None,

@@ -13,29 +13,33 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sagemaker_local.context import Context
-    from sagemaker_local.pipelines.definition import Definition
+    from sagemaker_local.pipelines.definition import StepSpec
     from sagemaker_local.pipelines.records import ExecutionRecord, StepRecord
 
 
 def make_scope(
     context: Context,
     execution: ExecutionRecord,
-    definition: Definition,
     parameters: Mapping[str, Any],
+    specs: Mapping[str, StepSpec],
     steps: Mapping[str, StepRecord],
 ) -> Scope:
-    """The scope of an execution. ``steps`` may grow afterwards: it is read when a value is asked for."""
-    source = _Source(context, execution, definition, steps)
+    """The scope of an execution. ``specs`` and ``steps`` may grow afterwards: they are read when a value is asked for."""
+    source = _Source(context, execution, specs, steps)
     return Scope(parameters, source.variable, source.properties, source.property_file, source.read_json)
 
 
 class _Source:
     def __init__(
-        self, context: Context, execution: ExecutionRecord, definition: Definition, steps: Mapping[str, StepRecord]
+        self,
+        context: Context,
+        execution: ExecutionRecord,
+        specs: Mapping[str, StepSpec],
+        steps: Mapping[str, StepRecord],
     ) -> None:
         self._context = context
         self._execution = execution
-        self._definition = definition
+        self._specs = specs
         self._steps = steps
 
     def variable(self, name: str) -> str:
@@ -60,7 +64,7 @@ class _Source:
 
     def property_file(self, step_name: str, file_name: str) -> Any:
         """A property file's JSON, read from where the step's output was uploaded to."""
-        declared = self._definition.steps[step_name].property_files[file_name]
+        declared = self._specs[step_name].property_files[file_name]
         outputs = (self.properties(step_name).get("ProcessingOutputConfig") or {}).get("Outputs") or []
         for output in outputs:
             if output["OutputName"] == declared["OutputName"]:

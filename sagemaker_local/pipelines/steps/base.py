@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -10,14 +11,16 @@ from sagemaker_local.errors import AwsError
 from sagemaker_local.pipelines.records import random_word
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from sagemaker_local.context import Context
     from sagemaker_local.pipelines.definition import StepSpec
     from sagemaker_local.pipelines.functions import Scope
+    from sagemaker_local.pipelines.graph import Ending, Graph
     from sagemaker_local.pipelines.records import ExecutionRecord
 
 _JOB_NAME_LIMIT = 63
+_LOGGER = logging.getLogger(__name__)
 
 # How errors count for retry policies (developer guide, "Retry Policy for Pipeline Steps").
 SERVICE_FAULT = "Step.SERVICE_FAULT"
@@ -52,15 +55,24 @@ class StepRun:
     """The step's Arguments with every function resolved (a condition's: as written)."""
     report: Callable[[dict[str, Any]], None]
     """Show this Metadata and the status Executing from now on."""
+    nested: Callable[[Graph, int, Mapping[str, dict[str, Any]]], tuple[dict[str, Ending], dict[str, Any]]]
+    """(graph, how many at once, IterationContexts) → how each step of the graph ended, and the properties of those that
+    succeeded."""
     stopping: threading.Event = field(default_factory=threading.Event)
     """Set when the execution is being stopped."""
     on_stop: list[Callable[[], None]] = field(default_factory=list)
-    """Called, each in a thread of its own, when the execution is being stopped."""
+    """Called, each in a thread of its own, when the execution is being stopped; see ``when_stopping``."""
 
     @property
     def region(self) -> str:
         """The region that the execution runs in."""
         return self.execution.region
+
+    def when_stopping(self, stop: Callable[[], None]) -> None:
+        """Call ``stop`` when the execution is being stopped, now if it already is. It may be called twice."""
+        self.on_stop.append(stop)
+        if self.stopping.is_set():
+            threading.Thread(target=quietly, args=(stop,), name=f"stop {self.spec.name}", daemon=True).start()
 
     def call(self, action: str, request: dict[str, Any]) -> dict[str, Any]:
         """Call a SageMaker action as the pipeline's role would.
@@ -102,6 +114,14 @@ class StepResult:
 
     properties: Any = None
     outcome: bool | None = None
+
+
+def quietly(stop: Callable[[], None]) -> None:
+    """Call a stop function; what it stops may have ended by itself, which is as good."""
+    try:
+        stop()
+    except Exception:
+        _LOGGER.info("nothing left to stop", exc_info=True)
 
 
 class RunStep(Protocol):

@@ -95,7 +95,7 @@ def run(run: StepRun) -> StepResult:
     metadata: dict[str, Any] = {"CallbackToken": token, "SqsQueueUrl": queue_url}
     try:
         _send(run, queue_url, {"token": token, "arguments": run.arguments or {}, "Status": "Executing"})
-        run.on_stop.append(lambda: _send(run, queue_url, {"token": token, "Status": "Stopping"}))
+        run.when_stopping(lambda: _send(run, queue_url, {"token": token, "Status": "Stopping"}))
         run.report({"Callback": metadata})
         if not pending.answered.wait(_TIMEOUT_S):
             raise StepFailed("ClientError: The callback step was not answered within 7 days.")

@@ -44,9 +44,7 @@ def _run(run: StepRun, jobs: JobTable) -> StepResult:
         request["Tags"] = tags
     arn = run.call(f"Create{prefix}", request)[f"{prefix}Arn"]
     run.report({prefix: {"Arn": arn}})
-    run.on_stop.append(lambda: jobs.stop(run.region, name))
-    if run.stopping.is_set():
-        jobs.stop(run.region, name)
+    run.when_stopping(lambda: jobs.stop(run.region, name))
     record = jobs.wait(run.region, name)
     status, reason = record[f"{prefix}Status"], record.get("FailureReason", "")
     if status == "Completed":

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.sagemaker_local.pipelines.definitions import compare, condition, fail, processing, token
+from tests.sagemaker_local.pipelines.definitions import compare, condition, fail, parameter, processing, token
 
 if TYPE_CHECKING:
     from tests.sagemaker_local.pipelines.conftest import Server
@@ -206,3 +206,44 @@ def test_a_lambda_step_fails_with_the_functions_reason(runs: Runs, function: str
 def test_a_missing_lambda_function_fails_the_step(runs: Runs) -> None:
     arn = runs.run(call("arn:aws:lambda:us-east-1:123456789012:function:nobody", 1))
     assert "Function not found" in runs.steps(arn)["Call"]["FailureReason"]
+
+
+def for_each(function: str, items: Any, limit: int = 2) -> dict[str, Any]:
+    """Doubles every item and says so in a job; the largest double is selected."""
+    said = {
+        "Std:Join": {"On": " ", "Values": [{"Get": "ForEach.CurrentItem.name"}, {"Get": "Steps.Call.OutputParameters['double']"}]}
+    }
+    say = processing("Say", "import sys; assert sys.argv[1] in ('one 2', 'five 10', 'two 4'), sys.argv", said)
+    selector = {"Pick": "MaxBy", "Field": {"Get": "IterationOutput.Call.OutputParameters['double']"}}
+    body = [call(function, {"Get": "ForEach.CurrentItem.n"}, ("double", "Integer")), say]
+    arguments = {"IterableItems": items, "MaxConcurrency": limit, "Selector": selector, "ForEachBody": body}
+    return {"Name": "Fan", "Type": "ForEach", "Arguments": arguments}
+
+
+ITEMS = [json.dumps({"name": name, "n": n}) for name, n in (("one", 1), ("five", 5), ("two", 2))]
+
+
+def test_for_each_runs_its_body_once_an_item_and_selects_one(runs: Runs, function: str) -> None:
+    selected = {"Get": "Steps.Fan.Selected.OutputParameters['double']"}
+    second = {"Get": "Steps.Fan.IterationOutputs[2].Call.OutputParameters['double']"}
+    right = condition("Right", [compare("Equals", selected, 10), compare("Equals", second, 4)], [], [fail("Wrong", "no")])
+    name = runs.create(for_each(function, {"Get": "Parameters.Items"}), right, parameters=[parameter("Items")])
+    arn = runs.start(name, {"Items": json.dumps(ITEMS)})
+    assert runs.until(arn)["PipelineExecutionStatus"] == "Succeeded", runs.steps(arn)
+    steps = runs.steps(arn)
+    assert set(steps) == {"Fan", "Right", *(f"{body}-{index}" for body in ("Call", "Say") for index in range(3))}
+    assert steps["Call-1"]["IterationContext"] == {"ParentStepName": "Fan", "Index": 1, "Item": ITEMS[1]}
+    metadata = steps["Fan"]["Metadata"]["ForEach"]
+    assert (metadata["Status"], metadata["InputItemCount"], metadata["SucceededStepCount"]) == ("Succeeded", 3, 6)
+    assert metadata["Selector"] == {"StepName": "Call-1", "Index": 1}
+    spans = sorted((step["StartTime"], step["EndTime"]) for name, step in steps.items() if "-" in name)
+    assert max(sum(start <= moment < end for start, end in spans) for moment, _ in spans) <= 2
+
+
+def test_a_failed_iteration_fails_the_for_each_step(runs: Runs, function: str) -> None:
+    arn = runs.run(for_each(function, [ITEMS[0], json.dumps({"name": "bad", "n": -1})]))
+    steps = runs.steps(arn)
+    assert steps["Call-1"]["StepStatus"] == "Failed" and "Say-1" not in steps
+    assert steps["Say-0"]["StepStatus"] == "Succeeded"
+    assert steps["Fan"]["FailureReason"] == "ClientError: 1 of 4 iteration steps failed."
+    assert steps["Fan"]["Metadata"]["ForEach"]["Status"] == "Failed"
