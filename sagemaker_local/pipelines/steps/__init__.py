@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sagemaker_local.pipelines.steps import callback, control, for_each, jobs, lambda_step, resources
+from sagemaker_local.pipelines.steps import callback, cleanup, control, for_each, jobs, lambda_step, resources
 
 if TYPE_CHECKING:
     from sagemaker_local.pipelines.steps.base import RunStep
@@ -15,6 +15,7 @@ RUN: dict[str, RunStep] = {
     "Lambda": lambda_step.run,
     "Callback": callback.run,
     "ForEach": for_each.run,
+    "Cleanup": cleanup.run,
     "Processing": jobs.run_processing,
     "Training": jobs.run_training,
     "Transform": jobs.run_transform,

@@ -149,3 +149,17 @@ def test_train_evaluate_register(runs: Runs, local_server: Server, data: str) ->
     assert container["ModelDataUrl"] == f"s3://{data}/models/{job}/output/model.tar.gz"
     model = steps["Create"]["Metadata"]["Model"]["Arn"].rpartition("/")[2]
     assert local_server.sagemaker.describe_model(ModelName=model)["PrimaryContainer"]["ModelDataUrl"] == container["ModelDataUrl"]
+
+
+def test_a_cleanup_step_deletes_what_training_left(runs: Runs, local_server: Server, data: str) -> None:
+    sources = [{"StepName": "Train"}, {"StepName": "Skipped"}]
+    arn = runs.run(
+        {"Name": "Train", "Type": "Training", "Arguments": training_arguments(data)},
+        condition("Gate", [compare("Equals", 1, 2)], [processing("Skipped", "nothing")], []),
+        {"Name": "Clean", "Type": "Cleanup", "Arguments": {"Resources": {"S3": sources}}, "DependsOn": ["Train", "Gate"]},
+    )
+    steps = runs.steps(arn)
+    assert runs.until(arn)["PipelineExecutionStatus"] == "Succeeded", steps
+    assert steps["Clean"]["Metadata"]["Cleanup"] == {"CleanedSteps": ["Train"], "FailedSteps": [], "SkippedSteps": ["Skipped"]}
+    assert "Contents" not in local_server.s3.list_objects_v2(Bucket=data, Prefix="models/")
+    assert "Contents" in local_server.s3.list_objects_v2(Bucket=data, Prefix="train/")
