@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import argparse
 import sys
+import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from steps import job
 from steps.fetch_weights import step
-from steps.fetch_weights.hosts import read_hosts
+from steps.fetch_weights.hosts import read_hosts, read_job_name
 from steps.fetch_weights.manifest import Manifest
 from steps.fetch_weights.selection import Selection
+
+_RESOURCES = Path("/opt/ml/config/resourceconfig.json")  # where SageMaker puts it
+_JOB = "processingjobconfig.json"  # beside it
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -20,17 +24,20 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--release", type=Path, required=True, help="the resolved model file, release.json")
     parser.add_argument("--hub-endpoint", required=True, help="the Hub's URL, as in https://huggingface.co")
     parser.add_argument(
-        "--execution", default="", help="which pipeline execution this is; not given by the release, whose fetch is cached"
+        "--execution",
+        default="",
+        help="a name for this run in the journal (default: the processing job's; the release gives none, as its fetch is cached)",
     )
     parser.add_argument("--output", type=Path, required=True, help="the folder that weights.json is written to")
-    parser.add_argument("--resource-config", type=Path, help="SageMaker's resourceconfig.json: which hosts share the fetch")
+    parser.add_argument(
+        "--resource-config", type=Path, default=_RESOURCES, help="which hosts share the fetch (default: %(default)s)"
+    )
     parser.add_argument("--expectations", action="store_true", help="check the manifest with the great_expectations suite, too")
     given = parser.parse_args(arguments)
     release = job.read_release(given.release)
     hosts = read_hosts(given.resource_config, release.model.weights.hosts)
-    step.run(
-        step.Request(release, given.hub_endpoint, given.execution, given.output, hosts, _suite() if given.expectations else None)
-    )
+    execution = given.execution or read_job_name(given.resource_config.with_name(_JOB)) or f"run-{uuid.uuid4().hex[:12]}"
+    step.run(step.Request(release, given.hub_endpoint, execution, given.output, hosts, _suite() if given.expectations else None))
 
 
 def _suite() -> Callable[[Manifest, Selection], None]:

@@ -37,12 +37,12 @@ class Hosts:
         return self.names.index(self.current)
 
 
-def read_hosts(path: Path | None, expected: int) -> Hosts:
+def read_hosts(path: Path, expected: int) -> Hosts:
     """The hosts as SageMaker's resourceconfig.json names them; one host when there is no such file and no more are `expected`."""
-    if path is None or not path.exists():
+    if not path.exists():
         if expected > 1:
             raise InputError(
-                f"weights.hosts is {expected}, but {path or '--resource-config'} does not say which host this is; "
+                f"weights.hosts is {expected}, but {path}, which says what host this is, does not exist; "
                 "pass --resource-config /opt/ml/config/resourceconfig.json"
             )
         return Hosts()
@@ -54,6 +54,16 @@ def read_hosts(path: Path | None, expected: int) -> Hosts:
     if hosts.current not in hosts.names:
         raise InputError(f"{path}: current_host {hosts.current!r} is not among hosts {', '.join(hosts.names)}")
     return hosts
+
+
+def read_job_name(path: Path) -> str | None:
+    """The processing job's name out of SageMaker's processingjobconfig.json: the same on every host, another at each try. None without one."""
+    if not path.exists():
+        return None
+    try:
+        return str(json.loads(path.read_bytes())["ProcessingJobArn"]).rsplit("/", 1)[-1]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} is not SageMaker's processingjobconfig.json: {error!r}") from error
 
 
 class Beat(Strict):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from config.schema import Weights
 from steps import s3
 from steps.errors import InputError, StepError
+from steps.fetch_weights import architectures
 from steps.fetch_weights.plan import Part
 from steps.fetch_weights.retries import PassingError, Retries
 from steps.fetch_weights.selection import HubFile, Listing, Selection, select
@@ -43,6 +44,8 @@ def choose_files(
     listing = Retries(settings, threading.Event(), tell).call(f"list {hub}", lambda: list_repository(hub))
     documents = {path: _document(source, listing, path) for path in listing.documents}
     selection = select(listing, documents, weights)
+    if "remote_code" not in weights.unsafe and (unknown := architectures.warning(selection.architectures)):
+        selection.notes.append(unknown)
     if not documents:
         source.check(selection.files[0])  # listing a gated repository is free, reading it is not
     return selection

@@ -40,6 +40,8 @@ class FaultyS3:
     """The proxy: its address, the faults still to come, the requests so far."""
 
     endpoint: str = ""
+    hides_checksums: bool = False
+    """As an S3 that keeps none."""
     faults: list[Fault] = field(default_factory=list)
     requests: list[Record] = field(default_factory=list)
     over: threading.Event = field(default_factory=threading.Event)
@@ -100,7 +102,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.send_response_only(status)
         length = {name.lower(): value for name, value in headers}.get("content-length", "0")
         for name, value in headers:
-            if name.lower() not in {"content-length", "transfer-encoding", "connection"}:
+            hidden = self.proxy.hides_checksums and name.lower().startswith("x-amz-checksum")
+            if not hidden and name.lower() not in {"content-length", "transfer-encoding", "connection"}:
                 self.send_header(name, value)
         self.send_header("Content-Length", length if self.command == "HEAD" else str(len(body)))
         self.end_headers()

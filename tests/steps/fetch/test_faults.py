@@ -12,9 +12,11 @@ import pytest
 
 from local_hub.faults import Fault as HubFault
 from local_hub.hub import LocalHub
+from steps import s3
 from steps.errors import StepError
 from steps.fetch_weights import hub as asking
 from steps.fetch_weights import step
+from steps.fetch_weights.manifest import Manifest
 from steps.fetch_weights.models import WeightsOutput
 from steps.fetch_weights.settings import MIB, Settings
 from steps.fetch_weights.source import Hub, HubSource
@@ -38,8 +40,8 @@ _numbers = itertools.count()
 class Scene:
     """A repository of its own, a Hub and an S3 that can both misbehave."""
 
-    def __init__(self, hub: LocalHub, s3: FaultyS3, repository: str, folder: Path) -> None:
-        self.hub, self.s3, self.folder = hub, s3, folder
+    def __init__(self, hub: LocalHub, proxy: FaultyS3, repository: str, folder: Path) -> None:
+        self.hub, self.s3, self.folder = hub, proxy, folder
         self.given = world.release(repository, hub.revision(repository))
 
     def fetch(self, settings: Settings = FAST) -> WeightsOutput:
@@ -64,10 +66,10 @@ class Scene:
 def scene(seaweed: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
     repository = f"acme/faults-{next(_numbers)}"
     world.write_repository(root, repository, FILES)
-    with LocalHub(root=root, builtin=False) as hub, faulty(seaweed) as s3:
-        for name, value in world.step_environment(s3.endpoint).items():
+    with LocalHub(root=root, builtin=False) as hub, faulty(seaweed) as proxy:
+        for name, value in world.step_environment(proxy.endpoint).items():
             monkeypatch.setenv(name, value)
-        yield Scene(hub, s3, repository, tmp_path / "output")
+        yield Scene(hub, proxy, repository, tmp_path / "output")
 
 
 @pytest.mark.parametrize(
@@ -167,6 +169,31 @@ def test_an_object_that_was_overwritten_after_the_manifest_is_fetched_again(scen
     assert scene.fetch().fetched_bytes >= len(FILES[SHARD])
     scene.assert_complete()
     assert world.body(scene.s3.endpoint, scene.given, "manifest.json") == first
+
+
+def test_an_s3_without_checksums_is_never_said_to_have_confirmed(scene: Scene, capfd: pytest.CaptureFixture[str]) -> None:
+    scene.s3.hides_checksums = True
+    scene.fetch()
+    assert "this S3 reports no full-object CRC64NVME (5 of 5 files)" in capfd.readouterr().out
+    manifest = Manifest.model_validate_json(world.body(scene.s3.endpoint, scene.given, "manifest.json"))
+    assert not any(f.crc64nvme_confirmed_by_s3 for f in manifest.files)
+    scene.assert_complete()
+
+
+def test_an_execution_that_was_overtaken_accepts_what_the_other_completed(scene: Scene, tmp_path: Path) -> None:
+    """Its uploads are gone when the other has swept up; that is no failure."""
+    swept = Fault("status", "PUT", "partNumber", status=404, code="NoSuchUpload", times=99)
+    fetch = step.Fetch(step.Request(scene.given, scene.hub.endpoint, "slow", tmp_path / "slow"), s3.client("us-east-1"), FAST, {})
+    move = fetch.move
+
+    def overtaken() -> step.Outcome:
+        scene.fetch()
+        scene.s3.faults.append(swept)
+        return move()
+
+    fetch.move = overtaken  # type: ignore[method-assign]
+    assert fetch.complete().fetched_bytes == 0
+    assert swept.times < 99
 
 
 def test_what_does_not_belong_under_the_prefix_is_named_and_nothing_moves(scene: Scene) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from local_hub.hub import DEFAULT_TOKEN, LocalHub
 from steps.errors import InputError, StepError
-from steps.fetch_weights import hub
+from steps.fetch_weights import hosts, hub
 from tests.steps.fetch import world
 
 
@@ -31,6 +31,17 @@ def test_a_repository_is_listed_and_its_documents_are_read(root: Path) -> None:
     assert {f.path: f.size for f in selection.files} == {path: len(content) for path, content in files.items()}
     assert selection.architectures == ("LlamaForCausalLM",)
     assert selection.total_bytes == sum(map(len, files.values()))
+    assert selection.notes == []
+
+
+def test_an_architecture_that_sglang_does_not_know_is_a_warning(root: Path) -> None:
+    files = world.model_files([1000])
+    files["config.json"] = b'{"architectures": ["NobodyKnowsForCausalLM"]}'
+    world.write_repository(root, "acme/strange", files)
+    with LocalHub(root=root) as server:
+        strange = world.release("acme/strange", server.revision("acme/strange"))
+        (note,) = hub.choose_files(strange.model.weights, server.endpoint, None).notes
+    assert "does not know NobodyKnowsForCausalLM" in note
 
 
 def test_what_does_not_exist_is_named(root: Path) -> None:
@@ -78,3 +89,20 @@ def test_the_token_comes_from_secrets_manager(aws: str) -> None:
     with pytest.raises(InputError, match="plain text") as caught:
         hub.read_token("json", "us-east-1")
     assert "hf_secret" not in str(caught.value)
+
+
+def test_the_hosts_are_read_as_sagemaker_names_them(tmp_path: Path) -> None:
+    config = tmp_path / "resourceconfig.json"
+    config.write_text('{"current_host": "algo-2", "hosts": ["algo-10", "algo-2", "algo-1"]}')
+    read = hosts.read_hosts(config, 3)
+    assert (read.names, read.index) == (("algo-1", "algo-10", "algo-2"), 2)
+    assert hosts.read_hosts(tmp_path / "absent", 1).names == ("algo-1",)
+    with pytest.raises(InputError, match=r"weights\.hosts is 2"):
+        hosts.read_hosts(tmp_path / "absent", 2)
+    config.write_text('{"current_host": "algo-9", "hosts": ["algo-1"]}')
+    with pytest.raises(InputError, match="'algo-9' is not among hosts algo-1"):
+        hosts.read_hosts(config, 1)
+    job = tmp_path / "processingjobconfig.json"
+    assert hosts.read_job_name(job) is None
+    job.write_text('{"ProcessingJobArn": "arn:aws:sagemaker:us-east-1:123456789012:processing-job/pipelines-x-FetchWeights-y"}')
+    assert hosts.read_job_name(job) == "pipelines-x-FetchWeights-y"
