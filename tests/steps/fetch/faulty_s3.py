@@ -32,6 +32,7 @@ class Record:
 
     method: str
     target: str
+    expected_owner: str | None
     status: int = 0
 
 
@@ -67,7 +68,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _handle(self) -> None:
         body = bytearray(self.rfile.read(int(self.headers.get("content-length", "0"))))
-        record = Record(self.command, self.path)
+        record = Record(self.command, self.path, self.headers.get("x-amz-expected-bucket-owner"))
         self.proxy.requests.append(record)
         fault = self.proxy.take(self.command, self.path)
         if fault is not None and fault.kind == "status":

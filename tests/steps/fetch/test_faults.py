@@ -150,6 +150,13 @@ def test_an_s3_that_stays_wrong_is_refused_and_the_next_run_completes_it(scene: 
     scene.assert_complete()
 
 
+def test_every_call_names_the_account_that_the_bucket_must_belong_to(scene: Scene) -> None:
+    scene.fetch()
+    owners = {r.expected_owner for r in scene.s3.requests}
+    assert owners == {scene.given.environment.account_id}
+    assert {r.method for r in scene.s3.requests} == {"GET", "HEAD", "POST", "PUT"}
+
+
 def test_a_finished_file_is_not_sent_again(scene: Scene) -> None:
     scene.s3.faults.append(Fault("status", "PUT", "manifest.json", status=403, code="AccessDenied", times=99))
     scene.assert_refused("AccessDenied")

@@ -77,3 +77,35 @@ def test_wrong_bytes_store_nothing(seaweed: str, root: Path, tmp_path: Path) -> 
     assert prefix + "manifest.json" not in keys
     assert not s3.list_multipart_uploads(Bucket=world.BUCKET, Prefix=prefix).get("Uploads")
     assert not step.output.exists()
+
+
+def test_objects_are_encrypted_with_the_environments_key(aws: str, root: Path, tmp_path: Path) -> None:
+    key = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+    files = world.model_files([6 * MIB])
+    world.write_repository(root, "acme/secret", files)
+    with LocalHub(root=root) as hub:
+        given = world.release("acme/secret", hub.revision("acme/secret"), environment={"kms_key": key})
+        code, log = world.Step(given, hub.endpoint, aws, tmp_path / "job").finish()
+    assert code == 0, log
+    for path in (*files, "manifest.json"):
+        head = world.client(aws).head_object(Bucket=world.BUCKET, Key=world.prefix_of(given) + path)
+        assert (head["ServerSideEncryption"], head["SSEKMSKeyId"]) == ("aws:kms", key)
+
+
+def test_sigterm_leaves_nothing_half_done(seaweed: str, root: Path, tmp_path: Path) -> None:
+    files = world.model_files([30 * MIB])
+    world.write_repository(root, "acme/stopped", files)
+    with LocalHub(root=root, rate_bytes_per_s=8e6) as hub:
+        given = world.release("acme/stopped", hub.revision("acme/stopped"))
+        step = world.Step(given, hub.endpoint, seaweed, tmp_path / "job")
+        assert step.process.stdout is not None
+        while "progress:" not in step.process.stdout.readline():
+            assert step.process.poll() is None
+        while not world.open_uploads(seaweed, given):
+            assert step.process.poll() is None
+        step.process.terminate()
+        code, log = step.finish()
+    assert code == 143, log
+    assert world.open_uploads(seaweed, given) == []
+    assert "manifest.json" not in world.keys(seaweed, given)
+    world.assert_nothing_wrong(seaweed, given, files)
