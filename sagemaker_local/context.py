@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from sagemaker_local.logs import LogSink
     from sagemaker_local.moto import Moto
     from sagemaker_local.processes import ProcessTable
+    from sagemaker_local.snapshot import Snapshots
     from sagemaker_local.store import Store
 
 T = TypeVar("T")
@@ -42,6 +43,7 @@ class Context:
     events: EventSink
     loop: asyncio.AbstractEventLoop
     """The server's event loop, on which the data plane lives."""
+    snapshots: Snapshots
     closers: list[Callable[[], None]] = field(default_factory=list)
     """Called, in order, when the server stops and before its processes are ended."""
     parts: dict[Any, Any] = field(default_factory=dict)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sagemaker_local.errors import AwsError, NotImplementedHere
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 DEFAULT_ACCOUNT_ID = "123456789012"
 DEFAULT_REGION = "us-east-1"
@@ -34,6 +34,8 @@ class Moto:
         _configure()
         self.account_id = account_id
         self._application: Any = None
+        self.on_change: Callable[[], None] = lambda: None
+        """Called after every request that may have changed something."""
 
     @property
     def application(self) -> Any:
@@ -41,7 +43,15 @@ class Moto:
         if self._application is None:
             from moto.server import DomainDispatcherApplication, create_backend_app
 
-            self._application = DomainDispatcherApplication(create_backend_app)
+            dispatcher = DomainDispatcherApplication(create_backend_app)
+
+            def application(environ: dict[str, Any], start_response: Any) -> Any:
+                answer = dispatcher(environ, start_response)
+                if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+                    self.on_change()
+                return answer
+
+            self._application = application
         return self._application
 
     def backend(self, service: str, region: str = DEFAULT_REGION) -> Any:

@@ -152,32 +152,20 @@ class S3Front:
 
 
 class ObjectBytes:
-    """An object's bytes as moto keeps them, readable at any place while the object may be replaced."""
+    """An object's bytes, readable at any place while the object may be replaced or deleted."""
 
     def __init__(self, key: Any) -> None:
-        self._descriptor: int | None = None
-        self._data = b""
         with key.lock:
-            buffer = key._value_buffer
-            if getattr(buffer, "_rolled", False):
-                buffer.flush()
-                self._descriptor = os.dup(buffer.fileno())
-            else:
-                buffer.seek(0)
-                self._data = buffer.read()
+            self._descriptor: int = key._value_buffer.open()
         self.size: int = key.contentsize
 
     def read(self, start: int, length: int) -> bytes:
         """Up to ``length`` bytes from ``start``."""
-        if self._descriptor is None:
-            return self._data[start : start + length]
         return os.pread(self._descriptor, length, start)
 
     def close(self) -> None:
         """Close the file."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        os.close(self._descriptor)
 
 
 def open_object(moto: Moto, bucket: str, name: str, version_id: str | None = None) -> ObjectBytes:

@@ -24,6 +24,7 @@ from sagemaker_local.logs import LogSink
 from sagemaker_local.moto import DEFAULT_ACCOUNT_ID, Moto
 from sagemaker_local.processes import ProcessTable
 from sagemaker_local.s3 import S3Front
+from sagemaker_local.snapshot import Snapshots
 from sagemaker_local.store import Store
 
 if TYPE_CHECKING:
@@ -164,6 +165,10 @@ async def _monitor(context: Context) -> None:
 def _context(state_dir: Path, images: ImageMap, url: str) -> Context:
     store = Store(state_dir / "state.sqlite")
     moto = Moto(DEFAULT_ACCOUNT_ID)
+    snapshots = Snapshots(moto, state_dir / "moto")
+    snapshots.restore()
+    moto.on_change = snapshots.changed
+    snapshots.start()
     logs = LogSink(moto)
     return Context(
         state_dir=state_dir,
@@ -176,6 +181,7 @@ def _context(state_dir: Path, images: ImageMap, url: str) -> Context:
         moto=moto,
         events=EventSink(),
         loop=asyncio.get_running_loop(),
+        snapshots=snapshots,
     )
 
 
@@ -195,6 +201,7 @@ async def _close(context: Context) -> None:
     await asyncio.to_thread(context.processes.close, _CHILD_GRACE_S)
     await asyncio.to_thread(context.events.close)
     context.logs.close()
+    await asyncio.to_thread(context.snapshots.close)
     (context.state_dir / "server.json").unlink(missing_ok=True)
 
 

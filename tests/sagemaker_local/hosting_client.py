@@ -65,7 +65,11 @@ class HostingClient:
 
         def at_rest() -> dict[str, Any] | None:
             described: dict[str, Any] = self.sagemaker.describe_endpoint(EndpointName=name)
-            return None if described["EndpointStatus"] in ("Creating", "Updating", "RollingBack", "Deleting") else described
+            return (
+                None
+                if described["EndpointStatus"] in ("Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting")
+                else described
+            )
 
         described: dict[str, Any] = eventually(at_rest, f"{name} at rest")
         assert described["EndpointStatus"] == status, described.get("FailureReason")

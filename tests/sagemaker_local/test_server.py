@@ -61,6 +61,45 @@ def _an_endpoints_pid(server: RunningServer) -> int:
     return int(json.loads(answer["Body"].read())["pid"])
 
 
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_state_survives_a_restart(tmp_path: Path, end: signal.Signals) -> None:
+    images = write_images_file(tmp_path)
+    with running(tmp_path / "state", images) as first:
+        s3, sagemaker = first.client("s3"), first.client("sagemaker")
+        s3.create_bucket(Bucket="kept")
+        s3.put_object(Bucket="kept", Key="w/model.bin", Body=b"w" * 100_000, Metadata={"a": "1"})
+        s3.put_object(Bucket="kept", Key="gone", Body=b"x")
+        s3.delete_object(Bucket="kept", Key="gone")
+        first.client("secretsmanager").create_secret(Name="token", SecretString="s3cr3t")
+        url = first.client("sqs").create_queue(QueueName="q")["QueueUrl"]
+        first.client("sqs").send_message(QueueUrl=url, MessageBody="still here")
+        hosting = HostingClient(sagemaker, "1.dkr.ecr.us-east-1.amazonaws.com/tests:1")
+        source = {"S3Uri": "s3://kept/w/", "S3DataType": "S3Prefix", "CompressionType": "None"}
+        endpoint = hosting.endpoint(container={"Image": hosting.image, "ModelDataSource": {"S3DataSource": source}}, NAME="kept")
+        sagemaker.update_endpoint_weights_and_capacities(
+            EndpointName=endpoint, DesiredWeightsAndCapacities=[{"VariantName": "AllTraffic", "DesiredInstanceCount": 2}]
+        )
+        hosting.settled(endpoint, "InService")
+        if end == signal.SIGKILL:
+            snapshot = tmp_path / "state" / "moto" / "sqs.pickle"
+            eventually(lambda: snapshot.exists() and b"still here" in snapshot.read_bytes(), "a snapshot")
+            os.kill(first.pid, end)
+    with running(tmp_path / "state", images) as second:
+        got = second.client("s3").get_object(Bucket="kept", Key="w/model.bin")
+        assert (got["Body"].read(), got["Metadata"]) == (b"w" * 100_000, {"a": "1"})
+        assert second.client("s3").list_objects_v2(Bucket="kept")["KeyCount"] == 1
+        assert second.client("secretsmanager").get_secret_value(SecretId="token")["SecretString"] == "s3cr3t"
+        sqs = second.client("sqs")
+        messages = sqs.receive_message(QueueUrl=sqs.get_queue_url(QueueName="q")["QueueUrl"])["Messages"]
+        assert messages[0]["Body"] == "still here"
+        hosting = HostingClient(second.client("sagemaker"), "")
+        described = hosting.settled(endpoint, "InService")
+        assert described["ProductionVariants"][0]["CurrentInstanceCount"] == 2
+        answer = second.client("sagemaker-runtime").invoke_endpoint(EndpointName=endpoint, Body=b"{}")
+        told = json.loads(answer["Body"].read())
+        assert (told["name"], told["files"]) == ("kept", {"model.bin": 100_000})
+
+
 def test_two_servers_on_one_state_directory_are_refused(server: RunningServer) -> None:
     second = subprocess.run(
         [sys.executable, "-m", "sagemaker_local", "--state", str(server.state_dir)],
