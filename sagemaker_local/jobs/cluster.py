@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.jobs import mounts
+from sagemaker_local.jobs.errors import StartError
 from sagemaker_local.processes import Launch
 
 if TYPE_CHECKING:
@@ -20,10 +21,6 @@ if TYPE_CHECKING:
 
 STOP_GRACE_S = 120.0  # between SIGTERM and SIGKILL, as SageMaker gives it
 DEFAULT_MAX_RUNTIME_S = 86_400  # one day, the service's default for StoppingCondition
-
-
-class StartError(Exception):
-    """A process could not be started: the message becomes the job's FailureReason."""
 
 
 @dataclass(frozen=True)

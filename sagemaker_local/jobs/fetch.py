@@ -9,14 +9,12 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from sagemaker_local.jobs.errors import InputError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _IN_ONE_GET_BYTES = 8 * 1024 * 1024  # smaller objects: one plain GET, without the transfer manager's threads
-
-
-class InputError(Exception):
-    """An input that could not be brought: the message becomes the job's FailureReason."""
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from sagemaker_local.errors import ResourceInUse, ResourceNotFound, ValidationError
+from sagemaker_local.errors import AwsError, ResourceInUse, ResourceNotFound, ValidationError
+from sagemaker_local.jobs.errors import JobError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,7 +43,16 @@ class RunningJob(Protocol):
     """A job while it runs."""
 
     def run(self) -> Ended:
-        """Run it to its end."""
+        """Run it to its end.
+
+        Raises:
+            JobError: it fails for this reason.
+            AwsError: it fails because of what an action answered.
+        """
+        ...
+
+    def failed(self, reason: str) -> Ended:
+        """Its end when ``run`` raised."""
         ...
 
     def stop(self) -> None:
@@ -118,7 +128,7 @@ class JobTable(ABC):
         key = f"{region}/{name}"
         sandbox = self._sandboxes / f"{name}-{uuid.uuid4().hex[:8]}"
         job = self.job(Place(self.context, region, arn, sandbox, lambda **changes: self._update(key, changes)), request)
-        thread = threading.Thread(target=self._run, args=(key, job), name=f"{self.kind.resource} {name}", daemon=True)
+        thread = threading.Thread(target=self._run, args=(key, job, sandbox), name=f"{self.kind.resource} {name}", daemon=True)
         now = time.time()
         record = {
             **self.new_record(request),
@@ -192,13 +202,19 @@ class JobTable(ABC):
     def _status(self) -> str:
         return f"{self.kind.prefix}Status"
 
-    def _run(self, key: str, job: RunningJob) -> None:
+    def _run(self, key: str, job: RunningJob, sandbox: Path) -> None:
+        """Run a job in its thread. Its sandbox is gone afterwards; its logs stay."""
         ended = Ended.failed(INTERNAL_ERROR)
         try:
             ended = job.run()
+        except JobError as error:
+            ended = job.failed(str(error))
+        except AwsError as error:
+            ended = job.failed(f"ClientError: {error.message}")
         except Exception:
             _LOGGER.exception("%s %s", self.kind.resource, key)
         finally:
+            shutil.rmtree(sandbox, ignore_errors=True)
             if not self._closing:
                 with self._lock:
                     record = self.context.store.get(self.kind.resource, key)

@@ -6,6 +6,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from sagemaker_local.jobs.errors import OutputError
 from sagemaker_local.jobs.fetch import split_uri
 
 if TYPE_CHECKING:
@@ -14,10 +15,6 @@ if TYPE_CHECKING:
 
 _CONTINUOUS_INTERVAL_S = 0.5
 _IN_ONE_PUT_BYTES = 8 * 1024 * 1024
-
-
-class OutputError(Exception):
-    """An output that could not be uploaded: the message becomes the job's FailureReason."""
 
 
 @dataclass(frozen=True)

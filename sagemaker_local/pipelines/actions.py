@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from typing import TYPE_CHECKING, Any
 
 import sagemaker_local.training.actions
 import sagemaker_local.transform.actions  # noqa: F401 (these register what the Training and Transform steps call)
 from sagemaker_local.actions import Call, action, on_start
+from sagemaker_local.errors import AwsError
 from sagemaker_local.jobs.paging import Keys, ordered, page, within
 from sagemaker_local.jobs.tagging import forget_tags, keep_tags, tags_of
 from sagemaker_local.pipelines.executions import Executions
@@ -25,7 +27,8 @@ def take_up(context: Context) -> None:
     """Record the end of the executions that died with the last server on this state, and name its pipelines to moto again."""
     for region, record in context.part(Executions).pipelines.everywhere():
         if not Tags.keeps(record["PipelineArn"]):
-            _tag(Call(context, region, context.account_id), record)
+            with contextlib.suppress(AwsError):  # moto still knows it
+                _tag(Call(context, region, context.account_id), record)
 
 
 @action("CreatePipeline")

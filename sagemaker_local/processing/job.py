@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_local.errors import AwsError, NotImplementedHere, ValidationError
-from sagemaker_local.jobs.cluster import DEFAULT_MAX_RUNTIME_S, Cluster, Container, StartError
-from sagemaker_local.jobs.fetch import InputError, Source, bring
+from sagemaker_local.errors import NotImplementedHere, ValidationError
+from sagemaker_local.jobs.cluster import DEFAULT_MAX_RUNTIME_S, Cluster, Container
+from sagemaker_local.jobs.fetch import Source, bring
 from sagemaker_local.jobs.layout import EXIT_MESSAGE_BYTES, instances
 from sagemaker_local.jobs.table import Ended, JobKind, JobTable
-from sagemaker_local.jobs.upload import Output, OutputError, Uploader
+from sagemaker_local.jobs.upload import Output, Uploader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -68,22 +67,16 @@ class ProcessingJob:
     def __post_init__(self) -> None:
         self._cluster = Cluster(self.place.context, self.place.region)
 
-    def run(self) -> Ended:
-        """Run the job to its end. Its sandbox is gone afterwards; its logs stay."""
-        try:
-            return self._run()
-        except (InputError, StartError, OutputError) as error:
-            return Ended.failed(str(error))
-        except AwsError as error:
-            return Ended.failed(f"ClientError: {error.message}")
-        finally:
-            shutil.rmtree(self.place.sandbox, ignore_errors=True)
+    def failed(self, reason: str) -> Ended:
+        """Failed for this reason."""
+        return Ended.failed(reason)
 
     def stop(self) -> None:
         """SIGTERM to its processes, SIGKILL later; returns at once."""
         self._cluster.stop()
 
-    def _run(self) -> Ended:
+    def run(self) -> Ended:
+        """Run the job to its end."""
         resources = self.request["ProcessingResources"]["ClusterConfig"]
         layouts = instances(self.place.sandbox, resources["InstanceCount"])
         hosts = [layout.host for layout in layouts]

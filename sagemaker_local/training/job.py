@@ -15,12 +15,13 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_local.errors import AwsError, NotImplementedHere
-from sagemaker_local.jobs.cluster import DEFAULT_MAX_RUNTIME_S, Cluster, Container, StartError
-from sagemaker_local.jobs.fetch import InputError, Source, bring
+from sagemaker_local.errors import NotImplementedHere
+from sagemaker_local.jobs.cluster import DEFAULT_MAX_RUNTIME_S, Cluster, Container
+from sagemaker_local.jobs.errors import InputError
+from sagemaker_local.jobs.fetch import Source, bring
 from sagemaker_local.jobs.layout import instances
 from sagemaker_local.jobs.table import Ended, JobKind, JobTable
-from sagemaker_local.jobs.upload import Output, OutputError, Uploader
+from sagemaker_local.jobs.upload import Output, Uploader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -89,22 +90,16 @@ class TrainingJob:
         self._cluster = Cluster(self.place.context, self.place.region)
         self._transitions.append(_transition("Starting", time.time()))
 
-    def run(self) -> Ended:
-        """Run the job to its end. Its sandbox is gone afterwards; its logs stay."""
-        try:
-            return self._run()
-        except (InputError, StartError, OutputError) as error:
-            return self._failed(str(error))
-        except AwsError as error:
-            return self._failed(f"ClientError: {error.message}")
-        finally:
-            shutil.rmtree(self.place.sandbox, ignore_errors=True)
+    def failed(self, reason: str, changes: dict[str, Any] | None = None) -> Ended:
+        """Failed for this reason; ``changes``: what its record gets besides."""
+        return self._ended("Failed", "Failed", {"FailureReason": reason[:_FAILURE_CHARACTERS], **(changes or {})})
 
     def stop(self) -> None:
         """SIGTERM to its processes, SIGKILL later; returns at once."""
         self._cluster.stop()
 
-    def _run(self) -> Ended:
+    def run(self) -> Ended:
+        """Run the job to its end."""
         resources = self.request["ResourceConfig"]
         layouts = instances(self.place.sandbox, resources.get("InstanceCount", 1))
         self._configure(layouts, resources)
@@ -213,11 +208,8 @@ class TrainingJob:
         if ended.timed_out:
             return self._ended("Stopped", "MaxRuntimeExceeded", changes)
         if ended.code != 0:
-            return self._failed(f"AlgorithmError: {_failure(layouts)}, exit code: {ended.code}", changes)
+            return self.failed(f"AlgorithmError: {_failure(layouts)}, exit code: {ended.code}", changes)
         return self._ended("Completed", "Completed", changes)
-
-    def _failed(self, reason: str, changes: dict[str, Any] | None = None) -> Ended:
-        return self._ended("Failed", "Failed", {"FailureReason": reason[:_FAILURE_CHARACTERS], **(changes or {})})
 
     def _ended(self, status: str, secondary: str, changes: dict[str, Any]) -> Ended:
         now = time.time()

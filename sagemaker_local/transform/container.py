@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from sagemaker_local.hosting.containers import plan
 from sagemaker_local.hosting.download import DownloadError, ModelDataCache
 from sagemaker_local.jobs import mounts
+from sagemaker_local.jobs.errors import JobError
 from sagemaker_local.processes import Launch
 
 if TYPE_CHECKING:
@@ -26,8 +27,8 @@ _PING_INTERVAL_S = 0.05
 _STOP_GRACE_S = 30.0
 
 
-class ContainerError(Exception):
-    """The container cannot serve, or did not answer well: the message becomes the job's FailureReason."""
+class ContainerError(JobError):
+    """The container cannot serve, or did not answer well."""
 
 
 @dataclass

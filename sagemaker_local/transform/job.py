@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -11,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.errors import AwsError, NotImplementedHere, ValidationError
-from sagemaker_local.jobs.fetch import InputError, Source, bring
+from sagemaker_local.jobs.fetch import Source, bring
 from sagemaker_local.jobs.layout import InstanceLayout
 from sagemaker_local.jobs.table import Ended, JobKind, JobTable
-from sagemaker_local.jobs.upload import Output, OutputError, Uploader
+from sagemaker_local.jobs.upload import Output, Uploader
 from sagemaker_local.transform.container import ContainerError, ModelContainer
 from sagemaker_local.transform.split import assembled, bodies
 
@@ -68,18 +67,9 @@ class TransformJob:
     _stop_requested: threading.Event = field(default_factory=threading.Event)
     _container: ModelContainer | None = None
 
-    def run(self) -> Ended:
-        """Run the job to its end. Its sandbox is gone afterwards; its logs stay."""
-        try:
-            return self._run()
-        except (InputError, OutputError, ContainerError, ValueError) as error:
-            if self._stop_requested.is_set():
-                return Ended("Stopped")
-            return Ended.failed(str(error) if not isinstance(error, ValueError) else f"ClientError: {error}")
-        except AwsError as error:
-            return Ended.failed(f"ClientError: {error.message}")
-        finally:
-            shutil.rmtree(self.place.sandbox, ignore_errors=True)
+    def failed(self, reason: str) -> Ended:
+        """Failed for this reason, unless it failed because it was being stopped."""
+        return Ended("Stopped") if self._stop_requested.is_set() else Ended.failed(reason)
 
     def stop(self) -> None:
         """End the container; requests under way are given up."""
@@ -87,7 +77,8 @@ class TransformJob:
         if self._container is not None:
             threading.Thread(target=self._container.interrupt, name="stop transform", daemon=True).start()
 
-    def _run(self) -> Ended:
+    def run(self) -> Ended:
+        """Run the job to its end."""
         s3 = self.place.context.client("s3", self.place.region)
         source_folder, target_folder = self.place.sandbox / "in", self.place.sandbox / "out"
         target_folder.mkdir(parents=True)

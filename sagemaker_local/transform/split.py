@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sagemaker_local.jobs.errors import InputError
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
@@ -18,7 +20,7 @@ def bodies(content: bytes, split_type: str, strategy: str, limit_bytes: int) -> 
         limit_bytes: MaxPayloadInMB.
 
     Raises:
-        ValueError: a body would be larger than the limit.
+        InputError: a body would be larger than the limit.
     """
     if split_type == "None":
         yield _checked(content, limit_bytes)
@@ -45,5 +47,5 @@ def assembled(answers: Sequence[bytes], assemble_with: str) -> Iterable[bytes]:
 
 def _checked(body: bytes, limit_bytes: int) -> bytes:
     if len(body) > limit_bytes:
-        raise ValueError(f"a record of {len(body)} bytes is larger than MaxPayloadInMB ({limit_bytes >> 20})")
+        raise InputError(f"ClientError: A record of {len(body)} bytes is larger than MaxPayloadInMB ({limit_bytes >> 20})")
     return body
