@@ -73,3 +73,14 @@ class InstanceLayout:
 def instances(sandbox: Path, count: int) -> list[InstanceLayout]:
     """The layouts of a job's instances: ``algo-1``, ``algo-2``, …"""
     return [InstanceLayout(sandbox / f"algo-{number}", f"algo-{number}") for number in range(1, count + 1)]
+
+
+def chosen(resources: Mapping[str, Any]) -> tuple[str, int]:
+    """The instance type and count of a job's resources: the given ones, else the first of InstancePreferences.
+
+    On AWS the first that has capacity is taken; here all have.
+    """
+    preferred = (resources.get("InstancePreferences") or [{}])[0]
+    instance_type = resources.get("InstanceType") or preferred.get("InstanceType", "")
+    count = resources.get("InstanceCount") or preferred.get("InstanceCount") or 1
+    return str(instance_type), int(count)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sagemaker_local.errors import NotImplementedHere, ValidationError
 from sagemaker_local.jobs.cluster import DEFAULT_MAX_RUNTIME_S, Cluster, Container
 from sagemaker_local.jobs.fetch import Source, bring
-from sagemaker_local.jobs.layout import EXIT_MESSAGE_BYTES, instances
+from sagemaker_local.jobs.layout import EXIT_MESSAGE_BYTES, chosen, instances
 from sagemaker_local.jobs.table import Ended, JobKind, JobTable
 from sagemaker_local.jobs.upload import Output, Uploader
 
@@ -31,6 +31,8 @@ class ProcessingJobs(JobTable):
 
     def check(self, request: dict[str, Any]) -> None:
         """Refuse DatasetDefinition, Pipe mode and FeatureStoreOutput, and inputs that go elsewhere than SageMaker allows."""
+        if "ClusterConfig" not in request["ProcessingResources"]:
+            raise ValidationError("ProcessingResources needs a ClusterConfig.")
         for item in request.get("ProcessingInputs") or []:
             path = (item.get("S3Input") or {}).get("LocalPath", "")
             if item.get("S3Input") and not item.get("AppManaged") and not f"{path}/".startswith("/opt/ml/processing/"):
@@ -49,6 +51,11 @@ class ProcessingJobs(JobTable):
         """The request without its tags, and the default stopping condition."""
         kept = {name: value for name, value in request.items() if name != "Tags"}
         kept.setdefault("StoppingCondition", {"MaxRuntimeInSeconds": DEFAULT_MAX_RUNTIME_S})
+        resources = kept["ProcessingResources"]["ClusterConfig"]
+        if resources.get("InstancePreferences"):
+            instance_type, count = chosen(resources)
+            selected = {"SelectedInstanceType": instance_type, "SelectedInstanceCount": count}
+            kept["ProcessingResources"] = {"ClusterConfig": {**resources, **selected}}
         return kept
 
     def job(self, place: Place, request: dict[str, Any]) -> ProcessingJob:
@@ -77,12 +84,12 @@ class ProcessingJob:
 
     def run(self) -> Ended:
         """Run the job to its end."""
-        resources = self.request["ProcessingResources"]["ClusterConfig"]
-        layouts = instances(self.place.sandbox, resources["InstanceCount"])
+        instance_type, count = chosen(self.request["ProcessingResources"]["ClusterConfig"])
+        layouts = instances(self.place.sandbox, count)
         hosts = [layout.host for layout in layouts]
         for layout in layouts:
             files = {
-                "resourceconfig.json": layout.resources(hosts, resources["InstanceType"]),
+                "resourceconfig.json": layout.resources(hosts, instance_type),
                 "processingjobconfig.json": {"ProcessingJobArn": self.place.arn, **self.request},
             }
             layout.write_configuration("/opt/ml/config", files)
@@ -90,7 +97,7 @@ class ProcessingJob:
         self._bring_inputs(s3, layouts)
         uploader = Uploader(s3, self._outputs(layouts))
         uploader.create_folders()
-        launches = self._cluster.launches(self._container(resources["InstanceType"]), layouts)
+        launches = self._cluster.launches(self._container(instance_type), layouts)
         limit_s = (self.request.get("StoppingCondition") or {}).get("MaxRuntimeInSeconds", DEFAULT_MAX_RUNTIME_S)
         uploader.start_continuous()
         try:

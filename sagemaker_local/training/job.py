@@ -19,7 +19,7 @@ from sagemaker_local.errors import NotImplementedHere
 from sagemaker_local.jobs.cluster import DEFAULT_MAX_RUNTIME_S, Cluster, Container
 from sagemaker_local.jobs.errors import InputError
 from sagemaker_local.jobs.fetch import Source, bring
-from sagemaker_local.jobs.layout import instances
+from sagemaker_local.jobs.layout import chosen, instances
 from sagemaker_local.jobs.table import Ended, JobKind, JobTable
 from sagemaker_local.jobs.upload import Output, Uploader
 
@@ -53,6 +53,11 @@ class TrainingJobs(JobTable):
 
     def check(self, request: dict[str, Any]) -> None:
         """Refuse Pipe mode, sources that are not S3, and algorithms by name."""
+        for member in ("AlgorithmSpecification", "ResourceConfig"):
+            if member not in request:
+                raise NotImplementedHere(f"A training job without {member} (serverless training) is not emulated.")
+        if request["ResourceConfig"].get("InstanceGroups"):
+            raise NotImplementedHere("ResourceConfig.InstanceGroups (a heterogeneous cluster) is not emulated.")
         specification = request["AlgorithmSpecification"]
         if "TrainingImage" not in specification:
             raise NotImplementedHere("AlgorithmSpecification.AlgorithmName is not emulated: give a TrainingImage.")
@@ -100,16 +105,16 @@ class TrainingJob:
 
     def run(self) -> Ended:
         """Run the job to its end."""
-        resources = self.request["ResourceConfig"]
-        layouts = instances(self.place.sandbox, resources.get("InstanceCount", 1))
-        self._configure(layouts, resources)
+        instance_type, count = chosen(self.request["ResourceConfig"])
+        layouts = instances(self.place.sandbox, count)
+        self._configure(layouts, instance_type)
         s3 = self.place.context.client("s3", self.place.region)
         self._move_to("Downloading")
         self._bring_channels(s3, layouts)
         checkpoints = Uploader(s3, self._checkpoints(s3, layouts))
         checkpoints.create_folders()
-        launches = self._cluster.launches(self._container(resources.get("InstanceType", "")), layouts)
-        limit_s = self.request["StoppingCondition"].get("MaxRuntimeInSeconds", DEFAULT_MAX_RUNTIME_S)
+        launches = self._cluster.launches(self._container(instance_type), layouts)
+        limit_s = (self.request.get("StoppingCondition") or {}).get("MaxRuntimeInSeconds", DEFAULT_MAX_RUNTIME_S)
         self._move_to("Training", TrainingStartTime=time.time())
         checkpoints.start_continuous()
         try:
@@ -120,7 +125,7 @@ class TrainingJob:
         artifacts = self._upload(s3, layouts[0])
         return self._ending(ended, layouts, artifacts, _metrics(self.request["AlgorithmSpecification"], launches))
 
-    def _configure(self, layouts: Sequence[InstanceLayout], resources: dict[str, Any]) -> None:
+    def _configure(self, layouts: Sequence[InstanceLayout], instance_type: str) -> None:
         hosts = [layout.host for layout in layouts]
         channels = {
             channel["ChannelName"]: {
@@ -135,7 +140,7 @@ class TrainingJob:
             files = {
                 "hyperparameters.json": self.request.get("HyperParameters") or {},
                 "inputdataconfig.json": channels,
-                "resourceconfig.json": layout.resources(hosts, resources.get("InstanceType", "")),
+                "resourceconfig.json": layout.resources(hosts, instance_type),
             }
             layout.write_configuration("/opt/ml/input/config", files)
             for folder in ("/opt/ml/model", "/opt/ml/output/data", "/opt/ml/input/data"):

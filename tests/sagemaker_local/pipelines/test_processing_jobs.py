@@ -239,3 +239,17 @@ def test_inputs_go_where_sagemaker_allows(local_server: Server) -> None:
     with pytest.raises(ClientError, match="must start with /opt/ml/processing") as caught:
         local_server.sagemaker.create_processing_job(ProcessingJobName="x", **job_arguments("pass", ProcessingInputs=[elsewhere]))
     assert caught.value.response["Error"]["Code"] == "ValidationException"
+
+
+def test_the_first_preferred_instance_type_is_taken(job: Any) -> None:
+    cluster = {
+        "VolumeSizeInGB": 1,
+        "InstancePreferences": [
+            {"InstanceType": "ml.m5.large", "InstanceCount": 2},
+            {"InstanceType": "ml.c5.xlarge", "InstanceCount": 1},
+        ],
+    }
+    described = job("nothing", ProcessingResources={"ClusterConfig": cluster})
+    assert described["ProcessingJobStatus"] == "Completed"
+    taken = described["ProcessingResources"]["ClusterConfig"]
+    assert (taken["SelectedInstanceType"], taken["SelectedInstanceCount"]) == ("ml.m5.large", 2)
