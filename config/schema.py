@@ -149,6 +149,10 @@ class Evaluation(Strict):
     """Prompts with known answers; one wrong answer fails the gate."""
     instance_count: int = Field(default=1, ge=1)
     """How many instances the staging endpoint has."""
+    client_processes: int | None = Field(default=None, ge=1)
+    """How many client processes put the load on, at most; None: one a core."""
+    client_lag_at_most_ms: float = Field(default=50.0, gt=0)
+    """A run whose client was later than this (p99) is invalid: its numbers say more about the client. Milliseconds."""
     max_runtime_s: int = Field(default=7200, ge=60)
     """The staging endpoint expires this long after it was asked for, whatever happens. Seconds."""
 
@@ -256,6 +260,8 @@ class Environment(Strict):
     """The VPC subnets that jobs and endpoints run in; empty: no VPC."""
     security_groups: list[str] = []
     """The security groups of those."""
+    instance_usd_per_hour: dict[str, Annotated[float, Field(gt=0)]] = {}
+    """What an instance type costs here, for the cost of a token. US dollars an hour."""
     inference_ami_version: str | None = None
     """The host image of endpoint instances; AWS's CUDA 13 images need al2023-ami-sagemaker-inference-gpu-4-1."""
 

@@ -150,7 +150,7 @@ def _gate_conditions(release: Release, evaluation: PropertyFile) -> list[Any]:
     ]
     for name, profile in release.model.evaluation.load_profiles.items():
         for metric, objective in profile.objectives.items():
-            condition = ConditionLessThanOrEqualTo if objective.at_most is not None else ConditionGreaterThanOrEqualTo
+            condition = ConditionLessThanOrEqualTo if objective.is_upper else ConditionGreaterThanOrEqualTo
             path = f"profiles.{name}.objectives.{metric}.compared_value"
             conditions.append(condition(left=_read("EvaluateStaging", evaluation, path), right=objective.bound))
     return conditions

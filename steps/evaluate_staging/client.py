@@ -1,145 +1,135 @@
-"""One streamed request to an endpoint over SageMaker's own API: InvokeEndpointWithResponseStream, signed, decoded as it comes.
-
-boto3 blocks a thread a stream; here hundreds of streams share one event loop, so the request is signed by botocore and sent by aiohttp.
-"""
+"""One streamed chat completion: sent, read token by token, and turned into a result."""
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
-from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
-
-import aiohttp
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.eventstream import EventStreamBuffer
 
 from steps.evaluate_staging.results import RequestResult
+from steps.evaluate_staging.transports import StreamError, Transport
+from steps.evaluate_staging.wire import Answer, Pool, WireError
 
-_SERVICE = "sagemaker"  # the signing name of sagemaker-runtime
+_FINISHED_WELL = {"stop", "length", "tool_calls"}
+_MESSAGE_CHARACTERS = 300
 
 
-class StreamError(Exception):
-    """An error event in the middle of a stream; the first argument is its kind."""
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What one request asks."""
+
+    messages: tuple[dict[str, str], ...]
+    """OpenAI chat messages."""
+    max_tokens: int
+    """The longest answer. Tokens."""
+    planned_tokens: int = 0
+    """How many tokens the messages were made of; 0 where that is not known."""
+    exact: bool = False
+    """Whether the answer must have `max_tokens` tokens (SGLang's ignore_eos)."""
+    greedy: bool = False
+    """Temperature 0, and the answer's text is kept."""
 
 
-class SageMakerClient:
-    """Sends chat completions to one endpoint."""
+class LoadClient:
+    """Sends requests to one endpoint; hundreds at a time on one event loop."""
 
-    def __init__(self, session: aiohttp.ClientSession, runtime: Any, endpoint: str, timeout_s: float) -> None:
-        """`runtime` is a boto3 sagemaker-runtime client: its address, region and credentials are used."""
-        self._session = session
-        self._url = f"{runtime.meta.endpoint_url}/endpoints/{quote(endpoint)}/invocations-response-stream"
-        self._credentials = runtime._request_signer._credentials
-        self._region = runtime.meta.region_name
-        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+    def __init__(self, transport: Transport, timeout_s: float) -> None:
+        """`timeout_s` is the longest time of one request. Seconds."""
+        self._transport = transport
+        self._pool = Pool(transport.server, timeout_s)
 
-    async def send(self, prompt: str, max_tokens: int, intended_ns: int) -> RequestResult:
+    async def send(self, ask: Ask, intended_ns: int) -> RequestResult:
         """Ask, read the stream to its end, and say how it went. Never raises: a failure is a result."""
-        result = RequestResult(intended_ns)
-        body = json.dumps(
-            {
-                "messages": [{"role": "user", "content": prompt}],
-                "max_tokens": max_tokens,
-                "stream": True,
-                "stream_options": {"include_usage": True},
-            }
-        ).encode()
-        headers = self._signed(body)
-        try:
+        result = RequestResult(intended_ns, planned_tokens=ask.planned_tokens)
+        reader = _Reader(result, self._transport, keep_text=ask.greedy)
+        body = self._body(ask)
+        answer = Answer(reader.receive)
+
+        def sent() -> None:
             result.sent_ns = time.monotonic_ns()
-            async with self._session.post(self._url, data=body, headers=headers, timeout=self._timeout) as response:
-                if response.status != 200:
-                    result.error, result.message = f"http_{response.status}", (await response.text())[:300]
-                else:
-                    await self._read(response, result)
-        except TimeoutError:
-            result.error = "timeout"
-        except StreamError as error:
-            result.error, result.message = str(error.args[0]), str(error.args[1])[:300]
-        except (aiohttp.ClientError, ConnectionError, ValueError, LookupError) as error:
-            result.error, result.message = type(error).__name__, str(error)[:300]
-        result.ended_ns = time.monotonic_ns()
+
+        try:
+            await self._pool.post(self._transport.head(body) + body, answer, sent)
+            if answer.status != 200:
+                result.error, result.message = f"http_{answer.status}", answer.body.decode(errors="replace")
+            else:
+                reader.conclude()
+        except (WireError, StreamError) as error:
+            result.error, result.message = error.kind, str(error)
+        except UnicodeDecodeError as error:
+            result.error, result.message = "invalid_utf8", str(error)
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            result.error, result.message = "malformed", f"{type(error).__name__}: {error}"
+        result.message = result.message[:_MESSAGE_CHARACTERS]
+        result.ended_ns = reader.ended_ns if result.is_ok else time.monotonic_ns()
+        result.sent_ns = result.sent_ns or result.ended_ns
         return result
 
-    def _signed(self, body: bytes) -> dict[str, str]:
-        request = AWSRequest("POST", self._url, data=body, headers={"Content-Type": "application/json"})
-        SigV4Auth(self._credentials.get_frozen_credentials(), _SERVICE, self._region).add_auth(request)
-        return dict(request.headers.items())
+    def close(self) -> None:
+        """Drop the connections."""
+        self._pool.close()
 
-    @staticmethod
-    async def _read(response: aiohttp.ClientResponse, result: RequestResult) -> None:
-        events = EventStreamBuffer()
-        lines = _Lines()
-        finished = False
-        async for chunk in response.content.iter_any():
-            now = time.monotonic_ns()
-            events.add_data(chunk)
-            for event in events:
-                for data in lines.add(_payload(event)):
-                    finished = _take(data, now, result) or finished
-        if not finished:
-            result.error = "truncated"
-        elif not result.token_ns:
-            result.error = "empty"
-        if not result.output_tokens:
-            result.output_tokens = len(result.token_ns)
+    def _body(self, ask: Ask) -> bytes:
+        body: dict[str, Any] = {
+            **self._transport.fields,
+            "messages": ask.messages,
+            "max_tokens": ask.max_tokens,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        if ask.greedy:
+            body["temperature"] = 0
+        if ask.exact:
+            body["ignore_eos"] = True
+        return json.dumps(body).encode()
 
 
-def _payload(event: Any) -> bytes:
-    """The bytes of a PayloadPart; StreamError for an error event (ModelStreamError, InternalStreamFailure)."""
-    if event.headers.get(":message-type") == "event":
-        return bytes(event.payload)
-    kind = event.headers.get(":exception-type") or event.headers.get(":error-code") or "stream_error"
-    raise StreamError(kind, bytes(event.payload).decode(errors="replace"))
+class _Reader:
+    """The server-sent events of one answer, noted in its result as they come."""
 
+    __slots__ = ("_decoder", "_keep_text", "_rest", "_result", "ended_ns")
 
-def _take(data: bytes, now_ns: int, result: RequestResult) -> bool:
-    """Note one server-sent event; True when it says that the answer is finished."""
-    if data == b"[DONE]":
-        return True
-    event = json.loads(data)
-    usage = event.get("usage")
-    if usage:
-        result.output_tokens, result.prompt_tokens = usage.get("completion_tokens", 0), usage.get("prompt_tokens", 0)
-    finished = False
-    for choice in event.get("choices", ()):
-        delta = choice.get("delta", {})
-        if delta.get("content") or delta.get("reasoning_content"):
-            result.token_ns.append(now_ns)
-        finished = finished or choice.get("finish_reason") is not None
-    return finished
-
-
-class _Lines:
-    """Cuts the data of server-sent events out of parts that end anywhere."""
-
-    def __init__(self) -> None:
+    def __init__(self, result: RequestResult, transport: Transport, *, keep_text: bool) -> None:
+        self._result = result
+        self._decoder = transport.decoder()
+        self._keep_text = keep_text
         self._rest = b""
+        self.ended_ns = 0
 
-    def add(self, part: bytes) -> Iterator[bytes]:
-        """The data of every line that this part completes."""
-        *lines, self._rest = (self._rest + part).split(b"\n")
+    def receive(self, piece: bytes, now_ns: int) -> None:
+        """Take a piece of the body that arrived at `now_ns`."""
+        data = self._decoder.feed(piece)
+        self.ended_ns = now_ns
+        *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
-            if line.startswith(b"data:"):
-                yield line[5:].strip()
+            if line.startswith(b"data:") and not line.startswith(b"data: [DONE]"):
+                self._take(json.loads(line[5:]), now_ns)
 
+    def conclude(self) -> None:
+        """Judge the answer as a whole."""
+        result = self._result
+        pieces = len(result.token_ns)
+        result.output_tokens = result.output_tokens or pieces
+        if not result.finish_reason:
+            result.error, result.message = "truncated", f"the stream ended after {pieces} tokens without a finish reason"
+        elif result.finish_reason not in _FINISHED_WELL:
+            result.error, result.message = "wrong_finish", f"the answer ended with {result.finish_reason!r}"
+        elif not pieces:
+            result.error, result.message = "empty", "the answer has no text"
 
-def connector(connections: int) -> aiohttp.TCPConnector:
-    """A pool that never makes a request wait for a connection."""
-    return aiohttp.TCPConnector(limit=max(connections * 2, 100), limit_per_host=0, keepalive_timeout=60)
-
-
-def now_ns() -> int:
-    """The clock that everything here is measured with."""
-    return time.monotonic_ns()
-
-
-async def gather_cancelled(tasks: list[asyncio.Task[None]]) -> None:
-    """Cancel tasks and wait until they are gone."""
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    def _take(self, event: dict[str, Any], now_ns: int) -> None:
+        result = self._result
+        for choice in event.get("choices", ()):
+            delta = choice.get("delta") or {}
+            text = delta.get("content") or delta.get("reasoning_content")
+            if text:
+                result.token_ns.append(now_ns)
+                if self._keep_text:
+                    result.text += text
+            if reason := choice.get("finish_reason"):
+                result.finish_reason = reason if isinstance(reason, str) else str(reason.get("type"))
+        if usage := event.get("usage"):
+            result.output_tokens, result.prompt_tokens = usage.get("completion_tokens", 0), usage.get("prompt_tokens", 0)
+        elif "error" in event:
+            raise StreamError("error_in_stream", json.dumps(event["error"]))

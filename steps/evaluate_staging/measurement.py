@@ -2,143 +2,222 @@
 
 from __future__ import annotations
 
+from array import array
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from typing import Literal
+from collections.abc import Iterable, Iterator, Mapping
 
 from hdrh.histogram import HdrHistogram
 
-from config.load_profiles import Objective
-from steps.evaluate_staging.models import ObjectiveResult, ProfileResult, Quantiles
+from config.load_profiles import CAPACITY, COST, METRICS, Objective
+from steps.evaluate_staging.confidence import SLICES, Slices
+from steps.evaluate_staging.models import ClientHealth, Quantiles
 from steps.evaluate_staging.results import RequestResult
+from steps.evaluate_staging.worker import WorkerResult
 
 _LOWEST_US, _HIGHEST_US, _DIGITS = 1, 3_600_000_000, 3  # 1 µs to 1 h, to three digits
 _PERCENTILES = {"p50": 500, "p90": 900, "p95": 950, "p99": 990, "p999": 999}  # in thousandths
-_LOSING = 1e12
-"""What an objective without a value is compared as: beyond every bound that a person would write."""
+_BUSY_SHARE = 0.9
+"""Of one core; an event loop that is busier makes its own latencies."""
+LATENCIES = ("ttft", "itl", "tpot", "e2e")
 
 
 class Measurement:
     """Requests, and the time in which they count: those due in it are counted, and tokens that arrived in it are."""
 
     def __init__(self, begin_ns: int, end_ns: int) -> None:
-        self._begin_ns = begin_ns
-        self._end_ns = end_ns
-        self._results: list[RequestResult] = []
-        self._all = 0
+        self.begin_ns = begin_ns
+        self.end_ns = end_ns
+        self.results: list[RequestResult] = []
+        self._lag_ns = array("q")
+        self._cpu_shares: list[float] = []
+
+    def merge(self, found: WorkerResult) -> None:
+        """Take what one client process measured. Requests are put together, never percentiles."""
+        for result in found.results:
+            self.add(result)
+        self._lag_ns.extend(found.lag_ns)
+        self._cpu_shares.append(found.cpu_share)
 
     def add(self, result: RequestResult) -> None:
         """Take a finished request; one that was due in the warm-up only counts by the tokens that arrived after it."""
-        self._all += 1
-        if result.ended_ns >= self._begin_ns:
-            self._results.append(result)
+        self.results.append(result)
 
     @property
     def counted(self) -> list[RequestResult]:
         """The requests that were due in the measured time."""
-        return [result for result in self._results if self._begin_ns <= result.intended_ns < self._end_ns]
+        return [result for result in self.results if self.begin_ns <= result.intended_ns < self.end_ns]
 
     @property
     def duration_s(self) -> float:
         """The measured time. Seconds."""
-        return (self._end_ns - self._begin_ns) / 1e9
+        return (self.end_ns - self.begin_ns) / 1e9
 
-    def line(self, now_ns: int) -> str:
-        """How it goes, for people."""
-        if now_ns < self._begin_ns:
-            return f"warming up, {self._all} requests"
-        elapsed = max((min(now_ns, self._end_ns) - self._begin_ns) / 1e9, 1e-9)
-        counted = self.counted
-        failed = sum(not result.is_ok for result in counted)
-        rate = self._tokens_between(self._begin_ns, self._end_ns) / elapsed
-        return f"{len(counted)} requests, {rate:.0f} tokens/s" + (f", {failed} failed" if failed else "")
+    @property
+    def errors(self) -> dict[str, int]:
+        """How many counted requests failed, by kind."""
+        return dict(sorted(Counter(result.error for result in self.counted if not result.is_ok).items()))
 
-    def result(self, objectives: Mapping[str, Objective]) -> ProfileResult:
-        """The metrics, and the objectives scored."""
-        counted = self.counted
-        good = [result for result in counted if result.is_ok]
-        latencies = {
-            "ttft": _quantiles(result.ttft_ms for result in good),
-            "itl": _quantiles(gap for result in good for gap in result.gaps_ms),
-            "tpot": _quantiles(result.tpot_ms for result in good if result.tpot_ms is not None),
-            "e2e": _quantiles(result.e2e_ms for result in good),
-        }
-        tokens = self._tokens_between(self._begin_ns, self._end_ns)
-        metrics = self._metrics(counted, good, tokens, objectives)
-        for name, quantiles in latencies.items():
-            for percentile in _PERCENTILES:
-                metrics[f"{name}_{percentile}_ms"] = getattr(quantiles, percentile) if quantiles else None
-        return ProfileResult(
-            duration_s=self.duration_s,
-            requests=len(counted),
-            errors=dict(sorted(Counter(result.error for result in counted if not result.is_ok).items())),
-            output_tokens=tokens,
-            latencies_ms=latencies,
-            metrics=metrics,
-            objectives={name: _score(objective, metrics[name]) for name, objective in objectives.items()},
+    @property
+    def finish_reasons(self) -> dict[str, int]:
+        """Why the counted answers ended."""
+        return dict(sorted(Counter(result.finish_reason for result in self.counted if result.finish_reason).items()))
+
+    @property
+    def usage_differs(self) -> float | None:
+        """In which share of the answers the server counted other than the pieces that arrived."""
+        good = [result for result in self.counted if result.is_ok]
+        return sum(result.output_tokens != len(result.token_ns) for result in good) / len(good) if good else None
+
+    @property
+    def output_tokens(self) -> int:
+        """The tokens that arrived in the measured time; a piece counts for as many as the server says its answer had a piece."""
+        return round(sum(amount for _, amount in self._tokens()))
+
+    @property
+    def tokens_per_s(self) -> list[float]:
+        """In each second of it."""
+        seconds = [0.0] * max(1, -(-(self.end_ns - self.begin_ns) // 1_000_000_000))
+        for moment, amount in self._tokens():
+            seconds[(moment - self.begin_ns) // 1_000_000_000] += amount
+        return seconds
+
+    @property
+    def backlog_growth(self) -> float:
+        """By how many requests more are unanswered at the end of the measured time than at its beginning, as a share of those due in it.
+
+        An endpoint that cannot keep up with an open loop shows here before its latencies have grown past a bound.
+        """
+        under_way = [
+            sum(result.intended_ns <= moment < result.ended_ns for result in self.results)
+            for moment in (self.begin_ns, self.end_ns)
+        ]
+        return (under_way[1] - under_way[0]) / max(1, len(self.counted))
+
+    def client(self, lag_at_most_ms: float) -> ClientHealth:
+        """The measuring side, and whether it was the bottleneck."""
+        lag = histogram(moment / 1e6 for moment in self._lag_ns)
+        lag_ms = _at_least(990, lag, lag.get_total_count()) / 1000 if lag.get_total_count() else None
+        busiest = max(self._cpu_shares, default=0.0)
+        reasons = []
+        if lag_ms is not None and lag_ms > lag_at_most_ms:
+            reasons.append(f"the client was {lag_ms:.3g} ms late (p99), more than {lag_at_most_ms:g} ms")
+        if busiest > _BUSY_SHARE:
+            reasons.append(f"a client process used {busiest:.0%} of its core")
+        return ClientHealth(
+            processes=max(1, len(self._cpu_shares)), lag_p99_ms=lag_ms, cpu_share_max=busiest, bottleneck="; ".join(reasons)
         )
 
-    def _metrics(
-        self, counted: list[RequestResult], good: list[RequestResult], tokens: int, objectives: Mapping[str, Objective]
-    ) -> dict[str, float | None]:
-        completed = [result for result in self._results if result.is_ok and self._begin_ns <= result.ended_ns < self._end_ns]
-        prompt_tokens = sum(result.prompt_tokens for result in completed)
-        return {
-            "error_rate": 1 - len(good) / len(counted) if counted else None,
+    def latencies(self) -> dict[str, Quantiles | None]:
+        """Each latency's distribution, over the counted answers that were complete."""
+        good = [result for result in self.counted if result.is_ok]
+        return {name: quantiles(value for result in good for value in samples(result, name)) for name in LATENCIES}
+
+    def metrics(self, objectives: Mapping[str, Objective], usd_per_hour: float | None = None) -> dict[str, float | None]:
+        """Every metric that an objective may name. `usd_per_hour` is what the endpoint costs."""
+        counted = self.counted
+        completed = self._completed()
+        tokens_per_s = self.output_tokens / self.duration_s
+        prompt_tokens = sum(result.prompt_tokens or result.planned_tokens for result in completed)
+        found: dict[str, float | None] = {
+            "error_rate": sum(not result.is_ok for result in counted) / len(counted) if counted else None,
             "requests_per_s": len(completed) / self.duration_s,
-            "output_tokens_per_s": tokens / self.duration_s,
-            "total_tokens_per_s": (tokens + prompt_tokens) / self.duration_s,
-            "goodput_per_s": sum(_is_good(result, objectives) for result in completed) / self.duration_s,
+            "output_tokens_per_s": tokens_per_s,
+            "total_tokens_per_s": tokens_per_s + prompt_tokens / self.duration_s,
+            "goodput_per_s": sum(is_good(result, objectives) for result in completed) / self.duration_s,
+            COST: usd_per_hour / 3600 / tokens_per_s * 1e6 if usd_per_hour is not None and tokens_per_s else None,
+            CAPACITY: None,
         }
+        for name, distribution in self.latencies().items():
+            for percentile in _PERCENTILES:
+                found[f"{name}_{percentile}_ms"] = getattr(distribution, percentile) if distribution else None
+        return {name: found[name] for name in METRICS}
 
-    def _tokens_between(self, begin_ns: int, end_ns: int) -> int:
-        return sum(begin_ns <= moment < end_ns for result in self._results for moment in result.token_ns)
+    def intervals(self, names: Iterable[str], objectives: Mapping[str, Objective]) -> dict[str, tuple[float, float] | None]:
+        """The 95 % confidence intervals of the metrics with these names; None where there was too little to say."""
+        slices = self._slices(objectives)
+        rates = {"requests_per_s": "completed", "output_tokens_per_s": "tokens", "goodput_per_s": "good"}
+        found: dict[str, tuple[float, float] | None] = {}
+        for name in names:
+            if name.endswith("_ms"):
+                latency, percentile, _ = name.split("_")
+                found[name] = slices.quantile(latency, _PERCENTILES[percentile] / 1000)
+            elif name == "error_rate":
+                found[name] = slices.share("failed", "due")
+            else:
+                found[name] = slices.rate(rates[name], self.duration_s) if name in rates else None
+        return found
+
+    def _slices(self, objectives: Mapping[str, Objective]) -> Slices:
+        slices, length = Slices(), max(1, (self.end_ns - self.begin_ns) // SLICES)
+        for result in self.counted:
+            place = (result.intended_ns - self.begin_ns) // length
+            slices.count("due", place)
+            slices.count("failed", place, not result.is_ok)
+            if result.is_ok:
+                for name in LATENCIES:
+                    for value in samples(result, name):
+                        slices.sample(name, place, value)
+        for result in self._completed():
+            place = (result.ended_ns - self.begin_ns) // length
+            slices.count("completed", place)
+            slices.count("good", place, is_good(result, objectives))
+        for moment, amount in self._tokens():
+            slices.count("tokens", (moment - self.begin_ns) // length, amount)
+        return slices
+
+    def _completed(self) -> list[RequestResult]:
+        return [result for result in self.results if result.is_ok and self.begin_ns <= result.ended_ns < self.end_ns]
+
+    def _tokens(self) -> Iterator[tuple[int, float]]:
+        """The moments in the measured time at which text arrived, and how many tokens it was."""
+        for result in self.results:
+            pieces = len(result.token_ns)
+            amount = result.output_tokens / pieces if pieces and result.is_ok else 1.0
+            for moment in result.token_ns:
+                if self.begin_ns <= moment < self.end_ns:
+                    yield moment, amount
 
 
-def _is_good(result: RequestResult, objectives: Mapping[str, Objective]) -> bool:
-    """Whether one request by itself keeps every latency bound: an ITL bound by its worst gap."""
-    own = {
-        "ttft": result.ttft_ms,
-        "itl": max(result.gaps_ms, default=None),
-        "tpot": result.tpot_ms,
-        "e2e": result.e2e_ms,
-    }
-    return all(
-        value is None or objective.met_by(value)
-        for name, objective in objectives.items()
-        if name.endswith("_ms")
-        for value in [own[name.split("_", 1)[0]]]
-    )
+def samples(result: RequestResult, latency: str) -> list[float]:
+    """What one request adds to a latency's distribution. Milliseconds."""
+    if latency == "itl":
+        return result.gaps_ms
+    value = {"ttft": result.ttft_ms, "tpot": result.tpot_ms, "e2e": result.e2e_ms}[latency]
+    return [] if value is None else [value]
 
 
-def _quantiles(values_ms: Iterable[float]) -> Quantiles | None:
-    """From one HDR histogram of every value; None when there is no value."""
-    histogram = HdrHistogram(_LOWEST_US, _HIGHEST_US, _DIGITS)
+def is_good(result: RequestResult, objectives: Mapping[str, Objective]) -> bool:
+    """Whether one request by itself keeps every absolute latency bound: an ITL bound by its worst gap."""
+    for name, objective in objectives.items():
+        if name.endswith("_ms") and objective.absolute is not None:
+            values = samples(result, name.split("_", 1)[0])
+            if values and not objective.within(max(values), objective.absolute):
+                return False
+    return True
+
+
+def histogram(values_ms: Iterable[float]) -> HdrHistogram:
+    """An HDR histogram, in microseconds."""
+    made = HdrHistogram(_LOWEST_US, _HIGHEST_US, _DIGITS)
     for value in values_ms:
-        histogram.record_value(min(max(round(value * 1000), _LOWEST_US), _HIGHEST_US))
-    samples = histogram.get_total_count()
-    if not samples:
+        made.record_value(min(max(round(value * 1000), _LOWEST_US), _HIGHEST_US))
+    return made
+
+
+def quantiles(values_ms: Iterable[float]) -> Quantiles | None:
+    """From one HDR histogram of every value; None when there is no value."""
+    made = histogram(values_ms)
+    count = made.get_total_count()
+    if not count:
         return None
-    found = {name: _at_least(thousandths, histogram, samples) / 1000 for name, thousandths in _PERCENTILES.items()}
-    return Quantiles(samples=samples, max=histogram.get_max_value() / 1000, **found)
+    found = {name: _at_least(thousandths, made, count) / 1000 for name, thousandths in _PERCENTILES.items()}
+    return Quantiles(samples=count, max=made.get_max_value() / 1000, histogram=made.encode().decode(), **found)
 
 
-def _at_least(thousandths: int, histogram: HdrHistogram, samples: int) -> float:
+def _at_least(thousandths: int, made: HdrHistogram, count: int) -> float:
     """The smallest value that this share of the samples does not exceed. Microseconds.
 
     The library rounds the rank to the nearest, which makes the 90th percentile of seven samples the sixth: too kind by one.
     """
-    rank = -(-thousandths * samples // 1000)
-    return float(histogram.get_value_at_percentile(100 * rank / samples))
-
-
-def _score(objective: Objective, value: float | None) -> ObjectiveResult:
-    kind: Literal["at_most", "at_least"] = "at_most" if objective.at_most is not None else "at_least"
-    losing = _LOSING if objective.at_most is not None else -_LOSING
-    return ObjectiveResult(
-        value=value,
-        compared_value=losing if value is None else value,
-        bound=objective.bound,
-        bound_kind=kind,
-        met=objective.met_by(value),
-    )
+    rank = -(-thousandths * count // 1000)
+    return float(made.get_value_at_percentile(100 * rank / count))

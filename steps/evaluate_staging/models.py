@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from config.base import Strict
 from steps.canaries import CanaryResult
 
 Verdict = Literal["passed", "failed", "invalid"]
-"""`invalid`: the numbers cannot decide, because nothing was measured. It is not passed."""
+"""`invalid`: the numbers cannot decide, because nothing was measured or the client was the bottleneck. It is not passed."""
 
 
 class ObjectiveResult(Strict):
@@ -16,14 +16,25 @@ class ObjectiveResult(Strict):
 
     value: float | None
     """The metric, in the unit of its name; None when it could not be measured."""
+    low: float | None = None
+    """Where its 95 % confidence interval begins; None when there was too little to say."""
+    high: float | None = None
+    """Where that ends."""
+    production: float | None = None
+    """The same metric of what is in production, for a relative objective; None when there is nothing to compare with."""
     compared_value: float
-    """What the gate compares: the value, or one far on the losing side where there is none (a condition cannot compare null)."""
+    """What the gate compares: the value (for an objective that is only relative, its ratio to production's), or one far on the losing
+    side where there is none (a condition cannot compare null) or where the relative bound is missed."""
     bound: float
-    """The bound."""
+    """The bound that the gate compares it with."""
     bound_kind: Literal["at_most", "at_least"]
     """Which side of the bound is good."""
+    relative_bound: float | None = None
+    """The bound as a multiple of production's value; None when the objective is absolute."""
     met: bool
-    """Whether it holds."""
+    """Whether all of it holds."""
+    note: str = ""
+    """What a reader must know: why there is nothing to compare with."""
 
 
 class Quantiles(Strict):
@@ -36,25 +47,75 @@ class Quantiles(Strict):
     p99: float
     p999: float
     max: float
+    histogram: str
+    """The HDR histogram itself (microseconds), in its standard base64 encoding: to be drawn, compared, or merged with others."""
+
+
+class ClientHealth(Strict):
+    """The measuring side, measured."""
+
+    processes: int
+    """How many client processes there were."""
+    lag_p99_ms: float | None
+    """How late the client itself was: its event loop, and in an open loop its sending. Milliseconds."""
+    cpu_share_max: float
+    """The busiest process's share of one core."""
+    bottleneck: str
+    """Why the numbers say more about the client than about the endpoint; empty when they do not."""
+
+
+class Trial(Strict):
+    """One rate that a capacity search tried, or one concurrency of a ladder."""
+
+    load: float
+    """Requests a second, or concurrent requests."""
+    met: bool
+    """Whether every objective held, and the endpoint kept up with the rate."""
+    metrics: dict[str, float | None]
+    """What was measured."""
 
 
 class ProfileResult(Strict):
     """What one load profile measured."""
 
+    load: dict[str, Any]
+    """The profile without its objectives: numbers are only compared with those of the same load."""
     duration_s: float
     """The measured time, without the warm-up. Seconds."""
     requests: int
-    """Requests begun in it."""
+    """Requests due in it."""
     errors: dict[str, int]
     """How many of these failed, by kind."""
+    finish_reasons: dict[str, int]
+    """Why the answers ended, by the server's word."""
     output_tokens: int
     """Tokens that arrived in it."""
+    usage_differs: float | None
+    """In which share of the answers the server's token count is not that of the pieces that arrived; None without any answer."""
     latencies_ms: dict[str, Quantiles | None]
     """`ttft`, `itl`, `tpot`, `e2e`; None where there was no sample."""
+    tokens_per_s: list[float]
+    """Tokens that arrived in each second."""
     metrics: dict[str, float | None]
     """Every metric that an objective may name."""
+    client: ClientHealth
+    """The measuring side."""
+    trials: list[Trial] = []
+    """Every rate of a capacity search, every concurrency of a ladder, in order."""
     objectives: dict[str, ObjectiveResult]
     """The model file's objectives."""
+
+
+class BatchConsistency(Strict):
+    """The same greedy prompt asked alone, then many times at once. Not part of the verdict: batching may change rounding."""
+
+    prompt: str
+    alone: str
+    """The answer alone, cut to 300 characters."""
+    asked: int
+    """How many times at once."""
+    same: int
+    """How many answers were the same."""
 
 
 class CanarySummary(Strict):
@@ -64,6 +125,28 @@ class CanarySummary(Strict):
     """How many were answered wrongly."""
     results: list[CanaryResult]
     """Each."""
+    batch: BatchConsistency | None = None
+    """The first canary alone and in a batch; None without canaries."""
+
+
+class Expectations(Strict):
+    """The great_expectations suite over the table of requests."""
+
+    success: bool
+    """Whether every expectation held."""
+    checked: int
+    """How many there are."""
+    failed: list[str]
+    """Those that did not hold, one line each, with how many rows."""
+
+
+class InProduction(Strict):
+    """What was in production when this version was evaluated, for comparison."""
+
+    version: int
+    """Its version."""
+    report: str
+    """S3 address of its evaluation."""
 
 
 class Evaluation(Strict):
@@ -71,6 +154,10 @@ class Evaluation(Strict):
 
     schema_version: Literal[1] = 1
     """The format of this file."""
+    model: str
+    """The model's name."""
+    version: int
+    """The version's number."""
     model_package: str
     """The version's ARN."""
     execution: str
@@ -81,7 +168,13 @@ class Evaluation(Strict):
     """What the gate is told."""
     summary: str
     """One line for people: the objectives missed with their numbers, or the headline numbers."""
+    environment: dict[str, str]
+    """What was measured: repository, revision, image, instance type and count, the container's flags."""
+    production: InProduction | None = None
+    """What it was compared with."""
     canaries: CanarySummary
     """The canary prompts."""
     profiles: dict[str, ProfileResult]
     """Each load profile."""
+    expectations: Expectations | None = None
+    """The suite over every request; None where great_expectations is not installed."""

@@ -1,25 +1,153 @@
-"""Prompts of about a given length that differ from one another, so that no prefix cache flatters the numbers."""
+"""What is asked under load: prompts of a given length that differ from one another, so that no prefix cache flatters the numbers."""
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from steps.errors import InputError
 
 # Short English words that common tokenizers keep as one token each.
-_WORDS = """
-time year people way day man thing woman life child world school state family student group country problem hand part
-place case week company system program question work government number night point home water room mother area money
-story fact month lot right study book eye job word business issue side kind head house service friend father power hour
-game line end member law car city community name president team minute idea body information back parent face others
-level office door health person art war history party result change morning reason research girl guy moment air teacher
-force education
-""".split()  # noqa: SIM905  (a list of a hundred quoted words reads worse)
+_WORDS = (  # noqa: SIM905  (a list of literals would be a page long)
+    "time year people way day man thing woman life child world school state family student group country problem hand part place case "
+    "week company system program question work government number night point home water room mother area money story fact month lot "
+    "right study book eye job word business issue side kind head house service friend father power hour game line end member law car "
+    "city community name president team minute idea body information back parent face others level office door health person art war "
+    "history party result change morning reason research girl guy moment air teacher force education"
+).split(" ")
 _CHAT_OVERHEAD_TOKENS = 12  # what a chat template adds around one short message, about
+_TASK = "Write a long story about:"
+_SYSTEM = "Remember:"
+_FEWEST_WORDS = 20  # with fewer, prompts would hardly differ
+
+Messages = tuple[dict[str, str], ...]
 
 
-def synthetic(prompt_tokens: int, seed: int) -> Iterator[str]:
-    """Endless prompts of about `prompt_tokens` tokens; the same ones for the same seed."""
-    chosen = random.Random(seed)  # noqa: S311  (no secret)
-    words = max(1, prompt_tokens - _CHAT_OVERHEAD_TOKENS)
-    while True:
-        yield f"Write a long story about: {' '.join(chosen.choices(_WORDS, k=max(1, words - 6)))}."
+@dataclass(frozen=True)
+class Prompt:
+    """What one request says."""
+
+    messages: Messages
+    """OpenAI chat messages."""
+    tokens: int
+    """How many tokens the texts have by the model's tokenizer; 0 where there is none."""
+
+
+class Tokenizer:
+    """The model's own tokenizer, from the tokenizer.json beside its weights."""
+
+    def __init__(self, serialized: str) -> None:
+        """`serialized` is the content of tokenizer.json. InputError when it is none."""
+        from tokenizers import Tokenizer as HuggingFaceTokenizer
+
+        try:
+            self._tokenizer: Any = HuggingFaceTokenizer.from_str(serialized)
+        except Exception as error:
+            raise InputError(f"the weights' tokenizer.json cannot be read: {error}") from error
+
+    def count(self, text: str) -> int:
+        """How many tokens the text has, without special ones."""
+        return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+
+class Synthetic:
+    """Random words: exactly as many tokens as asked for, by the model's tokenizer; about as many without one.
+
+    Words that the tokenizer keeps as one token each add up, so a prompt costs microseconds and is not tokenized while load is on.
+    """
+
+    def __init__(self, seed: int, *, shared_prefix: float = 0.0, turns: int = 1, tokenizer: Tokenizer | None = None) -> None:
+        """`shared_prefix` is the share of each prompt that is the same in all."""
+        self._random = random.Random(seed)  # noqa: S311  (must repeat, not be secret)
+        self._shared, self._turns = shared_prefix, turns
+        self._words = [word for word in _WORDS if tokenizer is None or tokenizer.count(f"a {word}") - tokenizer.count("a") == 1]
+        self.exact = tokenizer is not None and len(self._words) >= _FEWEST_WORDS
+        self._words = self._words if self.exact else _WORDS
+        self._leads = {
+            lead: tokenizer.count(lead) if tokenizer and self.exact else len(lead.split()) for lead in (_TASK, _SYSTEM)
+        }
+        self._overhead = 0 if self.exact else _CHAT_OVERHEAD_TOKENS
+        self._prefixes: dict[int, str] = {}
+        self._chat: list[dict[str, str]] = []
+        self._chat_tokens = 0
+
+    def make(self, tokens: int) -> Prompt:
+        """A prompt of `tokens` tokens; in a chat, its next turn, which carries those before it."""
+        shared = int(tokens * self._shared)
+        user = {"role": "user", "content": self._text(_TASK, tokens - shared - self._overhead, self._random)}
+        if self._turns > 1 and 0 < len([m for m in self._chat if m["role"] == "user"]) < self._turns:
+            reply = self._text("", max(1, tokens // 4), self._random)
+            self._chat = [*self._chat, {"role": "assistant", "content": reply}, user]
+            self._chat_tokens += max(1, tokens // 4) + tokens - shared
+        else:
+            self._chat = [*self._system(shared), user]
+            self._chat_tokens = tokens
+        return Prompt(tuple(self._chat), self._chat_tokens if self.exact else 0)
+
+    def _system(self, tokens: int) -> list[dict[str, str]]:
+        """What every prompt of this length begins with: the same in every process."""
+        if not tokens:
+            return []
+        if tokens not in self._prefixes:
+            self._prefixes[tokens] = self._text(_SYSTEM, tokens, random.Random(tokens))  # noqa: S311
+        return [{"role": "system", "content": self._prefixes[tokens]}]
+
+    def _text(self, lead: str, tokens: int, source: random.Random) -> str:
+        words = source.choices(self._words, k=max(1, tokens - self._leads.get(lead, 0)))
+        return " ".join([lead, *words]) if lead else " ".join(words)
+
+
+def conversations(lines: str, where: str) -> list[Messages]:
+    """The conversations of a JSON-lines file, up to their last message of the user. InputError names `where` and the line.
+
+    A line is {"prompt": …}, {"messages": […]}, or ShareGPT's {"conversations": [{"from": "human", "value": …}, …]}.
+    """
+    found = []
+    for number, line in enumerate(lines.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            messages = _messages(json.loads(line))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{where}, line {number}: not a conversation: {type(error).__name__}: {error}") from error
+        while messages and messages[-1]["role"] != "user":
+            messages.pop()
+        if messages:
+            found.append(tuple(messages))
+    if not found:
+        raise InputError(f"{where} has no conversation with a message of the user")
+    return found
+
+
+_ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system"}
+
+
+def _messages(line: dict[str, Any]) -> list[dict[str, str]]:
+    if "prompt" in line:
+        return [{"role": "user", "content": str(line["prompt"])}]
+    if "messages" in line:
+        return [{"role": _ROLES[message["role"]], "content": str(message["content"])} for message in line["messages"]]
+    return [{"role": _ROLES[turn["from"]], "content": str(turn["value"])} for turn in line["conversations"]]
+
+
+class Recorded:
+    """Conversations of a file, in an order of chance, again and again."""
+
+    def __init__(self, found: list[Messages], seed: int, tokenizer: Tokenizer | None = None) -> None:
+        self._order = self._shuffled(found, seed)
+        self._tokenizer = tokenizer
+
+    @staticmethod
+    def _shuffled(found: list[Messages], seed: int) -> Iterator[Messages]:
+        chosen = random.Random(seed)  # noqa: S311
+        while True:
+            yield from chosen.sample(found, len(found))
+
+    def make(self, _tokens: int) -> Prompt:
+        """The next one; its length is its own."""
+        messages = next(self._order)
+        counted = sum(self._tokenizer.count(message["content"]) for message in messages) if self._tokenizer else 0
+        return Prompt(messages, counted)

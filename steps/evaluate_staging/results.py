@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import MutableSequence
 from dataclasses import dataclass, field
 
 
-@dataclass
+def _moments() -> MutableSequence[int]:
+    return array("q")
+
+
+@dataclass(slots=True)
 class RequestResult:
     """What became of one request."""
 
@@ -13,7 +19,7 @@ class RequestResult:
     """When it was due. Latencies count from here, so that a client or server that falls behind shows."""
     sent_ns: int = 0
     """When it was sent."""
-    token_ns: list[int] = field(default_factory=list)
+    token_ns: MutableSequence[int] = field(default_factory=_moments)
     """When each piece of text arrived; one a token from every engine that streams token by token."""
     ended_ns: int = 0
     """When the answer was complete, or failed."""
@@ -25,6 +31,12 @@ class RequestResult:
     """What kind of failure, empty for none."""
     message: str = ""
     """What the failure said."""
+    finish_reason: str = ""
+    """Why the server says that the answer ended."""
+    planned_tokens: int = 0
+    """How many tokens the prompt was made of; 0 where that is not known."""
+    text: str = ""
+    """The answer, where it was asked to be kept."""
 
     @property
     def is_ok(self) -> bool:
@@ -44,7 +56,8 @@ class RequestResult:
     @property
     def gaps_ms(self) -> list[float]:
         """The inter-token latencies: each gap, never their mean, which hides a stall."""
-        return [(later - earlier) / 1e6 for earlier, later in zip(self.token_ns, self.token_ns[1:], strict=False)]
+        moments = self.token_ns
+        return [(moments[place] - moments[place - 1]) / 1e6 for place in range(1, len(moments))]
 
     @property
     def tpot_ms(self) -> float | None:

@@ -1,29 +1,38 @@
-"""EvaluateStaging: a staging endpoint, the canary prompts, the load profiles, the objectives scored, the report stored and registered."""
+"""EvaluateStaging: a staging endpoint, canary prompts, load, the objectives scored; the report is stored and registered."""
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import boto3
 
+from config.load_profiles import LoadProfile
 from config.schema import Release
-from steps import canaries, registry
-from steps.evaluate_staging import closed_loop, prompts
-from steps.evaluate_staging.client import SageMakerClient, connector
-from steps.evaluate_staging.models import CanarySummary, Evaluation, ProfileResult, Verdict
+from steps import canaries, registry, s3
+from steps.evaluate_staging import baseline, judgement, publish
+from steps.evaluate_staging.client import Ask
+from steps.evaluate_staging.fleet import Fleet
+from steps.evaluate_staging.load import Load
+from steps.evaluate_staging.models import BatchConsistency, CanarySummary, Evaluation, ProfileResult
+from steps.evaluate_staging.profiles import Materials, Outcome, Runner
+from steps.evaluate_staging.scoring import profile_result
 from steps.evaluate_staging.staging import staging
+from steps.evaluate_staging.transports import Transport
+from steps.evaluate_staging.transports.openai import OpenAITransport, bearer_token
+from steps.evaluate_staging.transports.sagemaker import SageMakerTransport
 from steps.hosting import Hosting
 from steps.job import progress, say
-from steps.names import EVALUATION_FILE, Fact
+from steps.names import EVALUATION_FILE
 
-_FACT_PREFIX = "evaluation"
+_TOKEN_S = 12 * 3600  # the longest that SageMaker allows
+_SHOWN = 300
+_BATCH_AT_MOST = 32
 
 
 @dataclass(frozen=True)
@@ -37,92 +46,132 @@ class Request:
 
 
 def run(request: Request) -> Evaluation:
-    """Evaluate the version, write OUTPUT/evaluation.json, note its digest on the version.
+    """Evaluate the version, write OUTPUT/evaluation.json and the report beside it, note its digest on the version.
 
     A version that misses its objectives is a result, not an error. StepError when there is no result: the endpoint did not come up.
     """
     region = request.release.environment.region
     sagemaker = boto3.client("sagemaker", region_name=region)
-    runtime = boto3.client("sagemaker-runtime", region_name=region)
     hosting = Hosting(sagemaker, boto3.client("logs", region_name=region))
+    client = s3.client(region)
     package = registry.read(sagemaker, request.model_package)
-    with staging(hosting, request.release, package, request.execution) as endpoint:
-        asked = _ask_canaries(request.release, runtime, endpoint)
-        profiles = asyncio.run(_load(request.release, runtime, endpoint))
-    evaluation = _evaluation(request, asked, profiles)
-    body = (evaluation.model_dump_json(indent=2) + "\n").encode()
+    production = baseline.read(request.release, hosting, sagemaker, client)
+    with tempfile.TemporaryDirectory(prefix="evaluation-") as folder:
+        materials = Materials(client, Path(folder), request.release.weights_prefix)
+        _check(request.release, materials)
+        with staging(hosting, request.release, package, request.execution) as endpoint:
+            measured = _Measuring(request.release, boto3.client("sagemaker-runtime", region_name=region), endpoint, materials)
+            asked, outcomes = measured.run()
+    evaluation = _evaluation(request, package, asked, outcomes, production)
     request.output.mkdir(parents=True, exist_ok=True)
+    evaluation = publish.attachments(evaluation, request.release, outcomes, production, request.output)
+    body = (evaluation.model_dump_json(indent=2) + "\n").encode()
     (request.output / EVALUATION_FILE).write_bytes(body)
-    registry.annotate(sagemaker, request.model_package, _facts(request, evaluation, body))
+    registry.annotate(
+        sagemaker, request.model_package, publish.facts(request.release, evaluation, hashlib.sha256(body).hexdigest())
+    )
+    publish.cloudwatch(evaluation, region)
     say(f"{evaluation.verdict}: {evaluation.summary}")
     progress(f"{evaluation.verdict}: {evaluation.summary}")
     return evaluation
 
 
-def _ask_canaries(release: Release, runtime: Any, endpoint: str) -> CanarySummary:
-    results = canaries.ask_all(runtime, endpoint, release.model.evaluation.canaries)
-    for result in results:
-        say(f"canary {'passed' if result.passed else 'FAILED'}: {result.prompt!r} → {result.answer!r}")
-    return CanarySummary(failed=sum(not result.passed for result in results), results=results)
+def _check(release: Release, materials: Materials) -> None:
+    """Fetch what the load profiles name before an endpoint is paid for. InputError for what is not there."""
+    for profile in release.model.evaluation.load_profiles.values():
+        for uri in (profile.prompts, getattr(profile, "trace", None)):
+            if uri:
+                materials.required(uri)
 
 
-async def _load(release: Release, runtime: Any, endpoint: str) -> dict[str, ProfileResult]:
-    """Run every load profile, one after the other, so that they do not measure each other."""
-    results: dict[str, ProfileResult] = {}
-    for seed, (name, profile) in enumerate(release.model.evaluation.load_profiles.items()):
-        async with aiohttp.ClientSession(connector=connector(profile.concurrency)) as session:
-            client = SageMakerClient(session, runtime, endpoint, profile.timeout_s)
-            measurement = await closed_loop.run(profile, client, prompts.synthetic(profile.prompt_tokens, seed), _prefixed(name))
-        results[name] = measurement.result(profile.objectives)
-        say(f"load profile {name}: {results[name].model_dump_json()}")
-    return results
+class _Measuring:
+    """Everything that is asked of one endpoint."""
+
+    def __init__(self, release: Release, runtime: Any, endpoint: str, materials: Materials) -> None:
+        """`runtime` is a boto3 sagemaker-runtime client: its address and credentials are used."""
+        self._release, self._runtime, self._endpoint, self._materials = release, runtime, endpoint, materials
+
+    def run(self) -> tuple[CanarySummary, dict[str, Outcome]]:
+        """The canaries, then every load profile."""
+        evaluation = self._release.model.evaluation
+        results = canaries.ask_all(self._runtime, self._endpoint, evaluation.canaries)
+        for result in results:
+            say(f"canary {'passed' if result.passed else 'FAILED'}: {result.prompt!r} → {result.answer!r}")
+        outcomes: dict[str, Outcome] = {}
+        with Fleet(evaluation.client_processes) as fleet:
+            batch = self._batch(fleet)
+            runner = Runner(fleet, self._transport, self._materials)
+            for seed, (name, profile) in enumerate(evaluation.load_profiles.items()):
+                outcomes[name] = runner.run(profile, seed, _prefixed(name))
+                say(f"load profile {name}: {len(outcomes[name].measurement.counted)} requests measured")
+        return CanarySummary(failed=sum(not result.passed for result in results), results=results, batch=batch), outcomes
+
+    def _transport(self, profile: LoadProfile) -> Transport:
+        url, region = self._runtime.meta.endpoint_url, self._release.environment.region
+        if profile.client == "sagemaker":
+            return SageMakerTransport(self._endpoint, region, url)
+        credentials = boto3.Session(region_name=region).get_credentials()
+        return OpenAITransport.of_endpoint(url, self._endpoint, bearer_token(credentials, region, _TOKEN_S))
+
+    def _batch(self, fleet: Fleet) -> BatchConsistency | None:
+        """The first canary alone, then as many times at once as the first profile has clients."""
+        evaluation = self._release.model.evaluation
+        if not evaluation.canaries:
+            return None
+        canary, profile = evaluation.canaries[0], next(iter(evaluation.load_profiles.values()))
+        load = Load(self._transport(profile), profile.timeout_s, 0, 0, 0, 0)
+        ask = Ask(({"role": "user", "content": canary.prompt},), canary.max_tokens, greedy=True)
+        [alone] = fleet.ask(load, ask, 1)
+        together = fleet.ask(load, ask, min(getattr(profile, "concurrency", _BATCH_AT_MOST), _BATCH_AT_MOST))
+        same = sum(result.text == alone.text and result.is_ok for result in together)
+        say(f"canary {canary.prompt!r} in a batch: {same} of {len(together)} answers are the one that it gives alone")
+        return BatchConsistency(prompt=canary.prompt, alone=alone.text[:_SHOWN], asked=len(together), same=same)
 
 
 def _prefixed(name: str) -> Callable[[str], None]:
     return lambda detail: progress(f"{name}: {detail}")
 
 
-def _evaluation(request: Request, asked: CanarySummary, profiles: dict[str, ProfileResult]) -> Evaluation:
-    missed = [
-        f"{name} {metric} {_number(result.value)} (must be {result.bound_kind.replace('_', ' ')} {_number(result.bound)})"
-        for name, profile in profiles.items()
-        for metric, result in profile.objectives.items()
-        if not result.met
-    ]
-    wrong = [f"canary {result.prompt!r} was answered {result.answer!r}" for result in asked.results if not result.passed]
-    unmeasured = [name for name, profile in profiles.items() if not profile.requests]
-    verdict: Verdict = "invalid" if unmeasured else "failed" if missed or wrong else "passed"
-    headline = [
-        f"{name} {metric} {_number(result.value)}"
-        for name, profile in profiles.items()
-        for metric, result in profile.objectives.items()
-    ]
+def _evaluation(
+    request: Request,
+    package: registry.ModelPackage,
+    asked: CanarySummary,
+    outcomes: dict[str, Outcome],
+    production: baseline.Baseline | None,
+) -> Evaluation:
+    release = request.release
+    model, prices = release.model, release.environment.instance_usd_per_hour
+    price = prices.get(model.serving.instance_type)
+    profiles: dict[str, ProfileResult] = {}
+    for name, outcome in outcomes.items():
+        profile = model.evaluation.load_profiles[name]
+        profiles[name] = profile_result(
+            profile.model_dump(mode="json", exclude={"objectives"}),
+            outcome.measurement,
+            profile.objectives,
+            usd_per_hour=price * model.evaluation.instance_count if price else None,
+            lag_at_most_ms=model.evaluation.client_lag_at_most_ms,
+            production=production.evaluation.profiles.get(name) if production else None,
+            trials=outcome.trials,
+            more=outcome.more,
+        )
+    verdict, summary = judgement.judge(asked, profiles)
     return Evaluation(
+        model=release.name,
+        version=package.version,
         model_package=request.model_package,
         execution=request.execution,
         evaluated_at=datetime.now(UTC).isoformat(timespec="seconds"),
         verdict=verdict,
-        summary=", ".join([*missed, *wrong] or headline),
+        summary=summary,
+        environment={
+            "repository": model.weights.repository,
+            "revision": model.weights.revision,
+            "image": release.serving_image,
+            "instances": f"{model.evaluation.instance_count} {model.serving.instance_type}",
+            **model.container_environment(),
+        },
+        production=production.reference if production else None,
         canaries=asked,
         profiles=profiles,
     )
-
-
-def _facts(request: Request, evaluation: Evaluation, body: bytes) -> dict[str, str]:
-    """What the registry keeps: the verdict, where the report is, its digest, the headline numbers."""
-    facts = {
-        Fact.EVALUATION_VERDICT: evaluation.verdict,
-        Fact.EVALUATION_REPORT: f"{request.release.evaluations_prefix}/{request.execution}/{EVALUATION_FILE}",
-        Fact.EVALUATION_SHA256: hashlib.sha256(body).hexdigest(),
-        Fact.EVALUATED_AT: evaluation.evaluated_at,
-    }
-    numbers = {
-        f"{_FACT_PREFIX}:{name}:{metric}": _number(result.value)
-        for name, profile in evaluation.profiles.items()
-        for metric, result in profile.objectives.items()
-    }
-    return {str(key): value for key, value in facts.items()} | numbers
-
-
-def _number(value: float | None) -> str:
-    return "unmeasured" if value is None else f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}"

@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 
 from config.load_profiles import METRICS, Objective
 from steps.evaluate_staging.measurement import Measurement
+from steps.evaluate_staging.models import ProfileResult
 from steps.evaluate_staging.results import RequestResult
+from steps.evaluate_staging.scoring import profile_result, score
+from steps.evaluate_staging.worker import WorkerResult
 
 MS = 1_000_000
 SECOND = 1_000 * MS
@@ -27,6 +30,15 @@ def answer(at_ms: float, ttft_ms: float = 100, gaps_ms: tuple[float, ...] = (10,
     return result
 
 
+def steady(seconds: int = 10, *, ttft_ms: float = 100) -> list[RequestResult]:
+    """Ten requests a second."""
+    return [answer(1000 + 100 * number, ttft_ms=ttft_ms + number % 7) for number in range(10 * seconds)]
+
+
+def result_of(measurement: Measurement, objectives: dict[str, Objective] | None = None) -> ProfileResult:
+    return profile_result({}, measurement, objectives or {}, usd_per_hour=36.0, lag_at_most_ms=50, production=None)
+
+
 def measured(*results: RequestResult, warmup_s: float = 1, until_s: float = 11) -> Measurement:
     measurement = Measurement(round(warmup_s * SECOND), round(until_s * SECOND))
     for result in results:
@@ -35,7 +47,7 @@ def measured(*results: RequestResult, warmup_s: float = 1, until_s: float = 11) 
 
 
 def test_the_warm_up_is_not_counted() -> None:
-    result = measured(answer(500, ttft_ms=9000), answer(1500)).result({})
+    result = result_of(measured(answer(500, ttft_ms=9000), answer(1500)))
     assert result.requests == 1
     assert result.latencies_ms["ttft"] is not None
     assert math.isclose(result.latencies_ms["ttft"].max, 100, rel_tol=0.01)
@@ -43,7 +55,7 @@ def test_the_warm_up_is_not_counted() -> None:
 
 def test_tokens_count_when_they_arrive_not_when_their_request_began() -> None:
     begun_in_the_warm_up = answer(900, ttft_ms=200)
-    result = measured(begun_in_the_warm_up).result({})
+    result = result_of(measured(begun_in_the_warm_up))
     assert result.requests == 0
     assert result.output_tokens == 3
     assert result.metrics["output_tokens_per_s"] == 0.3
@@ -51,7 +63,7 @@ def test_tokens_count_when_they_arrive_not_when_their_request_began() -> None:
 
 def test_one_stall_shows_in_the_gaps_and_not_in_a_mean() -> None:
     gaps = tuple(10.0 for _ in range(998))
-    result = measured(answer(1500, gaps_ms=(*gaps, 500.0)), until_s=60).result({})
+    result = result_of(measured(answer(1500, gaps_ms=(*gaps, 500.0)), until_s=60))
     itl, tpot = result.latencies_ms["itl"], result.latencies_ms["tpot"]
     assert itl is not None
     assert tpot is not None
@@ -67,7 +79,8 @@ def test_latency_counts_from_when_the_request_was_due_not_from_when_it_was_sent(
 
 
 def test_failures_are_counted_by_kind_and_have_no_latency() -> None:
-    result = measured(answer(1500), answer(1600, error="http_500"), answer(1700, error="timeout"), answer(1800, error="timeout")).result({})
+    failures = answer(1600, error="http_500"), answer(1700, error="timeout"), answer(1800, error="timeout")
+    result = result_of(measured(answer(1500), *failures))
     assert result.errors == {"http_500": 1, "timeout": 2}
     assert result.metrics["error_rate"] == 0.75
     assert result.latencies_ms["ttft"] is not None
@@ -77,12 +90,12 @@ def test_failures_are_counted_by_kind_and_have_no_latency() -> None:
 def test_goodput_is_the_rate_of_requests_that_keep_every_bound_by_themselves() -> None:
     objectives = {"ttft_p99_ms": Objective(at_most=150), "itl_p99_ms": Objective(at_most=20)}
     good, slow_start, stalled = answer(1500), answer(1500, ttft_ms=200), answer(1500, gaps_ms=(10, 50))
-    assert measured(good, slow_start, stalled).result(objectives).metrics["goodput_per_s"] == 0.1
+    assert measured(good, slow_start, stalled).metrics(objectives)["goodput_per_s"] == 0.1
 
 
 def test_an_objective_without_a_value_is_lost_on_either_side() -> None:
     objectives = {"ttft_p99_ms": Objective(at_most=1e9), "tpot_p50_ms": Objective(at_least=-1e9)}
-    scored = measured(answer(1500, error="timeout")).result(objectives).objectives
+    scored = result_of(measured(answer(1500, error="timeout")), objectives).objectives
     assert scored["ttft_p99_ms"].value is None
     assert not scored["ttft_p99_ms"].met
     assert scored["ttft_p99_ms"].compared_value > 1e9
@@ -90,15 +103,106 @@ def test_an_objective_without_a_value_is_lost_on_either_side() -> None:
 
 
 def test_every_metric_that_a_model_file_may_name_is_measured() -> None:
-    assert set(METRICS) == set(measured(answer(1500)).result({}).metrics)
+    assert set(METRICS) == set(measured(answer(1500)).metrics({}))
 
 
 @given(st.lists(st.floats(min_value=0.01, max_value=60_000), min_size=1, max_size=200))
 def test_percentiles_are_those_of_the_samples_to_three_digits(ttfts: list[float]) -> None:
-    result = measured(*(answer(1500, ttft_ms=ttft) for ttft in ttfts), until_s=100).result({}).latencies_ms["ttft"]
+    result = measured(*(answer(1500, ttft_ms=ttft) for ttft in ttfts), until_s=100).latencies()["ttft"]
     assert result is not None
     assert result.samples == len(ttfts)
     ordered = sorted(ttfts)
     for name, percentile in (("p50", 50), ("p90", 90), ("p99", 99)):
         exact = ordered[-(-percentile * len(ordered) // 100) - 1]
         assert math.isclose(getattr(result, name), exact, rel_tol=0.002, abs_tol=0.002)
+
+
+def test_a_token_costs_what_the_instance_costs_while_it_is_made() -> None:
+    tokens_per_s = 30  # ten requests a second, three tokens each
+    found = measured(*steady()).metrics({}, usd_per_hour=36.0)["usd_per_million_output_tokens"]
+    assert found is not None
+    assert math.isclose(found, 36.0 / 3600 / tokens_per_s * 1e6, rel_tol=0.02)
+
+
+def test_pieces_of_several_tokens_count_as_the_server_says() -> None:
+    result = answer(1500)
+    result.output_tokens = 12  # in three pieces
+    assert measured(result).output_tokens == 12
+    assert measured(result).usage_differs == 1.0
+
+
+def test_every_objective_has_an_interval_that_holds_its_value() -> None:
+    objectives = {
+        "ttft_p99_ms": Objective(at_most=150),
+        "output_tokens_per_s": Objective(at_least=1),
+        "error_rate": Objective(at_most=0.5),
+    }
+    scored = result_of(measured(*steady(), *(answer(2000 + 200 * n, error="http_500") for n in range(9))), objectives).objectives
+    for name, result in scored.items():
+        assert result.low is not None, name
+        assert result.high is not None, name
+        assert result.value is not None, name
+        assert result.low * 0.995 <= result.value <= result.high * 1.005, name
+    assert scored["error_rate"].low != scored["error_rate"].high
+
+
+def test_a_relative_objective_compares_with_production() -> None:
+    slower_by_a_fifth = score(Objective(at_most_production=1.1), 120.0, production=100.0)
+    assert not slower_by_a_fifth.met
+    assert slower_by_a_fifth.compared_value > slower_by_a_fifth.bound == 1.1
+    assert score(Objective(at_most_production=1.1), 105.0, production=100.0).met
+    assert score(Objective(at_least_production=0.9), 95.0, production=100.0).met
+    assert not score(Objective(at_least_production=0.9), 85.0, production=100.0).met
+
+
+def test_a_relative_objective_is_met_while_nothing_is_in_production() -> None:
+    result = score(Objective(at_most_production=1.1), 120.0)
+    assert result.met
+    assert result.compared_value <= result.bound
+    assert "nothing in production" in result.note
+
+
+def test_an_objective_with_both_bounds_is_missed_by_either() -> None:
+    both = Objective(at_most=150, at_most_production=1.1)
+    assert score(both, 105.0, production=100.0).met
+    too_slow, worse = score(both, 160.0, production=155.0), score(both, 120.0, production=100.0)
+    assert not too_slow.met
+    assert not worse.met
+    assert worse.compared_value > worse.bound == 150
+
+
+@given(st.sampled_from(["at_most_production", "at_least_production"]), st.floats(0.5, 2), st.floats(0, 1e6), st.floats(0, 1e6))
+def test_the_gate_and_the_verdict_agree_on_every_relative_objective(
+    kind: str, bound: float, value: float, production: float
+) -> None:
+    result = score(Objective(**{kind: bound}), value, production=production)
+    compared = result.compared_value <= result.bound if kind == "at_most_production" else result.compared_value >= result.bound
+    assert compared == result.met
+
+
+def test_production_under_another_load_is_not_compared_with() -> None:
+    objectives = {"ttft_p50_ms": Objective(at_most_production=1.1)}
+    fast = result_of(measured(*steady(ttft_ms=10)))
+    other = profile_result(
+        {"rate": 2}, measured(*steady()), objectives, usd_per_hour=None, lag_at_most_ms=50, production=fast
+    ).objectives["ttft_p50_ms"]
+    same = profile_result({}, measured(*steady()), objectives, usd_per_hour=None, lag_at_most_ms=50, production=fast).objectives[
+        "ttft_p50_ms"
+    ]
+    assert other.met
+    assert "another load" in other.note
+    assert not same.met
+
+
+def test_a_late_client_makes_the_run_invalid() -> None:
+    measurement = measured(*steady())
+    assert measurement.client(50).bottleneck == ""
+    measurement.merge(WorkerResult([], [0] * 900 + [80 * MS] * 100, 0.3))
+    assert "80" in measurement.client(50).bottleneck
+    assert measurement.client(100).bottleneck == ""
+
+
+def test_a_busy_client_makes_the_run_invalid() -> None:
+    measurement = measured(*steady())
+    measurement.merge(WorkerResult([], [], 0.97))
+    assert "97%" in measurement.client(50).bottleneck

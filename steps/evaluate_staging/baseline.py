@@ -1,0 +1,51 @@
+"""What is in production now, and what its evaluation measured: the other side of relative objectives."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from config.schema import Release
+from steps import registry, s3
+from steps.errors import StepError
+from steps.evaluate_staging.models import Evaluation, InProduction
+from steps.hosting import MODEL_TAG, Hosting
+from steps.job import say
+from steps.names import Fact
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """Production's stored evaluation."""
+
+    evaluation: Evaluation
+    reference: InProduction
+
+
+def read(release: Release, hosting: Hosting, sagemaker: registry.SageMakerClient, client: s3.S3Client) -> Baseline | None:
+    """The evaluation of the version that production serves; None, and a line in the log that says why, when there is none to compare with."""
+    endpoint = release.model.production.endpoint
+    state = hosting.state(endpoint)
+    if state is None or hosting.tags(state.arn).get(MODEL_TAG) != release.name:
+        say(f"nothing of {release.name} is in production to compare with")
+        return None
+    version = hosting.version_of(state.config)
+    if version is None:
+        say(f"what {endpoint} serves was not made by this pipeline; there is nothing to compare with")
+        return None
+    package = state.arn.rsplit(":", 1)[0] + f":model-package/{release.package_group}/{version}"
+    try:
+        facts = registry.read(sagemaker, package).facts
+        return _evaluation(version, facts[Fact.EVALUATION_REPORT], facts[Fact.EVALUATION_SHA256], client)
+    except (StepError, KeyError, ValidationError) as error:
+        say(f"version {version} is in production, but its evaluation cannot be compared with: {error}")
+        return None
+
+
+def _evaluation(version: int, report: str, sha256: str, client: s3.S3Client) -> Baseline:
+    body = s3.read(client, s3.S3Uri.parse(report))
+    if body is None or hashlib.sha256(body).hexdigest() != sha256:
+        raise StepError(f"{report} is gone, or not what was registered")
+    return Baseline(Evaluation.model_validate_json(body), InProduction(version=version, report=report))

@@ -1,0 +1,96 @@
+"""A great_expectations suite over the table of requests: for a reviewer who wants to know which rows broke which expectation.
+
+Each latency objective of a percentile is an expectation on rows: `ttft_p99_ms at most 1500` is that 99 % of the rows are within 1500 ms.
+The suite does not decide; the gate's conditions do.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from config.load_profiles import LoadProfile
+from steps.evaluate_staging.models import Expectations
+
+_COLUMNS = {"ttft": "ttft_ms", "e2e": "e2e_ms", "tpot": "tpot_ms", "itl": "itl_max_ms"}
+_SHARES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
+_UNEXPECTED_ROWS = 20
+
+
+def check(columns: dict[str, list[Any]], profiles: Mapping[str, LoadProfile], docs: Path) -> Expectations | None:
+    """Check every profile's measured requests and write the data docs into `docs`; None where great_expectations is not installed."""
+    os.environ.setdefault("GX_ANALYTICS_ENABLED", "False")  # it reports its use otherwise
+    try:
+        import great_expectations as gx
+    except ImportError:
+        return None
+    import pandas  # type: ignore[import-untyped]
+    from great_expectations.data_context.types.base import ProgressBarsConfig
+
+    frame = pandas.DataFrame(columns)
+    if frame.empty:
+        return None
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = ProgressBarsConfig(globally=False)
+    _data_docs(context, docs)
+    source = context.data_sources.add_pandas("requests")
+    definitions, frames = {}, {}
+    for name, profile in profiles.items():
+        frames[name] = frame[(frame["profile"] == name) & frame["measured"]]
+        if frames[name].empty:
+            continue
+        batch = source.add_dataframe_asset(name=name).add_batch_definition_whole_dataframe("all")
+        suite = context.suites.add(gx.ExpectationSuite(name=name, expectations=list(_expectations(gx, profile))))
+        definitions[name] = context.validation_definitions.add(gx.ValidationDefinition(name=name, data=batch, suite=suite))
+    results = {
+        name: definition.run(batch_parameters={"dataframe": frames[name]}, result_format=_result_format())
+        for name, definition in definitions.items()
+    }
+    context.build_data_docs()
+    outcomes = [(name, result) for name, found in results.items() for result in found.results]
+    failed = [_line(name, result) for name, result in outcomes if not result.success]
+    return Expectations(success=not failed, checked=len(outcomes), failed=failed)
+
+
+def _expectations(gx: Any, profile: LoadProfile) -> Any:
+    bound = profile.objectives.get("error_rate")
+    allowed = bound.at_most if bound is not None and bound.at_most is not None else 0.0
+    yield gx.expectations.ExpectColumnValuesToBeNull(column="error", mostly=1 - allowed)
+    yield gx.expectations.ExpectColumnValuesToBeInSet(column="finish_reason", value_set=["stop", "length", "tool_calls"])
+    for name, objective in profile.objectives.items():
+        if name.endswith("_ms") and objective.at_most is not None:
+            latency, percentile, _ = name.split("_")
+            # For ITL the row has its worst gap: a row that breaks it had a stall, though the objective is on all gaps together.
+            yield gx.expectations.ExpectColumnValuesToBeBetween(
+                column=_COLUMNS[latency], max_value=objective.at_most, mostly=_SHARES[percentile], notes=f"objective {name}"
+            )
+
+
+def _result_format() -> dict[str, Any]:
+    return {
+        "result_format": "COMPLETE",
+        "unexpected_index_column_names": ["intended_s", "error", "message"],
+        "partial_unexpected_count": _UNEXPECTED_ROWS,
+    }
+
+
+def _data_docs(context: Any, docs: Path) -> None:
+    for name in list(context.variables.data_docs_sites or {}):
+        context.delete_data_docs_site(name)  # its own default, in a temporary folder
+    context.add_data_docs_site(
+        site_name="requests",
+        site_config={
+            "class_name": "SiteBuilder",
+            "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+            "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs)},
+        },
+    )
+
+
+def _line(profile: str, result: Any) -> str:
+    config = result.expectation_config
+    column = config.kwargs.get("column", "")
+    of = result.result.get("element_count", 0)
+    return f"{profile}: {config.type} on {column}: {result.result.get('unexpected_count', '?')} of {of} rows do not"

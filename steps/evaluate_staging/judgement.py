@@ -1,0 +1,45 @@
+"""The verdict, and the line that says why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from steps.evaluate_staging.models import CanarySummary, ObjectiveResult, ProfileResult, Verdict
+
+
+def judge(canaries: CanarySummary, profiles: Mapping[str, ProfileResult]) -> tuple[Verdict, str]:
+    """The verdict and one line for people. Numbers that cannot decide come before those that are bad."""
+    invalid = [f"{name}: {reason}" for name, profile in profiles.items() if (reason := _undecidable(profile))]
+    missed = [
+        f"{name} {metric} {_missed(result)}"
+        for name, profile in profiles.items()
+        for metric, result in profile.objectives.items()
+        if not result.met
+    ]
+    wrong = [f"canary {result.prompt!r} was answered {result.answer!r}" for result in canaries.results if not result.passed]
+    headline = [
+        f"{name} {metric} {number(result.value)}"
+        for name, profile in profiles.items()
+        for metric, result in profile.objectives.items()
+    ]
+    verdict: Verdict = "invalid" if invalid else "failed" if missed or wrong else "passed"
+    return verdict, ", ".join([*invalid, *missed, *wrong] or headline)
+
+
+def _undecidable(profile: ProfileResult) -> str:
+    return "nothing was measured" if not profile.requests else profile.client.bottleneck
+
+
+def _missed(result: ObjectiveResult) -> str:
+    side = result.bound_kind.replace("_", " ")
+    bounds = []
+    if result.relative_bound is None or result.bound != result.relative_bound:
+        bounds.append(f"{side} {number(result.bound)}")
+    if result.relative_bound is not None and result.production is not None:
+        bounds.append(f"{side} {result.relative_bound:g} times production's {number(result.production)}")
+    return f"{number(result.value)} (must be {' and '.join(bounds)})"
+
+
+def number(value: float | None) -> str:
+    """A number as people want it: four digits."""
+    return "unmeasured" if value is None else f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}"

@@ -1,0 +1,124 @@
+"""What a load run is: a value that is sent to every client process, and the two ways to put a load on."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+from steps.evaluate_staging.arrivals import Due
+from steps.evaluate_staging.client import Ask, LoadClient
+from steps.evaluate_staging.prompts import Prompt, Recorded, Synthetic, Tokenizer, conversations
+from steps.evaluate_staging.results import RequestResult
+from steps.evaluate_staging.transports import Transport
+
+
+@dataclass(frozen=True)
+class Load:
+    """One load run."""
+
+    transport: Transport
+    timeout_s: float
+    prompt_tokens: int
+    output_tokens: int
+    warmup_s: float
+    duration_s: float
+    concurrency: int = 0
+    """Closed loop: how many clients there are. 0: an open loop."""
+    dues: tuple[Due, ...] = ()
+    """Open loop: what is sent when."""
+    exact_output: bool = False
+    shared_prefix: float = 0.0
+    turns: int = 1
+    seed: int = 0
+    tokenizer_file: Path | None = None
+    prompts_file: Path | None = None
+
+    def share(self, worker: int, workers: int) -> Load:
+        """What one of `workers` processes does of it. All shares together are the load: the open loop's requests are dealt out in turn."""
+        clients = self.concurrency // workers + (worker < self.concurrency % workers)
+        return replace(self, concurrency=clients, dues=self.dues[worker::workers], seed=self.seed * 1_000_003 + worker)
+
+    @property
+    def window_s(self) -> tuple[float, float]:
+        """From when to when it is measured, from its beginning. Seconds."""
+        return self.warmup_s, self.warmup_s + self.duration_s
+
+
+class PromptSource(Protocol):
+    """Where prompts come from."""
+
+    def make(self, tokens: int) -> Prompt:
+        """The next prompt, of `tokens` tokens where its length can be chosen."""
+
+
+def prompt_source(load: Load) -> PromptSource:
+    """The prompts of a load, or of a share of it. Reads and prepares what it needs, so that nothing is read while the load is on."""
+    tokenizer = Tokenizer(load.tokenizer_file.read_text(encoding="utf-8")) if load.tokenizer_file else None
+    if load.prompts_file:
+        found = conversations(load.prompts_file.read_text(encoding="utf-8"), load.prompts_file.name)
+        return Recorded(found, load.seed, tokenizer)
+    return Synthetic(load.seed, shared_prefix=load.shared_prefix, turns=load.turns, tokenizer=tokenizer)
+
+
+async def run(
+    load: Load, client: LoadClient, prompts: PromptSource, begin_ns: int, note: Callable[[RequestResult], None]
+) -> None:
+    """Put the load on from `begin_ns` on (monotonic clock); returns when the last answer is complete. `note` gets every result."""
+
+    def ask(due: Due) -> Ask:
+        prompt = prompts.make(due.prompt_tokens or load.prompt_tokens)
+        return Ask(prompt.messages, due.output_tokens or load.output_tokens, prompt.tokens, exact=load.exact_output)
+
+    if load.concurrency:
+        await _closed(load, client, ask, begin_ns, note)
+    else:
+        await _open(load, client, ask, begin_ns, note)
+
+
+async def _closed(
+    load: Load, client: LoadClient, ask: Callable[[Due], Ask], begin_ns: int, note: Callable[[RequestResult], None]
+) -> None:
+    """Each client sends its next request when its last answer is complete."""
+    end_ns = begin_ns + int(load.window_s[1] * 1e9)
+    await _until(begin_ns)
+
+    async def one_client() -> None:
+        while (now := time.monotonic_ns()) < end_ns:
+            result = await client.send(ask(Due(0)), now)
+            note(result)
+            if not result.is_ok:
+                await asyncio.sleep(_AFTER_FAILURE_S)  # a server that refuses at once must not be asked in a busy loop
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(load.concurrency):
+            group.create_task(one_client())
+
+
+_AFTER_FAILURE_S = 0.1
+
+
+async def _open(
+    load: Load, client: LoadClient, ask: Callable[[Due], Ask], begin_ns: int, note: Callable[[RequestResult], None]
+) -> None:
+    """Every request is sent when it is due, however many are still unanswered: it keeps its schedule when the server does not."""
+
+    async def one_request(wanted: Ask, intended_ns: int) -> None:
+        note(await client.send(wanted, intended_ns))
+
+    async with asyncio.TaskGroup() as group:
+        for due in load.dues:
+            wanted = ask(due)  # made before it is due
+            intended_ns = begin_ns + int(due.at_s * 1e9)
+            await _until(intended_ns)
+            group.create_task(one_request(wanted, intended_ns))
+
+
+async def _until(moment_ns: int) -> None:
+    """Sleep until a moment of the monotonic clock."""
+    left_s = (moment_ns - time.monotonic_ns()) / 1e9
+    if left_s > 0:
+        await asyncio.sleep(left_s)

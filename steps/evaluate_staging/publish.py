@@ -1,0 +1,72 @@
+"""Where an evaluation goes: the table and the report beside it, facts on the version, metrics in CloudWatch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import boto3
+
+from config.schema import Release
+from steps.aws import explained
+from steps.evaluate_staging import expectations, report, table
+from steps.evaluate_staging.baseline import Baseline
+from steps.evaluate_staging.judgement import number
+from steps.evaluate_staging.models import Evaluation
+from steps.evaluate_staging.profiles import Outcome
+from steps.job import progress
+from steps.names import EVALUATION_FILE, Fact
+
+_NAMESPACE = "Release/Evaluation"
+_FACT_LIMIT = 40  # of the 50 that a version may have
+
+
+def attachments(
+    evaluation: Evaluation, release: Release, outcomes: dict[str, Outcome], production: Baseline | None, folder: Path
+) -> Evaluation:
+    """Write requests.parquet, the data docs and report.html into `folder`; returns the evaluation with what the suite found."""
+    progress("writing the report")
+    rows = table.build({name: outcome.measurement for name, outcome in outcomes.items()})
+    table.write(rows, folder / "requests.parquet")
+    suite = expectations.check(rows, release.model.evaluation.load_profiles, folder / "data_docs")
+    evaluation = evaluation.model_copy(update={"expectations": suite})
+    html = report.render(evaluation, production.evaluation if production else None)
+    (folder / "report.html").write_text(html, encoding="utf-8")
+    return evaluation
+
+
+def facts(release: Release, evaluation: Evaluation, sha256: str) -> dict[str, str]:
+    """What the registry keeps: the verdict, where the report is, its digest, the headline numbers."""
+    found = {
+        Fact.EVALUATION_VERDICT: evaluation.verdict,
+        Fact.EVALUATION_REPORT: f"{release.evaluations_prefix}/{evaluation.execution}/{EVALUATION_FILE}",
+        Fact.EVALUATION_SHA256: sha256,
+        Fact.EVALUATED_AT: evaluation.evaluated_at,
+    }
+    numbers = [
+        (f"evaluation:{name}:{metric}", number(result.value))
+        for name, profile in evaluation.profiles.items()
+        for metric, result in profile.objectives.items()
+    ]
+    return {str(key): value for key, value in found.items()} | dict(numbers[: _FACT_LIMIT - len(found)])
+
+
+def cloudwatch(evaluation: Evaluation, region: str) -> None:
+    """Every metric of every profile, by model, version and profile, so that versions can be seen beside one another over time."""
+    data = [
+        {
+            "MetricName": metric,
+            "Dimensions": [
+                {"Name": "Model", "Value": evaluation.model},
+                {"Name": "Version", "Value": str(evaluation.version)},
+                {"Name": "Profile", "Value": name},
+            ],
+            "Value": value,
+        }
+        for name, profile in evaluation.profiles.items()
+        for metric, value in profile.metrics.items()
+        if value is not None
+    ]
+    client = boto3.client("cloudwatch", region_name=region)
+    with explained("publish the evaluation's metrics to CloudWatch"):
+        for first in range(0, len(data), 500):  # 1,000 metrics a call at most (API reference of PutMetricData)
+            client.put_metric_data(Namespace=_NAMESPACE, MetricData=data[first : first + 500])

@@ -1,0 +1,94 @@
+"""Objectives against what was measured, alone and beside what is in production."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from config.load_profiles import Objective
+from steps.evaluate_staging.measurement import Measurement
+from steps.evaluate_staging.models import ObjectiveResult, ProfileResult, Trial
+
+_LOSING = 1e12
+"""What an objective without a value is compared as: beyond every bound that a person would write."""
+
+
+def profile_result(
+    load: dict[str, Any],
+    measurement: Measurement,
+    objectives: Mapping[str, Objective],
+    *,
+    usd_per_hour: float | None,
+    lag_at_most_ms: float,
+    production: ProfileResult | None,
+    trials: list[Trial] | None = None,
+    more: Mapping[str, float | None] | None = None,
+) -> ProfileResult:
+    """Everything that is said of a profile. `more` are metrics that no single run measures, such as the capacity found."""
+    metrics = {**measurement.metrics(objectives, usd_per_hour), **(more or {})}
+    intervals = measurement.intervals(objectives, objectives)
+    comparable = production if production is not None and production.load == load else None
+    note = "" if production is None or comparable else "production was measured under another load"
+    return ProfileResult(
+        load=load,
+        duration_s=measurement.duration_s,
+        requests=len(measurement.counted),
+        errors=measurement.errors,
+        finish_reasons=measurement.finish_reasons,
+        output_tokens=measurement.output_tokens,
+        usage_differs=measurement.usage_differs,
+        latencies_ms=measurement.latencies(),
+        tokens_per_s=measurement.tokens_per_s,
+        metrics=metrics,
+        client=measurement.client(lag_at_most_ms),
+        trials=trials or [],
+        objectives={
+            name: score(
+                objective, metrics[name], comparable.metrics.get(name) if comparable else None, intervals.get(name), note=note
+            )
+            for name, objective in objectives.items()
+        },
+    )
+
+
+def score(
+    objective: Objective,
+    value: float | None,
+    production: float | None = None,
+    interval: tuple[float, float] | None = None,
+    *,
+    note: str = "",
+) -> ObjectiveResult:
+    """One objective. A value that was not measured is missed; a relative bound with nothing to compare with is met."""
+    losing = _LOSING if objective.is_upper else -_LOSING
+    compared, met = (losing, False) if value is None else (value, objective.met_by(value))
+    if value is not None and objective.relative is not None:
+        relative = objective.relative
+        if production is None:
+            related, note = True, note or "nothing in production to compare with"
+        else:
+            related = objective.within(value / production, relative) if production else objective.within(value, 0)
+        if objective.absolute is None:  # the gate's bound is a ratio then; where there is none, exactly that bound
+            compared = value / production if production else relative if related else losing
+        elif not related:
+            compared = losing
+        met = met and related
+    low, high = interval or (None, None)
+    return ObjectiveResult(
+        value=value,
+        low=low,
+        high=high,
+        production=production if objective.relative is not None else None,
+        compared_value=compared,
+        bound=objective.bound,
+        bound_kind="at_most" if objective.is_upper else "at_least",
+        relative_bound=objective.relative,
+        met=met,
+        note=note if objective.relative is not None else "",
+    )
+
+
+def all_met(measurement: Measurement, objectives: Mapping[str, Objective]) -> bool:
+    """Whether every absolute objective holds."""
+    metrics = measurement.metrics(objectives)
+    return all(objective.met_by(metrics[name]) for name, objective in objectives.items())
