@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_local import validation
-from sagemaker_local.errors import AwsError
+from sagemaker_local import unsupported, validation
+from sagemaker_local.errors import AwsError, NotImplementedHere
 
 if TYPE_CHECKING:
     from sagemaker_local.context import Context
@@ -88,8 +88,11 @@ def run(context: Context, region: str, name: str, request: dict[str, Any]) -> di
     if not validation.known_action(name):
         raise AwsError("UnknownOperationException", f"SageMaker has no action {name}.", 404)
     validation.check(name, request)
+    unsupported.check(name, request)
     call = Call(context, region, context.account_id)
     handler = table().get(name)
     if handler is None:
+        if name not in unsupported.DELEGATED:
+            raise NotImplementedHere(f"{name} is not emulated.")
         return call.moto(name, request)
     return handler(call, request) or {}

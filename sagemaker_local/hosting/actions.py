@@ -15,8 +15,6 @@ from sagemaker_local.tags import Tags
 
 Request = dict[str, Any]
 
-_VARIANT_KINDS = ("ServerlessConfig", "InstancePools", "AcceleratorPartitionLayouts")
-
 
 def _models(call: Call) -> Records:
     return Records(call.context.store, "model")
@@ -86,11 +84,6 @@ def create_endpoint_config(call: Call, request: Request) -> Request:
     arn = call.arn(f"endpoint-config/{name}")
     if _configs(call).get(call.region, name):
         raise ValidationError(f'Cannot create already existing endpoint configuration "{arn}".')
-    for member in ("AsyncInferenceConfig", "ExplainerConfig", "ShadowProductionVariants"):
-        if request.get(member):
-            raise NotImplementedHere(f"{member} is not emulated.")
-    if (request.get("DataCaptureConfig") or {}).get("EnableCapture"):
-        raise NotImplementedHere("DataCaptureConfig.EnableCapture is not emulated.")
     for variant in request["ProductionVariants"]:
         _check_variant(call, variant)
     _configs(call).put(call.region, name, created(request, "EndpointConfigArn", arn))
@@ -100,9 +93,6 @@ def create_endpoint_config(call: Call, request: Request) -> Request:
 
 def _check_variant(call: Call, variant: Request) -> None:
     name = variant["VariantName"]
-    for member in _VARIANT_KINDS:
-        if variant.get(member):
-            raise NotImplementedHere(f"{member} (production variant {name}) is not emulated.")
     if not variant.get("ModelName"):
         raise NotImplementedHere(f"A production variant without ModelName ({name}), for inference components, is not emulated.")
     for member in ("InstanceType", "InitialInstanceCount"):

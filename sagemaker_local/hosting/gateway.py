@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.errors import AwsError
-from sagemaker_local.hosting import event_stream
+from sagemaker_local.hosting import bearer, event_stream
 from sagemaker_local.hosting.endpoint import Endpoints
 from sagemaker_local.hosting.metrics import EndpointMetrics
 
@@ -36,6 +36,7 @@ KEEP_IDLE_S = 2.0  # less than the 5 s after which common servers close an idle 
 
 _LOGGER = logging.getLogger(__name__)
 _PATH = re.compile(r"/endpoints/([^/]+)/(invocations-response-stream|invocations|async-invocations|openai(/.*)?)$")
+_CHAT = "/v1/chat/completions"  # "SageMaker AI endpoints expose an /openai/v1/chat/completions path" (developer guide)
 _PASSED_ON = ("content-type", "accept")
 _OWN_PREFIX = "x-amzn-sagemaker-"
 _HOP_BY_HOP = frozenset({
@@ -206,6 +207,9 @@ class Gateway:
         headers = {key: value for key, value in request.headers.items() if key not in _HOP_BY_HOP}
         query = request.scope["query_string"].decode("latin-1")
         try:
+            region = bearer.region_of(request.headers.get("authorization", "")) or region
+            if path != _CHAT or request.method != "POST":
+                raise AwsError("UnknownOperationException", f"Only POST {_CHAT} is there, not {request.method} {path}.", 404)
             with self._measured(request, region, name, body) as invocation:
                 target = path + (f"?{query}" if query else "")
                 response = await self._begun(invocation, region, name, request.method, target, body, headers)

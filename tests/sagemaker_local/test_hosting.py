@@ -118,16 +118,47 @@ def test_a_stream_that_breaks_ends_with_a_model_stream_error(hosting: HostingCli
 
 def test_the_openai_sdk_streams_through_the_openai_path(hosting: HostingClient, server: RunningServer) -> None:
     import openai
+    from botocore.credentials import Credentials
+    from sagemaker.core.token_generator.token_generator import SageMakerTokenGenerator
 
     endpoint = hosting.endpoint()
-    with openai.OpenAI(base_url=f"{server.endpoint_url}/endpoints/{endpoint}/openai/v1", api_key="any") as openai_client:
-        chunks = openai_client.chat.completions.create(
-            model="m", messages=[{"role": "user", "content": "hi"}], stream=True, extra_body={"stream": 3}
-        )
+    token = SageMakerTokenGenerator().get_token(Credentials("local", "local"), server.region)
+    with openai.OpenAI(base_url=f"{server.endpoint_url}/endpoints/{endpoint}/openai/v1", api_key=token, max_retries=0) as client:
+
+        def ask(asked: openai.OpenAI, **more: Any) -> Any:
+            return asked.chat.completions.create(model="m", messages=[{"role": "user", "content": "hi"}], **more)
+
+        chunks = ask(client, stream=True, extra_body={"stream": 3})
         assert [chunk.choices[0].delta.content for chunk in chunks] == ["token0 ", "token1 ", "token2 "]
+        with pytest.raises(openai.NotFoundError, match="Endpoint none of account"):
+            ask(client.with_options(base_url=f"{server.endpoint_url}/endpoints/none/openai/v1"))
+        with pytest.raises(openai.NotFoundError, match="Only POST"):
+            client.models.list()
+        other = SageMakerTokenGenerator().get_token(Credentials("local", "local"), "eu-west-1")
         with pytest.raises(openai.NotFoundError):
-            openai_client.with_options(base_url=f"{server.endpoint_url}/endpoints/none/openai/v1").models.list()
-        assert openai_client.models.list().data[0].id == "model"
+            ask(client.with_options(api_key=other))
+
+
+@pytest.mark.parametrize(("token", "said"), [("c29tZXRoaW5n", "malformed"), (None, "expired")])
+def test_a_bearer_token_of_the_sdks_kind_must_be_good(server: RunningServer, token: str | None, said: str) -> None:
+    import base64
+    import urllib.error
+    import urllib.request
+
+    if token is None:
+        old = "sagemaker.amazonaws.com/?Action=CallWithBearerToken&X-Amz-Date=20260101T000000Z&X-Amz-Expires=43200"
+        token = base64.b64encode(
+            (old + "&X-Amz-Credential=local%2F20260101%2Fus-east-1%2Fsagemaker%2Faws4_request").encode()
+        ).decode()
+    asked = urllib.request.Request(
+        f"{server.endpoint_url}/endpoints/any/openai/v1/chat/completions",
+        b"{}",
+        {"Authorization": f"Bearer sagemaker-api-key-{token}"},
+    )
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        urllib.request.urlopen(asked)
+    assert caught.value.code == 403
+    assert said in caught.value.read().decode()
 
 
 def test_a_missing_endpoint_is_a_validation_error(runtime: Any) -> None:
@@ -294,7 +325,11 @@ def test_every_field_of_an_endpoint_config_comes_back_and_tags_too(hosting: Host
 
 @pytest.mark.parametrize(
     ("member", "value"),
-    [("ServerlessConfig", {"MemorySizeInMB": 1024, "MaxConcurrency": 1}), ("AsyncInferenceConfig", {"OutputConfig": {}})],
+    [
+        ("ManagedInstanceScaling", {"Status": "ENABLED"}),
+        ("ServerlessConfig", {"MemorySizeInMB": 1024, "MaxConcurrency": 1}),
+        ("AsyncInferenceConfig", {"OutputConfig": {}}),
+    ],
 )
 def test_what_is_not_emulated_is_refused_by_name(
     hosting: HostingClient, sagemaker: Any, member: str, value: dict[str, Any]

@@ -18,6 +18,7 @@ import pytest
 from awscrt import checksums
 from botocore.exceptions import ClientError
 
+from sagemaker_local import documentation
 from sagemaker_local.testing import RunningServer, running
 from tests.sagemaker_local.conftest import write_images_file
 from tests.sagemaker_local.hosting_client import HostingClient, eventually
@@ -220,7 +221,21 @@ def test_what_is_not_emulated_is_refused_at_once_and_by_name(server: RunningServ
     started = time.monotonic()
     with pytest.raises(ClientError, match=r"NotImplemented.*CreateApp"):
         sagemaker.create_app(DomainId="d-1", AppType="JupyterServer", AppName="x")
+    with pytest.raises(ClientError, match=r"NotImplemented.*CreateNotebookInstance"):  # moto has it, and nothing would run
+        sagemaker.create_notebook_instance(
+            NotebookInstanceName="x", InstanceType="ml.t3.medium", RoleArn="arn:aws:iam::123456789012:role/x"
+        )
     assert time.monotonic() - started < 1
+
+
+def test_records_without_behaviour_are_motos(sagemaker: Any) -> None:
+    sagemaker.create_experiment(ExperimentName="kept")
+    assert sagemaker.describe_experiment(ExperimentName="kept")["ExperimentName"] == "kept"
+
+
+def test_the_page_about_what_is_emulated_is_what_the_code_says() -> None:
+    written = Path(__file__).parents[2] / "docs" / "sagemaker_local.md"
+    assert written.read_text() == documentation.page(), "run: python -m sagemaker_local.documentation docs/sagemaker_local.md"
 
 
 def test_the_aws_cli_talks_to_it(server: RunningServer) -> None:

@@ -1,0 +1,93 @@
+"""Makes ``docs/sagemaker_local.md`` from the code: ``python -m sagemaker_local.documentation FILE`` writes it."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+from sagemaker_local import actions, unsupported, validation
+
+_INTRODUCTION = """\
+<!-- Made by `python -m sagemaker_local.documentation docs/sagemaker_local.md`; a test compares. Change the code instead. -->
+# sagemaker_local: what is emulated, and what is refused
+
+```
+python -m sagemaker_local [--host 127.0.0.1] [--port P] [--state DIR] [--images FILE]
+```
+
+prints `AWS_ENDPOINT_URL=http://127.0.0.1:PORT` when it is ready; any AWS client pointed there works. Its state and its logs are in DIR
+and survive a restart; two servers with a directory each do not touch one another. In tests: `sagemaker_local.testing.running(DIR)`
+(a context manager) and `sagemaker_local.testing.server_fixture()` (a pytest fixture).
+
+Nothing here checks who calls: signatures, roles and policies are not evaluated, and an OpenAI client may send any bearer token (one
+that the SageMaker SDK made is refused once it has expired). VPC, KMS and network isolation settings are kept and returned; network
+isolation takes the AWS endpoint and credentials away from a container, and nothing else. Instance types are names.
+
+Where the service does not say how it decides, this is what happens here: PREFIX_AWARE sends equal beginnings of requests (512
+bytes) to the same instance; KV_AWARE sends a request to the instance that has seen the longest part of it; both give way to the least
+busy instance. Target tracking scales to `instances * metric / target`. A model of a model package that is not approved can be
+deployed. A container gets the requests of the OpenAI path at `/v1/chat/completions`.
+"""
+
+_ERROR = "`NotImplemented` (HTTP 501, which AWS's SDKs do not retry)"
+
+
+def page() -> str:
+    """The whole page, as Markdown."""
+    own = sorted(actions.table())
+    delegated = sorted(name for name in unsupported.DELEGATED if validation.known_action(name))
+    refused = sorted(set(validation.service_model().operation_names) - set(own) - set(delegated))
+    return "\n".join(
+        [
+            _INTRODUCTION,
+            f"## Actions answered here ({len(own)})\n",
+            _names(own),
+            f"\n## Actions answered by moto: records without behaviour ({len(delegated)})\n",
+            _names(delegated),
+            f"\n## Members refused by name with {_ERROR}\n",
+            "| Action | Member |",
+            "| --- | --- |",
+            *(f"| {action} | `{member}` |" for action, members in unsupported.MEMBERS.items() for member in members),
+            "\nBeside these, with these messages:\n",
+            *(f"- {message}" for message in _messages()),
+            f"\n## Actions refused by name with {_ERROR} ({len(refused)})\n",
+            _names(refused),
+            "",
+        ]
+    )
+
+
+def _names(names: list[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _messages() -> list[str]:
+    """The text of every NotImplementedHere that the code raises, with what is filled in shown in braces."""
+    found = set()
+    for file in Path(__file__).parent.rglob("*.py"):
+        if file.name in ("errors.py", "unsupported.py", "moto.py", "wsgi.py", "actions.py"):
+            continue
+        for node in ast.walk(ast.parse(file.read_text())):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Name)
+                and node.func.id == "NotImplementedHere"
+                and node.args
+            ):
+                found.add(_text(node.args[0]))
+    return sorted(found)
+
+
+def _text(node: ast.expr) -> str:
+    if isinstance(node, ast.Constant):
+        return str(node.value)
+    if isinstance(node, ast.JoinedStr):
+        return "".join(_text(part) for part in node.values)
+    if isinstance(node, ast.FormattedValue):
+        return "{" + ast.unparse(node.value).split("[")[0] + "}"
+    return ast.unparse(node)
+
+
+if __name__ == "__main__":
+    Path(sys.argv[1]).write_text(page())
