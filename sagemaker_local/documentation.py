@@ -26,8 +26,8 @@ isolation takes the AWS endpoint and credentials away from a container, and noth
 
 Where the service does not say how it decides, this is what happens here: PREFIX_AWARE sends equal beginnings of requests (512
 bytes) to the same instance; KV_AWARE sends a request to the instance that has seen the longest part of it; both give way to the least
-busy instance. Target tracking scales to `instances * metric / target`. A model of a model package that is not approved can be
-deployed. A container gets the requests of the OpenAI path at `/v1/chat/completions`.
+busy instance. Target tracking scales to `instances * metric / target`. A model of a version that is not approved is refused when
+it is created. A container gets the requests of the OpenAI path at `/v1/chat/completions`.
 """
 
 _ERROR = "`NotImplemented` (HTTP 501, which AWS's SDKs do not retry)"

@@ -240,7 +240,7 @@ class Hosting:
         environment, serving = release.environment, release.model.serving
         model: dict[str, Any] = {
             "ModelName": deployment.name,
-            "PrimaryContainer": {"ModelPackageName": deployment.package.arn},
+            "PrimaryContainer": _container(deployment),
             "ExecutionRoleArn": environment.roles.serve,
             "EnableNetworkIsolation": True,
             "Tags": deployment.tags,
@@ -275,6 +275,15 @@ class Hosting:
         """The end of its container's log, ready to be put behind an error message."""
         lines = self.log_tail(endpoint)
         return "".join(f"\n  | {line}" for line in lines) if lines else "; its container wrote nothing"
+
+
+def _container(deployment: Deployment) -> dict[str, Any]:
+    """What the model runs. SageMaker deploys approved versions only (API reference of CreateModelPackage, ModelApprovalStatus), and
+    staging is where a version is before that: there its container is spelt out, the same image, environment and weights."""
+    package = deployment.package
+    if deployment.purpose == "production":
+        return {"ModelPackageName": package.arn}
+    return {name: package.container[name] for name in ("Image", "Environment", "ModelDataSource") if name in package.container}
 
 
 def is_busy(error: BaseException) -> bool:

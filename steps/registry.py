@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from steps.aws import explained, is_absent
@@ -26,6 +26,8 @@ class ModelPackage:
     """Approved, Rejected or PendingManualApproval."""
     facts: Mapping[str, str]
     """Its CustomerMetadataProperties; the keys are those of `steps.names.Fact`, and what else a person added."""
+    container: Mapping[str, Any] = field(default_factory=dict)
+    """Its serving container: Image, Environment, ModelDataSource."""
 
 
 def read(sagemaker: SageMakerClient, arn: str) -> ModelPackage:
@@ -47,6 +49,7 @@ def read(sagemaker: SageMakerClient, arn: str) -> ModelPackage:
         version=described["ModelPackageVersion"],
         approval_status=described.get("ModelApprovalStatus", "PendingManualApproval"),
         facts=described.get("CustomerMetadataProperties", {}),
+        container=described.get("InferenceSpecification", {}).get("Containers", [{}])[0],
     )
 
 

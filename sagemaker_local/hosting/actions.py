@@ -7,7 +7,7 @@ from typing import Any
 from sagemaker_local.actions import Call, action, on_start
 from sagemaker_local.context import Context
 from sagemaker_local.errors import NotImplementedHere, ValidationError
-from sagemaker_local.hosting.containers import plan
+from sagemaker_local.hosting.containers import check_approved, plan
 from sagemaker_local.hosting.endpoint import Endpoints
 from sagemaker_local.jobs.paging import ordered, page
 from sagemaker_local.records import Record, Records, created, listed, picked
@@ -44,6 +44,7 @@ def create_model(call: Call, request: Request) -> Request:
     if _models(call).get(call.region, name):
         raise ValidationError(f'Cannot create already existing model "{arn}".')
     model = created(request, "ModelArn", arn)
+    check_approved(call.context, call.region, model)
     plan(call.context, call.region, model)  # its model package exists, and it is of a kind that can be served
     _models(call).put(call.region, name, model)
     Tags(call.context).add(arn, request.get("Tags") or [])

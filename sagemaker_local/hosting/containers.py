@@ -58,6 +58,25 @@ def plan(context: Context, region: str, model: dict[str, Any]) -> ContainerPlan:
     )
 
 
+def check_approved(context: Context, region: str, model: dict[str, Any]) -> None:
+    """Refuse a model of a versioned model package that is not approved.
+
+    "For versioned models, the value of this parameter must be set to Approved to deploy the model" (API reference of
+    CreateModelPackage, ModelApprovalStatus). AWS does not publish the error's words.
+
+    Raises:
+        ValidationError: a version of a package group is pending or rejected.
+    """
+    for container in model.get("Containers") or [model["PrimaryContainer"]]:
+        if name := container.get("ModelPackageName"):
+            package = context.part(ModelPackages).get(region, name)
+            status = package.get("ModelApprovalStatus") or "PendingManualApproval"
+            if package.get("ModelPackageVersion") and status != "Approved":
+                raise ValidationError(
+                    f"ModelPackage {package['ModelPackageArn']} is {status}; only an approved version can be deployed."
+                )
+
+
 def _with_package(context: Context, region: str, container: dict[str, Any]) -> dict[str, Any]:
     """A container that names a model package is the package's container; its own environment wins."""
     name = container.get("ModelPackageName")

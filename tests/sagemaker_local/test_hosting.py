@@ -52,6 +52,9 @@ def test_an_endpoint_serves_a_model_package_with_its_weights_and_environment(
             "SupportedResponseMIMETypes": ["application/json"],
         },
     )["ModelPackageArn"]
+    with pytest.raises(ClientError, match="is PendingManualApproval; only an approved version can be deployed"):
+        hosting.endpoint(container={"ModelPackageName": package})
+    sagemaker.update_model_package(ModelPackageArn=package, ModelApprovalStatus="Approved")
     endpoint = hosting.endpoint(container={"ModelPackageName": package}, instances=2)
     answer = invoke(runtime, endpoint)
     assert answer["files"] == {"config.json": 2, "sub/model.gguf": 3_000_000}

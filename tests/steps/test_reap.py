@@ -68,6 +68,7 @@ def test_sigkill_leaves_what_the_reaper_deletes_when_it_has_expired(staged: Worl
 def test_what_carries_no_expiry_is_never_touched(staged: World) -> None:
     version = staged.version({})
     sagemaker = staged.client("sagemaker")
+    sagemaker.update_model_package(ModelPackageArn=version.arn, ModelApprovalStatus="Approved")
     sagemaker.create_model(
         ModelName="kept",
         PrimaryContainer={"ModelPackageName": version.arn},
