@@ -93,11 +93,12 @@ def _problem(source: Source, details: ErrorDetails, schema: Mapping[str, Any]) -
             message = f"{shown}: missing; add it" + (f" ({known[str(location[-1])]})" if known.get(str(location[-1])) else "")
         case "value_error":
             message = f"{shown}: {details['ctx']['error']}"
-        case "union_tag_not_found" | "union_tag_invalid":
+        case "union_tag_not_found":
+            message = f"{shown}: needs {details['ctx']['discriminator']}; config/schema.json has its values"
+        case "union_tag_invalid":
             context = details["ctx"]
-            message = (
-                f"{shown}: needs {context['discriminator']}: one of {context.get('expected_tags', 'those in config/schema.json')}"
-            )
+            location += (str(context["discriminator"]).strip("'"),)
+            message = f"{shown}.{location[-1]}: {context['tag']!r} will not do, expected one of {context['expected_tags']}"
         case _:
             expected = details["msg"].replace("Input should be", "expected")
             message = f"{shown}: {details['input']!r} will not do, {expected}" + _hint(details)
