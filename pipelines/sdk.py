@@ -36,7 +36,7 @@ from sagemaker.mlops.workflow.retry import (
 )
 from sagemaker.mlops.workflow.steps import CacheConfig, ConfigurableRetryStep, StepTypeEnum
 
-for _name in ("sagemaker", "sagemaker.config", "botocore", "boto3"):  # the SDK turns INFO on for all of these
+for _name in ("sagemaker", "sagemaker.config", "botocore", "boto3", "httpx2"):  # the SDK turns INFO on for all of these
     logging.getLogger(_name).setLevel(logging.WARNING)
 
 __all__ = [

@@ -71,7 +71,8 @@ def run(request: Request, settings: Settings | None = None) -> WeightsOutput:
     request.output.mkdir(parents=True, exist_ok=True)
     (request.output / WEIGHTS_FILE).write_text(output.model_dump_json(indent=2) + "\n", encoding="utf-8")
     fetched = f"{size(output.fetched_bytes)} fetched in {duration(output.seconds)}"
-    say(f"{output.files} files, {size(output.total_bytes)} at {output.weights_prefix}, {fetched}")
+    say(f"{output.files} files, {size(output.total_bytes)} at {output.weights_prefix}")
+    say_progress(f"{size(output.total_bytes)} verified, {fetched}")
     return output
 
 
