@@ -10,6 +10,7 @@ from hdrh.histogram import HdrHistogram
 from steps.evaluate_staging.models import ProfileResult
 
 _OURS, _THEIRS, _GRID = "#2563eb", "#9ca3af", "#e5e7eb"
+_FIRST_SHARE = 0.02
 _POINTS = 240  # of a curve; more cannot be seen
 
 
@@ -23,8 +24,10 @@ def distribution(ours: ProfileResult, theirs: ProfileResult | None, latency: str
     if other is not None:
         axes.plot(*_curve(other.histogram), color=_THEIRS, linewidth=1.5, label="in production")
     axes.plot(*_curve(found.histogram), color=_OURS, linewidth=2, label="this version")
+    bounds = []
     for name, result in ours.objectives.items():
         if name.startswith(f"{latency}_p") and result.bound != result.relative_bound:
+            bounds.append(result.bound)
             share = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}[name.split("_")[1]]
             axes.plot(
                 [result.bound],
@@ -37,10 +40,20 @@ def distribution(ours: ProfileResult, theirs: ProfileResult | None, latency: str
     axes.set_yticks([_stretched(tick) for tick in ticks], [f"{tick:.1%}".replace(".0%", "%") for tick in ticks])
     axes.set_ylim(0, _stretched(0.9995))
     axes.set_xlabel("ms")
-    axes.set_xscale("log")
+    _readable_scale(axes, [found.p50, found.p999, *([other.p50, other.p999] if other else []), *bounds])
     if other is not None:
         axes.legend(frameon=False, fontsize=8)
     return _svg(figure)
+
+
+def _readable_scale(axes: Any, values_ms: list[float]) -> None:
+    """Logarithmic where a tail would squeeze the rest, with numbers that people read."""
+    if max(values_ms) > 20 * max(min(values_ms), 1e-3):
+        from matplotlib.ticker import NullFormatter, ScalarFormatter
+
+        axes.set_xscale("log")
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def throughput(profile: ProfileResult) -> str:
@@ -104,6 +117,8 @@ def _curve(encoded: str) -> tuple[list[float], list[float]]:
     steps = [place / _POINTS * _stretched(0.9995) for place in range(_POINTS + 1)]
     for step in steps:
         share = 1 - 10**-step
+        if share < _FIRST_SHARE:
+            continue  # a few gaps of nothing, tokens that arrived together, would set the scale
         if share * count > count - 0.5:
             break  # beyond the last sample
         xs.append(max(found.get_value_at_percentile(100 * share), 1) / 1000)
