@@ -11,7 +11,9 @@ from pipelines import layout
 from pipelines.execution import Executions, ExecutionView
 from steps.names import EVALUATION_FILE, PROMOTION_FILE, pipeline_name
 
-_EXAMPLE = json.dumps({"messages": [{"role": "user", "content": "Which city is the capital of France?"}], "max_tokens": 32})
+_EXAMPLE = json.dumps(
+    {"messages": [{"role": "user", "content": "Which city is the capital of France?"}], "max_tokens": 32, "temperature": 0}
+)
 
 
 def outcome(release: Release, view: ExecutionView, executions: Executions) -> tuple[dict[str, Any], str]:
