@@ -1,7 +1,7 @@
 """The definition of the pipeline `promotion`: an approval in the Model Registry → production.
 
     VerifyApproval → Approved? ─ yes → Promote
-                               └ no  → NotApproved (why, in the execution's failure reason)
+                               └ no  → NotApproved (why, in that step's failure reason)
 
 One pipeline for all models: EventBridge starts it with the package's ARN and nothing else, and the package knows its release file.
 """

@@ -94,12 +94,12 @@ def _table(title: str, folder: Path, names: Sequence[str], rate: float | None, r
         for name in names:  # turn and turn about: a machine's mood hits all alike
             results[name].append(_one(name, folder, rate))
     print(f"{title} (median of {rounds})")
-    print(f"  {'':22} {'wall s':>8} {'MB/s':>7} {'CPU s':>7} {'RSS MB':>8} {'disk MB':>9} {'wall x':>7} {'CPU x':>7}")
+    print(f"  {'':26} {'wall s':>8} {'MB/s':>7} {'CPU s':>7} {'RSS MB':>8} {'disk MB':>9} {'wall x':>7} {'CPU x':>7}")
     middle = {name: _median(runs) for name, runs in results.items()}
     for name, m in middle.items():
         ours = middle.get(OURS, m)
         print(
-            f"  {name:22} {m.wall_s:8.2f} {total / m.wall_s / 1e6:7.0f} {m.cpu_s:7.2f} {m.peak_rss_bytes / 1e6:8.0f} {m.disk_bytes / 1e6:9.0f} "
+            f"  {name:26} {m.wall_s:8.2f} {total / m.wall_s / 1e6:7.0f} {m.cpu_s:7.2f} {m.peak_rss_bytes / 1e6:8.0f} {m.disk_bytes / 1e6:9.0f} "
             f"{m.wall_s / ours.wall_s:7.2f} {m.cpu_s / ours.cpu_s:7.2f}"
         )
     print(flush=True)

@@ -1,7 +1,6 @@
 """The public ways to bring a repository from the Hub to S3, each as a process: `python -m benchmarks.fetch.peers NAME`.
 
-Each gets what its users would be told to give it, and the help that ours has: payloads unsigned, checks of the bucket off, all files asked
-for, and not one listing or digest more than it makes by itself.
+Each gets what its users would be told to give it: no check of the bucket, parallel transfers, no digest that it does not make by itself.
 """
 
 from __future__ import annotations
@@ -22,12 +21,20 @@ def _download(repository: str, revision: str, folder: Path) -> Path:
 
 
 def snapshot_upload_file(repository: str, revision: str, bucket: str, folder: Path) -> None:
-    """snapshot_download, then boto3 upload_file: what the samples do."""
+    """snapshot_download, then boto3 upload_file, both as they come: what the samples do."""
+    _upload(_download(repository, revision, folder), bucket, {})
+
+
+def snapshot_upload_unsigned(repository: str, revision: str, bucket: str, folder: Path) -> None:
+    """The same, told not to sign payloads, which boto3 does over plain HTTP only: what is left of it over HTTPS, without the TLS."""
+    _upload(_download(repository, revision, folder), bucket, {"payload_signing_enabled": False})
+
+
+def _upload(snapshot: Path, bucket: str, options: dict[str, bool]) -> None:
     import boto3
     from botocore.config import Config
 
-    snapshot = _download(repository, revision, folder)
-    s3 = boto3.client("s3", config=Config(s3={"payload_signing_enabled": False}))
+    s3 = boto3.client("s3", config=Config(s3=options))
     for path in sorted(p for p in snapshot.rglob("*") if p.is_file() and ".cache" not in p.parts):
         s3.upload_file(str(path), bucket, f"{PREFIX}/{path.relative_to(snapshot)}")
 
@@ -63,7 +70,12 @@ def _program(name: str) -> str:
     return str(beside)
 
 
-PEERS = {"snapshot_upload_file": snapshot_upload_file, "snapshot_s5cmd": snapshot_s5cmd, "rclone_copyurl": rclone_copyurl}
+PEERS = {
+    "snapshot_upload_file": snapshot_upload_file,
+    "snapshot_upload_unsigned": snapshot_upload_unsigned,
+    "snapshot_s5cmd": snapshot_s5cmd,
+    "rclone_copyurl": rclone_copyurl,
+}
 
 
 def main() -> None:
