@@ -22,7 +22,7 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 def model_names() -> list[str]:
     """The names of the models that this project releases."""
-    return sorted(path.stem for path in MODELS.glob("*.yaml"))
+    return _names(MODELS)
 
 
 def load_model(name_or_path: str) -> tuple[str, ModelFile]:
@@ -46,9 +46,13 @@ def _find(name_or_path: str, directory: Path, what: str) -> Path:
     path = Path(name_or_path) if looks_like_path else directory / f"{name_or_path}.yaml"
     if path.is_file():
         return _shown(path)
-    known = sorted(file.stem for file in directory.glob("*.yaml"))
+    known = _names(directory)
     hint = f"did you mean {nearest(path.stem, known)!r}? " if known else ""
     raise ConfigError([Problem(_shown(path), f"there is no such {what} file; {hint}Known: {', '.join(known)}")])
+
+
+def _names(directory: Path) -> list[str]:
+    return sorted(path.stem for path in directory.glob("*.yaml"))
 
 
 def _shown(path: Path) -> Path:

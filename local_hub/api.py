@@ -6,7 +6,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 from local_hub.errors import HubAnswer
 from local_hub.repository import HubFile, Repository, Snapshot
@@ -175,8 +175,3 @@ def _sibling(file: HubFile) -> dict[str, Any]:
     if file.sha256:
         sibling["lfs"] = {"sha256": file.sha256, "size": file.size, "pointerSize": file.pointer_size}
     return sibling
-
-
-def resolve_path(identifier: str, revision: str, path: str) -> str:
-    """The address path of a file, as huggingface_hub writes it."""
-    return f"/{identifier}/resolve/{quote(revision, safe='')}/{quote(path)}"

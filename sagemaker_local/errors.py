@@ -34,13 +34,6 @@ class ResourceInUse(AwsError):
         super().__init__("ResourceInUse", message)
 
 
-class ResourceLimitExceeded(AwsError):
-    """A quota is exceeded (``ResourceLimitExceeded``, 400)."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__("ResourceLimitExceeded", message)
-
-
 class ConflictError(AwsError):
     """The resource is in a state that does not allow this (``ConflictException``, 409)."""
 

@@ -9,14 +9,17 @@ from steps.errors import StepError
 
 
 @contextmanager
-def explained(action: str) -> Iterator[None]:
-    """Turn what boto3 raises inside into a StepError: `could not ACTION: CODE: message`; `action` is a verb with its object."""
+def explained(action: str, permission: str = "that permission") -> Iterator[None]:
+    """Turn what boto3 raises inside into a StepError: `could not ACTION: CODE: message`.
+
+    `action` is a verb with its object; `permission` is what the step's role is to be given when AWS denied it.
+    """
     from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         yield
     except (ClientError, BotoCoreError) as error:
-        hint = "; give the step's role that permission" if "AccessDenied" in str(error) else ""
+        hint = f"; give the step's role {permission}" if "AccessDenied" in str(error) else ""
         raise StepError(f"could not {action}: {error}{hint}") from error
 
 

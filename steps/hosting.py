@@ -204,17 +204,15 @@ class Hosting:
         from botocore.exceptions import ClientError
 
         deadline = time.monotonic() + _DELETE_TIMEOUT_S
-        while True:
-            with explained(f"delete the endpoint {endpoint}"), _if_present():
+        with explained(f"delete the endpoint {endpoint}"), _if_present():
+            while True:
                 try:
                     self._sagemaker.delete_endpoint(EndpointName=endpoint)
                     return
                 except ClientError as error:
                     if not is_busy(error) or time.monotonic() > deadline:
                         raise
-                    time.sleep(_QUICK_POLL_S)
-                    continue
-            return
+                time.sleep(_QUICK_POLL_S)
 
     def log_tail(self, endpoint: str, lines: int = _LOG_LINES) -> list[str]:
         """The last lines that the endpoint's newest container wrote; empty when none wrote any."""

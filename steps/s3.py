@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Self
 from urllib.parse import urlsplit
 
-from steps.errors import InputError, StepError
+from steps import aws
+from steps.errors import InputError
 
 S3Client = Any
 """boto3's S3 client (boto3 publishes no types)."""
@@ -87,20 +87,9 @@ def error_code(error: BaseException) -> str:
     return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
 
 
-@contextmanager
-def explained(action: str) -> Iterator[None]:
-    """Turn what boto3 raises inside into a StepError: `could not ACTION: CODE: message`; `action` is a verb with its object."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
-    try:
-        yield
-    except (ClientError, BotoCoreError) as error:
-        hint = (
-            "; give the step's role that permission on the bucket (and on its KMS key)"
-            if "AccessDenied" in error_code(error)
-            else ""
-        )
-        raise StepError(f"could not {action}: {error}{hint}") from error
+def explained(action: str) -> AbstractContextManager[None]:
+    """`steps.aws.explained` for what S3 does: where it denies, the bucket and its key are what to look at."""
+    return aws.explained(action, "that permission on the bucket (and on its KMS key)")
 
 
 def read(s3: S3Client, uri: S3Uri) -> bytes | None:

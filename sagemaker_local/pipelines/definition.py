@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
 VERSION = "2020-12-01"
 PARAMETER_TYPES = ("String", "Integer", "Float", "Boolean")
-FUNCTIONS = ("Get", "Std:Join", "Std:JsonGet")
 TRIGGERS = ("Completed", "Failed", "Stopped", "Any")
 
 # Every step type that the service knows (the SDK's StepTypeEnum). CreatePipeline accepts them all; one that is not

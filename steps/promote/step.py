@@ -15,7 +15,7 @@ import boto3
 from config.schema import Release
 from steps import canaries, registry, s3, verification
 from steps.errors import InputError, StepError
-from steps.hosting import Deployment, EndpointState, Hosting
+from steps.hosting import MODEL_TAG, Deployment, EndpointState, Hosting
 from steps.job import progress
 from steps.names import PROMOTION_FILE, Fact
 from steps.promote.models import Promotion
@@ -102,7 +102,7 @@ class Promoter:
 
     def _check_owner(self, state: EndpointState) -> None:
         """InputError when the endpoint serves something that is not this model."""
-        owner = self._hosting.tags(state.arn).get("release:model")
+        owner = self._hosting.tags(state.arn).get(MODEL_TAG)
         if owner != self._request.release.name:
             raise InputError(
                 f"the endpoint {self._production.endpoint} exists, but was not made for {self._request.release.name} by this pipeline "
