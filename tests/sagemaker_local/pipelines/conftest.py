@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from sagemaker_local.testing import running
 
+from sagemaker_local.testing import running
 from tests.sagemaker_local.pipelines.definitions import IMAGES_FILE, Runs
 
 if TYPE_CHECKING:
