@@ -1,8 +1,14 @@
-"""The one base of every model in `config`: strict, frozen, unknown keys refused."""
+"""What every model in `config` shares: the strict base, and the form of a name."""
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field
+
+NAME_PATTERN = r"^[a-z0-9]([a-z0-9-]{0,40}[a-z0-9])?$"
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+"""Lower-case letters, digits and dashes: it becomes part of endpoint, pipeline and package group names (63 characters)."""
 
 
 class Strict(BaseModel):

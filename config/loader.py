@@ -10,8 +10,10 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from config.base import NAME_PATTERN
+from config.environment import Environment
 from config.errors import ConfigError, Problem
-from config.schema import NAME_PATTERN, Environment, ModelFile
+from config.schema import ModelFile
 from config.source import Location, Source
 from config.suggest import nearest
 

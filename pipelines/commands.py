@@ -6,8 +6,9 @@ import json
 import sys
 from typing import TYPE_CHECKING, Any
 
+from config.environment import Environment
 from config.loader import load_environment, load_model
-from config.schema import Environment, Release
+from config.schema import Release
 from pipelines.errors import ExecutionError, UsageError
 from steps.names import pipeline_name
 

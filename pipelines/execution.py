@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from config.schema import Environment, Release
+from config.environment import Environment
+from config.schema import Release
 from pipelines.logs import JobLogs
 
 FINAL = {"Succeeded", "Failed", "Stopped"}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from config.schema import Environment, Serving
+from config.environment import Environment
+from config.serving import Serving
 
 SGLANG_VERSION = "0.5.20"
 """The SGLang that container/Dockerfile pins; AWS's own image is taken at the same version."""

@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from config.schema import Environment
+from config.environment import Environment
 from pipelines.errors import LocalError
 
 PROJECT = Path(__file__).parents[1]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from config.schema import Environment
+from config.environment import Environment
 from pipelines import layout, requests
 from pipelines.sdk import (
     ConditionEquals,

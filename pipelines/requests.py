@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from config.schema import Environment, Release
+from config.environment import Environment
+from config.schema import Release
 
 INPUT = "/opt/ml/processing/input"
 OUTPUT = "/opt/ml/processing/output"

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from config.base import Strict
-from config.schema import Canary
+from config.evaluation import Canary
 
 _SHOWN = 300
 

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from config.schema import Weights
+from config.weights import Weights
 from steps import s3
 from steps.errors import InputError, StepError
 from steps.fetch_weights import architectures

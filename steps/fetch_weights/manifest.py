@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, ValidationError, model_validator
 
 from config.base import Strict
-from config.schema import Weights
+from config.weights import Weights
 from steps import s3
 from steps.errors import StepError
 from steps.fetch_weights.selection import MANIFEST, HubFile

@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Any
 
-from config.schema import Weights
+from config.weights import Weights
 from steps.errors import InputError
 from steps.fetch_weights.settings import MAX_OBJECT_BYTES
 

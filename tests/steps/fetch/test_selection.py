@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from config.schema import Weights
+from config.weights import Weights
 from steps.errors import InputError
 from steps.fetch_weights.selection import HubFile, Listing, Selection, select
 from steps.fetch_weights.settings import MAX_OBJECT_BYTES

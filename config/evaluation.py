@@ -1,0 +1,51 @@
+"""The section `evaluation` of a model file: what staging must show before a version may reach production."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, field_validator
+
+from config.base import Strict
+from config.errors import MisplacedValue
+from config.load_profiles import METRICS, LoadProfile
+from config.suggest import nearest
+
+
+class Canary(Strict):
+    """A prompt whose answer is known."""
+
+    prompt: str = Field(min_length=1)
+    """What is asked, greedily (temperature 0)."""
+    expect: str = Field(min_length=1)
+    """What the answer must contain, ignoring case."""
+    max_tokens: int = Field(default=48, ge=1)
+    """How many tokens the answer may have."""
+
+
+class Evaluation(Strict):
+    """What staging must show before a version may reach production."""
+
+    load_profiles: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], LoadProfile] = Field(min_length=1)
+    """Name → load profile, run in this order."""
+    canaries: list[Canary] = []
+    """Prompts with known answers; one wrong answer fails the gate."""
+    instance_count: int = Field(default=1, ge=1)
+    """How many instances the staging endpoint has."""
+    client_processes: int | None = Field(default=None, ge=1)
+    """How many client processes put the load on, at most; None: one a core."""
+    client_lag_at_most_ms: float = Field(default=50.0, gt=0)
+    """A run whose client was later than this (p99) is invalid: its numbers say more about the client. Milliseconds."""
+    max_runtime_s: int = Field(default=7200, ge=60)
+    """The staging endpoint expires this long after it was asked for, whatever happens. Seconds."""
+
+    @field_validator("load_profiles")
+    @classmethod
+    def _metrics_exist(cls, value: dict[str, LoadProfile]) -> dict[str, LoadProfile]:
+        for name, profile in value.items():
+            for metric in profile.objectives:
+                if metric not in METRICS:
+                    raise MisplacedValue(
+                        (name, "objectives", metric), f"no such metric; did you mean {nearest(metric, METRICS)!r}?"
+                    )
+        return value
