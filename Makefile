@@ -1,5 +1,6 @@
 # make demo   a whole release on this machine, then a question to production      (KEEP=1 leaves it running)
 # make test   every test                                                          (ARGS="tests/config -k revision" narrows it)
+# make soak   the long forms of promises that `make test` keeps in a small form: minutes each, the machine to itself
 # make lint   ruff, mypy --strict, import-linter; cfn-lint and checkov on infra/
 # make clean  stop what runs and remove what was made
 #
@@ -16,13 +17,16 @@ INFRA_INSTALLED := $(INFRA_VENV)/.installed
 export PYTHONDONTWRITEBYTECODE :=
 export SAGEMAKER_TELEMETRY_OPT_OUT := true
 
-.PHONY: demo test lint format schema lock install clean
+.PHONY: demo test soak lint format schema lock install clean
 
 demo: $(INSTALLED)
 	@KEEP="$(KEEP)" $(RUN) -m pipelines.demo $(MODEL)
 
 test: $(INSTALLED)
 	$(RUN) -m pytest $(ARGS)
+
+soak: $(INSTALLED)
+	$(RUN) -m pytest -m soak --timeout=1800 $(ARGS)
 
 # --no-cache: a cached answer to "is this import ours?" outlives the moment a room was added, and CI, which has no cache, says otherwise.
 lint: $(INSTALLED) $(INFRA_INSTALLED)
