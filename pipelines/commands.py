@@ -170,12 +170,20 @@ def _failure(model: str, env: str, view: ExecutionView, executions: Executions) 
     if failed is None:
         return f"the execution ended as {view.status}: {view.failure or 'no reason was given'}"
     if not failed.job:
-        return f"{failed.failure or view.failure}\nthe version is marked as rejected in the registry; production is untouched"
+        return _refusal(failed.name, failed.failure or view.failure, view)
     lines = [f"{failed.name} failed: {failed.failure or view.failure}"]
     lines += [f"  | {line}" for line in executions.log_tail(failed.job, _LOG_LINES)]
     lines.append(f"its log: aws logs tail /aws/sagemaker/ProcessingJobs --log-stream-name-prefix {failed.job}/")
     lines.append(f"when it is mended: {_again('release', model, env)}   (what was fetched already is not fetched again)")
     return "\n".join(lines)
+
+
+def _refusal(step: str, reason: str, view: ExecutionView) -> str:
+    """The failure of a step that is no job: the gate's (after Reject marked the version), or SageMaker's own of another step."""
+    rejected = view.step("Reject")
+    if rejected is not None and rejected.status == "Succeeded":
+        return f"{reason}\nthe version is marked as rejected in the registry; production is untouched"
+    return f"{step} failed: {reason}\nproduction is untouched"
 
 
 def _again(subcommand: str, model: str, env: str) -> str:

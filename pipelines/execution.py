@@ -176,7 +176,7 @@ class Executions:
         if "CacheHitResult" in listed:
             return "unchanged since an earlier execution"
         if view.job:
-            return self._logs.progress(view.job, final=view.status in FINAL)
+            return self._logs.progress(view.job, view.ended)
         if "RegisterModel" in metadata:
             arn: str = metadata["RegisterModel"]["Arn"]
             return f"version {arn.rsplit('/', 1)[-1]}"

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 _GROUP = "/aws/sagemaker/ProcessingJobs"
 _MARK = "progress: "
 _NEWEST = 100
+_LATE_S = 60.0  # how long after a job's end its last lines may still be on their way to CloudWatch Logs
 
 
 class JobLogs:
@@ -17,15 +19,15 @@ class JobLogs:
         self._client = client
         self._said: dict[str, str] = {}
 
-    def progress(self, job: str, *, final: bool) -> str:
+    def progress(self, job: str, ended: datetime | None) -> str:
         """What the job said last with `steps.job.progress`, empty when it has not yet.
 
-        `final`: the job is over, so that one more look is the last.
+        `ended` is when the job was over, None while it runs. A minute after it nothing new is expected, and what was found is kept.
         """
-        if final and job in self._said:
+        if job in self._said:
             return self._said[job]
         found = self._look(job)
-        if final:
+        if ended is not None and (datetime.now(UTC) - ended).total_seconds() > _LATE_S:
             self._said[job] = found
         return found
 
