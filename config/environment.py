@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from config.base import Strict
+from config.errors import MisplacedValue
 
 
 class Roles(Strict):
@@ -44,6 +45,34 @@ class JobInstanceTypes(Strict):
     """Everything that only calls AWS."""
 
 
+class ProductionAccount(Strict):
+    """Another account that production is in. Registry, bucket, images and pipelines stay in the environment's own."""
+
+    account_id: Annotated[str, Field(pattern=r"^\d{12}$")]
+    """The AWS account."""
+    role: str
+    """The IAM role there that Promote, `status` and `rollback` assume; it trusts the environment's promote role."""
+    serve_role: str
+    """The IAM role there that runs the production endpoints' containers."""
+    kms_key: str | None = None
+    """The KMS key ARN there that encrypts the endpoints' volumes; None: AWS's own keys."""
+    subnets: list[str] = []
+    """The VPC subnets there that endpoints run in; empty: no VPC."""
+    security_groups: list[str] = []
+    """The security groups of those."""
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        for name in ("role", "serve_role"):
+            if f":iam::{self.account_id}:role/" not in getattr(self, name):
+                raise MisplacedValue(
+                    (name,), f"{getattr(self, name)!r} is no role of the account {self.account_id}, where production is"
+                )
+        if bool(self.subnets) != bool(self.security_groups):
+            raise ValueError("subnets and security_groups go together: give both or neither")
+        return self
+
+
 class Environment(Strict):
     """Where releases run: an AWS account and region, or this machine."""
 
@@ -71,6 +100,8 @@ class Environment(Strict):
     """The security groups of those."""
     instance_usd_per_hour: dict[str, Annotated[float, Field(gt=0)]] = {}
     """What an instance type costs here, for the cost of a token. US dollars an hour."""
+    production: ProductionAccount | None = None
+    """The account that production is in, where it is another; None: this one."""
     inference_ami_version: str | None = None
     """The host image of endpoint instances; AWS's CUDA 13 images need al2023-ami-sagemaker-inference-gpu-4-1."""
 
@@ -79,3 +110,19 @@ class Environment(Strict):
         if bool(self.subnets) != bool(self.security_groups):
             raise ValueError("subnets and security_groups go together: give both or neither")
         return self
+
+    @property
+    def for_production(self) -> Environment:
+        """This environment as production's endpoints see it: account, serving role, key and network of the account that they are in."""
+        there = self.production
+        if there is None:
+            return self
+        return self.model_copy(
+            update={
+                "account_id": there.account_id,
+                "roles": self.roles.model_copy(update={"serve": there.serve_role}),
+                "kms_key": there.kms_key,
+                "subnets": there.subnets,
+                "security_groups": there.security_groups,
+            }
+        )
