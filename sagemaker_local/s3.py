@@ -5,12 +5,14 @@
   returns a BadDigest error".) The same for a full-object checksum given to CompleteMultipartUpload, whose answer also lacks
   the checksum in moto.
 - An upload without a checksum gets a CRC64NVME one, as S3 gives it since December 2024 (same page).
+- Conditional writes (``If-None-Match``, ``If-Match``) are one at a time: of many at once one succeeds, as S3 promises; moto lets several.
 - GetObject reads only the range that is asked for, from moto's file; moto reads the whole object into memory for each range.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import io
 import os
 import re
@@ -44,6 +46,7 @@ class S3Front:
     def __init__(self, moto: Moto, executor: Executor) -> None:
         self._moto = moto
         self._executor = executor
+        self._conditional = asyncio.Lock()
 
     async def serve(self, request: Request) -> None:
         """Answer an S3 request."""
@@ -72,7 +75,10 @@ class S3Front:
                 return
             file.seek(0)
             environ = wsgi.environ(request, file, body.length, headers)
-            answer = await self._in_moto(environ)
+            # moto looks whether the condition holds, then writes: of two at once both would find that it does.
+            conditional = "if-none-match" in request.headers or "if-match" in request.headers
+            async with self._conditional if conditional else contextlib.nullcontext():
+                answer = await self._in_moto(environ)
         await wsgi.send(request, answer)
 
     async def _complete(self, request: Request) -> None:

@@ -13,3 +13,15 @@ class InputError(StepError):
     """The step was given something that can never work; starting it again changes nothing. Exit code 2."""
 
     exit_code = 2
+
+
+class LedgerBroken(StepError):
+    """The ledger's chain does not hold: an event was changed or taken out. The message names the first bad one."""
+
+
+class LeaseHeld(StepError):
+    """Another execution works on the production endpoint; the message says which, and until when it may."""
+
+
+class LeaseLost(StepError):
+    """Another execution took the lease over, or it could not be renewed in time: this one must touch nothing more."""
