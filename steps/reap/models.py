@@ -23,7 +23,8 @@ class Reaped(Strict):
     reason: str
     """Why it should be gone."""
     outcome: Literal["deleted", "busy", "in use", "dry run"]
-    """What became of it. `busy`: SageMaker refuses while the endpoint changes; `in use`: by such an endpoint. The next pass tries again."""
+    """What became of it. `busy`: the endpoint was still changing when the pass had waited long enough;
+    `in use`: by such an endpoint. The next pass tries again."""
 
 
 class Pass(Strict):

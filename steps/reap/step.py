@@ -7,6 +7,7 @@ touched.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -22,6 +23,7 @@ from steps.names import REAPED_FILE, pipeline_name
 from steps.reap.models import Kind, Pass, Reaped
 
 _OVER = {"Succeeded", "Failed", "Stopped"}
+_POLL_S = 1.0
 _LISTINGS: dict[Kind, tuple[str, str, str, str]] = {
     "endpoint": ("list_endpoints", "Endpoints", "EndpointName", "EndpointArn"),
     "endpoint-config": ("list_endpoint_configs", "EndpointConfigs", "EndpointConfigName", "EndpointConfigArn"),
@@ -42,6 +44,8 @@ class Request:
 
     region: str
     dry_run: bool = False
+    wait_s: float = 0.0
+    """How long to wait for endpoints that SageMaker does not delete because they are changing just now. Seconds."""
     output: Path | None = None
 
 
@@ -58,7 +62,7 @@ class Resource:
 def run(request: Request) -> Pass:
     """One pass over the region. StepError when SageMaker cannot be asked."""
     sagemaker = boto3.client("sagemaker", region_name=request.region)
-    done = Reaper(sagemaker, dry_run=request.dry_run).reap(datetime.now(UTC))
+    done = Reaper(sagemaker, dry_run=request.dry_run, wait_s=request.wait_s).reap(datetime.now(UTC))
     for item in done.reaped:
         say(f"{item.kind} {item.name}: {item.outcome}; {item.reason}")
     deleted = sum(item.outcome == "deleted" for item in done.reaped)
@@ -72,10 +76,11 @@ def run(request: Request) -> Pass:
 class Reaper:
     """One pass."""
 
-    def __init__(self, sagemaker: Any, *, dry_run: bool) -> None:
-        """`sagemaker` is a boto3 client."""
+    def __init__(self, sagemaker: Any, *, dry_run: bool, wait_s: float) -> None:
+        """`sagemaker` is a boto3 client; `wait_s` is how long one pass may wait for busy endpoints, all of them together."""
         self._sagemaker = sagemaker
         self._dry_run = dry_run
+        self._until = time.monotonic() + wait_s
         self._executions: dict[tuple[str, str], str | None] = {}
 
     def reap(self, now: datetime) -> Pass:
@@ -167,11 +172,16 @@ class Reaper:
             return "dry run"
         operation, argument = _DELETIONS[resource.kind]
         with explained(f"delete the {resource.kind} {resource.name}"):
-            try:
-                getattr(self._sagemaker, operation)(**{argument: resource.name})
-            except ClientError as error:
-                if is_busy(error):
-                    return "busy"
-                if not is_absent(error):
-                    raise
-        return "deleted"
+            while True:
+                try:
+                    getattr(self._sagemaker, operation)(**{argument: resource.name})
+                except ClientError as error:
+                    if is_absent(error):
+                        return "deleted"
+                    if not is_busy(error):
+                        raise
+                    if time.monotonic() >= self._until:
+                        return "busy"
+                    time.sleep(_POLL_S)
+                else:
+                    return "deleted"

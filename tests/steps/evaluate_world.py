@@ -91,6 +91,11 @@ class World:
     server: RunningServer
     folder: Path
 
+    @property
+    def environment(self) -> dict[str, str]:
+        """That of a process whose AWS is this server."""
+        return {**os.environ, **self.server.environment()}
+
     def client(self, service: str) -> Any:
         return self.server.client(service)
 
@@ -151,7 +156,7 @@ class World:
             process = subprocess.Popen(
                 [sys.executable, "-m", "steps.evaluate_staging", *arguments, *more],
                 cwd=ROOT,
-                env={**os.environ, **self.server.environment()},
+                env=self.environment,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -190,7 +195,7 @@ class World:
         return subprocess.run(
             [sys.executable, "-m", "steps.reap", "--region", "us-east-1", *more],
             cwd=ROOT,
-            env={**os.environ, **self.server.environment()},
+            env=self.environment,
             capture_output=True,
             text=True,
             check=False,

@@ -1,41 +1,25 @@
-"""Whatever ends an evaluation, its staging endpoint is gone: at once where the step can, after the reaper's next pass where it cannot."""
+"""The reaper deletes what has outlived its run, says what and why, and touches nothing else; a second try of the step replaces the first.
+
+What it does after an evaluation that was ended in any way: test_evaluate_kills.py.
+"""
 
 from __future__ import annotations
 
 import json
-import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.steps.evaluate_world import World, closed_loop, iso, world
 
 LONG = {"load_profiles": {"long": closed_loop(duration_s=60)}}
-SLOW_START: dict[str, Any] = {"load_s": 3}
-PHASES = {
-    "while the endpoint is created": ("is being created", SLOW_START),
-    "while canaries are asked": ("InService", {"ttft_ms": 4000}),
-    "under load": ("requests, ", {}),
-}
 
 
 @pytest.fixture(scope="module")
 def staged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with world(tmp_path_factory.mktemp("reap")) as made:
         yield made
-
-
-@pytest.mark.parametrize("phase", PHASES)
-def test_sigterm_leaves_nothing(staged: World, phase: str) -> None:
-    words, settings = PHASES[phase]
-    run = staged.start(staged.version({**LONG, "canaries": [{"prompt": "a", "expect": "b"}]}, settings=settings))
-    run.wait_for(words)
-    run.process.send_signal(signal.SIGTERM)
-    run.process.send_signal(signal.SIGTERM)  # impatient: the clean-up goes on all the same
-    assert run.wait() == 143, run.text
-    assert staged.left() == []
 
 
 def test_sigkill_leaves_what_the_reaper_deletes_when_it_has_expired(staged: World, tmp_path: Path) -> None:
@@ -80,24 +64,6 @@ def test_what_carries_no_expiry_is_never_touched(staged: World) -> None:
         assert "kept" in staged.left()
     finally:
         sagemaker.delete_model(ModelName="kept")
-
-
-def test_what_a_dead_execution_made_goes_before_it_expires(staged: World) -> None:
-    sagemaker = staged.client("sagemaker")
-    failing = {"Version": "2020-12-01", "Steps": [{"Name": "Failed", "Type": "Fail", "Arguments": {"ErrorMessage": "as told"}}]}
-    role = "arn:aws:iam::123456789012:role/release-pipeline"
-    sagemaker.create_pipeline(
-        PipelineName="release-dead", PipelineDefinition=json.dumps(failing), RoleArn=role, ClientRequestToken="t" * 32
-    )
-    arn = sagemaker.start_pipeline_execution(PipelineName="release-dead")["PipelineExecutionArn"]
-    version = staged.version(LONG, name="dead")
-    run = staged.start(version, execution=arn.rsplit("/", 1)[1])
-    run.wait_for("requests, ")
-    run.process.kill()
-    run.wait()
-    assert len(staged.left()) == 3
-    assert "the execution that made it is Failed" in staged.reap().stdout
-    assert staged.left() == []
 
 
 def test_a_second_try_replaces_what_a_killed_one_left(staged: World) -> None:
