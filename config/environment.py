@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -45,6 +46,41 @@ class JobInstanceTypes(Strict):
     """Everything that only calls AWS."""
 
 
+_LOCAL_STORAGE = re.compile(r"ml\.([a-z]+\d+[a-z]*d[a-z]*|g[4-7]\w*|p[3-6]\w*)\.")
+"""Instance types with local storage, which is encrypted by a hardware module and not by a key (API reference of `ProcessingClusterConfig`,
+VolumeKmsKeyId): those with a `d` behind the generation, and the GPU families."""
+
+Purpose = Literal["staging", "production"]
+"""What an endpoint is for."""
+
+
+class CapacityReservation(Strict):
+    """Reserved instances: a SageMaker training plan whose target is `endpoint`. An endpoint uses one plan, and only of its own instance
+    type (SageMaker developer guide, "Using training plans for SageMaker inference endpoints")."""
+
+    arn: Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:sagemaker:[a-z0-9-]+:\d{12}:[a-z0-9-]{1,14}/.+$", max_length=258)]
+    """The plan's ARN. While it is over, or full, endpoints that name it do not start: SageMaker knows no other preference."""
+    instance_type: str
+    """The instance type that the plan reserves."""
+    endpoints: list[Purpose] = Field(default=["staging", "production"], min_length=1)
+    """Which endpoints of that type use it."""
+
+
+def _reserved(reservations: list[CapacityReservation], instance_type: str, purpose: Purpose) -> CapacityReservation | None:
+    return next((one for one in reservations if one.instance_type == instance_type and purpose in one.endpoints), None)
+
+
+def _check_reservations(reservations: list[CapacityReservation]) -> None:
+    """MisplacedValue when two reservations are for the same endpoints."""
+    for index, reservation in enumerate(reservations):
+        for purpose in reservation.endpoints:
+            if _reserved(reservations, reservation.instance_type, purpose) is not reservation:
+                raise MisplacedValue(
+                    ("capacity_reservations", index, "arn"),
+                    f"{reservation.arn!r} is a second reservation of {reservation.instance_type} for {purpose}; an endpoint uses one",
+                )
+
+
 class ProductionAccount(Strict):
     """Another account that production is in. Registry, bucket, images and pipelines stay in the environment's own."""
 
@@ -60,9 +96,12 @@ class ProductionAccount(Strict):
     """The VPC subnets there that endpoints run in; empty: no VPC."""
     security_groups: list[str] = []
     """The security groups of those."""
+    capacity_reservations: list[CapacityReservation] = []
+    """Reserved instances there, for production."""
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:
+        _check_reservations(self.capacity_reservations)
         for name in ("role", "serve_role"):
             if f":iam::{self.account_id}:role/" not in getattr(self, name):
                 raise MisplacedValue(
@@ -99,11 +138,34 @@ class Environment(Strict):
     security_groups: list[str] = []
     """The security groups of those."""
     instance_usd_per_hour: dict[str, Annotated[float, Field(gt=0)]] = {}
-    """What an instance type costs here, for the cost of a token. US dollars an hour."""
+    """What an instance type costs here, jobs' types too: for `plan`, and for the cost of a token. US dollars an hour."""
     production: ProductionAccount | None = None
     """The account that production is in, where it is another; None: this one."""
     inference_ami_version: str | None = None
     """The host image of endpoint instances; AWS's CUDA 13 images need al2023-ami-sagemaker-inference-gpu-4-1."""
+
+    capacity_reservations: list[CapacityReservation] = []
+    """Reserved instances that endpoints must run on; empty: on demand."""
+    tags: dict[Annotated[str, Field(pattern=r"^(?!aws:|release:).{1,128}$")], Annotated[str, Field(max_length=256)]] = Field(
+        default={}, max_length=40
+    )
+    """Tags of your own (a cost centre, an owner) for every job, model and endpoint, beside the project's `release:` tags."""
+
+    @model_validator(mode="after")
+    def _reservations_are_apart(self) -> Self:
+        _check_reservations(self.capacity_reservations)
+        return self
+
+    @model_validator(mode="after")
+    def _jobs_can_be_encrypted(self) -> Self:
+        if self.kms_key is not None:
+            for duty, instance_type in self.job_instance_types.model_dump().items():
+                if _LOCAL_STORAGE.match(instance_type):
+                    raise MisplacedValue(
+                        ("job_instance_types", duty),
+                        f"{instance_type} has local storage, for which SageMaker takes no kms_key; choose a type without, as in ml.m5.4xlarge",
+                    )
+        return self
 
     @model_validator(mode="after")
     def _vpc_is_whole(self) -> Self:
@@ -124,5 +186,10 @@ class Environment(Strict):
                 "kms_key": there.kms_key,
                 "subnets": there.subnets,
                 "security_groups": there.security_groups,
+                "capacity_reservations": there.capacity_reservations,
             }
         )
+
+    def reservation(self, instance_type: str, purpose: Purpose) -> CapacityReservation | None:
+        """The reserved instances that an endpoint of that type and purpose runs on; None: on demand."""
+        return _reserved(self.capacity_reservations, instance_type, purpose)

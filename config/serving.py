@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Self
+from typing import Any, Self
 
 from pydantic import Field, JsonValue, field_validator, model_validator
 
@@ -36,6 +36,11 @@ class Serving(Strict):
     """SGLang's server flags by their own names without the dashes, as in mem-fraction-static: 0.88."""
     download_timeout_s: int = Field(default=3600, ge=60, le=3600)
     """How long SageMaker may take to copy the weights to an instance. Seconds; SageMaker's own limit is 3600."""
+    fallback_instance_types: list[str] = Field(default=[], max_length=4)
+    """What production's instances are while there is no capacity of `instance_type`, best first. Staging always measures `instance_type`,
+    so name types that are at least as fast. An instance type that the environment has reserved has no fallback."""
+    provision_timeout_s: int | None = Field(default=None, ge=300, le=3600)
+    """How long SageMaker looks for capacity before a start fails; None: its own default. Seconds."""
     startup_timeout_s: int = Field(default=1800, ge=60, le=3600)
     """How long the container may take until /ping answers. Seconds; SageMaker's own limit is 3600."""
 
@@ -56,16 +61,55 @@ class Serving(Strict):
         check(value)
         return value
 
+    @field_validator("fallback_instance_types")
+    @classmethod
+    def _fallbacks_are_known(cls, value: list[str]) -> list[str]:
+        for index, instance_type in enumerate(value):
+            try:
+                gpu_count(instance_type)
+            except ValueError as error:
+                raise MisplacedValue((index,), str(error)) from None
+        return value
+
     @model_validator(mode="after")
-    def _fits_the_instance(self) -> Self:
-        gpus = GPU_COUNTS[self.instance_type]
+    def _fits_the_instances(self) -> Self:
+        self._check_size(("tensor_parallel_size",), self.instance_type)
+        for index, instance_type in enumerate(self.fallback_instance_types):
+            location = ("fallback_instance_types", index)
+            if instance_type in [self.instance_type, *self.fallback_instance_types[:index]]:
+                raise MisplacedValue(location, f"{instance_type} stands before already; name each instance type once")
+            self._check_size(location, instance_type)
+        return self
+
+    def _check_size(self, location: tuple[str | int, ...], instance_type: str) -> None:
+        gpus = GPU_COUNTS[instance_type]
         if self.tensor_parallel_size > gpus:
             raise MisplacedValue(
-                ("tensor_parallel_size",),
-                f"{self.tensor_parallel_size} needs {self.tensor_parallel_size} GPUs, but one {self.instance_type} has {gpus}; "
+                location,
+                f"{self.tensor_parallel_size} needs {self.tensor_parallel_size} GPUs, but one {instance_type} has {gpus}; "
                 "lower it or choose a larger instance type",
             )
-        return self
+
+    def capacity(self, reservation_arn: str | None, *, may_fall_back: bool) -> dict[str, Any]:
+        """The members of a boto3 `ProductionVariant` that say on what it runs and how long it may take to come up.
+
+        Source: API reference of `ProductionVariant`, `InstancePool` (an `InstanceType` is left out beside pools: "Deploy to multiple
+        instance types with instance pools") and `ProductionVariantCapacityReservationConfig`.
+        """
+        members: dict[str, Any] = {
+            "ModelDataDownloadTimeoutInSeconds": self.download_timeout_s,
+            "ContainerStartupHealthCheckTimeoutInSeconds": self.startup_timeout_s,
+        }
+        if self.provision_timeout_s is not None:
+            members["VariantInstanceProvisionTimeoutInSeconds"] = self.provision_timeout_s
+        if reservation_arn is not None:
+            reserved = {"CapacityReservationPreference": "capacity-reservations-only", "MlReservationArn": reservation_arn}
+            return {"InstanceType": self.instance_type, "CapacityReservationConfig": reserved, **members}
+        if may_fall_back and self.fallback_instance_types:
+            types = [self.instance_type, *self.fallback_instance_types]
+            pools = [{"InstanceType": name, "Priority": priority} for priority, name in enumerate(types, start=1)]
+            return {"InstancePools": pools, **members}
+        return {"InstanceType": self.instance_type, **members}
 
     def container_environment(self, *, trust_remote_code: bool) -> dict[str, str]:
         """The `SM_SGLANG_*` variables that say all this to `container/serve` (and to AWS's own entrypoint)."""

@@ -68,7 +68,7 @@ def processing_job(
         "NetworkConfig": network,
         "RoleArn": role,
         "StoppingCondition": {"MaxRuntimeInSeconds": max_runtime_s},
-        "Tags": [{"Key": key, "Value": value} for key, value in tags.items()],
+        "Tags": [{"Key": key, "Value": value} for key, value in (environment.tags | tags).items()],
     }
 
 
@@ -85,7 +85,7 @@ def model_package(release: Release, facts: dict[str, Any]) -> dict[str, Any]:
             "S3DataSource": {"S3Uri": release.weights_prefix, "S3DataType": "S3Prefix", "CompressionType": "None"}
         },
     }
-    weights = release.model.weights
+    weights, serving = release.model.weights, release.model.serving
     return {
         "ModelPackageGroupName": release.package_group,
         "ModelPackageDescription": f"{weights.repository} at {weights.revision}",
@@ -95,7 +95,7 @@ def model_package(release: Release, facts: dict[str, Any]) -> dict[str, Any]:
             "Containers": [container],
             "SupportedContentTypes": ["application/json"],
             "SupportedResponseMIMETypes": ["application/json", "text/event-stream"],
-            "SupportedRealtimeInferenceInstanceTypes": [release.model.serving.instance_type],
+            "SupportedRealtimeInferenceInstanceTypes": [serving.instance_type, *serving.fallback_instance_types],
         },
         "CustomerMetadataProperties": facts,
     }

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from config.environment import Purpose
 from config.schema import Release
 from steps.aws import explained, is_absent
 from steps.errors import StepError
@@ -37,7 +38,7 @@ class Deployment:
 
     release: Release
     package: ModelPackage
-    purpose: str
+    purpose: Purpose
     """`staging` or `production`: the first word of the model's and the config's names."""
     execution: str
     """The pipeline execution that made it."""
@@ -60,6 +61,7 @@ class Deployment:
         }
         if self.expires_at:
             tags[EXPIRES_TAG] = self.expires_at
+        tags |= self.release.environment.tags
         return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
@@ -236,6 +238,7 @@ class Hosting:
         """The model and the endpoint config of a deployment."""
         release = deployment.release
         environment, serving = release.environment, release.model.serving
+        reservation = environment.reservation(serving.instance_type, deployment.purpose)
         model: dict[str, Any] = {
             "ModelName": deployment.name,
             "PrimaryContainer": _container(deployment),
@@ -248,10 +251,8 @@ class Hosting:
         variant: dict[str, Any] = {
             "VariantName": VARIANT,
             "ModelName": deployment.name,
-            "InstanceType": serving.instance_type,
             "InitialInstanceCount": deployment.instance_count,
-            "ModelDataDownloadTimeoutInSeconds": serving.download_timeout_s,
-            "ContainerStartupHealthCheckTimeoutInSeconds": serving.startup_timeout_s,
+            **serving.capacity(reservation.arn if reservation else None, may_fall_back=deployment.purpose == "production"),
             "RoutingConfig": {"RoutingStrategy": "LEAST_OUTSTANDING_REQUESTS"},
         }
         if environment.inference_ami_version:
