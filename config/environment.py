@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from config.base import Strict
 from config.errors import MisplacedValue
@@ -146,10 +146,20 @@ class Environment(Strict):
 
     capacity_reservations: list[CapacityReservation] = []
     """Reserved instances that endpoints must run on; empty: on demand."""
-    tags: dict[Annotated[str, Field(pattern=r"^(?!aws:|release:).{1,128}$")], Annotated[str, Field(max_length=256)]] = Field(
+    tags: dict[Annotated[str, Field(min_length=1, max_length=128)], Annotated[str, Field(max_length=256)]] = Field(
         default={}, max_length=40
     )
     """Tags of your own (a cost centre, an owner) for every job, model and endpoint, beside the project's `release:` tags."""
+
+    @field_validator("tags")
+    @classmethod
+    def _tags_are_free(cls, value: dict[str, str]) -> dict[str, str]:
+        for key in value:
+            if key.lower().startswith(("aws:", "release:")):
+                raise MisplacedValue(
+                    (key,), "tags that begin with `aws:` are AWS's, with `release:` the project's; choose another name"
+                )
+        return value
 
     @model_validator(mode="after")
     def _reservations_are_apart(self) -> Self:

@@ -1,15 +1,18 @@
 """How a new version replaces the one in production, one class a strategy, each knowing SageMaker's words for it.
 
-Source of the limits: the API reference of `DeploymentConfig`, `TrafficRoutingConfig` and `RollingUpdatePolicy`.
+Source of the limits: the API reference of `DeploymentConfig`, `TrafficRoutingConfig` and `RollingUpdatePolicy`: a canary is at most 50 %
+of the instances, a linear step 10 to 50 %, a rolling batch 5 to 50 %. Those are whole instances, so one instance cannot be divided.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from config.base import Strict
+from config.errors import MisplacedValue
 
 _WaitSeconds = Annotated[int, Field(ge=0, le=3600)]
 
@@ -20,6 +23,21 @@ def _percent(value: int) -> dict[str, Any]:
 
 def _blue_green(routing: dict[str, Any]) -> dict[str, Any]:
     return {"BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": routing}}
+
+
+def _check_share(strategy: str, key: str, percent: int, instances: int) -> None:
+    """MisplacedValue when that share of so many instances is less than one of them, or more than half."""
+    if instances < 2:
+        raise MisplacedValue(
+            ("update", "strategy"),
+            f"{strategy!r} replaces a part of the instances first, at most half of them, and production has {instances}; use "
+            "all_at_once, or raise production.instance_count (autoscaling.min_instances) to 2",
+        )
+    if math.floor(instances * percent / 100) < 1:
+        raise MisplacedValue(
+            ("update", key),
+            f"{percent} % of {instances} instances is less than one instance; it must be {math.ceil(100 / instances)} or more",
+        )
 
 
 class AllAtOnce(Strict):
@@ -33,13 +51,24 @@ class AllAtOnce(Strict):
         """The boto3 `DeploymentConfig` without its alarms."""
         return _blue_green({"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": self.bake_s})
 
+    def return_config(self) -> dict[str, Any]:
+        """The boto3 `DeploymentConfig` for giving production back what it served, as fast as the capacity allows."""
+        return _blue_green({"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0})
+
+    def check(self, instances: int) -> None:
+        """Any number of instances will do."""
+
+    def waits_s(self) -> int:
+        """The waits of an update, summed up. Seconds."""
+        return self.bake_s
+
 
 class Canary(Strict):
     """A whole second fleet; first a share of the traffic, then the rest. Needs double the instances while it runs."""
 
     strategy: Literal["canary"]
     canary_percent: Annotated[int, Field(ge=1, le=50)] = 10
-    """The share that moves first. Per cent of capacity."""
+    """The share that moves first. Per cent of the instances: one at least."""
     bake_s: _WaitSeconds = 300
     """How long alarms are watched before the rest moves. Seconds."""
 
@@ -48,13 +77,25 @@ class Canary(Strict):
         size = _percent(self.canary_percent)
         return _blue_green({"Type": "CANARY", "WaitIntervalInSeconds": self.bake_s, "CanarySize": size})
 
+    def return_config(self) -> dict[str, Any]:
+        """As `AllAtOnce.return_config`: there is capacity for a second fleet."""
+        return AllAtOnce(strategy="all_at_once").return_config()
+
+    def check(self, instances: int) -> None:
+        """MisplacedValue when so many instances cannot be divided this way."""
+        _check_share(self.strategy, "canary_percent", self.canary_percent, instances)
+
+    def waits_s(self) -> int:
+        """The waits of an update, summed up. Seconds."""
+        return 2 * self.bake_s
+
 
 class Linear(Strict):
     """A whole second fleet; the traffic moves in equal steps. Needs double the instances while it runs."""
 
     strategy: Literal["linear"]
     step_percent: Annotated[int, Field(ge=10, le=50)] = 25
-    """The share that moves in each step. Per cent of capacity."""
+    """The share that moves in each step. Per cent of the instances: one at least."""
     bake_s: _WaitSeconds = 300
     """How long alarms are watched after each step. Seconds."""
 
@@ -63,25 +104,53 @@ class Linear(Strict):
         size = _percent(self.step_percent)
         return _blue_green({"Type": "LINEAR", "WaitIntervalInSeconds": self.bake_s, "LinearStepSize": size})
 
+    def return_config(self) -> dict[str, Any]:
+        """As `AllAtOnce.return_config`: there is capacity for a second fleet."""
+        return AllAtOnce(strategy="all_at_once").return_config()
+
+    def check(self, instances: int) -> None:
+        """MisplacedValue when so many instances cannot be divided this way."""
+        _check_share(self.strategy, "step_percent", self.step_percent, instances)
+
+    def waits_s(self) -> int:
+        """The waits of an update, summed up. Seconds."""
+        return math.ceil(100 / self.step_percent) * self.bake_s
+
 
 class Rolling(Strict):
     """A batch of instances at a time. Needs only one batch more than it has."""
 
     strategy: Literal["rolling"]
     batch_percent: Annotated[int, Field(ge=5, le=50)] = 50
-    """The size of a batch. Per cent of the instances."""
+    """The size of a batch. Per cent of the instances: one at least."""
     bake_s: _WaitSeconds = 300
     """How long alarms are watched after each batch. Seconds."""
 
     def deployment_config(self) -> dict[str, Any]:
         """The boto3 `DeploymentConfig` without its alarms."""
+        return self._policy(self.bake_s)
+
+    def return_config(self) -> dict[str, Any]:
+        """The boto3 `DeploymentConfig` for giving production back what it served: in batches, since there may be no capacity for more."""
+        return self._policy(0)
+
+    def _policy(self, wait_s: int) -> dict[str, Any]:
+        size = _percent(self.batch_percent)
         return {
             "RollingUpdatePolicy": {
-                "MaximumBatchSize": _percent(self.batch_percent),
-                "WaitIntervalInSeconds": self.bake_s,
+                "MaximumBatchSize": size,
+                "WaitIntervalInSeconds": wait_s,
                 "RollbackMaximumBatchSize": _percent(100),
             }
         }
+
+    def check(self, instances: int) -> None:
+        """MisplacedValue when so many instances cannot be divided this way."""
+        _check_share(self.strategy, "batch_percent", self.batch_percent, instances)
+
+    def waits_s(self) -> int:
+        """The waits of an update, summed up. Seconds."""
+        return math.ceil(100 / self.batch_percent) * self.bake_s
 
 
 Update = Annotated[AllAtOnce | Canary | Linear | Rolling, Field(discriminator="strategy")]
