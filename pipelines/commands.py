@@ -15,7 +15,7 @@ from steps.names import pipeline_name
 if TYPE_CHECKING:
     from pipelines.execution import Executions, ExecutionView
 
-SUBCOMMANDS = {"release", "follow", "definition", "ask", "local"}
+SUBCOMMANDS = {"approve", "ask", "definition", "follow", "history", "local", "reject", "release"}
 """Words that cannot be a model's name, since `run WORD` means something else (a test compares them with the command's own)."""
 
 _FOLLOW_INTERVAL_S = {"local": 0.3, "aws": 10.0}
@@ -43,7 +43,7 @@ def follow(model: str, env: str, *, as_json: bool) -> None:
     from pipelines.execution import Executions
 
     resolved = resolve(model, env)
-    _attach(resolved.environment)
+    attach(resolved.environment)
     executions = Executions(resolved.environment)
     arn = executions.newest(pipeline_name(resolved.name))
     if arn is None:
@@ -80,7 +80,7 @@ def definition(model: str, env: str) -> None:
 def ask(model: str, env: str, question: str, max_tokens: int) -> None:
     """Print the production endpoint's answer as it comes."""
     resolved = resolve(model, env)
-    _attach(resolved.environment)
+    attach(resolved.environment)
     from pipelines.question import answer
 
     for piece in answer(resolved.model.production.endpoint, resolved.environment.region, question, max_tokens):
@@ -135,7 +135,7 @@ def _ready(environment: Environment, resolved: Release) -> str:
     return hub
 
 
-def _attach(environment: Environment) -> None:
+def attach(environment: Environment) -> None:
     """Use the local services if the environment is local; they must be running."""
     if environment.kind != "local":
         return

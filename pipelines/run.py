@@ -33,6 +33,9 @@ Model = Annotated[str, typer.Argument(help="A name in config/models, or the path
 Env = Annotated[str, typer.Option("--env", help="A name in config/environments (local, aws), or a path.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object; progress goes to standard error.")]
 
+Version = Annotated[int, typer.Argument(help="A version's number in the Model Registry.", min=1)]
+Comment = Annotated[str, typer.Option("--comment", help="Why: kept in the registry and in the ledger.")]
+
 
 @app.callback(invoke_without_command=True)
 def _root(ctx: typer.Context) -> None:
@@ -83,6 +86,44 @@ def ask(
     commands.ask(model, env, question, max_tokens)
 
 
+@app.command()
+def approve(
+    model: Model,
+    version: Version,
+    env: Env = "local",
+    comment: Comment = "",
+    force: Annotated[bool, typer.Option("--force", help="Although the gate refused it; needs --comment.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Approve VERSION of MODEL, which starts its promotion. Who and why stand in the registry and in the ledger."""
+    from pipelines import decisions
+
+    decisions.approve(model, env, version, comment, force=force).say(as_json=json)
+
+
+@app.command()
+def reject(
+    model: Model,
+    version: Version,
+    env: Env = "local",
+    comment: Comment = "",
+    force: Annotated[bool, typer.Option("--force", help="Although production serves it, and goes on to.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Reject VERSION of MODEL: nothing promotes it any more."""
+    from pipelines import decisions
+
+    decisions.reject(model, env, version, comment, force=force).say(as_json=json)
+
+
+@app.command()
+def history(model: Model, env: Env = "local", json: AsJson = False) -> None:
+    """What happened to MODEL's versions, when and by whom; exit code 1 when the ledger's chain does not hold."""
+    from pipelines.history import history as show
+
+    show(model, env, as_json=json)
+
+
 @local_app.command()
 def up() -> None:
     """Start them and print how AWS clients reach them."""
@@ -103,13 +144,14 @@ def main() -> None:
     """Run the command; every failure that is not a bug is one message and an exit code: 1 at run time, 2 for bad input."""
     from config.errors import ConfigError
     from pipelines.errors import CommandError
+    from steps.errors import StepError
 
     try:
         app()
     except ConfigError as error:
         print(*(f"error: {problem}" for problem in error.problems), sep="\n", file=sys.stderr)
         sys.exit(2)
-    except CommandError as error:
+    except (CommandError, StepError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except Exception as error:

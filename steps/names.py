@@ -34,3 +34,4 @@ class Fact(StrEnum):
     EVALUATION_REPORT = "evaluation:report"
     EVALUATION_SHA256 = "evaluation:sha256"
     EVALUATED_AT = "evaluation:at"
+    GATE_WAIVED_BY = "approval:gate-waived-by"

@@ -1,0 +1,141 @@
+"""What a command is about: a model by its name, whether or not its file is still there, and its versions in the registry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from config.environment import Environment
+from config.errors import ConfigError
+from config.loader import load_environment, load_model
+from config.schema import ModelFile, Release
+from pipelines.errors import UsageError
+from steps import registry, s3
+from steps.ledger import Ledger
+from steps.names import Fact
+
+GROUP_PREFIX = "release-"
+"""What the model package groups of this project begin with (`Release.package_group`)."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version in the registry, as a listing gives it."""
+
+    number: int
+    arn: str
+    approval_status: str
+    created: datetime
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A model in an environment, and the clients to ask about it."""
+
+    name: str
+    environment: Environment
+    file: ModelFile | None
+    """The model file; None when it was deleted, or moved away, since the model was released."""
+    sagemaker: Any
+    """boto3's client of the registry's and pipelines' account."""
+    s3: Any
+
+    @property
+    def package_group(self) -> str:
+        """Its model package group."""
+        return f"{GROUP_PREFIX}{self.name}"
+
+    @property
+    def ledger(self) -> Ledger:
+        """What happened to its versions."""
+        return Ledger(self.s3, self.environment.bucket, self.name)
+
+    def versions(self) -> list[Version]:
+        """Its versions, newest first; empty when it was never registered."""
+        found: list[Version] = []
+        try:
+            for page in self.sagemaker.get_paginator("list_model_packages").paginate(
+                ModelPackageGroupName=self.package_group, SortBy="CreationTime", SortOrder="Descending"
+            ):
+                found += [_version(listed) for listed in page["ModelPackageSummaryList"]]
+        except self.sagemaker.exceptions.ClientError as error:
+            if error.response["Error"]["Code"] not in {"ValidationException", "ResourceNotFound"}:
+                raise
+        return sorted(found, key=lambda version: version.number, reverse=True)
+
+    def version(self, number: int) -> registry.ModelPackage:
+        """The version of that number; UsageError, naming those that there are, when there is none."""
+        versions = self.versions()
+        for version in versions:
+            if version.number == number:
+                return registry.read(self.sagemaker, version.arn)
+        known = ", ".join(str(version.number) for version in versions[:10])
+        raise UsageError(f"{self.name} has no version {number} in the Model Registry; it has {known or 'none'}")
+
+    def release_of(self, package: registry.ModelPackage) -> Release | None:
+        """The release file that a version was registered from; None when it names none, or it is gone."""
+        location = package.facts.get(Fact.RELEASE_FILE)
+        body = s3.read(self.s3, s3.S3Uri.parse(location)) if location else None
+        return Release.model_validate_json(body) if body else None
+
+
+def subject(model: str, env: str) -> Subject:
+    """The model of that name or file. Without a file it must have versions in the registry or events in its ledger; ConfigError otherwise.
+
+    On this machine its services must be running.
+    """
+    from pipelines.commands import attach
+
+    environment = load_environment(env)
+    attach(environment)
+    try:
+        name, content = load_model(model)
+        return _opened(name, environment, content)
+    except ConfigError:
+        if "/" in model or model.endswith((".yaml", ".yml")):
+            raise
+        without_file = _opened(model, environment, None)
+        if without_file.versions() or without_file.ledger.events():
+            return without_file
+        raise
+
+
+def known_names(env: str) -> list[str]:
+    """The models of an environment: those that have a file or a package group."""
+    import boto3
+
+    from config.loader import model_names
+    from pipelines.commands import attach
+
+    environment = load_environment(env)
+    attach(environment)
+    sagemaker = boto3.client("sagemaker", region_name=environment.region)
+    pages = sagemaker.get_paginator("list_model_package_groups").paginate(NameContains=GROUP_PREFIX)
+    groups = [group["ModelPackageGroupName"] for page in pages for group in page["ModelPackageGroupSummaryList"]]
+    released = {group.removeprefix(GROUP_PREFIX) for group in groups if group.startswith(GROUP_PREFIX)}
+    return sorted(released | set(model_names()))
+
+
+def caller(environment: Environment) -> str:
+    """The ARN of who runs this command."""
+    import boto3
+
+    return str(boto3.client("sts", region_name=environment.region).get_caller_identity()["Arn"])
+
+
+def _opened(name: str, environment: Environment, file: ModelFile | None) -> Subject:
+    import boto3
+
+    return Subject(
+        name, environment, file, boto3.client("sagemaker", region_name=environment.region), s3.client(environment.region)
+    )
+
+
+def _version(listed: dict[str, Any]) -> Version:
+    return Version(
+        int(listed["ModelPackageVersion"]),
+        listed["ModelPackageArn"],
+        listed.get("ModelApprovalStatus", "PendingManualApproval"),
+        listed["CreationTime"],
+    )

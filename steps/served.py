@@ -1,0 +1,54 @@
+"""Which versions production served, and which one a rollback returns to, out of the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from steps.errors import InputError
+from steps.ledger import Event
+
+
+def lineage(events: Iterable[Event]) -> list[Event]:
+    """The events that brought what production serves now and what it can return to, oldest first; empty when it never served anything.
+
+    A promotion adds one. A rollback takes away what it left, so that the next one goes further back, and not forward again: after 3, 4, 5
+    and a rollback to 4 it returns to 3.
+    """
+    found: list[Event] = []
+    for event in events:
+        if event.kind == "promoted":
+            found = [*(before for before in found if before.version != event.version), event]
+        elif event.kind == "rolled_back":
+            earlier = next((place for place, before in enumerate(found) if before.version == event.version), None)
+            found = [*found[:earlier], event] if earlier is not None else [*found[:-1], event]
+    return found
+
+
+def version_now(events: Iterable[Event]) -> int | None:
+    """The version that production serves as far as the ledger knows; None when it never served any."""
+    served = lineage(events)
+    return served[-1].version if served else None
+
+
+def returning_to(events: Iterable[Event], version: int | None) -> Event:
+    """The event that brought the version to return to into production: the one before the last, or the newest of `version`.
+
+    InputError, saying what there is to return to, when there is none.
+    """
+    events = list(events)
+    served = lineage(events)
+    if not served:
+        raise InputError("production never served a version: there is nothing to return to")
+    if version is None:
+        if len(served) < 2:
+            raise InputError(
+                f"production never served another version than {served[-1].version}: there is nothing to return to; --to names one"
+            )
+        return served[-2]
+    if version == served[-1].version:
+        raise InputError(f"production serves version {version} now")
+    brought = [event for event in events if event.kind in ("promoted", "rolled_back") and event.version == version]
+    if not brought:
+        known = sorted({event.version for event in events if event.kind == "promoted" and event.version is not None})
+        raise InputError(f"production never served version {version}; it served {', '.join(map(str, known))}")
+    return brought[-1]

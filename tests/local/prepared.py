@@ -1,0 +1,254 @@
+"""Versions that are registered, evaluated and approved without a release: what promotions and the commands about them start from.
+
+Everything is as the release pipeline leaves it: weights with a manifest and S3's own checksums, the release file named by its digest, the
+evaluation's report and its digest on the model package.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from config.environment import Environment
+from config.schema import Release
+from pipelines.requests import model_package
+from sagemaker_local.testing import RunningServer, running
+from steps.fetch_weights.manifest import Manifest, ManifestFile
+from steps.ledger import Event, Ledger
+from steps.names import Fact
+
+ROOT = Path(__file__).parents[2]
+BUCKET = "release-local"
+IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/release-serving:simulated"
+QUICK = {"ttft_ms": 5, "itl_ms": 1, "output_tokens": 4}
+
+
+@dataclass(frozen=True)
+class Version:
+    """A version as the release pipeline left it."""
+
+    number: int
+    arn: str
+    release: Release
+    release_file: Path
+    report: str
+    """The S3 URI of its evaluation."""
+
+
+@dataclass
+class Prepared:
+    """A SageMaker on this machine, and short forms of what tests do with it."""
+
+    server: RunningServer
+    folder: Path
+    environment: Environment
+    _clients: dict[str, Any] = field(default_factory=dict)
+
+    def client(self, service: str, **settings: Any) -> Any:
+        if settings:
+            return self.server.client(service, **settings)
+        return self._clients.setdefault(service, self.server.client(service))
+
+    @property
+    def variables(self) -> dict[str, str]:
+        """The environment variables of a process whose AWS is this server."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "HF_"))}
+        return {**kept, **self.server.environment(), "HOME": str(self.folder), "PYTHONUNBUFFERED": "1"}
+
+    def version(
+        self,
+        name: str,
+        *,
+        settings: dict[str, Any] | None = None,
+        approved: bool = True,
+        verdict: str = "passed",
+        evaluated_at: datetime | None = None,
+        **production: Any,
+    ) -> Version:
+        """The next version of a model; `settings` are the simulated engine's, `production` the model file's section."""
+        release = self._release(name, {**QUICK, **(settings or {})}, production)
+        manifest = self._weights(release, {**QUICK, **(settings or {})})
+        release_file = f"s3://{BUCKET}/releases/{name}/{release.sha256}/release.json"
+        self.write(release_file, release.to_json().encode())
+        sagemaker = self.client("sagemaker")
+        groups = sagemaker.list_model_package_groups(NameContains=release.package_group)["ModelPackageGroupSummaryList"]
+        if release.package_group not in {group["ModelPackageGroupName"] for group in groups}:
+            sagemaker.create_model_package_group(ModelPackageGroupName=release.package_group)
+        execution = uuid.uuid4().hex[:12]
+        facts = {
+            Fact.EXECUTION: execution,
+            Fact.RELEASE_FILE: release_file,
+            Fact.REPOSITORY: release.model.weights.repository,
+            Fact.REVISION: release.model.weights.revision,
+            Fact.WEIGHTS_PREFIX: release.weights_prefix,
+            Fact.WEIGHTS_MANIFEST_SHA256: manifest.sha256,
+        }
+        request = model_package(release, {str(key): value for key, value in facts.items()})
+        arn = sagemaker.create_model_package(**request)["ModelPackageArn"]
+        at = (evaluated_at or datetime.now(UTC)).isoformat(timespec="seconds")
+        report = f"{release.evaluations_prefix}/{execution}/evaluation.json"
+        body = json.dumps({"schema_version": 1, "verdict": verdict, "summary": "as prepared", "evaluated_at": at}).encode()
+        self.write(report, body)
+        evaluated = {
+            Fact.EVALUATION_VERDICT: verdict,
+            Fact.EVALUATION_REPORT: report,
+            Fact.EVALUATION_SHA256: hashlib.sha256(body).hexdigest(),
+            Fact.EVALUATED_AT: at,
+        }
+        sagemaker.update_model_package(ModelPackageArn=arn, CustomerMetadataProperties={str(k): v for k, v in evaluated.items()})
+        if approved:
+            sagemaker.update_model_package(ModelPackageArn=arn, ModelApprovalStatus="Approved", ApprovalDescription="as prepared")
+        local = self.folder / f"release-{uuid.uuid4().hex[:8]}.json"
+        local.write_text(release.to_json())
+        return Version(int(arn.rsplit("/", 1)[1]), arn, release, local, report)
+
+    def start_promotion(self, version: Version, *more: str, execution: str | None = None) -> subprocess.Popen[str]:
+        """Start `python -m steps.promote` as the pipeline does; its log is the process's standard output."""
+        execution = execution or uuid.uuid4().hex[:12]
+        output = self.folder / execution
+        arguments = ["--release", str(version.release_file), "--model-package", version.arn, "--execution", execution]
+        arguments += ["--approval", "manual", "--output", str(output), "--message-file", str(output / "message")]
+        return subprocess.Popen(
+            [sys.executable, "-m", "steps.promote", *arguments, *more],
+            cwd=ROOT,
+            env=self.variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+
+    def promote(self, version: Version, *more: str, execution: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Run the step to its end."""
+        process = self.start_promotion(version, *more, execution=execution)
+        text, _ = process.communicate(timeout=120)
+        return subprocess.CompletedProcess(process.args, process.returncode, text, "")
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the command in an environment of kind aws whose AWS is this server."""
+        file = self.folder / "environment.yaml"
+        file.write_text(yaml.safe_dump(self.environment.model_dump(mode="json")))
+        return subprocess.run(
+            [sys.executable, "-m", "pipelines.run", *arguments, "--env", str(file)],
+            cwd=ROOT,
+            env=self.variables,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def ledger(self, name: str) -> list[Event]:
+        """The model's ledger; LedgerBroken when its chain does not hold."""
+        return Ledger(self.client("s3"), BUCKET, name).events()
+
+    def status(self, version: Version) -> str:
+        """A version's approval status."""
+        answer: str = self.client("sagemaker").describe_model_package(ModelPackageName=version.arn)["ModelApprovalStatus"]
+        return answer
+
+    def read(self, uri: str) -> bytes:
+        bucket, key = uri.removeprefix("s3://").split("/", 1)
+        body: bytes = self.client("s3").get_object(Bucket=bucket, Key=key)["Body"].read()
+        return body
+
+    def write(self, uri: str, body: bytes, **options: Any) -> None:
+        bucket, key = uri.removeprefix("s3://").split("/", 1)
+        self.client("s3").put_object(Bucket=bucket, Key=key, Body=body, **options)
+
+    def endpoints(self, sagemaker: Any = None) -> list[str]:
+        listed = (sagemaker or self.client("sagemaker")).list_endpoints()["Endpoints"]
+        return [endpoint["EndpointName"] for endpoint in listed]
+
+    def _release(self, name: str, settings: dict[str, Any], production: dict[str, Any]) -> Release:
+        # The revision stands for the content, so that another content is another prefix.
+        revision = hashlib.sha1(f"{name}{json.dumps(settings)}".encode(), usedforsecurity=False).hexdigest()
+        profile = {"kind": "closed_loop", "concurrency": 1, "prompt_tokens": 8, "output_tokens": 4, "duration_s": 1.0}
+        profile["objectives"] = {"error_rate": {"at_most": 0}}
+        return Release.model_validate(
+            {
+                "name": name,
+                "model": {
+                    "weights": {"repository": f"test/{name}", "revision": revision},
+                    "serving": {
+                        "instance_type": "ml.p5.48xlarge",
+                        "tensor_parallel_size": 8,
+                        "image": IMAGE,
+                        "startup_timeout_s": 60,
+                    },
+                    "evaluation": {"load_profiles": {"short": profile}},
+                    "production": {"endpoint": name, **production},
+                },
+                "environment": self.environment.model_dump(),
+                "serving_image": IMAGE,
+            }
+        )
+
+    def _weights(self, release: Release, settings: dict[str, Any]) -> Manifest:
+        """The weights and their manifest, with the checksums that S3 keeps."""
+        from awscrt.checksums import crc64nvme
+
+        header = json.dumps({"__metadata__": {"name": release.name}}).encode()
+        contents = {
+            "config.json": b'{"architectures": ["Qwen3ForCausalLM"]}',
+            "model.safetensors": len(header).to_bytes(8, "little") + header,
+            "simulated.json": json.dumps(settings).encode(),
+        }
+        files = []
+        for path, body in contents.items():
+            checksum = base64.b64encode(crc64nvme(body).to_bytes(8, "big")).decode()
+            self.write(release.weights_prefix + path, body, ChecksumCRC64NVME=checksum)
+            files.append(
+                ManifestFile(
+                    path=path,
+                    size=len(body),
+                    sha256=hashlib.sha256(body).hexdigest(),
+                    git_blob_sha1=None,
+                    crc64nvme=checksum,
+                    crc64nvme_confirmed_by_s3=True,
+                )
+            )
+        manifest = Manifest.of(release.model.weights, files)
+        self.write(release.weights_prefix + "manifest.json", manifest.to_json())
+        return manifest
+
+
+@contextmanager
+def prepared(folder: Path, **environment: Any) -> Iterator[Prepared]:
+    """A world of its own; `environment` changes the environment file (`production: {…}` for a second account)."""
+    images = folder / "images.yaml"
+    serving = {
+        "match": "*/release-serving:*",
+        "command": [
+            "{python}",
+            str(ROOT / "container" / "serve"),
+            "--launch",
+            f"{sys.executable} -m container.engines.simulated",
+        ],
+        "environment": {
+            "PYTHONPATH": str(ROOT),
+            "SM_SGLANG_HOST": "127.0.0.1",
+            "SM_SGLANG_PORT": "{port}",
+            "SM_SGLANG_MODEL_PATH": "{opt_ml}/model",
+        },
+        "working_directory": str(ROOT),
+    }
+    steps = {"match": "*/release-steps:*", "environment": {"PYTHONPATH": str(ROOT)}, "working_directory": str(ROOT)}
+    folder.mkdir(parents=True, exist_ok=True)
+    images.write_text(yaml.safe_dump({"images": [serving, steps]}))
+    content = yaml.safe_load((ROOT / "config/environments/local.yaml").read_text())
+    content |= {"kind": "aws", "hub_token_secret": None, **environment}
+    with running(folder / "state", images) as server:
+        server.client("s3").create_bucket(Bucket=BUCKET)
+        yield Prepared(server, folder, Environment.model_validate(content))

@@ -1,0 +1,92 @@
+"""approve and reject: who decided what and why, in the registry and in the ledger."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from tests.local.prepared import Prepared, prepared
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prepared]:
+    with prepared(tmp_path_factory.mktemp("decisions")) as made:
+        yield made
+
+
+def test_an_approval_stands_in_registry_and_ledger_with_who_and_why(world: Prepared) -> None:
+    version = world.version("plain", approved=False)
+    result = world.run("approve", "plain", "1", "--comment", "good numbers")
+    assert result.returncode == 0, result.stderr
+    assert "version 1 is approved" in result.stdout
+    assert world.status(version) == "Approved"
+    described = world.client("sagemaker").describe_model_package(ModelPackageName=version.arn)["ApprovalDescription"]
+    [event] = world.ledger("plain")
+    assert (event.kind, event.version, event.model_package) == ("approved", 1, version.arn)
+    assert event.by.startswith("arn:aws:sts:")
+    assert event.details["comment"] == "good numbers"
+    assert event.by in described
+    assert "good numbers" in described
+    # No rule here: what starts the promotion is said.
+    assert f"--pipeline-parameters Name=ModelPackageArn,Value={version.arn}" in result.stdout
+    again = world.run("approve", "plain", "1", "--json")
+    assert again.returncode == 0
+    assert json.loads(again.stdout)["changed"] is False
+    assert len(world.ledger("plain")) == 1
+
+
+def test_where_a_rule_answers_it_is_named(world: Prepared) -> None:
+    world.version("ruled", approved=False)
+    events = world.client("events")
+    pattern = {"source": ["aws.sagemaker"], "detail": {"ModelPackageGroupName": ["release-ruled"]}}
+    events.put_rule(Name="release-approved", EventPattern=json.dumps(pattern))
+    events.put_targets(
+        Rule="release-approved", Targets=[{"Id": "1", "Arn": "arn:aws:sagemaker:us-east-1:123456789012:pipeline/promotion"}]
+    )
+    try:
+        result = world.run("approve", "ruled", "1")
+    finally:
+        events.remove_targets(Rule="release-approved", Ids=["1"])
+        events.delete_rule(Name="release-approved")
+    assert "the rule release-approved starts the pipeline promotion" in result.stdout
+
+
+def test_what_the_gate_refused_is_approved_only_by_force_with_a_reason(world: Prepared) -> None:
+    version = world.version("refused", approved=False, verdict="failed")
+    for arguments in ((), ("--force",)):
+        result = world.run("approve", "refused", "1", *arguments)
+        assert result.returncode == 2
+        assert "the gate's verdict is 'failed'" in result.stderr
+        assert "--comment WHY" in result.stderr
+        assert world.status(version) == "PendingManualApproval"
+    assert world.ledger("refused") == []
+    result = world.run("approve", "refused", "1", "--force", "--comment", "the load client was at fault")
+    assert result.returncode == 0, result.stderr
+    assert world.status(version) == "Approved"
+    [event] = world.ledger("refused")
+    assert "'failed'" in str(event.details["despite"])
+
+
+def test_a_rejection_says_why_and_an_approval_after_it_is_a_new_event(world: Prepared) -> None:
+    version = world.version("turned-down", approved=False)
+    assert world.run("reject", "turned-down", "1", "--comment", "too slow for chat").returncode == 0
+    assert world.status(version) == "Rejected"
+    assert "rejected already" in world.run("reject", "turned-down", "1").stdout
+    assert world.run("approve", "turned-down", "1").returncode == 0
+    assert [event.kind for event in world.ledger("turned-down")] == ["rejected", "approved"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["approve", "plain", "7"], "has no version 7 in the Model Registry; it has 1"),
+        (["approve", "no-such", "1"], "did you mean"),
+    ],
+)
+def test_what_is_not_there_is_said(world: Prepared, arguments: list[str], says: str) -> None:
+    result = world.run(*arguments)
+    assert result.returncode == 2
+    assert says in result.stderr
+    assert "Traceback" not in result.stderr
