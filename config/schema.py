@@ -15,6 +15,11 @@ from config.production import Production
 from config.serving import Serving
 from config.weights import Weights
 
+LONGEST_UPDATE_S = 28_800
+"""The longest that SageMaker lets an update take. Seconds."""
+_PROVISION_S = 1800
+"""How long capacity is looked for where the model file says nothing. Seconds; an estimate, SageMaker's own default is not published."""
+
 
 class ModelFile(Strict):
     """One released model: the whole truth of a release."""
@@ -64,6 +69,20 @@ class Release(Strict):
     def package_group(self) -> str:
         """The name of the model package group of this model."""
         return f"release-{self.name}"
+
+    @property
+    def start_s(self) -> float:
+        """How long an endpoint of this model may take to come up: capacity found, weights copied, container started. Seconds."""
+        serving = self.model.serving
+        return (serving.provision_timeout_s or _PROVISION_S) + serving.download_timeout_s + serving.startup_timeout_s
+
+    @property
+    def update_timeout_s(self) -> int:
+        """How long an update of production may take: its strategy's worst case, within what SageMaker takes as
+        MaximumExecutionTimeoutInSeconds (600 to 28,800; API reference of `RollingUpdatePolicy`). Seconds."""
+        production = self.model.production
+        longest = production.update.longest_s(production.instance_count, self.start_s)
+        return int(min(max(longest, 600), LONGEST_UPDATE_S))
 
     def to_json(self) -> str:
         """The file's bytes: the same for the same release."""

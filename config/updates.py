@@ -51,6 +51,14 @@ class AllAtOnce(Strict):
         """The boto3 `DeploymentConfig` without its alarms."""
         return _blue_green({"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": self.bake_s})
 
+    def peak_instances(self, count: int) -> int:
+        """How many instances there are at most while it replaces `count`: the old fleet and the new one."""
+        return 2 * count
+
+    def longest_s(self, count: int, start_s: float) -> float:
+        """How long it may take for `count` instances that each come up within `start_s`. Seconds."""
+        return start_s + self.bake_s
+
     def return_config(self) -> dict[str, Any]:
         """The boto3 `DeploymentConfig` for giving production back what it served, as fast as the capacity allows."""
         return _blue_green({"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0})
@@ -76,6 +84,14 @@ class Canary(Strict):
         """The boto3 `DeploymentConfig` without its alarms."""
         size = _percent(self.canary_percent)
         return _blue_green({"Type": "CANARY", "WaitIntervalInSeconds": self.bake_s, "CanarySize": size})
+
+    def peak_instances(self, count: int) -> int:
+        """How many instances there are at most while it replaces `count`: the old fleet and the new one."""
+        return 2 * count
+
+    def longest_s(self, count: int, start_s: float) -> float:
+        """How long it may take for `count` instances that each come up within `start_s`. Seconds."""
+        return start_s + 2 * self.bake_s
 
     def return_config(self) -> dict[str, Any]:
         """As `AllAtOnce.return_config`: there is capacity for a second fleet."""
@@ -103,6 +119,14 @@ class Linear(Strict):
         """The boto3 `DeploymentConfig` without its alarms."""
         size = _percent(self.step_percent)
         return _blue_green({"Type": "LINEAR", "WaitIntervalInSeconds": self.bake_s, "LinearStepSize": size})
+
+    def peak_instances(self, count: int) -> int:
+        """How many instances there are at most while it replaces `count`: the old fleet and the new one."""
+        return 2 * count
+
+    def longest_s(self, count: int, start_s: float) -> float:
+        """How long it may take for `count` instances that each come up within `start_s`. Seconds."""
+        return start_s + math.ceil(100 / self.step_percent) * self.bake_s
 
     def return_config(self) -> dict[str, Any]:
         """As `AllAtOnce.return_config`: there is capacity for a second fleet."""
@@ -143,6 +167,18 @@ class Rolling(Strict):
                 "RollbackMaximumBatchSize": _percent(100),
             }
         }
+
+    def batch(self, count: int) -> int:
+        """How many of `count` instances are replaced at a time."""
+        return max(1, count * self.batch_percent // 100)
+
+    def peak_instances(self, count: int) -> int:
+        """How many instances there are at most while it replaces `count`: the old fleet and one batch."""
+        return count + self.batch(count)
+
+    def longest_s(self, count: int, start_s: float) -> float:
+        """How long it may take for `count` instances that each come up within `start_s`. Seconds."""
+        return math.ceil(count / self.batch(count)) * (start_s + self.bake_s)
 
     def check(self, instances: int) -> None:
         """MisplacedValue when so many instances cannot be divided this way."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from config.environment import Environment
+from config.schema import LONGEST_UPDATE_S
 from pipelines import layout, requests
 from pipelines.sdk import (
     ConditionEquals,
@@ -28,7 +29,7 @@ from pipelines.sdk import (
 from steps.names import APPROVAL_FILE, PROMOTION_PIPELINE, RELEASE_FILE
 
 _VERIFY_MAX_RUNTIME_S = 600
-_PROMOTE_MAX_RUNTIME_S = 4 * 3600
+_PROMOTE_MAX_RUNTIME_S = LONGEST_UPDATE_S + 3600  # an update of 700 GB takes hours; then its way back, the smoke test, the lease
 _EXECUTION = ExecutionVariables.PIPELINE_EXECUTION_ID
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from config.schema import Release
+from config.schema import LONGEST_UPDATE_S, Release
 from pipelines import layout, requests
 from pipelines.sdk import (
     CacheConfig,
@@ -37,7 +37,7 @@ HUB_ENDPOINTS = {"huggingface.co": "https://huggingface.co", "local": "http://lo
 
 _FETCH_MAX_RUNTIME_S = 12 * 3600  # 1.4 TB at 50 MB/s, the slowest link worth waiting for
 _EVALUATE_MARGIN_S = 1800  # the job outlives its own staging endpoint, so that it is the one who deletes it
-_PROMOTE_MAX_RUNTIME_S = 4 * 3600
+_PROMOTE_MAX_RUNTIME_S = LONGEST_UPDATE_S + 3600  # an update of 700 GB takes hours; then its way back, the smoke test, the lease
 _CONTROL_MAX_RUNTIME_S = 600
 _CACHE_FOR = "P7D"
 
@@ -184,6 +184,8 @@ def _approved(release: Release, parameters: _Parameters, package: Any) -> Condit
 
 def _rejection(release: Release, parameters: _Parameters, package: Any, evaluation: PropertyFile) -> list[Any]:
     summary = _read("EvaluateStaging", evaluation, "summary")
+    # The evaluation comes as a file: an argument holds 256 characters, its summary may be longer.
+    refused = f"{requests.INPUT}/evaluation/{EVALUATION_FILE}"
     reject = Processing(
         "Reject",
         _job(
@@ -192,8 +194,7 @@ def _rejection(release: Release, parameters: _Parameters, package: Any, evaluati
             step="reject",
             role=release.environment.roles.evaluate,
             instance_type=parameters.control_instance_type,
-            # The evaluation comes as a file: an argument holds 256 characters, its summary may be longer.
-            arguments=["--model-package", package, "--evaluation", f"{requests.INPUT}/evaluation/{EVALUATION_FILE}"],
+            arguments=["--model-package", package, "--execution", _EXECUTION, "--evaluation", refused],
             more_inputs={"evaluation": _evaluation_prefix(release)},
             output=_output(release, "reject"),
             max_runtime_s=_CONTROL_MAX_RUNTIME_S,
