@@ -29,6 +29,8 @@ class Ask:
     """Whether the answer must have `max_tokens` tokens (SGLang's ignore_eos)."""
     greedy: bool = False
     """Temperature 0, and the answer's text is kept."""
+    keep_text: bool = False
+    """The answer's text is kept."""
 
 
 class LoadClient:
@@ -42,7 +44,7 @@ class LoadClient:
     async def send(self, ask: Ask, intended_ns: int) -> RequestResult:
         """Ask, read the stream to its end, and say how it went. Never raises: a failure is a result."""
         result = RequestResult(intended_ns, planned_tokens=ask.planned_tokens)
-        reader = _Reader(result, self._transport, keep_text=ask.greedy)
+        reader = _Reader(result, self._transport, keep_text=ask.greedy or ask.keep_text)
         body = self._body(ask)
         answer = Answer(reader.receive)
 

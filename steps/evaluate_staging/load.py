@@ -31,6 +31,8 @@ class Load:
     dues: tuple[Due, ...] = ()
     """Open loop: what is sent when."""
     exact_output: bool = False
+    keep_text: bool = False
+    """Whether results hold their answers' texts: memory, and time on the way back from the client processes."""
     shared_prefix: float = 0.0
     turns: int = 1
     seed: int = 0
@@ -71,7 +73,9 @@ async def run(
 
     def ask(due: Due) -> Ask:
         prompt = prompts.make(due.prompt_tokens or load.prompt_tokens)
-        return Ask(prompt.messages, due.output_tokens or load.output_tokens, prompt.tokens, exact=load.exact_output)
+        return Ask(
+            prompt.messages, due.output_tokens or load.output_tokens, prompt.tokens, load.exact_output, keep_text=load.keep_text
+        )
 
     if load.concurrency:
         await _closed(load, client, ask, begin_ns, note)

@@ -1,0 +1,1 @@
+"""How exactly, and at what price, a load client sees what a server sends."""
