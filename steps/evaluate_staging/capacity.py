@@ -1,52 +1,88 @@
-"""The highest rate that an endpoint sustains: found by doubling, then bisecting, then asking once more."""
+"""The highest rate that an endpoint sustains: found by doubling, then narrowing, then asking once more.
+
+A trial costs a minute of an endpoint, so none is spent on what is known already: an endpoint that was asked for far too much still says
+what it can do, by what it completed, and the next two trials are put right below and right above that. Where the latency objectives end
+before the throughput does, these two agree, and what is left is bisected.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 
 _LOWEST_SHARE = 1 / 64  # of the rate tried first; an endpoint that cannot do that either has no capacity to speak of
+_HOPELESS_SHARE = 0.9  # completed, of the rate asked for; less is no accident, and is not tried again
+_BELOW, _ABOVE = 0.3, 0.65  # of the precision: where the first trials around what was completed are put
 
 
-def search(sustains: Callable[[float], bool], start: float, highest: float, precision: float) -> float | None:
-    """The highest rate, to `precision` (a share), that `sustains` says yes to; None when not even a 64th of `start` is sustained.
+@dataclass(frozen=True)
+class Answer:
+    """What one trial of a rate gave."""
 
-    One bad trial may be chance, so a rate counts as too high only after a second one; and the answer was sustained twice.
+    met: bool
+    """Whether every objective held, and the endpoint kept up."""
+    completed_per_s: float
+    """How many requests it completed. A second."""
+
+
+def search(trial: Callable[[float], Answer], start: float, highest: float, precision: float) -> float | None:
+    """The highest rate, to `precision` (a share), at which `trial` is met; None when not even a 64th of `start` is.
+
+    One bad trial may be chance, so a rate counts as too high only after a second one, or when the endpoint was far from it; and the
+    answer was met twice.
     """
+    return _Search(trial, start, highest, precision).run()
 
-    def surely(rate: float) -> bool:
-        return sustains(rate) or sustains(rate)
 
-    low, high = _bracket(surely, start, highest)
-    if low is None:
+class _Search:
+    def __init__(self, trial: Callable[[float], Answer], start: float, highest: float, precision: float) -> None:
+        self._trial, self._start, self._highest, self._precision = trial, start, highest, precision
+        self._low: float | None = None
+        self._high: float | None = None
+        self._guesses: list[float] = []
+
+    def run(self) -> float | None:
+        rate = min(self._start, self._highest)
+        while rate >= self._start * _LOWEST_SHARE:
+            if self._surely(rate):
+                self._low = rate
+                if rate >= self._highest:
+                    break
+            else:
+                self._high = rate
+            if self._low is None:
+                rate = self._guess() or rate / 2
+            elif self._high is None:
+                rate = min(rate * 2, self._highest)
+            elif self._high / self._low > 1 + self._precision:
+                rate = self._guess() or math.sqrt(self._low * self._high)
+            else:
+                break
+        return self._confirmed()
+
+    def _surely(self, rate: float) -> bool:
+        first = self._trial(rate)
+        if first.met:
+            return True
+        if first.completed_per_s < _HOPELESS_SHARE * rate:
+            below, above = 1 - _BELOW * self._precision, 1 + _ABOVE * self._precision
+            self._guesses = [first.completed_per_s * above, first.completed_per_s * below]
+            return False
+        return self._trial(rate).met
+
+    def _guess(self) -> float | None:
+        """The next rate that what was completed suggests; None when there is none, or it is known already."""
+        low, high = self._low or 0.0, self._high or math.inf
+        while self._guesses:
+            guess = self._guesses.pop()
+            if low < guess < high:
+                return guess
         return None
-    while high is not None and high / low > 1 + precision:
-        middle = math.sqrt(low * high)
-        if surely(middle):
-            low = middle
-        else:
-            high = middle
-    while not sustains(low):
-        low /= 1 + precision
-        if low < start * _LOWEST_SHARE:
-            return None
-    return low
 
-
-def _bracket(sustains: Callable[[float], bool], start: float, highest: float) -> tuple[float | None, float | None]:
-    """A sustained rate and one that is not, a factor of two apart; the second is None where everything is sustained."""
-    low: float | None = None
-    high: float | None = None
-    rate = min(start, highest)
-    while low is None or high is None:
-        if sustains(rate):
-            low = rate
-            if rate >= highest:
-                return low, None
-            rate = min(rate * 2, highest)
-        else:
-            high = rate
-            rate /= 2
-            if low is None and rate < start * _LOWEST_SHARE:
-                return None, high
-    return low, high
+    def _confirmed(self) -> float | None:
+        while self._low is not None and not self._trial(self._low).met:
+            self._low /= 1 + self._precision
+            if self._low < self._start * _LOWEST_SHARE:
+                self._low = None
+        return self._low

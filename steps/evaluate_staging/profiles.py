@@ -12,7 +12,7 @@ from steps import s3
 from steps.errors import InputError
 from steps.evaluate_staging import arrivals
 from steps.evaluate_staging.arrivals import Due
-from steps.evaluate_staging.capacity import search
+from steps.evaluate_staging.capacity import Answer, search
 from steps.evaluate_staging.fleet import Fleet
 from steps.evaluate_staging.load import Load
 from steps.evaluate_staging.measurement import Measurement
@@ -130,15 +130,15 @@ class Runner:
         trials: list[Trial] = []
         last: Measurement | None = None
 
-        def sustains(rate: float) -> bool:
+        def trial(rate: float) -> Answer:
             nonlocal last
             due = _until(load.window_s[1], _arrivals(profile.arrivals, rate, 1.0, seed + len(trials)))
             last = self.fleet.measure(replace(load, dues=due), _prefixed(f"at {rate:.4g} requests/s", on_progress))
-            met = all_met(last, objectives) and _keeps_up(last)
-            trials.append(Trial(load=rate, met=met, metrics=last.metrics(objectives)))
-            return met
+            met, metrics = all_met(last, objectives) and _keeps_up(last), last.metrics(objectives)
+            trials.append(Trial(load=rate, met=met, metrics=metrics))
+            return Answer(met, metrics["requests_per_s"] or 0.0)
 
-        found = search(sustains, profile.start_rate_per_s, profile.highest_rate_per_s, profile.precision)
+        found = search(trial, profile.start_rate_per_s, profile.highest_rate_per_s, profile.precision)
         assert last is not None  # noqa: S101  (the search tries at least once)
         return Outcome(last, trials, {CAPACITY: found})
 

@@ -1,4 +1,4 @@
-"""When requests are due, how the capacity search finds its rate, and an open loop that keeps its schedule while the server stalls."""
+"""When requests are due, and an open loop that keeps its schedule while the server stalls."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ import pytest
 from steps.errors import InputError
 from steps.evaluate_staging import arrivals
 from steps.evaluate_staging.arrivals import Due
-from steps.evaluate_staging.capacity import search
 from steps.evaluate_staging.fleet import Fleet
 from steps.evaluate_staging.load import Load
 from steps.evaluate_staging.prompts import Synthetic, conversations
@@ -68,24 +67,6 @@ def test_recorded_traces_of_both_kinds_are_replayed(trace: str) -> None:
 def test_a_trace_with_other_columns_is_refused_by_name() -> None:
     with pytest.raises(InputError, match=r"trace.csv has no column ContextTokens or Request tokens; it has TIMESTAMP, a"):
         arrivals.replay("TIMESTAMP,a\n1,2\n", 1.0, "trace.csv")
-
-
-@pytest.mark.parametrize("knee", [0.7, 3.3, 17.0, 640.0])
-def test_the_search_finds_a_known_knee(knee: float) -> None:
-    found = search(lambda rate: rate <= knee, start=8.0, highest=1000.0, precision=0.03)
-    assert found is not None
-    assert knee / 1.031 <= found <= knee
-
-
-def test_one_bad_trial_is_not_believed() -> None:
-    calls = iter([False])
-    assert search(lambda rate: next(calls, True) and rate <= 100, start=8.0, highest=1000.0, precision=0.03) == pytest.approx(
-        100, rel=0.04
-    )
-
-
-def test_an_endpoint_that_sustains_nothing_has_no_capacity() -> None:
-    assert search(lambda _: False, start=8.0, highest=100.0, precision=0.03) is None
 
 
 def test_prompts_differ_except_in_what_they_share() -> None:
