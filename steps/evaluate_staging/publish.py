@@ -1,7 +1,8 @@
-"""Where an evaluation goes: the table and the report beside it, facts on the version, metrics in CloudWatch."""
+"""Where an evaluation goes: the table and the report beside it, facts on the version, the ledger, metrics in CloudWatch."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import boto3
@@ -14,7 +15,9 @@ from steps.evaluate_staging.judgement import number
 from steps.evaluate_staging.models import Evaluation
 from steps.evaluate_staging.profiles import Outcome
 from steps.job import progress
+from steps.ledger import Ledger
 from steps.names import EVALUATION_FILE, Fact
+from steps.registry import ModelPackage
 
 _NAMESPACE = "Release/Evaluation"
 _FACT_LIMIT = 40  # of the 50 that a version may have
@@ -48,6 +51,29 @@ def facts(release: Release, evaluation: Evaluation, sha256: str) -> dict[str, st
         for metric, result in profile.objectives.items()
     ]
     return {str(key): value for key, value in found.items()} | dict(numbers[: _FACT_LIMIT - len(found)])
+
+
+def registered(ledger: Ledger, package: ModelPackage, execution: str) -> None:
+    """Note that there is a new version. RegisterModel is SageMaker's own step and writes no ledger: the first step after it does."""
+    known = (Fact.REPOSITORY, Fact.REVISION, Fact.WEIGHTS_MANIFEST_SHA256, Fact.RELEASE_FILE)
+    told = {str(fact): package.facts[fact] for fact in known if fact in package.facts}
+    ledger.append_once("registered", by=execution, version=package.version, model_package=package.arn, details=told)
+
+
+def evaluated(ledger: Ledger, evaluation: Evaluation, facts: Mapping[str, str]) -> None:
+    """Note the verdict, and which report it stands in."""
+    ledger.append_once(
+        "evaluated",
+        by=evaluation.execution,
+        version=evaluation.version,
+        model_package=evaluation.model_package,
+        details={
+            "verdict": evaluation.verdict,
+            "summary": evaluation.summary,
+            "report": facts[Fact.EVALUATION_REPORT],
+            "sha256": facts[Fact.EVALUATION_SHA256],
+        },
+    )
 
 
 def cloudwatch(evaluation: Evaluation, region: str) -> None:

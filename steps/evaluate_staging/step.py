@@ -28,6 +28,7 @@ from steps.evaluate_staging.transports.openai import OpenAITransport, bearer_tok
 from steps.evaluate_staging.transports.sagemaker import SageMakerTransport
 from steps.hosting import Hosting
 from steps.job import progress, say
+from steps.ledger import Ledger
 from steps.names import EVALUATION_FILE
 
 _TOKEN_S = 12 * 3600  # the longest that SageMaker allows
@@ -55,6 +56,8 @@ def run(request: Request) -> Evaluation:
     hosting = Hosting(sagemaker, boto3.client("logs", region_name=region))
     client = s3.client(region)
     package = registry.read(sagemaker, request.model_package)
+    ledger = Ledger(client, request.release.environment.bucket, request.release.name)
+    publish.registered(ledger, package, request.execution)
     production = baseline.read(request.release, hosting, sagemaker, client)
     with tempfile.TemporaryDirectory(prefix="evaluation-") as folder:
         materials = Materials(client, Path(folder), request.release.weights_prefix)
@@ -67,9 +70,9 @@ def run(request: Request) -> Evaluation:
     evaluation = publish.attachments(evaluation, request.release, outcomes, production, request.output)
     body = (evaluation.model_dump_json(indent=2) + "\n").encode()
     (request.output / EVALUATION_FILE).write_bytes(body)
-    registry.annotate(
-        sagemaker, request.model_package, publish.facts(request.release, evaluation, hashlib.sha256(body).hexdigest())
-    )
+    facts = publish.facts(request.release, evaluation, hashlib.sha256(body).hexdigest())
+    registry.annotate(sagemaker, request.model_package, facts)
+    publish.evaluated(ledger, evaluation, facts)
     publish.cloudwatch(evaluation, region)
     say(f"{evaluation.verdict}: {evaluation.summary}")
     progress(f"{evaluation.verdict}: {evaluation.summary}")

@@ -26,6 +26,7 @@ from steps.fetch_weights.settings import Settings
 from steps.fetch_weights.source import Hub, HubSource
 from steps.job import progress as say_progress
 from steps.job import say
+from steps.ledger import Ledger
 from steps.names import WEIGHTS_FILE
 
 
@@ -68,6 +69,9 @@ def run(request: Request, settings: Settings | None = None) -> WeightsOutput:
         fetched_bytes=outcome.fetched_bytes,
         seconds=round(time.monotonic() - started, 3),
     )
+    if request.hosts.index == 0:  # of the hosts that share a fetch, one tells of it
+        told = output.model_dump(mode="json", exclude={"schema_version"})
+        Ledger(client, environment.bucket, request.release.name).append_once("fetched", by=request.execution, details=told)
     request.output.mkdir(parents=True, exist_ok=True)
     (request.output / WEIGHTS_FILE).write_text(output.model_dump_json(indent=2) + "\n", encoding="utf-8")
     fetched = f"{size(output.fetched_bytes)} fetched in {duration(output.seconds)}"

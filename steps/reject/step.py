@@ -1,4 +1,4 @@
-"""Reject: the version's status in the registry becomes Rejected, its description the gate's reason."""
+"""Reject: the version's status in the registry becomes Rejected, its description the gate's reason, and the ledger says so."""
 
 from __future__ import annotations
 
@@ -8,21 +8,26 @@ from pathlib import Path
 import boto3
 
 from config.schema import Release
-from steps import registry
+from steps import decisions, registry, s3
 from steps.errors import InputError
 from steps.job import say
+from steps.ledger import Ledger
 from steps.names import REJECTION_FILE
 from steps.reject.models import Rejection
 
 
-def run(release: Release, model_package: str, evaluation: Path, output: Path) -> Rejection:
-    """Mark the version and write OUTPUT/rejection.json. Marking it twice changes nothing."""
+def run(release: Release, model_package: str, execution: str, evaluation: Path, output: Path) -> Rejection:
+    """Mark the version, note it in the ledger and write OUTPUT/rejection.json. Doing it twice changes nothing."""
     try:
         summary: str = json.loads(evaluation.read_bytes())["summary"]
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{evaluation} is not an evaluation: {error}") from error
     rejection = Rejection(model_package=model_package, reason=summary)
-    registry.reject(boto3.client("sagemaker", region_name=release.environment.region), model_package, summary)
+    region = release.environment.region
+    sagemaker = boto3.client("sagemaker", region_name=region)
+    registry.reject(sagemaker, model_package, summary)
+    ledger = Ledger(s3.client(region), release.environment.bucket, release.name)
+    decisions.note(ledger, "rejected", registry.read(sagemaker, model_package), by=f"the gate of {execution}", comment=summary)
     output.mkdir(parents=True, exist_ok=True)
     (output / REJECTION_FILE).write_text(rejection.model_dump_json(indent=2) + "\n", encoding="utf-8")
     say(f"rejected {model_package}: {summary}")
