@@ -12,6 +12,7 @@ from typing import Any
 from config.environment import Environment
 from config.schema import Release
 from pipelines.logs import JobLogs
+from steps.accounts import group_policy
 
 FINAL = {"Succeeded", "Failed", "Stopped"}
 
@@ -85,7 +86,10 @@ class Executions:
             self._sagemaker.update_pipeline(**arguments)
 
     def publish(self, release: Release, release_file_uri: str) -> None:
-        """Put the resolved model file where the execution reads it, and make the package group if there is none."""
+        """Put the resolved model file where the execution reads it, and make the package group if there is none.
+
+        Where production is in another account, the group's policy lets production's role there deploy its versions.
+        """
         bucket, key = release_file_uri.removeprefix("s3://").split("/", 1)
         self._s3.put_object(Bucket=bucket, Key=key, Body=release.to_json().encode(), ContentType="application/json")
         try:
@@ -97,6 +101,11 @@ class Executions:
                 ModelPackageGroupName=release.package_group,
                 ModelPackageGroupDescription=f"Versions of {release.name}",
                 Tags=[{"Key": "release:model", "Value": release.name}],
+            )
+        policy = group_policy(release.environment, release.package_group)
+        if policy is not None:
+            self._sagemaker.put_model_package_group_policy(
+                ModelPackageGroupName=release.package_group, ResourcePolicy=json.dumps(policy)
             )
 
     def start(self, pipeline: str, parameters: dict[str, str], description: str) -> str:
