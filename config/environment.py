@@ -24,10 +24,12 @@ class Roles(Strict):
     """Runs VerifyApproval and Promote."""
     serve: str
     """Runs the endpoints' containers."""
+    reap: str | None = None
+    """Runs Reap, which an hourly rule starts; None: no pipeline for it is made."""
 
 
 class Images(Strict):
-    """Container image URIs."""
+    """Container images: a repository alone means the image that this tree's content makes, a tag or digest another that is there already."""
 
     steps: str
     """What jobs run in (container/steps.Dockerfile)."""
@@ -127,6 +129,8 @@ class Environment(Strict):
     """IAM roles."""
     images: Images
     """Container images."""
+    hub_endpoint: Annotated[str, Field(pattern=r"^https?://[^/]+$")] = "https://huggingface.co"
+    """Where huggingface.co is reached: another address is a mirror of it, for networks that cannot go there."""
     hub_token_secret: str | None = None
     """The Secrets Manager secret that holds the Hugging Face token; needed for gated repositories only."""
     job_instance_types: JobInstanceTypes = JobInstanceTypes()

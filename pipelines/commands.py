@@ -15,7 +15,7 @@ from steps.names import pipeline_name
 if TYPE_CHECKING:
     from pipelines.execution import Executions, ExecutionView
 
-SUBCOMMANDS = {"approve", "ask", "definition", "follow", "history", "local", "reject", "release"}
+SUBCOMMANDS = {"approve", "ask", "definition", "follow", "history", "local", "reject", "release", "plan"}
 """Words that cannot be a model's name, since `run WORD` means something else (a test compares them with the command's own)."""
 
 _FOLLOW_INTERVAL_S = {"local": 0.3, "aws": 10.0}
@@ -109,12 +109,12 @@ def local_down() -> None:
 
 def resolve(model: str, env: str) -> Release:
     """Load a model file and an environment into a release. ConfigError for what is wrong with either."""
-    from pipelines.images import serving_image
+    from pipelines.images import serving_image, tagged
 
     name, content = load_model(model)
     if name in SUBCOMMANDS:
         raise UsageError(f"a model cannot be called {name!r}: that is a subcommand; rename the file")
-    environment = load_environment(env)
+    environment = tagged(load_environment(env))
     if environment.kind == "aws" and content.weights.hub == "local":
         raise UsageError(f"{name}: weights.hub is `local`, which AWS cannot reach; set it to huggingface.co")
     return Release(name=name, model=content, environment=environment, serving_image=serving_image(content.serving, environment))
@@ -123,9 +123,9 @@ def resolve(model: str, env: str) -> Release:
 def _ready(environment: Environment, resolved: Release) -> str:
     """Start what the environment needs and check that the release can work; returns the Hub's address."""
     from pipelines import preflight
-    from pipelines.release import HUB_ENDPOINTS
+    from pipelines.release import hub_endpoint
 
-    hub = HUB_ENDPOINTS[resolved.model.weights.hub]
+    hub = hub_endpoint(resolved)
     if environment.kind == "local":
         from pipelines import local
 

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.mark.parametrize(
     ("word", "uri"),
     [
-        ("project", "111122223333.dkr.ecr.us-west-2.amazonaws.com/release-serving:latest"),
+        ("project", "111122223333.dkr.ecr.us-west-2.amazonaws.com/release-serving"),
         ("registry.example.com/mine:1", "registry.example.com/mine:1"),
     ],
 )
