@@ -33,6 +33,17 @@ GPU_COUNTS: dict[str, int] = {
 }
 
 
+_GPU_MEMORY_GB = {
+    "p4d": 40, "p4de": 80, "p5": 80, "p5e": 141, "p5en": 141, "p6-b200": 179, "p6-b300": 268, "p6e-gb200": 185, "g5": 24, "g6": 24, "g6e": 48,
+}  # fmt: skip
+
+
+def gpu_memory_bytes(instance_type: str) -> int:
+    """How much memory one of its GPUs has, as the same pages say. Bytes; ValueError as `gpu_count`."""
+    gpu_count(instance_type)
+    return _GPU_MEMORY_GB[instance_type.split(".")[1]] * 10**9
+
+
 def gpu_count(instance_type: str) -> int:
     """Return how many GPUs one instance has; ValueError names the nearest known type."""
     count = GPU_COUNTS.get(instance_type)

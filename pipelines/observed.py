@@ -1,0 +1,124 @@
+"""What `plan` and `doctor` look up before anything runs. A lookup that fails is a sentence, not an error: the rest is still worth knowing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from config.environment import Environment
+from config.schema import Release
+from pipelines.errors import CommandError
+from pipelines.quotas import Quota, quotas
+from steps.errors import StepError
+from steps.names import Fact
+
+_T = TypeVar("_T")
+
+
+@dataclass
+class Observed:
+    """What is known of the world around a release; None: not known, and `unknown` says why."""
+
+    weights_bytes: int | None = None
+    """How large the files are that a fetch would move."""
+    weights_stored: bool | None = None
+    """Whether the bucket has them already."""
+    production_exists: bool | None = None
+    production_version: int | None = None
+    """What production serves."""
+    production_release: dict[str, Any] | None = None
+    """The release file that that version was registered from."""
+    quotas: dict[str, dict[str, Quota]] = field(default_factory=dict)
+    """Account → its quotas by name; an account is left out when its could not be read."""
+    production_zones: int | None = None
+    """In how many availability zones production's subnets are; None also where it has none of its own."""
+    unknown: list[str] = field(default_factory=list)
+    """What could not be looked up, and why."""
+
+
+def observe(release: Release, hub_endpoint: str) -> Observed:
+    """Ask the Hub and AWS, each for what it knows; never raises for what they refuse."""
+    import boto3
+
+    from steps.accounts import production_session
+
+    found = Observed()
+    session = boto3.Session(region_name=release.environment.region)
+    there = _try(found, "production's account", lambda: production_session(release.environment, "plan"))
+    found.weights_stored = _try(found, "the bucket", lambda: _is_stored(release))
+    found.weights_bytes = _try(found, "the Hub", lambda: weights_bytes(release, hub_endpoint))
+    if there is not None:
+        _try(found, "production", lambda: _look_at_production(release, found, session, there))
+    if release.environment.kind == "aws":
+        for account, owner in {
+            release.environment.account_id: session,
+            release.environment.for_production.account_id: there,
+        }.items():
+            known = _try(found, f"the quotas of {account}", lambda owner=owner: quotas(owner.client("service-quotas")))  # type: ignore[misc]
+            if known:
+                found.quotas[account] = known
+        if there is not None and release.environment.for_production.subnets:
+            zones = _try(found, "production's subnets", lambda: zones_of(release.environment.for_production, there))
+            found.production_zones = len(zones) if zones is not None else None
+    return found
+
+
+def weights_bytes(release: Release, hub_endpoint: str) -> int:
+    """The size of the files that FetchWeights would choose. UsageError for what it would refuse, StepError when the Hub cannot be asked."""
+    from steps.fetch_weights import hub
+
+    token = hub.read_token(release.environment.hub_token_secret, release.environment.region)
+    return hub.choose_files(release.model.weights, hub_endpoint, token).total_bytes
+
+
+def zones_of(environment: Environment, session: Any) -> set[str]:
+    """The availability zones of an environment's subnets."""
+    listed = session.client("ec2").describe_subnets(SubnetIds=environment.subnets)["Subnets"]
+    return {subnet["AvailabilityZone"] for subnet in listed}
+
+
+def _try(found: Observed, what: str, ask: Callable[[], _T]) -> _T | None:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        return ask()
+    except (ClientError, BotoCoreError, StepError, CommandError) as error:
+        found.unknown.append(f"{what}: {error}")
+        return None
+
+
+def _is_stored(release: Release) -> bool:
+    from steps import s3
+    from steps.fetch_weights.selection import MANIFEST
+
+    location = s3.S3Uri.parse(release.weights_prefix) / MANIFEST
+    return s3.read(s3.client(release.environment.region), location) is not None
+
+
+def _look_at_production(release: Release, found: Observed, session: Any, there: Any) -> None:
+    from steps import registry, s3
+    from steps.hosting import Hosting
+
+    hosting = Hosting(there.client("sagemaker"), there.client("logs"))
+    state = hosting.state(release.model.production.endpoint)
+    found.production_exists = state is not None
+    if state is None or not state.config:
+        return
+    found.production_version = hosting.version_of(state.config)
+    if found.production_version is None:
+        found.unknown.append(f"the version in production: {state.config} was not made by this project")
+        return
+    environment = release.environment
+    arn = (
+        f"arn:{environment.roles.pipeline.split(':')[1]}:sagemaker:{environment.region}:{environment.account_id}:model-package/"
+        f"{release.package_group}/{found.production_version}"
+    )
+    package = registry.read(session.client("sagemaker"), arn)
+    location = package.facts.get(Fact.RELEASE_FILE)
+    body = s3.read(s3.client(environment.region), s3.S3Uri.parse(location)) if location else None
+    if body is None:
+        found.unknown.append(f"the release file of version {found.production_version}: it is gone")
+        return
+    found.production_release = json.loads(body)

@@ -1,0 +1,136 @@
+"""What a release costs: instances times hours times the environment's prices. Nothing here asks AWS.
+
+Each cost is a span, from what surely runs to what runs when everything takes as long as it may; what a price is missing for is said.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from config.load_profiles import Capacity, Ladder, LoadProfile
+from config.schema import Release
+
+HOURS_A_MONTH = 730  # as AWS's pricing pages count
+_FETCH_BYTES_PER_S = 300e6  # a host's share of a fetch, where nothing was measured: a quarter of an ml.m5.4xlarge's 10 Gbit/s
+
+
+@dataclass(frozen=True)
+class Span:
+    """At least and at most so long. Seconds."""
+
+    least_s: float
+    most_s: float
+
+    def __add__(self, other: Span) -> Span:
+        return Span(self.least_s + other.least_s, self.most_s + other.most_s)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Instances of one type, for a time."""
+
+    what: str
+    instance_type: str
+    instances: int
+    span: Span
+    usd_per_hour: float | None
+    """One instance's price; None: the environment file has none."""
+
+    @property
+    def usd(self) -> tuple[float, float] | None:
+        """At least and at most so much. US dollars; None without a price."""
+        if self.usd_per_hour is None:
+            return None
+        rate = self.instances * self.usd_per_hour / 3600
+        return self.span.least_s * rate, self.span.most_s * rate
+
+
+def fetch_span(release: Release, total_bytes: int | None, max_runtime_s: float) -> Span:
+    """How long FetchWeights takes for so many bytes; 0 bytes: they are there already. None: nobody knows."""
+    if total_bytes is None:
+        return Span(0, max_runtime_s)
+    hosts = release.model.weights.hosts
+    return Span(total_bytes / hosts / _FETCH_BYTES_PER_S, max_runtime_s if total_bytes else 0)
+
+
+def load_span(release: Release) -> Span:
+    """How long staging is under load: all load profiles, one after the other."""
+    total = Span(0, 0)
+    for profile in release.model.evaluation.load_profiles.values():
+        total += _profile_span(profile)
+    return total
+
+
+def staging_span(release: Release) -> Span:
+    """How long the staging endpoint is up: at least while the load runs, at most until it expires."""
+    limit = release.model.evaluation.max_runtime_s
+    return Span(min(load_span(release).least_s, limit), limit)
+
+
+def update_span(release: Release) -> Span:
+    """How long more instances than usual run while production is updated: the waits at least."""
+    production = release.model.production
+    return Span(production.update.longest_s(production.instance_count, 0), release.update_timeout_s)
+
+
+def costs(release: Release, *, total_bytes: int | None, fetch_max_runtime_s: float, is_update: bool) -> list[Cost]:
+    """What one release costs until its version is in production; production itself is not in it.
+
+    `is_update`: production exists already, and has more instances while it is updated.
+    """
+    environment, model = release.environment, release.model
+    types, prices = environment.job_instance_types, environment.instance_usd_per_hour
+
+    def cost(what: str, instance_type: str, instances: int, span: Span) -> Cost:
+        return Cost(what, instance_type, instances, span, prices.get(instance_type))
+
+    staging = staging_span(release)
+    fetch = fetch_span(release, total_bytes, fetch_max_runtime_s)
+    found = [
+        cost("FetchWeights", types.fetch, model.weights.hosts, fetch),
+        cost("the staging endpoint", model.serving.instance_type, model.evaluation.instance_count, staging),
+        cost("EvaluateStaging", types.evaluate, 1, staging),
+    ]
+    extra = model.production.update.peak_instances(model.production.instance_count) - model.production.instance_count
+    if is_update and extra:
+        found.append(cost("the update of production", model.serving.instance_type, extra, update_span(release)))
+    return found
+
+
+def total(found: list[Cost]) -> tuple[float, float] | None:
+    """The sum, at least and at most. US dollars; None when a price is missing."""
+    spans = [cost.usd for cost in found]
+    if any(span is None for span in spans):
+        return None
+    known = [span for span in spans if span is not None]
+    return sum(least for least, _ in known), sum(most for _, most in known)
+
+
+def production_usd_per_hour(release: Release) -> tuple[float, float] | None:
+    """What production costs, at least and at most (autoscaling). US dollars an hour; None without a price."""
+    price = release.environment.instance_usd_per_hour.get(release.model.serving.instance_type)
+    if price is None:
+        return None
+    production = release.model.production
+    bounds = production.autoscaling
+    least, most = (bounds.min_instances, bounds.max_instances) if bounds else (production.instance_count,) * 2
+    return least * price, most * price
+
+
+def unpriced(release: Release, found: list[Cost]) -> list[str]:
+    """The instance types that the environment file has no price for."""
+    prices: Mapping[str, float] = release.environment.instance_usd_per_hour
+    return sorted({cost.instance_type for cost in found} - set(prices))
+
+
+def _profile_span(profile: LoadProfile) -> Span:
+    once = profile.warmup_s + profile.duration_s
+    if isinstance(profile, Ladder):
+        return Span(once * len(profile.concurrencies), once * len(profile.concurrencies))
+    if isinstance(profile, Capacity):
+        doublings = max(0, math.ceil(math.log2(profile.highest_rate_per_s / profile.start_rate_per_s)))
+        halvings = math.ceil(math.log2(1 / profile.precision))
+        return Span(once, once * (1 + doublings + halvings))
+    return Span(once, once)
