@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import argparse
 import http.server
+import itertools
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
@@ -38,6 +40,7 @@ class State:
 
     objects: dict[str, Stored] = field(default_factory=dict)
     uploads: dict[str, dict[int, int]] = field(default_factory=dict)
+    upload_ids: Iterator[str] = field(default_factory=lambda: map("upload-{}".format, itertools.count()))
     rate: float | None = None
     next_at: float = 0.0
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -79,7 +82,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         key, query = self._target()
         self._take()
         if "uploads" in query:
-            upload = f"upload-{len(self.state.uploads)}"
+            upload = next(self.state.upload_ids)
             self.state.uploads[upload] = {}
             text = f"<InitiateMultipartUploadResult {_XMLNS}><UploadId>{upload}</UploadId></InitiateMultipartUploadResult>"
         else:
