@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import mmap
 import threading
-from contextlib import suppress
 
 
 class Buffer:
@@ -35,16 +34,12 @@ class Buffer:
 class BufferPool:
     """At most `count` buffers of `size` bytes, lent last in first out: a fetch that is never held up stays in a warm few.
 
-    One mapping, which becomes real memory only as it is used, in huge pages where the kernel has them (4 kB pages cost a fetch of
-    2 GB a sixth of its CPU time).
+    One mapping, which becomes real memory only as it is used.
     """
 
     def __init__(self, size: int, count: int) -> None:
         self._size = size
         self._mapping = mmap.mmap(-1, size * count, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        if hasattr(mmap, "MADV_HUGEPAGE"):
-            with suppress(OSError):  # a kernel built without them
-                self._mapping.madvise(mmap.MADV_HUGEPAGE)
         self._memory = memoryview(self._mapping)
         self._idle = list(range(count - 1, -1, -1))
         self._condition = threading.Condition()
