@@ -15,7 +15,7 @@ from steps.names import pipeline_name
 if TYPE_CHECKING:
     from pipelines.execution import Executions, ExecutionView
 
-SUBCOMMANDS = {"approve", "ask", "definition", "follow", "history", "local", "reject", "release", "plan"}
+SUBCOMMANDS = {"approve", "ask", "changed", "definition", "follow", "history", "images", "local", "plan", "reject", "release"}
 """Words that cannot be a model's name, since `run WORD` means something else (a test compares them with the command's own)."""
 
 _FOLLOW_INTERVAL_S = {"local": 0.3, "aws": 10.0}
@@ -26,7 +26,7 @@ _LOG_LINES = 15
 def release(model: str, env: str, *, follow: bool, as_json: bool) -> None:
     """Release a model, follow it to its end and say what is in production now."""
     resolved = resolve(model, env)
-    hub = _ready(resolved.environment, resolved)
+    hub = ready(resolved)
     arn, executions = _start(resolved, hub)
     if follow:
         _follow(model, env, resolved, executions, arn, as_json=as_json)
@@ -120,16 +120,16 @@ def resolve(model: str, env: str) -> Release:
     return Release(name=name, model=content, environment=environment, serving_image=serving_image(content.serving, environment))
 
 
-def _ready(environment: Environment, resolved: Release) -> str:
+def ready(resolved: Release) -> str:
     """Start what the environment needs and check that the release can work; returns the Hub's address."""
     from pipelines import preflight
     from pipelines.release import hub_endpoint
 
     hub = hub_endpoint(resolved)
-    if environment.kind == "local":
+    if resolved.environment.kind == "local":
         from pipelines import local
 
-        stack = local.up(environment)
+        stack = local.up(resolved.environment)
         hub = stack.hub.url if resolved.model.weights.hub == "local" else hub
     preflight.check(resolved, hub)
     return hub
@@ -148,20 +148,13 @@ def attach(environment: Environment) -> None:
 
 
 def _start(resolved: Release, hub: str) -> tuple[str, Executions]:
-    from pipelines import layout, promotion
-    from pipelines import release as release_pipeline
+    from pipelines import sending
     from pipelines.execution import Executions
 
     executions = Executions(resolved.environment)
-    built = release_pipeline.build(resolved)
-    release_file = layout.release_file(resolved)
-    executions.publish(resolved, release_file)
-    executions.upsert(built.name, built.definition(), f"Releases {resolved.name}: {resolved.model.weights.repository}")
-    approvals = promotion.build(resolved.environment)
-    executions.upsert(approvals.name, approvals.definition(), "Promotes a version that was approved in the Model Registry")
-    revision = resolved.model.weights.revision[:12]
-    parameters = {"ReleaseFile": release_file, "HubEndpoint": hub}
-    return executions.start(built.name, parameters, f"{resolved.name} at {revision}"), executions
+    sending.send_shared(resolved.environment, executions)
+    sending.send_release(resolved, executions)
+    return sending.start(resolved, hub, executions), executions
 
 
 def _failure(model: str, env: str, view: ExecutionView, executions: Executions) -> str:

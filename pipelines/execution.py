@@ -108,26 +108,53 @@ class Executions:
                 ModelPackageGroupName=release.package_group, ResourcePolicy=json.dumps(policy)
             )
 
-    def start(self, pipeline: str, parameters: dict[str, str], description: str) -> str:
-        """Start the pipeline; returns the execution's ARN."""
+    def start(self, pipeline: str, parameters: dict[str, str], description: str, *, only_once: str | None = None) -> str:
+        """Start the pipeline; returns the execution's ARN.
+
+        `only_once` is what the execution is for, as a display name (letters, digits, dashes): asked for again, it is the same execution
+        (ClientRequestToken, API reference of StartPipelineExecution), and `started_for` finds it at any later time.
+        """
         answer = self._sagemaker.start_pipeline_execution(
             PipelineName=pipeline,
             PipelineExecutionDescription=description,
             PipelineParameters=[{"Name": name, "Value": value} for name, value in parameters.items()],
-            ClientRequestToken=_token(pipeline),
+            ClientRequestToken=_token(pipeline) if only_once is None else f"{pipeline}-{only_once}".rjust(32, "-")[-128:],
+            **({} if only_once is None else {"PipelineExecutionDisplayName": only_once}),
         )
         arn: str = answer["PipelineExecutionArn"]
         return arn
 
+    def takes(self, pipeline: str, parameter: str) -> bool:
+        """Whether the pipeline is there and has such a parameter."""
+        try:
+            definition = json.loads(self._sagemaker.describe_pipeline(PipelineName=pipeline)["PipelineDefinition"])
+        except self._sagemaker.exceptions.ResourceNotFound:
+            return False
+        return any(known["Name"] == parameter for known in definition.get("Parameters", []))
+
+    def started_for(self, pipeline: str, display_name: str) -> str | None:
+        """The ARN of the execution with that display name, None when there is none."""
+        found = (one for one in self._listed(pipeline) if one.get("PipelineExecutionDisplayName") == display_name)
+        return next((str(one["PipelineExecutionArn"]) for one in found), None)
+
+    def unfinished(self, pipeline: str) -> list[str]:
+        """The ARNs of the executions that are not over."""
+        return [str(one["PipelineExecutionArn"]) for one in self._listed(pipeline) if one["PipelineExecutionStatus"] not in FINAL]
+
+    def _listed(self, pipeline: str) -> Iterator[dict[str, Any]]:
+        """The executions of a pipeline, newest first; none where there is no such pipeline."""
+        pages = self._sagemaker.get_paginator("list_pipeline_executions").paginate(
+            PipelineName=pipeline, SortBy="CreationTime", SortOrder="Descending"
+        )
+        try:
+            for page in pages:
+                yield from page["PipelineExecutionSummaries"]
+        except self._sagemaker.exceptions.ResourceNotFound:
+            return
+
     def newest(self, pipeline: str) -> str | None:
         """The ARN of the execution that started last, None when there is none."""
-        try:
-            listed = self._sagemaker.list_pipeline_executions(
-                PipelineName=pipeline, SortBy="CreationTime", SortOrder="Descending", MaxResults=1
-            )["PipelineExecutionSummaries"]
-        except self._sagemaker.exceptions.ResourceNotFound:
-            return None
-        return str(listed[0]["PipelineExecutionArn"]) if listed else None
+        return next((str(one["PipelineExecutionArn"]) for one in self._listed(pipeline)), None)
 
     def view(self, arn: str) -> ExecutionView:
         """The execution as it is now."""

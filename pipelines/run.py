@@ -124,6 +124,42 @@ def history(model: Model, env: Env = "local", json: AsJson = False) -> None:
     show(model, env, as_json=json)
 
 
+@app.command()
+def plan(
+    model: Model,
+    env: Env = "local",
+    offline: Annotated[bool, typer.Option("--offline", help="Ask neither the Hub nor AWS: from the files alone.")] = False,
+    json: AsJson = False,
+) -> None:
+    """What releasing MODEL would do, cost and need, and what it changes against production. Creates nothing."""
+    from pipelines.plan import plan as show
+
+    show(model, env, offline=offline, as_json=json)
+
+
+@app.command()
+def changed(
+    env: Env = "aws",
+    since: Annotated[str | None, typer.Option(help="A commit; without it, the last success, which the bucket knows.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be started; start and send nothing.")] = False,
+    json: AsJson = False,
+) -> None:
+    """Start a release for each model file that changed, once a commit. What CodeBuild runs (buildspec.yml)."""
+    from pipelines.changed import changed as deliver
+
+    deliver(env, since, dry_run=dry_run, as_json=json)
+
+
+@app.command()
+def images(env: Env = "aws") -> None:
+    """The two images that this tree needs: name, Dockerfile, address, and whether the registry has it (container/push builds the rest)."""
+    from config.loader import load_environment
+    from pipelines.images import needed
+
+    for image in needed(load_environment(env)):
+        print(image.name, image.dockerfile, image.uri, image.state)
+
+
 @local_app.command()
 def up() -> None:
     """Start them and print how AWS clients reach them."""

@@ -15,10 +15,21 @@ RELEASE_FILE = "release.json"
 PROMOTION_PIPELINE = "promotion"
 """The pipeline that an approval in the registry starts; the same for every model."""
 
+REAP_PIPELINE = "reap"
+"""The pipeline that deletes what has outlived its run; a schedule starts it."""
+
+NOTHING_SAID = "-"
+"""Who asked for an execution, and why, where nobody said: an argument of a container cannot be empty."""
+
 
 def pipeline_name(model: str) -> str:
     """The release pipeline of a model."""
     return f"release-{model}"
+
+
+def model_of(model_package: str) -> str:
+    """The model whose version has this ARN: versions are in the package group `release-MODEL`."""
+    return model_package.split("/")[1].removeprefix("release-")
 
 
 class Fact(StrEnum):
