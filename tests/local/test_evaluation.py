@@ -1,0 +1,128 @@
+"""What an evaluation decides, in whole releases: numbers that cannot decide, a version worse than production, a stop under load."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from tests.local.conftest import ROOT, Stack
+
+FAST = {"ttft_ms": 20, "itl_ms": 2, "output_tokens": 16}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def running(stack: Stack) -> None:
+    assert stack.run("local", "up").returncode == 0
+
+
+def facts(stack: Stack, version: dict[str, Any]) -> dict[str, str]:
+    described = stack.client("sagemaker").describe_model_package(ModelPackageName=version["ModelPackageArn"])
+    found: dict[str, str] = described["CustomerMetadataProperties"]
+    return found
+
+
+def left_of_staging(stack: Stack) -> list[str]:
+    """Every endpoint, endpoint config and model of a staging endpoint."""
+    sagemaker = stack.client("sagemaker")
+    endpoints = [e["EndpointName"] for e in sagemaker.list_endpoints()["Endpoints"] if e["EndpointStatus"] != "Deleting"]
+    configs = [config["EndpointConfigName"] for config in sagemaker.list_endpoint_configs()["EndpointConfigs"]]
+    models = [model["ModelName"] for model in sagemaker.list_models()["Models"]]
+    return [name for name in [*endpoints, *configs, *models] if name.startswith("staging-")]
+
+
+def bound_client(content: dict[str, Any]) -> None:
+    content["evaluation"]["client_lag_at_most_ms"] = 0.001
+
+
+def compared(content: dict[str, Any]) -> None:
+    profile = content["evaluation"]["load_profiles"]["short"]
+    profile["objectives"] = {"ttft_p50_ms": {"at_most": 5000, "at_most_production": 1.5}, "error_rate": {"at_most": 0}}
+
+
+@pytest.fixture(scope="module")
+def released(stack: Stack, running: None) -> dict[str, subprocess.CompletedProcess[str]]:
+    """Two first releases, at the same time."""
+    files = {
+        "client-bound": stack.simulated_model("client-bound", settings=FAST, change=bound_client),
+        "worse": stack.simulated_model("worse", settings={**FAST, "ttft_ms": 100}, change=compared),
+    }
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(files, pool.map(stack.run, files.values()), strict=True))
+
+
+def test_numbers_of_a_late_client_decide_nothing(stack: Stack, released: dict[str, Any]) -> None:
+    result = released["client-bound"]
+    assert result.returncode == 1
+    assert "the client was" in result.stderr
+    assert "ms late (p99), more than 0.001 ms" in result.stderr
+    [version] = stack.versions("client-bound")
+    assert facts(stack, version)["evaluation:verdict"] == "invalid"
+    assert version["ModelApprovalStatus"] == "Rejected"
+    assert "client-bound" not in stack.endpoints()
+    assert left_of_staging(stack) == []
+
+
+def test_a_version_worse_than_production_is_refused_and_production_stays(stack: Stack, released: dict[str, Any]) -> None:
+    assert released["worse"].returncode == 0, released["worse"].stderr
+    before = stack.client("sagemaker").describe_endpoint(EndpointName="worse")["EndpointConfigName"]
+
+    result = stack.run(stack.simulated_model("worse", settings={**FAST, "ttft_ms": 700}, change=compared))
+    assert result.returncode == 1
+    first, second = stack.versions("worse")
+    measured, production = (float(facts(stack, version)["evaluation:short:ttft_p50_ms"]) for version in (second, first))
+    assert (
+        f"short ttft_p50_ms {measured:.4g} (must be at most 5000 and at most 1.5 times production's {production:.4g})"
+        in " ".join(result.stderr.split())
+    )
+    assert first["ModelApprovalStatus"] == "Approved"
+    assert second["ModelApprovalStatus"] == "Rejected"
+    assert facts(stack, second)["evaluation:verdict"] == "failed"
+    assert stack.client("sagemaker").describe_endpoint(EndpointName="worse")["EndpointConfigName"] == before
+    assert left_of_staging(stack) == []
+
+
+def test_stopping_the_execution_under_load_leaves_no_staging_endpoint(stack: Stack) -> None:
+    def change(content: dict[str, Any]) -> None:
+        content["evaluation"]["load_profiles"]["short"]["duration_s"] = 90
+
+    file = stack.simulated_model("stopped", settings=FAST, change=change)
+    command = [sys.executable, "-m", "pipelines.run", file]
+    following = subprocess.Popen(
+        command, cwd=ROOT, env=stack.environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        sagemaker = stack.client("sagemaker")
+        until(lambda: under_load(stack, "stopped"))
+        [execution] = sagemaker.list_pipeline_executions(PipelineName="release-stopped")["PipelineExecutionSummaries"]
+        assert left_of_staging(stack) != []
+        sagemaker.stop_pipeline_execution(PipelineExecutionArn=execution["PipelineExecutionArn"], ClientRequestToken="s" * 32)
+        output, _ = following.communicate(timeout=60)
+    finally:
+        following.kill()
+    assert following.returncode == 1, output
+    assert left_of_staging(stack) == []
+    assert "stopped" not in stack.endpoints()
+
+
+def under_load(stack: Stack, model: str) -> bool:
+    """Whether requests of this model's evaluation are being measured."""
+    logs = stack.client("logs")
+    group = "/aws/sagemaker/ProcessingJobs"
+    for stream in logs.describe_log_streams(logGroupName=group)["logStreams"]:
+        events = logs.get_log_events(logGroupName=group, logStreamName=stream["logStreamName"])["events"]
+        words = [event["message"] for event in events]
+        if any(f"staging-{model}-" in word for word in words) and any("progress: short: " in word for word in words):
+            return True
+    return False
+
+
+def until(holds: Any, timeout_s: float = 60) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
