@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import sys
 import uuid
 from collections.abc import Callable, Sequence
@@ -16,6 +17,7 @@ from steps.fetch_weights.selection import Selection
 
 _RESOURCES = Path("/opt/ml/config/resourceconfig.json")  # where SageMaker puts it
 _JOB = "processingjobconfig.json"  # beside it
+_NEW_OBJECTS = 50_000  # before garbage is looked for; the clients that are imported are many times that, and all of them stay
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -34,10 +36,12 @@ def main(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("--expectations", action="store_true", help="check the manifest with the great_expectations suite, too")
     given = parser.parse_args(arguments)
+    gc.set_threshold(_NEW_OBJECTS)
     release = job.read_release(given.release)
     hosts = read_hosts(given.resource_config, release.model.weights.hosts)
     execution = given.execution or read_job_name(given.resource_config.with_name(_JOB)) or f"run-{uuid.uuid4().hex[:12]}"
     step.run(step.Request(release, given.hub_endpoint, execution, given.output, hosts, _suite() if given.expectations else None))
+    gc.freeze()  # the process ends: looking for garbage first takes longer than asking S3 for a finished manifest
 
 
 def _suite() -> Callable[[Manifest, Selection], None]:
