@@ -12,7 +12,7 @@ from config.routing import LeastOutstanding, Routing
 from config.updates import AllAtOnce, Update
 
 _ALARM_LIMIT = 10  # AutoRollbackConfig.Alarms (API reference)
-_UPDATE_LIMIT_S = 3 * 3600  # the step that waits for the update may take 4 hours
+_UPDATE_LIMIT_S = 28_800  # MaximumExecutionTimeoutInSeconds (API reference of RollingUpdatePolicy and BlueGreenUpdatePolicy)
 
 
 class Guards(Strict):

@@ -2,19 +2,26 @@
 
 "Using Amazon CloudWatch alarms" in CloudWatch's user guide says how: N of the last M periods breach the threshold, and missing
 periods count as ``TreatMissingData`` says. A state that SetAlarmState gave stays until the evaluation's own result changes.
-Composite alarms, metric math, anomaly detection and percentiles are not evaluated.
+Composite alarms, metric math and anomaly detection are not evaluated; percentiles are, of endpoints' ModelLatency.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import operator
+import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from sagemaker_local.hosting.metrics import FLEET
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from sagemaker_local.context import Context
+    from sagemaker_local.hosting.metrics import EndpointMetrics
 
 _LOGGER = logging.getLogger(__name__)
 _COMPARISONS = {
@@ -30,6 +37,8 @@ class AlarmEvaluator:
     """Evaluates every alarm of the regions in use."""
 
     context: Context
+    metrics: EndpointMetrics
+    """What moto does not have: percentiles, and the metrics of one fleet of an update."""
     _last: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def evaluate(self, regions: set[str]) -> None:
@@ -40,20 +49,21 @@ class AlarmEvaluator:
                 if (
                     alarm.rule
                     or alarm.metric_data_queries
-                    or not alarm.statistic
+                    or not (alarm.statistic or _is_latency_percentile(alarm))
                     or alarm.comparison_operator not in _COMPARISONS
                 ):
                     continue
-                state = self._state(backend, alarm)
+                state = self._state(backend, region, alarm)
                 if state is not None and state != self._last.get((region, alarm.name), "INSUFFICIENT_DATA"):
                     self._last[region, alarm.name] = state
                     if alarm.state_value != state:
                         reason = f"Threshold Crossed: {alarm.evaluation_periods} datapoints, threshold {alarm.threshold}."
                         alarm.update_state(reason, "{}", state)
 
-    def _state(self, backend: Any, alarm: Any) -> str | None:
+    def _state(self, backend: Any, region: str, alarm: Any) -> str | None:
         """The state that the metric asks for; None to leave it as it is."""
-        values = self._periods(backend, alarm)
+        own = FLEET in _dimensions(alarm) or not alarm.statistic
+        values = self._of_endpoint(region, alarm) if own else self._periods(backend, alarm)
         missing = alarm.treat_missing_data or "missing"
         if all(value is None for value in values):
             return {"missing": "INSUFFICIENT_DATA", "breaching": "ALARM", "notBreaching": "OK", "ignore": None}[missing]
@@ -64,13 +74,28 @@ class AlarmEvaluator:
             needed = min(needed, sum(value is not None for value in values))
         return "ALARM" if breaching >= needed else "OK"
 
+    def _of_endpoint(self, region: str, alarm: Any) -> list[float | None]:
+        """Like `_periods`, of what the endpoints' own metrics know."""
+        now, period, count = time.time(), int(alarm.period), int(alarm.evaluation_periods)
+        dimensions = _dimensions(alarm)
+        found: list[float | None] = []
+        for start in (now - period * (count - index) for index in range(count)):
+            if alarm.statistic:
+                seconds = self.metrics.of_fleet(region, alarm.metric_name, dimensions, start, start + period)
+                data = [_Datum(second.total, second.count, second.least, second.most) for second in seconds]
+                found.append(_statistic(alarm.statistic, data) if data else None)
+            else:
+                share = float(alarm.extended_statistic.removeprefix("p")) / 100
+                found.append(_percentile(self.metrics.model_latencies(region, dimensions, start, start + period), share))
+        return found
+
     def _periods(self, backend: Any, alarm: Any) -> list[float | None]:
         """The statistic of each of the last periods, oldest first; None where there is no data."""
         now = datetime.now(UTC).replace(tzinfo=None)
         period = timedelta(seconds=int(alarm.period))
         count = int(alarm.evaluation_periods)
         start = now - period * count
-        wanted = {(dimension.name, dimension.value) for dimension in alarm.dimensions}
+        wanted = set(_dimensions(alarm).items())
         found: list[list[Any]] = [[] for _ in range(count)]
         for datum in backend.metric_data:
             if datum.namespace != alarm.namespace or datum.name != alarm.metric_name or not start <= datum.timestamp < now:
@@ -80,7 +105,29 @@ class AlarmEvaluator:
         return [_statistic(alarm.statistic, data) if data else None for data in found]
 
 
-def _statistic(name: str, data: list[Any]) -> float:
+class _Datum(NamedTuple):
+    """A StatisticSet, with the names that moto's has."""
+
+    sum: float
+    sample_count: float
+    min: float
+    max: float
+
+
+def _dimensions(alarm: Any) -> dict[str, str]:
+    return {dimension.name: dimension.value for dimension in alarm.dimensions}
+
+
+def _is_latency_percentile(alarm: Any) -> bool:
+    return bool(alarm.extended_statistic) and (alarm.namespace, alarm.metric_name) == ("AWS/SageMaker", "ModelLatency")
+
+
+def _percentile(values: list[float], share: float) -> float | None:
+    """The smallest value that so large a share of all is not above."""
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)] if values else None
+
+
+def _statistic(name: str, data: Sequence[Any]) -> float:
     """A statistic over moto's data points, which are single values or StatisticSets."""
     total = sum(getattr(datum, "sum", getattr(datum, "value", 0.0)) for datum in data)
     samples = sum(getattr(datum, "sample_count", 1.0) for datum in data)

@@ -272,10 +272,11 @@ class Endpoints:
         except RollbackFailed as error:
             self.change(region, name, EndpointStatus="UpdateRollbackFailed", FailureReason=str(error))
             return
+        else:  # at once, so that at no moment DescribeEndpoint shows the old fleet without instances and no new one
+            endpoint.fleet, endpoint.pending = fleet, None
         finally:
             endpoint.pending = None
             await asyncio.to_thread(self.context.part(ModelDataCache).prune)
-        endpoint.fleet = fleet
         self._save(region, name, fleet.saved())
         self.change(
             region,

@@ -31,6 +31,8 @@ class VariantFleet:
     endpoint: str
     variant: dict[str, Any]
     plan: ContainerPlan
+    config: str
+    """The name of the endpoint config."""
     desired: int
     weight: float
     instances: list[Instance] = field(default_factory=list)
@@ -51,7 +53,9 @@ class VariantFleet:
         Raises:
             InstanceFailed: one is not; all of them have been ended.
         """
-        instances = [Instance(self.context, self.region, self.endpoint, self.variant, self.plan) for _ in range(count)]
+        instances = [
+            Instance(self.context, self.region, self.endpoint, self.variant, self.plan, self.config) for _ in range(count)
+        ]
         starts = [asyncio.ensure_future(instance.start(session)) for instance in instances]
         try:
             await asyncio.gather(*starts)
@@ -122,6 +126,7 @@ class Fleet:
                 endpoint,
                 variant,
                 plan(context, region, models[variant["ModelName"]]),
+                config["EndpointConfigName"],
                 desired=variant.get("InitialInstanceCount", 1),
                 weight=variant.get("InitialVariantWeight", 1.0),
             )

@@ -53,6 +53,7 @@ class ModelError(AwsError):
     """The container answered with an error, too late, or not at all (424)."""
 
     def __init__(self, region: str, account_id: str, endpoint: str, status: int, body: str) -> None:
+        self.original_status = status
         side = "client" if 400 <= status < 500 else "server"
         group = f"/aws/sagemaker/Endpoints/{endpoint}"
         super().__init__(
@@ -75,6 +76,7 @@ class Invocation:
 
     instance: Instance
     status: int = 200
+    """Of the container's answer; 0 when it gives none."""
     streamed: bool = True
     _started: float = field(default_factory=time.perf_counter)
     _asked: float | None = None
@@ -92,10 +94,11 @@ class Invocation:
         """Tell the metrics. The time that a stream takes after its beginning is neither the model's latency nor overhead."""
         ended = time.perf_counter()
         if self._asked is None or self._answered is None:
-            metrics.request(key, instances, self.status, None, ended - self._started)
+            metrics.request(key, self.instance.config, instances, self.status, None, ended - self._started)
             return
         after = 0.0 if self.streamed else ended - self._answered
-        metrics.request(key, instances, self.status, self._answered - self._asked, self._asked - self._started + after)
+        model_s, overhead_s = self._answered - self._asked, self._asked - self._started + after
+        metrics.request(key, self.instance.config, instances, self.status, model_s, overhead_s)
 
 
 @dataclass
@@ -235,8 +238,8 @@ class Gateway:
         invocation.instance.acquire()
         try:
             yield invocation
-        except AwsError as error:
-            invocation.status = error.status
+        except ModelError as error:
+            invocation.status = error.original_status
             raise
         finally:
             invocation.instance.release()

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import secrets
 import shutil
 import socket
 import time
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.errors import AwsError
@@ -15,8 +17,6 @@ from sagemaker_local.hosting.download import DownloadError, ModelDataCache
 from sagemaker_local.processes import Launch
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from aiohttp import ClientSession
 
     from sagemaker_local.context import Context
@@ -45,6 +45,8 @@ class Instance:
     variant: dict[str, Any]
     """The ProductionVariant of the endpoint config."""
     plan: ContainerPlan
+    config: str
+    """The name of the endpoint config."""
     id: str = field(default_factory=lambda: f"i-{secrets.token_hex(9)[:17]}")
     port: int = 0
     in_flight: int = 0
@@ -155,6 +157,14 @@ class Instance:
                 return response.status == 200
         except (aiohttp.ClientError, TimeoutError, OSError):
             return False
+
+    def memory_percent(self) -> float:
+        """How much of the machine's memory its process has, in per cent; 0 once it has ended."""
+        try:
+            resident_pages = int(Path(f"/proc/{self.child.pid if self.child else 0}/statm").read_text().split()[1])
+        except (OSError, IndexError):
+            return 0.0
+        return 100 * resident_pages / os.sysconf("SC_PHYS_PAGES")
 
     async def drained(self, timeout_s: float) -> None:
         """Wait until no request is in flight, at most so long."""

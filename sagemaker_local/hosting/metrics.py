@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from sagemaker_local.context import Context
 
 NAMESPACE = "AWS/SageMaker"
+FLEET = "EndpointConfigName"
+"""The dimension that tells the fleets of an update apart."""
+INSTANCES_NAMESPACE = "/aws/sagemaker/Endpoints"
 _COUNT, _MICROSECONDS = "Count", "Microseconds"
+_LATENCIES_KEPT = 100_000
+_SECONDS_KEPT = 20_000
 # Every metric of a request; those that count are also sent as zero, so that alarms on rates have data.
 _UNITS = {
     "Invocations": "None",
@@ -23,6 +29,7 @@ _UNITS = {
     "ModelLatency": _MICROSECONDS,
     "OverheadLatency": _MICROSECONDS,
     "ConcurrentRequestsPerModel": _COUNT,
+    "MemoryUtilization": "Percent",
 }
 
 VariantKey = tuple[str, str, str]
@@ -48,30 +55,64 @@ class Aggregate:
 
 @dataclass
 class EndpointMetrics:
-    """Collects what requests tell, on the event loop, and puts it into moto's CloudWatch once a second."""
+    """Collects what requests tell, on the event loop, and puts it into moto's CloudWatch once a second.
+
+    Each metric of a request is there twice: of the variant, and of the variant's instances of one endpoint config (the dimension
+    EndpointConfigName), which tells the new fleet from the old one while an update runs ("Auto-Rollback Configuration and Monitoring" in
+    the developer guide). The latter are kept here for alarms: moto's statistics of a variant would count them in.
+    """
 
     context: Context
     _values: dict[VariantKey, dict[str, Aggregate]] = field(default_factory=dict)
+    _by_config: dict[tuple[VariantKey, str], dict[str, Aggregate]] = field(default_factory=dict)
+    _of_fleets: deque[tuple[float, VariantKey, str, dict[str, Aggregate]]] = field(
+        default_factory=lambda: deque(maxlen=_SECONDS_KEPT)
+    )
+    _latencies: deque[tuple[float, VariantKey, str, float]] = field(default_factory=lambda: deque(maxlen=_LATENCIES_KEPT))
 
-    def request(self, key: VariantKey, instances: int, status: int, model_s: float | None, overhead_s: float) -> None:
+    def request(
+        self, key: VariantKey, config: str, instances: int, status: int, model_s: float | None, overhead_s: float
+    ) -> None:
         """One request has ended.
 
         Args:
             key: of its variant.
+            config: the endpoint config of the instance that had it.
             instances: in service in that variant.
-            status: of the answer to the client (424 is a ModelError).
+            status: of the container's answer; 0 when it gave none.
             model_s: what the container took; None when it did not answer.
             overhead_s: what was added here.
         """
-        values = self._values.setdefault(key, {})
-        self._add(values, "Invocations", 1)
-        self._add(values, "InvocationsPerInstance", 1 / max(1, instances))
-        self._add(values, "Invocation4XXErrors", int(400 <= status < 500))
-        self._add(values, "Invocation5XXErrors", int(status >= 500))
-        self._add(values, "InvocationModelErrors", int(status == 424))
-        self._add(values, "OverheadLatency", overhead_s * 1e6)
+        for values in (self._values.setdefault(key, {}), self._by_config.setdefault((key, config), {})):
+            self._add(values, "Invocations", 1)
+            self._add(values, "InvocationsPerInstance", 1 / max(1, instances))
+            self._add(values, "Invocation4XXErrors", int(400 <= status < 500))
+            self._add(values, "Invocation5XXErrors", int(status >= 500 or not status))  # no answer is a "server error (0)"
+            self._add(values, "InvocationModelErrors", int(not 200 <= status < 300))
+            self._add(values, "OverheadLatency", overhead_s * 1e6)
+            if model_s is not None:
+                self._add(values, "ModelLatency", model_s * 1e6)
         if model_s is not None:
-            self._add(values, "ModelLatency", model_s * 1e6)
+            self._latencies.append((time.time(), key, config, model_s * 1e6))
+
+    def model_latencies(self, region: str, dimensions: Mapping[str, str], start: float, end: float) -> list[float]:
+        """Every ModelLatency between two times (epoch seconds), in microseconds: what a percentile is of. moto keeps only sums."""
+        config = dimensions.get(FLEET)
+        wanted = _key(region, dimensions)
+        return [
+            value
+            for at, key, of_config, value in list(self._latencies)
+            if start <= at < end and key == wanted and config in (None, of_config)
+        ]
+
+    def of_fleet(self, region: str, name: str, dimensions: Mapping[str, str], start: float, end: float) -> list[Aggregate]:
+        """A metric of the instances of one endpoint config, a second each, between two times (epoch seconds)."""
+        wanted = (_key(region, dimensions), dimensions[FLEET])
+        return [
+            metrics[name]
+            for at, key, config, metrics in list(self._of_fleets)
+            if start <= at < end and (key, config) == wanted and name in metrics
+        ]
 
     def concurrency(self, key: VariantKey, in_flight: Iterable[int]) -> None:
         """How many requests each instance of a variant has right now."""
@@ -90,13 +131,32 @@ class EndpointMetrics:
 
     def publish(self, values: dict[VariantKey, dict[str, Aggregate]]) -> None:
         """Put aggregates into CloudWatch, one data point a metric."""
+        by_config, self._by_config = self._by_config, {}
+        for key, metrics in values.items():
+            self._put(NAMESPACE, key, metrics)
+        self._of_fleets.extend((time.time(), key, config, metrics) for (key, config), metrics in by_config.items())
+
+    def publish_memory(self, shares: dict[VariantKey, list[float]]) -> None:
+        """Put MemoryUtilization into CloudWatch: the share of the machine's memory that each instance uses, in per cent."""
+        for key, of_instances in shares.items():
+            aggregate = Aggregate()
+            for share in of_instances:
+                aggregate.add(share)
+            if of_instances:
+                self._put(INSTANCES_NAMESPACE, key, {"MemoryUtilization": aggregate})
+
+    def _put(self, namespace: str, key: VariantKey, metrics: dict[str, Aggregate]) -> None:
         from datetime import UTC, datetime
 
+        region, endpoint, variant = key
         now = datetime.fromtimestamp(time.time(), UTC).replace(tzinfo=None)  # moto compares times without a zone
-        for (region, endpoint, variant), metrics in values.items():
-            dimensions = [{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": variant}]
-            data = [_datum(name, aggregate, dimensions, now) for name, aggregate in metrics.items()]
-            self.context.moto.backend("cloudwatch", region).put_metric_data(NAMESPACE, data)
+        dimensions = [{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": variant}]
+        data = [_datum(name, aggregate, dimensions, now) for name, aggregate in metrics.items()]
+        self.context.moto.backend("cloudwatch", region).put_metric_data(namespace, data)
+
+
+def _key(region: str, dimensions: Mapping[str, str]) -> VariantKey:
+    return region, dimensions.get("EndpointName", ""), dimensions.get("VariantName", "")
 
 
 def _datum(name: str, aggregate: Aggregate, dimensions: list[dict[str, str]], now: Any) -> dict[str, Any]:

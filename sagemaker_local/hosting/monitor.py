@@ -23,15 +23,18 @@ _LOGGER = logging.getLogger(__name__)
 async def run(context: Context) -> None:
     """Run until cancelled."""
     metrics = context.part(EndpointMetrics)
-    alarms, autoscaler = AlarmEvaluator(context), Autoscaler(context)
+    alarms, autoscaler = AlarmEvaluator(context, metrics), Autoscaler(context)
     endpoints = context.part(Endpoints)
     while True:
         await asyncio.sleep(INTERVAL_S)
+        memory: dict[VariantKey, list[float]] = {}
         for (region, name), endpoint in endpoints.live.items():
             for group in endpoint.groups():
-                metrics.concurrency((region, name, group.name), [instance.in_flight for instance in group.instances])
+                key = (region, name, group.name)
+                metrics.concurrency(key, [instance.in_flight for instance in group.instances])
+                memory.setdefault(key, []).extend(instance.memory_percent() for instance in group.instances)
         try:
-            await asyncio.to_thread(_second, metrics, alarms, autoscaler, endpoints, metrics.taken())
+            await asyncio.to_thread(_second, metrics, alarms, autoscaler, endpoints, metrics.taken(), memory)
         except Exception:
             _LOGGER.exception("metrics")
 
@@ -42,8 +45,10 @@ def _second(
     autoscaler: Autoscaler,
     endpoints: Endpoints,
     values: dict[VariantKey, dict[str, Aggregate]],
+    memory: dict[VariantKey, list[float]],
 ) -> None:
     metrics.publish(values)
+    metrics.publish_memory(memory)
     alarms.evaluate(metrics.context.moto.regions("cloudwatch"))
     autoscaler.observe(values)
     for (region, name, variant), count in autoscaler.wanted(metrics.context.moto.regions("application-autoscaling")).items():

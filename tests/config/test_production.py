@@ -64,7 +64,7 @@ def test_what_sagemaker_refuses_is_refused_in_the_model_file_with_the_line(
 def test_waits_that_outlast_the_step_are_refused(tmp_path: Path) -> None:
     text = QWEN.replace(COUNT, "instance_count: 20").replace(UPDATE, "update: {strategy: linear, step_percent: 10, bake_s: 3600}")
     [problem] = refusal(tmp_path, text)
-    assert "update.bake_s: all waits of an update together are 36000 s; at most 10800 s" in problem
+    assert "update.bake_s: all waits of an update together are 36000 s; at most 28800 s" in problem
 
 
 @pytest.mark.parametrize("strategy", ["all_at_once", "canary", "linear", "rolling"])

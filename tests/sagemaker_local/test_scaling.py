@@ -134,9 +134,53 @@ def test_invocations_are_metrics_and_an_alarm_follows_them(
     eventually(lambda: state() == "ALARM", "the alarm goes off")
     assert metric(client, endpoint, "Invocations", "Sum") == 8
     assert metric(client, endpoint, "InvocationModelErrors", "Sum") == 3
-    assert metric(client, endpoint, "Invocation4XXErrors", "Sum") == 3
+    assert metric(client, endpoint, "Invocation5XXErrors", "Sum") == 3
+    assert metric(client, endpoint, "Invocation4XXErrors", "Sum") == 0
     assert 50_000 < metric(client, endpoint, "ModelLatency", "Maximum") < 5_000_000
     assert 0 < metric(client, endpoint, "OverheadLatency", "Minimum") < 1_000_000
+
+
+def test_an_alarm_on_the_new_fleet_alone_and_one_on_a_percentile_follow_their_metrics(
+    hosting: HostingClient, runtime: Any, client: Callable[[str], Any]
+) -> None:
+    config = hosting.config()
+    endpoint = hosting.begin(config)
+    hosting.settled(endpoint, "InService")
+    variant = [{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": "AllTraffic"}]
+    common = {"Namespace": "AWS/SageMaker", "Period": 60, "EvaluationPeriods": 1, "ComparisonOperator": "GreaterThanThreshold"}
+    alarms = {
+        "errors": {"MetricName": "Invocation5XXErrors", "Statistic": "Average", "Threshold": 0.5},
+        "latency": {"MetricName": "ModelLatency", "ExtendedStatistic": "p99", "Threshold": 100_000},
+        "median": {"MetricName": "ModelLatency", "ExtendedStatistic": "p50", "Threshold": 100_000},
+    }
+    for fleet in (config, "another-config"):
+        dimensions = [*variant, {"Name": "EndpointConfigName", "Value": fleet}]
+        for name, alarm in alarms.items():
+            client("cloudwatch").put_metric_alarm(AlarmName=f"{fleet}-{name}", Dimensions=dimensions, **common, **alarm)
+    no_instance = {
+        "AlarmName": f"{config}-instances", "Namespace": "/aws/sagemaker/Endpoints", "MetricName": "MemoryUtilization",
+        "Statistic": "SampleCount", "EvaluationPeriods": 1, "Threshold": 1, "ComparisonOperator": "LessThanThreshold",
+        "TreatMissingData": "breaching", "Dimensions": variant,
+    }  # fmt: skip
+    client("cloudwatch").put_metric_alarm(Period=60, **no_instance)
+
+    def states() -> dict[str, str]:
+        listed = client("cloudwatch").describe_alarms(AlarmNamePrefix=config)["MetricAlarms"]
+        return {alarm["AlarmName"].removeprefix(f"{config}-"): alarm["StateValue"] for alarm in listed}
+
+    for _ in range(20):
+        invoke(runtime, endpoint)
+    invoke(runtime, endpoint, {"sleep_s": 0.3})
+    eventually(lambda: states() == {"errors": "OK", "latency": "ALARM", "median": "OK", "instances": "OK"}, "one slow of many")
+    for _ in range(30):
+        with pytest.raises(ClientError, match="ModelError"):
+            invoke(runtime, endpoint, {"status": 503})
+    eventually(lambda: states()["errors"] == "ALARM", "errors")
+    others = client("cloudwatch").describe_alarms(AlarmNamePrefix="another-config")["MetricAlarms"]
+    assert "ALARM" not in {alarm["StateValue"] for alarm in others}
+    hosting.gone(endpoint)
+    client("cloudwatch").put_metric_alarm(Period=1, **no_instance)
+    eventually(lambda: states()["instances"] == "ALARM", "no instance")
 
 
 def test_autoscaling_adds_instances_under_load_and_takes_them_away(
