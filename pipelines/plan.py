@@ -199,7 +199,9 @@ def _quotas(release: Release, observed: Observed) -> list[QuotaNeed]:
 
 def _warnings(release: Release, observed: Observed) -> list[str]:
     production, serving, evaluation = release.model.production, release.model.serving, release.model.evaluation
-    found = []
+    found: list[str] = []
+    if release.environment.kind == "local":
+        return found  # nothing here has zones, GPUs or reservations
     if production.least_instances == 1:
         found.append(
             f"{production.endpoint} has one instance: when it or its zone fails, nothing answers; with production.instance_count of 2 or "
