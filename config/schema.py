@@ -56,9 +56,8 @@ class Release(Strict):
 
     @property
     def weights_prefix(self) -> str:
-        """`s3://BUCKET/weights/REPO/REVISION/`, where FetchWeights puts the weights."""
-        weights = self.model.weights
-        return f"s3://{self.environment.bucket}/weights/{weights.repository}/{weights.revision}/"
+        """`s3://BUCKET/weights/REPO/REVISION/` (see `Weights.folder`), where FetchWeights puts the weights."""
+        return f"s3://{self.environment.bucket}/weights/{self.model.weights.folder}/"
 
     @property
     def evaluations_prefix(self) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from typing import Literal
 
@@ -34,6 +36,22 @@ class Weights(Strict):
     """How much of a fetch may be in memory at a time, whatever the model's size."""
     hosts: int = Field(default=1, ge=1, le=20)
     """How many instances share the fetch."""
+
+    @property
+    def choice(self) -> dict[str, list[str]]:
+        """The words that choose the files, in an order of their own: two model files that mean the same say the same here."""
+        return {name: sorted(set(getattr(self, name))) for name in ("include", "exclude", "unsafe")}
+
+    @property
+    def folder(self) -> str:
+        """`ORGANISATION/NAME/REVISION`; with include, exclude or unsafe `…/REVISION-DIGEST`, so that each choice of files has its own.
+
+        Everything under a folder is served: two choices in one would be neither.
+        """
+        base = f"{self.repository}/{self.revision}"
+        if not any(self.choice.values()):
+            return base
+        return f"{base}-{hashlib.sha256(json.dumps(self.choice).encode()).hexdigest()[:12]}"
 
     @field_validator("repository")
     @classmethod

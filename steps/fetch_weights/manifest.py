@@ -46,7 +46,7 @@ class Choice(Strict):
     @classmethod
     def of(cls, weights: Weights) -> Self:
         """What a model file says."""
-        return cls(include=weights.include, exclude=weights.exclude, unsafe=weights.unsafe)
+        return cls.model_validate(weights.choice)
 
 
 class Manifest(Strict):
@@ -126,7 +126,7 @@ def write(client: s3.S3Client, prefix: s3.S3Uri, manifest: Manifest, **options: 
         if there[0].files == manifest.files:
             return there[1]
         raise StepError(
-            f"{prefix / MANIFEST} was written by somebody else meanwhile and lists other files than this fetch; compare weights.include and "
-            "weights.exclude of the model files that share this repository and revision"
+            f"{prefix / MANIFEST} was written by somebody else meanwhile and lists other files than this fetch, of the same commit and the same "
+            "choice; something else writes there: find it, delete the prefix once no endpoint uses it, and start the step again"
         )
     raise StepError(f"could not write {prefix / MANIFEST}: it is neither there nor can it be created; start the step again")

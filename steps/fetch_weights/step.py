@@ -240,7 +240,7 @@ class Fetch:
         strangers += sorted(path for path in chosen if listed and not (path in listed and listed[path].is_copy_of(chosen[path])))
         if strangers:
             raise InputError(
-                f"{self._prefix} was filled with another choice of files; it differs in {', '.join(strangers[:4])} ({len(strangers)} in all), and "
-                "whatever is under that prefix is served. Give the weights.include, exclude and unsafe that filled it, or delete the prefix "
-                "once no endpoint uses it"
+                f"{self._prefix} differs from what {self._weights.repository} has at this revision in {', '.join(strangers[:4])} ({len(strangers)} "
+                "in all), so something else wrote there, and whatever is under that prefix is served; delete the prefix once no endpoint uses it, "
+                "and start the step again"
             )
