@@ -9,7 +9,7 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from steps.errors import InputError, StepError
 from steps.fetch_weights.plan import Part
-from steps.fetch_weights.retries import PassingError, Retries
+from steps.fetch_weights.retries import PassingError, Retries, Stopped
 from steps.fetch_weights.selection import HubFile
 from steps.fetch_weights.settings import Settings
 from steps.fetch_weights.wire import Answer, Wire, public
@@ -68,6 +68,7 @@ class HubSource:
     def __init__(self, hub: Hub, settings: Settings, stop: threading.Event, tell: Callable[[str], None] = say) -> None:
         self._hub = hub
         self._settings = settings
+        self._stop = stop
         self._retries = Retries(settings, stop, tell)
         self._addresses: dict[str, Address] = {}
         self._locks: dict[str, threading.Lock] = {}
@@ -75,13 +76,21 @@ class HubSource:
         self._threads = threading.local()
 
     def read(self, part: Part, view: memoryview) -> None:
-        """Fill `view` with the part's bytes. StepError when the Hub does not give them."""
+        """Fill `view` with the part's bytes: after a failure from where it stopped. StepError when the Hub does not give them."""
         received = 0
+
+        def arrived(count: int) -> None:
+            nonlocal received
+            received += count
+            if self._stop.is_set():
+                raise Stopped
 
         def attempt() -> None:
             nonlocal received
+            if received == part.size or part.size == part.file.size:  # too much arrived, or no range is asked for: from the start
+                received = 0
             address = self.address(part.file)
-            received += self._range(part, address, view[received:], part.offset + received)
+            self._range(part, address, view[received:], part.offset + received, arrived)
             if received < part.size:
                 raise PassingError(f"{public(address.url)} stopped after {received:,} of {part.size:,} bytes")
 
@@ -107,16 +116,16 @@ class HubSource:
             wire = self._threads.wire = Wire(self._settings.connect_timeout_s, self._settings.read_timeout_s)
         return wire
 
-    def _range(self, part: Part, address: Address, view: memoryview, offset: int) -> int:
+    def _range(self, part: Part, address: Address, view: memoryview, offset: int, arrived: Callable[[int], None]) -> None:
         whole = len(view) == part.file.size  # asked for without a range: servers may generate small files on the fly
         wanted = f"bytes={offset}-{offset + len(view) - 1}"
         expected = 200 if whole else 206
         headers = address.headers if whole else {**address.headers, "Range": wanted}
-        answer, received = self.wire().read_into(address.url, headers, view, expected)
+        answer = self.wire().read_into(address.url, headers, view, expected, arrived)
         if answer.status == expected:
             if not whole:
                 _check_range(answer, address.url, offset, len(view), part.file)
-            return received
+            return
         if answer.status in _REFUSED and "Authorization" not in address.headers:
             self._forget(part.file, address)
             raise PassingError(

@@ -17,6 +17,7 @@ from steps.errors import StepError
 from steps.fetch_weights.retries import PassingError
 
 _BODY_EXCERPT = 600
+_PIECE_BYTES = 1024**2
 _USER_AGENT = "fetch-weights/1"
 _Body = TypeVar("_Body")
 _PASSING_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
@@ -63,12 +64,16 @@ class Wire:
         answer, _ = self._exchange("PUT", url, headers, lambda _: None, None, None, body=view)
         return answer
 
-    def read_into(self, url: str, headers: dict[str, str], view: memoryview, accept: int) -> tuple[Answer, int]:
-        """GET into `view`: the answer, and how many bytes arrived. Bodies of another status than `accept` go to the excerpt.
+    def read_into(
+        self, url: str, headers: dict[str, str], view: memoryview, accept: int, arrived: Callable[[int], None]
+    ) -> Answer:
+        """GET into `view`. Bodies of another status than `accept` go to the answer's excerpt. PassingError when the connection fails.
 
-        Fewer bytes than `view` has mean that the body was cut short; a body that is longer is an error.
+        `arrived` hears of the bytes, a megabyte or so at a time, and may raise to leave. A body that ends early shows in their sum only;
+        one that is longer than `view` is an error.
         """
-        return self._exchange("GET", url, headers, lambda response: _fill(response, view), accept, 0)
+        answer, _ = self._exchange("GET", url, headers, lambda response: _fill(response, view, arrived), accept, None)
+        return answer
 
     def read(self, url: str, headers: dict[str, str], limit_bytes: int) -> tuple[Answer, bytes]:
         """GET a document of `limit_bytes` at most: the answer, and the body of a 200. PassingError when the connection fails."""
@@ -96,9 +101,11 @@ class Wire:
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         for fresh in (key not in self._connections, True):
             connection = self._connection(parts.scheme, parts.netloc)
+            answered = False
             try:
                 connection.request(method, target, body, {"Accept-Encoding": "identity", "User-Agent": _USER_AGENT, **headers})
                 response = connection.getresponse()
+                answered = True
                 head = {name.lower(): value for name, value in response.getheaders()}
                 if response.status != accept:
                     return self._drop(key, response, head), nothing
@@ -108,9 +115,13 @@ class Wire:
                 return Answer(response.status, head), taken
             except (OSError, http.client.HTTPException) as error:
                 self._forget(key)
-                if isinstance(error, http.client.RemoteDisconnected | BrokenPipeError | ConnectionResetError) and not fresh:
+                closed = isinstance(error, http.client.RemoteDisconnected | BrokenPipeError | ConnectionResetError)
+                if closed and not (fresh or answered):
                     continue  # the server closed a connection that had been idle: not a failure
                 raise PassingError(f"{public(url)}: {type(error).__name__}: {error}") from error
+            except BaseException:  # whoever asked wants no more of it
+                self._forget(key)
+                raise
         raise AssertionError("the second connection is always fresh")
 
     def _drop(self, key: tuple[str, str], response: http.client.HTTPResponse, head: dict[str, str]) -> Answer:
@@ -148,16 +159,16 @@ class Wire:
             connection.close()
 
 
-def _fill(response: http.client.HTTPResponse, view: memoryview) -> int:
+def _fill(response: http.client.HTTPResponse, view: memoryview, arrived: Callable[[int], None]) -> None:
     received = 0
     while received < len(view):
-        count = response.readinto(view[received:])
+        count = response.readinto(view[received : received + _PIECE_BYTES])
         if count == 0:
-            return received
+            return
         received += count
+        arrived(count)
     if response.read(1):
         raise http.client.HTTPException(f"more than the {len(view)} bytes that were asked for")
-    return received
 
 
 def _whole(response: http.client.HTTPResponse, limit_bytes: int) -> bytes:

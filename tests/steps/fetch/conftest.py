@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,26 +16,32 @@ def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield endpoint
 
 
-@pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A fresh moto with the bucket, as this process's AWS."""
+@pytest.fixture(scope="session")
+def moto() -> Iterator[str]:
+    """A moto for all tests (stopping one takes half a second)."""
     from moto.server import ThreadedMotoServer
 
+    logging.getLogger("werkzeug").setLevel(logging.WARNING)  # a line for each request, with its signature
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
-    endpoint = f"http://{host}:{port}"
-    for name, value in world.step_environment(endpoint).items():
-        monkeypatch.setenv(name, value)
-    world.client(endpoint).create_bucket(Bucket=world.BUCKET)
-    try:
-        yield endpoint
-    finally:
-        server.stop()
-        import moto.backends
+    yield f"http://{host}:{port}"
+    server.stop()
 
-        for name in ("s3", "secretsmanager"):
-            moto.backends.get_backend(name).reset()
+
+@pytest.fixture
+def aws(moto: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A moto with nothing but the bucket, as this process's AWS."""
+    import moto.backends as backends
+
+    for name, value in world.step_environment(moto).items():
+        monkeypatch.setenv(name, value)
+    world.client(moto).create_bucket(Bucket=world.BUCKET)
+    try:
+        yield moto
+    finally:
+        for service in ("s3", "secretsmanager"):
+            backends.get_backend(service).reset()
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -220,20 +220,3 @@ def test_a_file_that_is_gone_since_the_listing(scene: Scene, root: Path) -> None
     (root / weights.repository / SHARD).write_bytes(b"another commit")
     with pytest.raises(StepError, match="a commit cannot change"):
         source.check(file)
-
-
-def test_the_token_goes_to_the_hub_and_to_nobody_else(
-    aws: str, root: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str], make_secret: Callable[[str, str], None]
-) -> None:
-    world.write_repository(root, "acme/gated", FILES)
-    make_secret("hub-token", "hf_very_secret")
-    with LocalHub(root=root, builtin=False, gated=["acme/gated"], tokens=["hf_very_secret"]) as hub:
-        environment = {"hub_token_secret": "hub-token"}
-        given = world.release("acme/gated", hub.revision("acme/gated"), environment=environment)
-        step.run(step.Request(given, hub.endpoint, "exec-1", tmp_path / "output"), FAST)
-        assert all(r.had_token == (r.where == "hub") for r in hub.requests)
-        assert {r.where for r in hub.requests} == {"hub", "cdn"}
-    out, err = capfd.readouterr()
-    assert "hf_very_secret" not in out + err
-    for body in (world.body(aws, given, "manifest.json"), (tmp_path / "output" / "weights.json").read_bytes()):
-        assert b"hf_very_secret" not in body

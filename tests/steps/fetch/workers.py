@@ -15,7 +15,9 @@ from steps.fetch_weights.settings import MIB, Settings
 from tests.steps.fetch import world
 
 _context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(["boto3", "awscrt.checksums", "steps.fetch_weights.step", "tests.steps.fetch.workers"])
+_context.set_forkserver_preload(
+    ["boto3", "awscrt.checksums", "huggingface_hub.hf_api", "steps.fetch_weights.step", "tests.steps.fetch.workers"]
+)
 
 QUICK = Settings(
     part_bytes=5 * MIB,
