@@ -10,29 +10,30 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from sagemaker_local.identity import Caller
+
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Mapping
 
+    from sagemaker_local.calls import CallLog
     from sagemaker_local.events import EventSink
+    from sagemaker_local.identity import Identities
     from sagemaker_local.images import ImageMap
     from sagemaker_local.logs import LogSink
     from sagemaker_local.moto import Moto
     from sagemaker_local.processes import ProcessTable
-    from sagemaker_local.snapshot import Snapshots
     from sagemaker_local.store import Store
 
 T = TypeVar("T")
 
-ACCESS_KEY_ID = "local"
-SECRET_ACCESS_KEY = "local"  # noqa: S105 -- nothing checks it
-
 
 @dataclass
 class Context:
-    """One running server."""
+    """One account of a running server. ``accounts.Accounts`` makes one for each account that is used."""
 
     state_dir: Path
+    """Of this account: the server's own for the default account, ``accounts/ID`` below it for another."""
     account_id: str
     endpoint_url: str
     images: ImageMap
@@ -43,30 +44,34 @@ class Context:
     events: EventSink
     loop: asyncio.AbstractEventLoop
     """The server's event loop, on which the data plane lives."""
-    snapshots: Snapshots
-    closers: list[Callable[[], None]] = field(default_factory=list)
+    calls: CallLog
+    identities: Identities
+    closers: list[Callable[[], object]] = field(default_factory=list)
     """Called, in order, when the server stops and before its processes are ended."""
     parts: dict[Any, Any] = field(default_factory=dict)
     """One instance a class of what lives as long as the server, such as the fleet of endpoints; see ``part``."""
-    _clients: dict[tuple[str, str], Any] = field(default_factory=dict)
+    _clients: dict[tuple[str, str, str | None], Any] = field(default_factory=dict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
-    def client(self, service: str, region: str) -> Any:
-        """A boto3 client of this server, made once for each service and region."""
+    def client(self, service: str, region: str, role_arn: str | None = None) -> Any:
+        """A boto3 client of this server, made once for each service, region and role (None: the account's owner)."""
+        key = (service, region, role_arn)
         with self._lock:
-            if (service, region) not in self._clients:
+            if key not in self._clients:
                 import boto3
                 from botocore.config import Config
 
-                self._clients[service, region] = boto3.client(
+                credentials = self.identities.credentials(self.account_id, role_arn)
+                self._clients[key] = boto3.client(
                     service,
                     region_name=region,
                     endpoint_url=self.endpoint_url,
-                    aws_access_key_id=ACCESS_KEY_ID,
-                    aws_secret_access_key=SECRET_ACCESS_KEY,
+                    aws_access_key_id=credentials.access_key_id,
+                    aws_secret_access_key=credentials.secret_access_key,
+                    aws_session_token=credentials.session_token,
                     config=Config(max_pool_connections=32, retries={"total_max_attempts": 2}),
                 )
-            return self._clients[service, region]
+            return self._clients[key]
 
     def part(self, kind: Callable[[Context], T]) -> T:
         """The instance of ``kind`` that belongs to this server; ``kind(context)`` makes it at its first use."""
@@ -76,24 +81,35 @@ class Context:
             found: T = self.parts[kind]
             return found
 
-    def invoke(self, region: str, action: str, request: dict[str, Any]) -> dict[str, Any]:
-        """Run a SageMaker action, checked and answered as for a client.
+    def invoke(self, region: str, action: str, request: dict[str, Any], role_arn: str | None = None) -> dict[str, Any]:
+        """Run a SageMaker action, checked and answered as for a client. With a role it counts as that role's call.
 
         Raises:
             AwsError: the action's error.
         """
         from sagemaker_local.actions import run
 
+        if role_arn:
+            self.calls.made(Caller(self.account_id, role_arn), "sagemaker", action, request)
         return run(self, region, action, request)
 
     def child_environment(
-        self, region: str, *, container: Mapping[str, str], image: Mapping[str, str] | None = None, isolated: bool = False
+        self,
+        region: str,
+        *,
+        container: Mapping[str, str],
+        role_arn: str | None,
+        job: str | None = None,
+        image: Mapping[str, str] | None = None,
+        isolated: bool = False,
     ) -> dict[str, str]:
         """The whole environment of a container: little of this process's own, then AWS's, the container's, the image map's.
 
         Args:
             region: of the job or endpoint.
             container: the ``Environment`` of the request.
+            role_arn: whose credentials it gets.
+            job: the ARN of the job or endpoint, which its credentials name.
             image: the environment of the images file's entry; wins.
             isolated: network isolation: no AWS endpoint and no credentials.
         """
@@ -107,9 +123,6 @@ class Context:
             "AWS_DEFAULT_REGION": region,
         }
         if not isolated:
-            environment |= {
-                "AWS_ENDPOINT_URL": self.endpoint_url,
-                "AWS_ACCESS_KEY_ID": ACCESS_KEY_ID,
-                "AWS_SECRET_ACCESS_KEY": SECRET_ACCESS_KEY,
-            }
+            credentials = self.identities.credentials(self.account_id, role_arn, job)
+            environment |= {"AWS_ENDPOINT_URL": self.endpoint_url, **credentials.environment()}
         return environment | dict(container) | dict(image or {})

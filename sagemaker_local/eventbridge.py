@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from sagemaker_local.errors import AwsError
 
 if TYPE_CHECKING:
+    from sagemaker_local.accounts import Accounts
     from sagemaker_local.context import Context
     from sagemaker_local.events import Event
 
@@ -27,16 +28,20 @@ _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]|\['([^']+)'\]")
 _VARIABLE = re.compile(r"<([\w.\-]+)>")
 
 
-def install(context: Context) -> None:
-    """Take over the delivery of rules, and send SageMaker's events to them."""
+def install(accounts: Accounts) -> None:
+    """Take over the delivery of rules."""
     from moto.events.models import Rule
 
     moto_delivers: Callable[..., None] = Rule.send_to_targets
 
     def send_to_targets(rule: Any, event: dict[str, Any], transform_input: bool = True) -> None:
-        _send(context, moto_delivers, rule, event)
+        _send(accounts.of(rule.account_id), moto_delivers, rule, event)
 
     Rule.send_to_targets = send_to_targets
+
+
+def listen(context: Context) -> None:
+    """Send SageMaker's events in an account to its rules."""
     context.events.listen(lambda event: _publish(context, event))
 
 
@@ -148,7 +153,7 @@ def _to_pipeline(context: Context, region: str, target: dict[str, Any], payload:
     request: dict[str, Any] = {"PipelineName": target["Arn"], "ClientRequestToken": str(uuid.uuid4())}
     if parameters:
         request["PipelineParameters"] = parameters
-    context.invoke(region, "StartPipelineExecution", request)
+    context.invoke(region, "StartPipelineExecution", request, target.get("RoleArn"))
 
 
 def _parameter(value: str, event: dict[str, Any]) -> str:

@@ -59,12 +59,22 @@ class Request:
         return dict(parse_qsl(self.scope["query_string"].decode("latin-1"), keep_blank_values=True))
 
     @cached_property
-    def credential_scope(self) -> tuple[str, str]:
-        """(region, service) that the request is signed for; ("us-east-1", "") when it is not signed."""
+    def _credential(self) -> list[str]:
+        """The parts of its signature's credential: key, date, region, service, ``aws4_request``; empty when it is not signed."""
         header = self.headers.get("authorization", "")
         credential = header.partition("Credential=")[2].partition(",")[0] if header.startswith("AWS4") else ""
         parts = (credential or self.query.get("X-Amz-Credential", "")).strip().split("/")
-        return (parts[-3], parts[-2].lower()) if len(parts) >= 5 else (DEFAULT_REGION, "")
+        return parts if len(parts) >= 5 else []
+
+    @property
+    def access_key_id(self) -> str:
+        """The access key that the request is signed with; empty when it is not signed."""
+        return self._credential[0] if self._credential else ""
+
+    @property
+    def credential_scope(self) -> tuple[str, str]:
+        """(region, service) that the request is signed for; ("us-east-1", "") when it is not signed."""
+        return (self._credential[-3], self._credential[-2].lower()) if self._credential else (DEFAULT_REGION, "")
 
     async def blocks(self) -> Any:
         """The body, block by block.

@@ -1,4 +1,4 @@
-"""Log lines of containers, from their files into CloudWatch Logs (moto's), a quarter of a second behind at most."""
+"""Log lines of containers, from their files into CloudWatch Logs, a quarter of a second behind at most."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from sagemaker_local.log_store import LogStore
     from sagemaker_local.moto import Moto
 
 INTERVAL_S = 0.25
@@ -24,9 +25,8 @@ class LogTail:
     """A file that one container writes to, and the log stream that its lines go to."""
 
     path: Path
-    group: str
-    stream: str
-    region: str
+    stream: int
+    """Its number in the log store."""
     offset: int = 0
     partial: bytes = b""
     lock: threading.Lock = field(default_factory=threading.Lock)
@@ -35,8 +35,9 @@ class LogTail:
 class LogSink:
     """Follows files and puts their lines into log streams, with one thread for all of them."""
 
-    def __init__(self, moto: Moto) -> None:
+    def __init__(self, moto: Moto, store: LogStore) -> None:
         self._moto = moto
+        self.store = store
         self._tails: list[LogTail] = []
         self._lock = threading.Lock()
         self._stopped = threading.Event()
@@ -44,8 +45,7 @@ class LogSink:
 
     def follow(self, path: Path, group: str, stream: str, region: str) -> LogTail:
         """Start putting a file's lines into a log stream, which is created now."""
-        tail = LogTail(path, group, stream, region)
-        self.write(group, stream, region, [])
+        tail = LogTail(path, self._stream(group, stream, region))
         with self._lock:
             self._tails.append(tail)
             if self._thread is None:
@@ -60,16 +60,12 @@ class LogSink:
                 self._tails.remove(tail)
         self._drain(tail, last=True)
 
-    def write(self, group: str, stream: str, region: str, lines: list[str]) -> None:
-        """Put lines into a log stream, creating the group and the stream when they are missing."""
+    def _stream(self, group: str, stream: str, region: str) -> int:
+        """A log stream's number; the group and the stream are created when they are missing."""
         backend = self._moto.backend("logs", region)
         if group not in backend.groups:
             backend.create_log_group(group, {})
-        backend.ensure_log_stream(group, stream)
-        if lines:
-            now_ms = int(time.time() * 1000)
-            events = [{"timestamp": now_ms, "message": line} for line in lines]
-            backend.put_log_events(group, stream, events)
+        return self.store.ensure_stream(region, group, stream)
 
     def close(self) -> None:
         """Stop following. What was written until now is put first."""
@@ -78,6 +74,7 @@ class LogSink:
             tails = list(self._tails)
         for tail in tails:
             self.finish(tail)
+        self.store.close()
 
     def _run(self) -> None:
         while not self._stopped.wait(INTERVAL_S):
@@ -87,7 +84,7 @@ class LogSink:
                 try:
                     self._drain(tail, last=False)
                 except Exception:
-                    _LOGGER.exception("log stream %s of %s", tail.stream, tail.group)
+                    _LOGGER.exception("the log %s", tail.path)
 
     def _drain(self, tail: LogTail, *, last: bool) -> None:
         with tail.lock:
@@ -102,8 +99,8 @@ class LogSink:
                 lines.append(tail.partial)
                 tail.partial = b""
             texts = [line[:_MAX_LINE_BYTES].decode(errors="replace").rstrip("\r") for line in lines if line.strip()]
-            if texts:
-                self.write(tail.group, tail.stream, tail.region, texts)
+            now_ms = int(time.time() * 1000)
+            self.store.put(tail.stream, [(now_ms, text) for text in texts])
 
 
 def _read(tail: LogTail) -> bytes:

@@ -28,7 +28,7 @@ def _configure() -> None:
 
 
 class Moto:
-    """moto, in this process."""
+    """moto, in this process, as one account sees it."""
 
     def __init__(self, account_id: str = DEFAULT_ACCOUNT_ID) -> None:
         _configure()
@@ -37,13 +37,25 @@ class Moto:
         self.on_change: Callable[[], None] = lambda: None
         """Called after every request that may have changed something."""
 
+    def of_account(self, account_id: str) -> Moto:
+        """The same, as another account sees it."""
+        other = Moto(account_id)
+        other._application = self.application
+        return other
+
     @property
     def application(self) -> Any:
         """moto's WSGI application for all services."""
         if self._application is None:
             from moto.server import DomainDispatcherApplication, create_backend_app
 
-            dispatcher = DomainDispatcherApplication(create_backend_app)
+            def create(service: str) -> Any:
+                """A service's application, without Flask's debugging, which makes a class (so, garbage) of every request."""
+                made = create_backend_app(service)
+                made.debug, made.config["PROPAGATE_EXCEPTIONS"] = False, True
+                return made
+
+            dispatcher = DomainDispatcherApplication(create)
 
             def application(environ: dict[str, Any], start_response: Any) -> Any:
                 answer = dispatcher(environ, start_response)
@@ -89,6 +101,7 @@ class Moto:
             "HTTP_HOST": f"api.sagemaker.{region}.amazonaws.com",
             "HTTP_X_AMZ_TARGET": f"SageMaker.{action}",
             "HTTP_AUTHORIZATION": f"AWS4-HMAC-SHA256 Credential={scope}, SignedHeaders=host, Signature=0",
+            "HTTP_X_MOTO_ACCOUNT_ID": self.account_id,
             "wsgi.version": (1, 0),
             "wsgi.url_scheme": "http",
             "wsgi.input": io.BytesIO(body),

@@ -5,14 +5,14 @@
   returns a BadDigest error".) The same for a full-object checksum given to CompleteMultipartUpload, whose answer also lacks
   the checksum in moto.
 - An upload without a checksum gets a CRC64NVME one, as S3 gives it since December 2024 (same page).
-- Conditional writes (``If-None-Match``, ``If-Match``) are one at a time: of many at once one succeeds, as S3 promises; moto lets several.
-- GetObject reads only the range that is asked for, from moto's file; moto reads the whole object into memory for each range.
+- Writes of one object are one at a time, and conditional ones do what S3 says (``s3_writes``).
+- GetObject reads only the range that is asked for, from moto's file; moto reads the whole object into memory for each range, and
+  sends it all when a part is asked for by its number.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import io
 import os
 import re
@@ -24,6 +24,7 @@ from xml.sax.saxutils import escape
 from sagemaker_local import wsgi
 from sagemaker_local.errors import AwsError
 from sagemaker_local.s3_upload import ALGORITHMS, Checksum, UploadBody
+from sagemaker_local.s3_writes import Write, Writes
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -36,7 +37,7 @@ _BLOCK_BYTES = 256 * 1024
 _CHECKSUM = b"x-amz-checksum-"
 # What makes a GET something else than GetObject, or an answer that only moto knows how to make.
 _NOT_PLAIN_GET = frozenset(
-    {"acl", "tagging", "attributes", "uploadId", "torrent", "legal-hold", "retention", "partNumber", "website", "select"}
+    {"acl", "tagging", "attributes", "uploadId", "torrent", "legal-hold", "retention", "website", "select"}
 )
 
 
@@ -46,55 +47,86 @@ class S3Front:
     def __init__(self, moto: Moto, executor: Executor) -> None:
         self._moto = moto
         self._executor = executor
-        self._conditional = asyncio.Lock()
+        self._writes = Writes(moto)
 
     async def serve(self, request: Request) -> None:
         """Answer an S3 request."""
+        try:
+            await self._serve(request)
+        except AwsError as error:
+            await _respond_error(request, error)
+
+    async def _serve(self, request: Request) -> None:
         is_object = "/" in request.path.strip("/")
         if request.method == "PUT" and is_object and "x-amz-copy-source" not in request.headers:
             await self._put(request)
+        elif request.method == "PUT" and is_object:
+            await self._copy(request)
         elif request.method == "POST" and "uploadId" in request.query:
             await self._complete(request)
         elif request.method == "HEAD" and is_object:
             await wsgi.send(request, await self._head(request))
         elif request.method == "GET" and is_object and not (_NOT_PLAIN_GET & request.query.keys()):
             await self._get(request)
+        elif request.method == "DELETE" and is_object:
+            await self._delete(request)
         else:
-            await wsgi.serve(self._moto.application, self._executor, request)
+            with await request.spooled_body() as body:
+                await wsgi.serve(self._moto.application, self._executor, request, body)
 
     async def _put(self, request: Request) -> None:
         """PutObject, UploadPart and the settings of an object: the body decoded and checked, then moto's."""
         with tempfile.SpooledTemporaryFile(_MEMORY_BYTES) as file:
-            body = UploadBody(request.headers, file)
-            async for block in request.blocks():
-                body.feed(block)
-            try:
+            async with self._writes.begun(_write(request)) as write:
+                body = UploadBody(request.headers, file)
+                async for block in request.blocks():
+                    body.feed(block)
                 headers = body.checked_headers(request)
-            except AwsError as error:
-                await _respond_error(request, error)
-                return
-            file.seek(0)
-            environ = wsgi.environ(request, file, body.length, headers)
-            # moto looks whether the condition holds, then writes: of two at once both would find that it does.
-            conditional = "if-none-match" in request.headers or "if-match" in request.headers
-            async with self._conditional if conditional else contextlib.nullcontext():
-                answer = await self._in_moto(environ)
+                file.seek(0)
+                environ = wsgi.environ(request, file, body.length, headers)
+                if "partNumber" in request.query:
+                    answer = await self._in_moto(environ)
+                else:
+                    async with self._writes.turn(write):
+                        answer = await self._in_moto(environ)
+        await wsgi.send(request, answer)
+
+    async def _copy(self, request: Request) -> None:
+        """CopyObject and UploadPartCopy."""
+        async with self._writes.begun(_write(request)) as write:
+            body = await request.body()
+            async with self._writes.turn(write):
+                answer = await self._in_moto(wsgi.environ(request, io.BytesIO(body), len(body)))
+        await wsgi.send(request, answer)
+
+    async def _delete(self, request: Request) -> None:
+        """DeleteObject and AbortMultipartUpload."""
+        key = _bucket_and_name(request)
+        async with self._writes.turn(Write(key)):
+            answer = await self._in_moto(wsgi.environ(request, io.BytesIO(), 0))
+            if answer.status < 300 and "uploadId" not in request.query:
+                self._writes.deleted(key)
         await wsgi.send(request, answer)
 
     async def _complete(self, request: Request) -> None:
         """CompleteMultipartUpload: a full-object checksum is checked before, and told after."""
-        body = await request.body()
-        declared = {name: value for name in ALGORITHMS if (value := request.headers.get(f"x-amz-checksum-{name}"))}
-        try:
+        async with self._writes.begun(_write(request)) as write:
+            body = await request.body()
+            declared = {name: value for name in ALGORITHMS if (value := request.headers.get(f"x-amz-checksum-{name}"))}
             await asyncio.to_thread(self._check_parts, request, body, declared)
-        except AwsError as error:
-            await _respond_error(request, error)
-            return
-        answer = await self._in_moto(wsgi.environ(request, io.BytesIO(body), len(body)))
+            if self._is_complete(request):  # again, after the answer was lost: its own object is no obstacle
+                write = Write(write.key)
+            async with self._writes.turn(write):
+                answer = await self._in_moto(wsgi.environ(request, io.BytesIO(body), len(body)))
         if answer.status == 200:
-            answer.body = self._with_checksum(answer.body, *_bucket_and_name(request))
+            answer.body = self._with_checksum(answer.body, *write.key)
             answer.headers = [(name, value) for name, value in answer.headers if name != b"content-length"]
         await wsgi.send(request, answer)
+
+    def _is_complete(self, request: Request) -> bool:
+        """Whether the object is there and is this upload's."""
+        found = self._moto.backend("s3", "aws").get_object(*_bucket_and_name(request))
+        return found is not None and found.multipart is not None and found.multipart.id == request.query["uploadId"]
 
     def _check_parts(self, request: Request, body: bytes, declared: dict[str, str]) -> None:
         """Compare declared full-object checksums with the parts'. A composite one (``...-N``) is moto's to compute."""
@@ -108,8 +140,8 @@ class S3Front:
             checksum = Checksum(algorithm)
             for number in re.findall(rb"<PartNumber>(\d+)</PartNumber>", body):
                 part = upload.parts.get(int(number))
-                if part is not None:
-                    checksum.update(part.value)
+                for block in part._value_buffer.blocks() if part is not None else ():
+                    checksum.update(block)
             if checksum.value() != value:
                 raise AwsError("BadDigest", f"The {algorithm.upper()} you specified did not match the calculated checksum.")
 
@@ -142,13 +174,20 @@ class S3Front:
         """HeadObject. moto's leaves out the checksum's type, or the number of parts it is of, or both."""
         environ = wsgi.environ(request, io.BytesIO(), 0)
         environ["REQUEST_METHOD"] = "HEAD"
+        key = self._moto.backend("s3", "aws").get_object(*_bucket_and_name(request), request.query.get("versionId"))
+        if key is not None and "partNumber" in request.query:
+            environ["HTTP_RANGE"] = _range_of_part(key, request.query["partNumber"])
+            environ["QUERY_STRING"] = "&".join(
+                part for part in environ["QUERY_STRING"].split("&") if not part.startswith("partNumber=")
+            )
         if "," in environ.get("HTTP_RANGE", ""):  # several ranges: S3 answers with the whole object
             del environ["HTTP_RANGE"]
         answer = await self._in_moto(environ)
+        if key is not None and "partNumber" in request.query and key.multipart:
+            answer.headers.append((b"x-amz-mp-parts-count", str(len(key.multipart.parts)).encode()))
         if not any(name.startswith(_CHECKSUM) for name, _ in answer.headers):
             return answer
         answer.headers = [header for header in answer.headers if not header[0].startswith(_CHECKSUM)]
-        key = self._moto.backend("s3", "aws").get_object(*_bucket_and_name(request), request.query.get("versionId"))
         if key is not None and answer.status == 200:  # of a range there is none: the checksum is the whole object's
             answer.headers += _checksum_headers(key)
         return answer
@@ -186,6 +225,20 @@ def open_object(moto: Moto, bucket: str, name: str, version_id: str | None = Non
     return ObjectBytes(key)
 
 
+def _range_of_part(key: Any, number: str) -> str:
+    """The Range of one part of an object; an object that was not uploaded in parts is its own part 1.
+
+    Raises:
+        AwsError: ``InvalidPartNumber`` (416).
+    """
+    parts = key.multipart.parts if key.multipart else {1: None}
+    part = parts.get(int(number) if number.isdigit() else 0, key)
+    if part is key:
+        raise AwsError("InvalidPartNumber", "The requested partnumber is not satisfiable", 416)
+    start, length = (0, key.contentsize) if part is None else part._value_buffer.stretch
+    return f"bytes={start}-{start + length - 1}"
+
+
 def _checksum_headers(key: Any) -> list[tuple[bytes, bytes]]:
     """An object's checksum as S3 shows it: one of a multipart upload's parts carries their number."""
     value = key.checksum_value
@@ -200,6 +253,10 @@ def _checksum_headers(key: Any) -> list[tuple[bytes, bytes]]:
 def _bucket_and_name(request: Request) -> tuple[str, str]:
     bucket, _, name = request.path[1:].partition("/")
     return bucket, name
+
+
+def _write(request: Request) -> Write:
+    return Write.of(_bucket_and_name(request), request.headers)
 
 
 async def _send_object(request: Request, answer: wsgi.Answer, source: ObjectBytes) -> None:

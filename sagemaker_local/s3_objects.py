@@ -1,28 +1,76 @@
-"""S3 objects as files under the state directory, in place of moto's anonymous temporary files, so that they survive a restart."""
+"""S3 objects as files under the state directory, in place of moto's anonymous temporary files, so that they survive a restart.
+
+A multipart upload's parts become one object block by block; moto joins them in memory, three times.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 import uuid
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from sagemaker_local.s3_upload import Checksum
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+_BLOCK_BYTES = 1 << 20
 _saving = threading.local()
 
 
-class ObjectFile:
-    """A file with the few methods that moto's FakeKey calls. It is opened for each call, so that objects cost no descriptors."""
+@dataclass
+class Joined:
+    """The value of an object made of parts, already in a file: what moto measures and writes as if it were bytes."""
 
-    def __init__(self, path: Path) -> None:
+    path: Path
+    parts: list[ObjectFile] = field(default_factory=list)
+    sizes: list[int] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return sum(self.sizes)
+
+    def become(self, path: Path) -> None:
+        """Be the object's file, and the parts stretches of it."""
+        self.path.replace(path)
+        start = 0
+        for part, size in zip(self.parts, self.sizes, strict=True):
+            part.be_stretch(path, start, size)
+            start += size
+
+
+class ObjectFile:
+    """A file with the few methods that moto's FakeKey calls. It is opened for each call, so that objects cost no descriptors.
+
+    ``length`` set: a part of a finished upload, which is this stretch of the whole object's file.
+    """
+
+    def __init__(self, path: Path, start: int = 0, length: int | None = None) -> None:
         self.path = path
+        self._start, self._length = start, length
         self._position = 0
         self._closed = False
-        self.path.touch()
+        if length is None:
+            self.path.touch()
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        return self.path.stat().st_size if self._length is None else self._length
+
+    @property
+    def stretch(self) -> tuple[int, int]:
+        """(start, length) in its file."""
+        return self._start, self.size
+
+    @property
+    def state(self) -> tuple[str, int, int | None]:
+        """What makes it again, beside the folder it is in."""
+        return self.path.name, self._start, self._length
 
     def seek(self, position: int) -> None:
         """Go to a place, counted from the beginning."""
@@ -32,12 +80,19 @@ class ObjectFile:
         """Cut the file here."""
         os.truncate(self.path, self._position)
 
-    def write(self, data: bytes) -> None:
+    def write(self, data: bytes | Joined) -> None:
         """Write here and go on behind it."""
+        if isinstance(data, Joined):
+            data.become(self.path)
+            return
         with self.path.open("r+b") as file:
             file.seek(self._position)
             file.write(data)
             self._position = file.tell()
+
+    def be_stretch(self, path: Path, start: int, length: int) -> None:
+        """Be a part of another file. moto has closed it by then, and its own file is gone."""
+        self.path, self._start, self._length, self._closed = path, start, length, False
 
     def read(self, length: int = -1) -> bytes:
         """Read from here, to the end by default.
@@ -48,10 +103,20 @@ class ObjectFile:
         if self._closed:
             raise ValueError("I/O operation on closed file")
         with self.path.open("rb") as file:
-            file.seek(self._position)
-            data = file.read(length)
-            self._position = file.tell()
+            file.seek(self._start + self._position)
+            left = self.size - self._position
+            data = file.read(left if length < 0 else min(length, left))
+            self._position += len(data)
             return data
+
+    def blocks(self) -> Iterator[bytes]:
+        """All of it, block by block."""
+        with self.path.open("rb") as file:
+            file.seek(self._start)
+            left = self.size
+            while left and (block := file.read(min(left, _BLOCK_BYTES))):
+                left -= len(block)
+                yield block
 
     def open(self) -> int:
         """A descriptor for reading, the caller's to close; it stays good when the object is deleted."""
@@ -60,7 +125,50 @@ class ObjectFile:
     def close(self) -> None:
         """The object is deleted, and its file with it."""
         self._closed = True
-        self.path.unlink(missing_ok=True)
+        if self._length is None:
+            self.path.unlink(missing_ok=True)
+
+
+def complete(multipart: Any, listed: Iterator[tuple[int, str]]) -> tuple[Joined, str, tuple[str, str, int]]:
+    """FakeMultipart.complete without the parts in memory: the value, the ETag, and (type, checksum, parts) of the checksum.
+
+    Raises:
+        InvalidPart, EntityTooSmall, MalformedXML: moto's, as CompleteMultipartUpload answers.
+    """
+    parts = list(_listed_parts(multipart, listed))
+    algorithm = (multipart.metadata.get("x-amz-checksum-algorithm") or "CRC64NVME").lower()
+    kind = multipart.metadata.get("x-amz-checksum-type") or ("FULL_OBJECT" if algorithm == "crc64nvme" else "COMPOSITE")
+    md5s, whole, of_parts = hashlib.md5(usedforsecurity=False), Checksum(algorithm), Checksum(algorithm)
+    buffers = [part._value_buffer for part in parts]
+    value = Joined(buffers[0].path.with_name(uuid.uuid4().hex), buffers, [buffer.size for buffer in buffers])
+    with value.path.open("wb") as file:
+        for part in parts:
+            md5s.update(bytes.fromhex(part.etag.strip('"')))
+            own = whole if kind == "FULL_OBJECT" else Checksum(algorithm)
+            for block in part._value_buffer.blocks():
+                own.update(block)
+                file.write(block)
+            if own is not whole:
+                of_parts.update(own.digest())
+    checksum = (kind, whole.value(), 1) if kind == "FULL_OBJECT" else (kind, of_parts.value(), len(parts))
+    return value, f"{md5s.hexdigest()}-{len(parts)}", checksum
+
+
+def _listed_parts(multipart: Any, listed: Iterator[tuple[int, str]]) -> Iterator[Any]:
+    """The parts that the request lists, checked."""
+    from moto.s3 import exceptions, models
+
+    last = None
+    for number, etag in listed:
+        part = multipart.parts.get(number)
+        if part is None or part.etag.strip('"') != etag.strip('"'):
+            raise exceptions.InvalidPart()
+        if last is not None and last.contentsize < models.S3_UPLOAD_PART_MIN_SIZE:
+            raise exceptions.EntityTooSmall()
+        last = part
+        yield part
+    if last is None:
+        raise exceptions.MalformedXML()
 
 
 def install(folder: Path) -> None:
@@ -84,18 +192,23 @@ def install(folder: Path) -> None:
             state: dict[str, Any] = moto_getstate(key)
             return state
         state = {name: value for name, value in key.__dict__.items() if name not in ("_value_buffer", "lock")}
-        return {**state, "_object_file": key._value_buffer.path.name}
+        return {**state, "_object_file": key._value_buffer.state}
 
     def setstate(key: Any, state: dict[str, Any]) -> None:
         if "_object_file" not in state:
             moto_setstate(key, state)
             return
         key.__dict__.update({name: value for name, value in state.items() if name != "_object_file"})
-        key._value_buffer = ObjectFile(folder / state["_object_file"])
+        key._value_buffer = _restored(folder, *state["_object_file"])
         key.lock = threading.Lock()
 
     models.tempfile = Temporary
     models.FakeKey.__getstate__, models.FakeKey.__setstate__ = getstate, setstate
+    models.FakeMultipart.complete = complete
+
+
+def _restored(folder: Path, name: str, start: int, length: int | None) -> ObjectFile:
+    return ObjectFile(folder / name, start, length)
 
 
 @contextmanager

@@ -87,11 +87,14 @@ class Checksum:
         elif self._update is not None:
             self._value = self._update(data, self._value)
 
+    def digest(self) -> bytes:
+        """The checksum, big-endian."""
+        size = 8 if self._algorithm == "crc64nvme" else 4
+        return self._value.to_bytes(size, "big") if self._digest is None else self._digest.digest()
+
     def value(self) -> str:
         """The checksum in base64, as S3's headers have it."""
-        size = 8 if self._algorithm == "crc64nvme" else 4
-        raw = self._value.to_bytes(size, "big") if self._digest is None else self._digest.digest()
-        return base64.b64encode(raw).decode()
+        return base64.b64encode(self.digest()).decode()
 
 
 def _crc(algorithm: str) -> Callable[[bytes, int], int]:

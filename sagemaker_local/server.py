@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import fcntl
 import json
 import logging
@@ -13,13 +14,18 @@ import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
-from sagemaker_local import actions, eventbridge, wsgi
+from sagemaker_local import actions, eventbridge, logs_api, wsgi
+from sagemaker_local.accounts import Accounts
+from sagemaker_local.calls import LONGEST_BODY_BYTES, CallLog
 from sagemaker_local.context import Context
 from sagemaker_local.errors import AwsError
 from sagemaker_local.events import EventSink
+from sagemaker_local.hosting import bearer
 from sagemaker_local.http import Disconnected, Request
+from sagemaker_local.identity import Identities
+from sagemaker_local.log_store import LogStore
 from sagemaker_local.logs import LogSink
 from sagemaker_local.moto import DEFAULT_ACCOUNT_ID, Moto
 from sagemaker_local.processes import ProcessTable
@@ -32,21 +38,27 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sagemaker_local.http import Receive, Scope, Send
+    from sagemaker_local.identity import Caller
     from sagemaker_local.images import ImageMap
 
 _LOGGER = logging.getLogger(__name__)
 _THREADS = 64  # control-plane requests at once; most of them wait
 _CHILD_GRACE_S = 5.0
 _CONNECTION_GRACE_S = 2
+_M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # mallopt(3)
+_LARGE_BLOCK_BYTES = 256 * 1024
+_ARENAS = 2
+_SWITCH_INTERVAL_S = 0.0005  # what a thread that computes may keep the gateway waiting; Python's own is 5 ms
 
 
 class Application:
     """The ASGI application."""
 
-    def __init__(self, context: Context) -> None:
-        self._context = context
+    def __init__(self, accounts: Accounts) -> None:
+        self._accounts = accounts
+        self._context = accounts.default
         self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="request")
-        self._s3 = S3Front(context.moto, self._executor)
+        self._s3 = S3Front(self._context.moto, self._executor)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -67,27 +79,62 @@ class Application:
         if request.path.startswith("/endpoints/") and service != "s3":
             from sagemaker_local.hosting.gateway import Gateway
 
-            await self._context.part(Gateway).serve(request)
+            caller = bearer.caller_of(request, self._context.identities)
+            await self._accounts.of(caller.account_id).part(Gateway).serve(request, caller)
         elif target.startswith("SageMaker."):
             await self._control(request, target.partition(".")[2])
         elif service == "s3" or (not service and not target and request.path.strip("/")):
+            self._context.calls.came(self._context.identities.caller_of(request), "s3", request)
             await self._s3.serve(request)
         elif not service and request.method == "GET":
             await request.respond_json({"service": "sagemaker_local", "pid": os.getpid()})
         else:
-            await wsgi.serve(self._context.moto.application, self._executor, request)
+            await self._other(request, service)
+
+    async def _other(self, request: Request, service: str) -> None:
+        """An action of another service: moto's, but for the logs of containers."""
+        caller = self._context.identities.caller_of(request)
+        with await request.spooled_body() as body:
+            self._context.calls.came(caller, service, request, body.read(LONGEST_BODY_BYTES))
+            if service == "logs" and await self._logs(request, caller, body):
+                return
+            await wsgi.serve(self._context.moto.application, self._executor, request, body)
+
+    async def _logs(self, request: Request, caller: Caller, body: IO[bytes]) -> bool:
+        """Answer an action of CloudWatch Logs where it is on a container's log group."""
+        body.seek(0)
+        region, action = request.credential_scope[0], request.headers.get("x-amz-target", "").partition(".")[2]
+        try:
+            data = json.loads(body.read() or b"{}")
+            store = self._accounts.of(caller.account_id).logs.store
+            if action == "DeleteLogGroup":  # with its streams; the group itself is moto's
+                store.delete(region, logs_api.group_of(data))
+            if not logs_api.answers(store, region, action, data):
+                return False
+            loop = asyncio.get_running_loop()
+            answer = await loop.run_in_executor(self._executor, logs_api.run, store, region, caller.account_id, action, data)
+        except AwsError as error:
+            await request.respond_error(error)
+        except ValueError:
+            return False  # not JSON: moto says so
+        else:
+            await request.respond_json(answer)
+        return True
 
     async def _control(self, request: Request, action: str) -> None:
         """A SageMaker action: JSON 1.1 in and out."""
         region, _ = request.credential_scope
+        caller = self._context.identities.caller_of(request)
         try:
             data = json.loads(await request.body() or b"{}")
         except ValueError:
             await request.respond_error(AwsError("SerializationException", "The request's body is not JSON."))
             return
+        self._context.calls.made(caller, "sagemaker", action, data)
         try:
             loop = asyncio.get_running_loop()
-            answer = await loop.run_in_executor(self._executor, actions.run, self._context, region, action, data)
+            context = await asyncio.to_thread(self._accounts.of, caller.account_id)
+            answer = await loop.run_in_executor(self._executor, actions.run, context, region, action, data)
         except AwsError as error:
             await request.respond_error(error)
         else:
@@ -107,6 +154,8 @@ def serve(state_dir: Path, images: ImageMap, host: str = "127.0.0.1", port: int 
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         _log_to(state_dir / "sagemaker_local.log")
         _raise_open_files_limit()
+        _give_memory_back()
+        sys.setswitchinterval(_SWITCH_INTERVAL_S)
         asyncio.run(_serve(state_dir.resolve(), images, listener))
 
 
@@ -122,10 +171,15 @@ async def _serve(state_dir: Path, images: ImageMap, listener: socket.socket) -> 
 
     host, port = listener.getsockname()[:2]
     url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # noqa: S104 -- compared, not bound
-    context = _context(state_dir, images, url)
+    moto = Moto(DEFAULT_ACCOUNT_ID)
+    snapshots = Snapshots(state_dir / "moto")
+    snapshots.restore()
+    accounts = _accounts(state_dir, images, url, moto)
+    moto.on_change = snapshots.changed
+    snapshots.start()
     server = Server(
         uvicorn.Config(
-            Application(context),
+            Application(accounts),
             log_config=None,
             access_log=False,
             lifespan="off",
@@ -140,69 +194,79 @@ async def _serve(state_dir: Path, images: ImageMap, listener: socket.socket) -> 
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     while not server.started and not serving.done():  # noqa: ASYNC110 -- uvicorn offers only the flag
         await asyncio.sleep(0.005)
-    await asyncio.to_thread(_start_rooms, context)
-    monitor = asyncio.create_task(_monitor(context))
+    await asyncio.to_thread(_start_rooms, accounts)
     (state_dir / "server.json").write_text(json.dumps({"pid": os.getpid(), "port": port, "endpoint_url": url}))
     sys.stdout.write(f"AWS_ENDPOINT_URL={url}\n")
     sys.stdout.flush()
     await stop.wait()
-    monitor.cancel()
     server.should_exit = True
-    await _close(context)
+    await asyncio.gather(*(_close(context) for context in accounts.all()))
+    await asyncio.to_thread(snapshots.close)
+    await asyncio.to_thread(accounts.default.calls.close)
+    (state_dir / "server.json").unlink(missing_ok=True)
     await serving
-    context.store.close()
+    for context in accounts.all():
+        context.store.close()
     # Worker threads may still wait for something that will not come; nothing of theirs is to be kept.
     logging.shutdown()
     os._exit(0)
 
 
-async def _monitor(context: Context) -> None:
+def _accounts(state_dir: Path, images: ImageMap, url: str, moto: Moto) -> Accounts:
+    calls, identities = CallLog(state_dir / "calls.jsonl"), Identities(DEFAULT_ACCOUNT_ID)
+    loop = asyncio.get_running_loop()
+
+    def make(account_id: str, state_dir: Path) -> Context:
+        state_dir.mkdir(parents=True, exist_ok=True)
+        store, of_account = (
+            Store(state_dir / "state.sqlite"),
+            moto if account_id == moto.account_id else moto.of_account(account_id),
+        )
+        logs = LogSink(of_account, LogStore(state_dir / "logs.sqlite"))
+        return Context(
+            state_dir=state_dir,
+            account_id=account_id,
+            endpoint_url=url,
+            images=images,
+            store=store,
+            processes=ProcessTable(store, logs),
+            logs=logs,
+            moto=of_account,
+            events=EventSink(),
+            loop=loop,
+            calls=calls,
+            identities=identities,
+        )
+
+    return Accounts(make(DEFAULT_ACCOUNT_ID, state_dir), make)
+
+
+def _start_rooms(accounts: Accounts) -> None:
+    """Load what the first request would have to wait for, and let the rooms take up what the last server left."""
+    _ = accounts.default.moto.application
+    actions.table()
+    eventbridge.install(accounts)
+    accounts.started.append(_start_account)
+    _start_account(accounts.default)
+    accounts.take_up()
+
+
+def _start_account(context: Context) -> None:
     from sagemaker_local.hosting import monitor
 
-    await monitor.run(context)
-
-
-def _context(state_dir: Path, images: ImageMap, url: str) -> Context:
-    store = Store(state_dir / "state.sqlite")
-    moto = Moto(DEFAULT_ACCOUNT_ID)
-    snapshots = Snapshots(moto, state_dir / "moto")
-    snapshots.restore()
-    moto.on_change = snapshots.changed
-    snapshots.start()
-    logs = LogSink(moto)
-    return Context(
-        state_dir=state_dir,
-        account_id=DEFAULT_ACCOUNT_ID,
-        endpoint_url=url,
-        images=images,
-        store=store,
-        processes=ProcessTable(store, logs),
-        logs=logs,
-        moto=moto,
-        events=EventSink(),
-        loop=asyncio.get_running_loop(),
-        snapshots=snapshots,
-    )
-
-
-def _start_rooms(context: Context) -> None:
-    """Load what the first request would have to wait for, and let the rooms take up what the last server left."""
-    _ = context.moto.application
-    eventbridge.install(context)
-    actions.table()
+    eventbridge.listen(context)
+    context.closers.append(asyncio.run_coroutine_threadsafe(monitor.run(context), context.loop).cancel)
     for resume in actions.RESUMES:
         resume(context)
 
 
 async def _close(context: Context) -> None:
-    """End everything that runs."""
+    """End everything that runs in an account."""
     for close in context.closers:
         await asyncio.to_thread(close)
     await asyncio.to_thread(context.processes.close, _CHILD_GRACE_S)
     await asyncio.to_thread(context.events.close)
     context.logs.close()
-    await asyncio.to_thread(context.snapshots.close)
-    (context.state_dir / "server.json").unlink(missing_ok=True)
 
 
 @contextmanager
@@ -223,6 +287,17 @@ def _log_to(path: Path) -> None:
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     for noisy in ("botocore", "boto3", "urllib3", "s3transfer", "werkzeug"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+def _give_memory_back() -> None:
+    """Let glibc return large blocks to the system when they are freed.
+
+    By itself it learns from the first body of some megabytes to keep such blocks, in an arena for each of our many threads.
+    """
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(_M_MMAP_THRESHOLD, _LARGE_BLOCK_BYTES)
+        libc.mallopt(_M_ARENA_MAX, _ARENAS)
 
 
 def _raise_open_files_limit() -> None:

@@ -6,11 +6,17 @@ pickled starts empty, and the log says so.
 
 from __future__ import annotations
 
+import copyreg
+import importlib
 import io
 import logging
+import marshal
 import pickle
+import sys
 import threading
+import types
 import weakref
+from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -20,11 +26,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from sagemaker_local.moto import Moto
-
 INTERVAL_S = 5.0
 # Much data that changes all the time: only written when the server stops.
-_ONLY_AT_STOP = frozenset({"logs", "cloudwatch"})
+_ONLY_AT_STOP = frozenset({"cloudwatch"})
 # Made anew by moto, large, and of no use here.
 _NEVER = frozenset({"ec2", "moto_api", "instance_metadata"})
 _TRIES = 5
@@ -35,7 +39,6 @@ _LOGGER = logging.getLogger(__name__)
 class Snapshots:
     """moto's state in a folder."""
 
-    moto: Moto
     folder: Path
     _changed: threading.Event = field(default_factory=threading.Event)
     _stopped: threading.Event = field(default_factory=threading.Event)
@@ -49,7 +52,6 @@ class Snapshots:
 
     def restore(self) -> None:
         """Give moto the state that is in the folder. To be called before anything uses moto."""
-        import moto
         from moto.backends import get_backend
 
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -57,12 +59,13 @@ class Snapshots:
         for file in sorted(self.folder.glob("*.pickle")):
             try:
                 with file.open("rb") as stream:
-                    version, regions = pickle.load(stream)  # noqa: S301 -- our own file
-                if version != moto.__version__:
-                    raise ValueError(f"it was written by moto {version}, and this is {moto.__version__}")
-                account = get_backend(file.stem)[self.moto.account_id]
-                for region, backend in regions.items():
-                    account[region] = backend
+                    version, accounts = pickle.load(stream)  # noqa: S301 -- our own file
+                if version != _version():
+                    raise ValueError(f"it was written by {version}, and this is {_version()}")
+                for account_id, regions in accounts.items():
+                    account = get_backend(file.stem)[account_id]
+                    for region, backend in regions.items():
+                        account[region] = backend
             except Exception:
                 _LOGGER.exception("the state of %s cannot be read from %s; it starts empty", file.stem, file)
         s3_objects.forget_orphans(self.objects)
@@ -94,17 +97,15 @@ class Snapshots:
         with self._lock:
             for backends in list(BackendDict._instances):
                 service = backends.service_name
-                if service in _NEVER or (service in _ONLY_AT_STOP and not everything) or self.moto.account_id not in backends:
+                if service in _NEVER or (service in _ONLY_AT_STOP and not everything) or not backends:
                     continue
                 try:
-                    self._write_service(service, backends[self.moto.account_id])
+                    self._write_service(service, backends)
                 except Exception as error:  # noqa: BLE001 -- one service of many; the others are to be kept
                     _LOGGER.info("the state of %s will not survive a restart: %r", service, error)
 
-    def _write_service(self, service: str, account: Any) -> None:
-        import moto
-
-        data = _retried(lambda: _pickled((moto.__version__, dict(account))))
+    def _write_service(self, service: str, backends: Any) -> None:
+        data = _retried(lambda: _pickled((_version(), {id: dict(regions) for id, regions in list(backends.items())})))
         digest = hash(data)
         if self._written.get(service) == digest:
             return
@@ -112,6 +113,13 @@ class Snapshots:
         partial.write_bytes(data)
         partial.replace(self.folder / f"{service}.pickle")
         self._written[service] = digest
+
+
+def _version() -> str:
+    """What must be the same for a state to be read."""
+    import moto
+
+    return f"moto {moto.__version__} on Python {sys.version_info.major}.{sys.version_info.minor}"
 
 
 def _retried(work: Callable[[], bytes]) -> bytes:
@@ -125,7 +133,7 @@ def _retried(work: Callable[[], bytes]) -> bytes:
 
 
 class _Pickler(pickle.Pickler):
-    """Pickles the locks and weak maps that some of moto's backends have."""
+    """Pickles what some of moto's backends have and pickle does not know: locks, weak maps, local functions, default dictionaries."""
 
     def reducer_override(self, value: Any) -> Any:
         """How to make a value again that pickle does not know."""
@@ -135,7 +143,26 @@ class _Pickler(pickle.Pickler):
             return threading.RLock, ()
         if type(value) is weakref.WeakValueDictionary:
             return weakref.WeakValueDictionary, (dict(value),)
+        if isinstance(value, types.FunctionType) and "<locals>" in value.__qualname__:
+            cells = tuple(cell.cell_contents for cell in value.__closure__ or ())
+            return _function, (marshal.dumps(value.__code__), value.__module__, value.__defaults__, cells)
+        if isinstance(value, defaultdict) and type(value) is not defaultdict:
+            # Made without __init__, which takes other arguments than defaultdict's.
+            state = (value.default_factory, value.__dict__)
+            return copyreg.__newobj__, (type(value),), state, None, iter(list(value.items())), _set_default  # type: ignore[attr-defined]
         return NotImplemented
+
+
+def _function(code: bytes, module: str, defaults: tuple[Any, ...] | None, cells: tuple[Any, ...]) -> Any:
+    """A function that was defined inside another, made again."""
+    closure = tuple(types.CellType(value) for value in cells)
+    variables = vars(importlib.import_module(module))
+    return types.FunctionType(marshal.loads(code), variables, argdefs=defaults, closure=closure)  # noqa: S302 -- our own file
+
+
+def _set_default(target: Any, state: tuple[Any, dict[str, Any]]) -> None:
+    target.default_factory = state[0]
+    target.__dict__.update(state[1])
 
 
 _LOCK, _RLOCK = type(threading.Lock()), type(threading.RLock())

@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from sagemaker_local.context import Context
 
-_OWN = frozenset({"model", "endpoint", "endpoint-config", "model-package", "model-package-group", "processing-job"})
+_OWN = frozenset({
+    "model", "endpoint", "endpoint-config", "model-package", "model-package-group", "pipeline",
+    "processing-job", "training-job", "transform-job",
+})  # fmt: skip
 _KIND = "tags"
 
 TagList = list[dict[str, str]]
@@ -32,8 +35,10 @@ class Tags:
         found: dict[str, str] = self.context.store.get(_KIND, arn) or {}
         return [{"Key": key, "Value": value} for key, value in found.items()]
 
-    def add(self, arn: str, tags: Iterable[dict[str, Any]]) -> None:
+    def add(self, arn: str, tags: Sequence[dict[str, Any]]) -> None:
         """Add tags to a resource; a key that it has gets the new value."""
+        if not tags:
+            return
         found: dict[str, str] = self.context.store.get(_KIND, arn) or {}
         self.context.store.put(_KIND, arn, found | {tag["Key"]: tag["Value"] for tag in tags})
 

@@ -71,7 +71,7 @@ class Answer:
 
 
 def call(application: Any, environment: dict[str, Any]) -> Answer:
-    """Run a WSGI application in this thread."""
+    """Run a WSGI application in this thread. The environment is empty afterwards."""
     answer = Answer()
 
     def start_response(status: str, headers: list[tuple[str, str]], error: object = None) -> None:
@@ -91,15 +91,16 @@ def call(application: Any, environment: dict[str, Any]) -> Answer:
                 parts.close()
     except NotImplementedError as error:
         _refuse(answer, NotImplementedHere(str(error) or "This action is not emulated."))
+    finally:
+        environment.clear()  # werkzeug's request is in it and has it: with its body it would wait for the garbage collector
     return answer
 
 
-async def serve(application: Any, executor: Executor, request: Request) -> None:
-    """Answer a request with a WSGI application."""
-    with await request.spooled_body() as body:
-        length = body.seek(0, io.SEEK_END)
-        body.seek(0)
-        answer = await asyncio.get_running_loop().run_in_executor(executor, call, application, environ(request, body, length))
+async def serve(application: Any, executor: Executor, request: Request, body: IO[bytes]) -> None:
+    """Answer a request, whose body has been read into a file, with a WSGI application."""
+    length = body.seek(0, io.SEEK_END)
+    body.seek(0)
+    answer = await asyncio.get_running_loop().run_in_executor(executor, call, application, environ(request, body, length))
     await send(request, answer)
 
 

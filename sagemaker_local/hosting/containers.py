@@ -34,6 +34,8 @@ class ContainerPlan:
     image: str
     environment: dict[str, str]
     data: list[ModelData] = field(default_factory=list)
+    role_arn: str | None = None
+    """The model's execution role."""
     isolated: bool = False
 
 
@@ -54,6 +56,7 @@ def plan(context: Context, region: str, model: dict[str, Any]) -> ContainerPlan:
         image=container["Image"],
         environment=dict(container.get("Environment") or {}),
         data=_model_data(container),
+        role_arn=model.get("ExecutionRoleArn"),
         isolated=bool(model.get("EnableNetworkIsolation")),
     )
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.errors import AwsError
+from sagemaker_local.identity import Caller
 from sagemaker_local.s3 import open_object
 
 if TYPE_CHECKING:
@@ -38,15 +39,16 @@ class ModelDataCache:
         """Where the folders are."""
         return self.context.state_dir / "model-data"
 
-    def provide(self, data: ModelData, region: str, destination: Path) -> None:
-        """Put model data at ``destination``, as read-only hard links where the file system can.
+    def provide(self, data: ModelData, region: str, role_arn: str | None, destination: Path) -> None:
+        """Put model data, read with a role, at ``destination``, as read-only hard links where the file system can.
 
         Raises:
             DownloadError: there is nothing at the address, or an archive is broken.
         """
         bucket, _, prefix = data.uri.removeprefix("s3://").partition("/")
-        objects = self._objects(data, bucket, prefix, region)
+        objects = self._objects(data, bucket, prefix, region, role_arn)
         digest = hashlib.sha256(repr((data.compression, objects)).encode()).hexdigest()[:32]
+        caller = Caller(self.context.account_id, role_arn)
         with self._lock:  # one download at a time: the second instance finds the first one's
             folder = self.root / digest
             if not folder.is_dir():
@@ -54,6 +56,7 @@ class ModelDataCache:
                 partial.mkdir(parents=True)
                 try:
                     for relative, name, _, _ in objects:
+                        self.context.calls.made(caller, "s3", "GetObject", {"Bucket": bucket, "Key": name})
                         self._fetch(bucket, name, partial / relative, data)
                     partial.rename(folder)
                 except BaseException:
@@ -69,12 +72,14 @@ class ModelDataCache:
                 if all(file.stat().st_nlink == 1 for file in files):
                     shutil.rmtree(folder, ignore_errors=True)
 
-    def _objects(self, data: ModelData, bucket: str, prefix: str, region: str) -> list[tuple[str, str, str, int]]:
+    def _objects(
+        self, data: ModelData, bucket: str, prefix: str, region: str, role_arn: str | None
+    ) -> list[tuple[str, str, str, int]]:
         """(path below the destination, key, ETag, size) of every object.
 
         ``S3Prefix`` takes every key below the prefix; a prefix is a folder here, as it must end with a slash there.
         """
-        s3 = self.context.client("s3", region)
+        s3 = self.context.client("s3", region, role_arn)
         folder = prefix if prefix.endswith("/") or data.data_type == "S3Object" or not prefix else f"{prefix}/"
         found: list[tuple[str, str, str, int]] = []
         try:

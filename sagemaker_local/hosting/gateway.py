@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from sagemaker_local.hosting.metrics import VariantKey
     from sagemaker_local.hosting.traffic import Traffic
     from sagemaker_local.http import Headers, Request
+    from sagemaker_local.identity import Caller
 
 MODEL_TIMEOUT_S = 60.0
 """How long a container has to answer InvokeEndpoint (API reference, "maximum processing time of 60 seconds")."""
@@ -36,6 +37,13 @@ KEEP_IDLE_S = 2.0  # less than the 5 s after which common servers close an idle 
 
 _LOGGER = logging.getLogger(__name__)
 _PATH = re.compile(r"/endpoints/([^/]+)/(invocations-response-stream|invocations|async-invocations|openai(/.*)?)$")
+_ACTIONS = {
+    "invocations": ("InvokeEndpoint",),
+    "invocations-response-stream": ("InvokeEndpointWithResponseStream",),
+    "async-invocations": ("InvokeEndpointAsync",),
+    "openai": ("CallWithBearerToken", "InvokeEndpoint"),
+}
+"""What a request counts as, by its path."""
 _CHAT = "/v1/chat/completions"  # "SageMaker AI endpoints expose an /openai/v1/chat/completions path" (developer guide)
 _PASSED_ON = ("content-type", "accept")
 _OWN_PREFIX = "x-amzn-sagemaker-"
@@ -123,14 +131,16 @@ class Gateway:
             )
         return self._session
 
-    async def serve(self, request: Request) -> None:
+    async def serve(self, request: Request, caller: Caller) -> None:
         """Answer a request of the data plane."""
         found = _PATH.match(request.path)
         if found is None:
             await request.respond_error(AwsError("UnknownOperationException", f"There is nothing at {request.path}.", 404))
             return
-        name, kind, openai_path = found[1], found[2], found[3]
+        name, kind = found[1], found[2].partition("/")[0]
         region, _ = request.credential_scope
+        for action in _ACTIONS[kind]:
+            self.context.calls.made(caller, "sagemaker", action, {"EndpointName": name})
         try:
             if kind == "invocations":
                 await self._invoke(request, region, name)
@@ -139,7 +149,7 @@ class Gateway:
             elif kind == "async-invocations":
                 raise AwsError("NotImplemented", "InvokeEndpointAsync is not emulated.", 501)
             else:
-                await self._pass_through(request, region, name, openai_path or "/")
+                await self._pass_through(request, region, name, found[3] or "/")
         except ModelError as error:
             await request.respond_error(error, "application/json", **error.more)
         except AwsError as error:

@@ -101,7 +101,7 @@ class Instance:
         try:
             image = self.context.images.resolve(self.plan.image)
             for data in self.plan.data:
-                self.context.part(ModelDataCache).provide(data, self.region, opt_ml / data.directory)
+                self.context.part(ModelDataCache).provide(data, self.region, self.plan.role_arn, opt_ml / data.directory)
         except (AwsError, DownloadError) as error:
             raise InstanceFailed(error.message if isinstance(error, AwsError) else str(error)) from error
         opt_ml.mkdir(parents=True, exist_ok=True)
@@ -113,6 +113,8 @@ class Instance:
             env=self.context.child_environment(
                 self.region,
                 container={key: value.replace("/opt/ml", str(opt_ml)) for key, value in self.plan.environment.items()},
+                role_arn=self.plan.role_arn,
+                job=f"arn:aws:sagemaker:{self.region}:{self.context.account_id}:endpoint/{self.endpoint}",
                 image=command.environment,
                 isolated=self.plan.isolated,
             ),

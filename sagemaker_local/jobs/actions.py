@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.actions import Call, action, on_start
 from sagemaker_local.jobs.paging import Keys, ordered, page, within
-from sagemaker_local.jobs.tagging import forget_tags, keep_tags
+from sagemaker_local.tags import Tags
 
 if TYPE_CHECKING:
     from sagemaker_local.context import Context
@@ -39,7 +39,7 @@ def register(table: type[JobTable], more_summary_members: tuple[str, ...] = (), 
     def create(call: Call, request: Request) -> Request:
         """Start a job: it runs on this machine as soon as its inputs are here."""
         created = call.context.part(table).create(call.region, call.account_id, request)
-        keep_tags(call, created, request.get("Tags"), f"Create{prefix}", request)
+        Tags(call.context).add(created, request.get("Tags") or [])
         return {arn: created}
 
     @action(f"Describe{prefix}")
@@ -79,4 +79,4 @@ def register(table: type[JobTable], more_summary_members: tuple[str, ...] = (), 
             jobs = call.context.part(table)
             gone = jobs.describe(call.region, request[name])[arn]
             jobs.delete(call.region, request[name])
-            forget_tags(call, gone, f"Delete{prefix}", request)
+            Tags(call.context).forget(gone)

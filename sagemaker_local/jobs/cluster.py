@@ -39,6 +39,9 @@ class Container:
     command_arguments: Sequence[str] = ()
     arguments: Sequence[str] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
+    role_arn: str | None = None
+    arn: str | None = None
+    """The job's."""
     isolated: bool = False
 
 
@@ -83,7 +86,12 @@ class Cluster:
                     name=f"{container.kind}/{container.name}/{layout.host}",
                     argv=words,
                     env=self.context.child_environment(
-                        self.region, container=variables, image=command.environment, isolated=container.isolated
+                        self.region,
+                        container=variables,
+                        role_arn=container.role_arn,
+                        job=container.arn,
+                        image=command.environment,
+                        isolated=container.isolated,
                     ),
                     cwd=command.working_directory or layout.root,
                     log_path=self.context.state_dir / "logs" / f"{container.kind}s" / container.name / f"{layout.host}.log",

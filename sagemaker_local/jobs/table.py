@@ -67,6 +67,8 @@ class Place:
     context: Context
     region: str
     arn: str
+    role_arn: str | None
+    """Whose credentials it works with."""
     sandbox: Path
     update: Callable[..., None]
     """Set members of the job's record."""
@@ -108,6 +110,10 @@ class JobTable(ABC):
     def job(self, place: Place, request: dict[str, Any]) -> RunningJob:
         """The job that a request asks for, not yet running."""
 
+    def role_of(self, region: str, request: dict[str, Any]) -> str | None:
+        """The role that the job that a request asks for works with."""
+        return request.get("RoleArn")
+
     def __post_init__(self) -> None:
         self.context.closers.append(self._close)
         shutil.rmtree(self._sandboxes, ignore_errors=True)  # of jobs that a killed server left
@@ -127,7 +133,10 @@ class JobTable(ABC):
         arn = f"arn:aws:sagemaker:{region}:{account_id}:{self.kind.resource}/{name}"
         key = f"{region}/{name}"
         sandbox = self._sandboxes / f"{name}-{uuid.uuid4().hex[:8]}"
-        job = self.job(Place(self.context, region, arn, sandbox, lambda **changes: self._update(key, changes)), request)
+        place = Place(
+            self.context, region, arn, self.role_of(region, request), sandbox, lambda **changes: self._update(key, changes)
+        )
+        job = self.job(place, request)
         thread = threading.Thread(target=self._run, args=(key, job, sandbox), name=f"{self.kind.resource} {name}", daemon=True)
         now = time.time()
         record = {

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 from typing import TYPE_CHECKING, Any
 
 import sagemaker_local.training.actions
 import sagemaker_local.transform.actions  # noqa: F401 (these register what the Training and Transform steps call)
 from sagemaker_local.actions import Call, action, on_start
-from sagemaker_local.errors import AwsError
 from sagemaker_local.jobs.paging import Keys, ordered, page, within
-from sagemaker_local.jobs.tagging import forget_tags, keep_tags, tags_of
 from sagemaker_local.pipelines.executions import Executions
 from sagemaker_local.pipelines.steps.callback import Callbacks
 from sagemaker_local.tags import Tags
@@ -19,16 +15,13 @@ from sagemaker_local.tags import Tags
 if TYPE_CHECKING:
     from sagemaker_local.context import Context
 
-_INTERNAL = ("ClientRequestToken", "LatestVersionId", "Tags")
+_INTERNAL = ("ClientRequestToken", "LatestVersionId")
 
 
 @on_start
 def take_up(context: Context) -> None:
-    """Record the end of the executions that died with the last server on this state, and name its pipelines to moto again."""
-    for region, record in context.part(Executions).pipelines.everywhere():
-        if not Tags.keeps(record["PipelineArn"]):
-            with contextlib.suppress(AwsError):  # moto still knows it
-                _tag(Call(context, region, context.account_id), record)
+    """Record the end of the executions that died with the last server on this state."""
+    context.part(Executions)
 
 
 @action("CreatePipeline")
@@ -38,16 +31,8 @@ def create_pipeline(call: Call, request: dict[str, Any]) -> dict[str, Any]:
     is_new = pipelines.find(call.region, request["PipelineName"]) is None
     arn = pipelines.create(call.region, call.account_id, request)
     if is_new:
-        _tag(call, pipelines.get(call.region, arn))
+        Tags(call.context).add(arn, request.get("Tags") or [])
     return {"PipelineArn": arn}
-
-
-def _tag(call: Call, record: dict[str, Any]) -> None:
-    """Keep the tags that a pipeline was created with."""
-    told = {name: record[name] for name in ("PipelineName", "RoleArn", "ClientRequestToken")}
-    tags = record.get("Tags") or []
-    request = {**told, "Tags": tags, "PipelineDefinition": json.dumps({"Steps": []})}
-    keep_tags(call, record["PipelineArn"], tags, "CreatePipeline", request)
 
 
 @action("UpdatePipeline")
@@ -61,7 +46,7 @@ def update_pipeline(call: Call, request: dict[str, Any]) -> dict[str, Any]:
 def delete_pipeline(call: Call, request: dict[str, Any]) -> dict[str, Any]:
     """Forget a pipeline and all its executions; refused while one runs."""
     arn = call.context.part(Executions).delete_pipeline(call.region, request["PipelineName"])
-    forget_tags(call, arn, "DeletePipeline", request)
+    Tags(call.context).forget(arn)
     return {"PipelineArn": arn}
 
 
@@ -123,7 +108,7 @@ def start_pipeline_execution(call: Call, request: dict[str, Any]) -> dict[str, A
     """Start an execution of a pipeline, which runs on after this answer."""
     executions = call.context.part(Executions)
     arn = executions.pipelines.get(call.region, request["PipelineName"])["PipelineArn"]
-    return {"PipelineExecutionArn": executions.start(call.region, call.account_id, request, tags_of(call, arn))}
+    return {"PipelineExecutionArn": executions.start(call.region, call.account_id, request, Tags(call.context).get(arn))}
 
 
 @action("StopPipelineExecution")

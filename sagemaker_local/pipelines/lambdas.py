@@ -109,7 +109,12 @@ def _launch(context: Context, region: str, function: Any, argv: list[str], code:
     return Launch(
         name=f"lambda/{function.function_name}/{request_id}",
         argv=argv,
-        env=context.child_environment(region, container={**(function.environment_vars or {}), **variables}),
+        env=context.child_environment(
+            region,
+            container={**(function.environment_vars or {}), **variables},
+            role_arn=function.role,
+            job=function.function_arn,
+        ),
         cwd=code,
         log_path=context.state_dir / "logs" / "lambda" / function.function_name / f"{request_id}.log",
         log_group=group,

@@ -56,7 +56,7 @@ class Pipelines:
             "ClientRequestToken": request["ClientRequestToken"],
             "LatestVersionId": 0,
         }
-        for member in ("PipelineDescription", "ParallelismConfiguration", "Tags"):
+        for member in ("PipelineDescription", "ParallelismConfiguration"):
             if member in request:
                 record[member] = request[member]
         self._save(region, record, text)
@@ -103,10 +103,6 @@ class Pipelines:
     def all_in(self, region: str) -> list[dict[str, Any]]:
         """Every pipeline of a region."""
         return [record for key, record in self.context.store.list(_KIND) if key.startswith(f"{region}/")]
-
-    def everywhere(self) -> list[tuple[str, dict[str, Any]]]:
-        """Every (region, pipeline)."""
-        return [(key.partition("/")[0], record) for key, record in self.context.store.list(_KIND)]
 
     def versions(self, region: str, name: str) -> list[dict[str, Any]]:
         """The versions of a pipeline, oldest first: ``{"PipelineVersionId", "CreationTime", "Definition", …}``."""

@@ -73,7 +73,7 @@ class _Source:
 
     def read_json(self, uri: str) -> Any:
         bucket, key = split_uri(uri)
-        s3 = self._context.client("s3", self._execution.region)
+        s3 = self._context.client("s3", self._execution.region, self._execution.role_arn)
         try:
             return json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
         except s3.exceptions.ClientError as error:

@@ -93,7 +93,7 @@ class ProcessingJob:
                 "processingjobconfig.json": {"ProcessingJobArn": self.place.arn, **self.request},
             }
             layout.write_configuration("/opt/ml/config", files)
-        s3 = self.place.context.client("s3", self.place.region)
+        s3 = self.place.context.client("s3", self.place.region, self.place.role_arn)
         self._bring_inputs(s3, layouts)
         uploader = Uploader(s3, self._outputs(layouts))
         uploader.create_folders()
@@ -141,6 +141,8 @@ class ProcessingJob:
             entrypoint=specification.get("ContainerEntrypoint"),
             arguments=specification.get("ContainerArguments") or (),
             environment={"PROCESSING_JOB_ARN": self.place.arn, **(self.request.get("Environment") or {})},
+            role_arn=self.place.role_arn,
+            arn=self.place.arn,
             isolated=bool((self.request.get("NetworkConfig") or {}).get("EnableNetworkIsolation")),
         )
 

@@ -108,7 +108,7 @@ class TrainingJob:
         instance_type, count = chosen(self.request["ResourceConfig"])
         layouts = instances(self.place.sandbox, count)
         self._configure(layouts, instance_type)
-        s3 = self.place.context.client("s3", self.place.region)
+        s3 = self.place.context.client("s3", self.place.region, self.place.role_arn)
         self._move_to("Downloading")
         self._bring_channels(s3, layouts)
         checkpoints = Uploader(s3, self._checkpoints(s3, layouts))
@@ -185,6 +185,8 @@ class TrainingJob:
                 "SAGEMAKER_BASE_DIR": "/opt/ml",
                 **(self.request.get("Environment") or {}),
             },
+            role_arn=self.place.role_arn,
+            arn=self.place.arn,
             isolated=bool(self.request.get("EnableNetworkIsolation")),
         )
 

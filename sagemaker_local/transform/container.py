@@ -59,7 +59,7 @@ class ModelContainer:
         opt_ml.mkdir(parents=True, exist_ok=True)
         try:
             for data in container.data:
-                context.part(ModelDataCache).provide(data, region, opt_ml / data.directory)
+                context.part(ModelDataCache).provide(data, region, container.role_arn, opt_ml / data.directory)
         except DownloadError as error:
             raise ContainerError(f"ClientError: {error}") from error
         self._port = _free_port()
@@ -73,7 +73,14 @@ class ModelContainer:
         launch = Launch(
             name=f"transform-job/{self.job_name}",
             argv=words,
-            env=context.child_environment(region, container=variables, image=command.environment, isolated=container.isolated),
+            env=context.child_environment(
+                region,
+                container=variables,
+                role_arn=self.place.role_arn,
+                job=self.place.arn,
+                image=command.environment,
+                isolated=container.isolated,
+            ),
             cwd=command.working_directory or self.layout.root,
             log_path=context.state_dir / "logs" / "transform-jobs" / self.job_name / "data-log.log",
             log_group=LOG_GROUP,

@@ -14,6 +14,7 @@ from sagemaker_local.jobs.fetch import Source, bring
 from sagemaker_local.jobs.layout import InstanceLayout
 from sagemaker_local.jobs.table import Ended, JobKind, JobTable
 from sagemaker_local.jobs.upload import Output, Uploader
+from sagemaker_local.records import Records
 from sagemaker_local.transform.container import ContainerError, ModelContainer
 from sagemaker_local.transform.split import assembled, bodies
 
@@ -44,6 +45,10 @@ class TransformJobs(JobTable):
     def new_record(self, request: dict[str, Any]) -> dict[str, Any]:
         """The request without its tags."""
         return {name: value for name, value in request.items() if name != "Tags"}
+
+    def role_of(self, region: str, request: dict[str, Any]) -> str | None:
+        """The model's execution role; None when there is no such model, which ``job`` refuses."""
+        return (Records(self.context.store, "model").get(region, request["ModelName"]) or {}).get("ExecutionRoleArn")
 
     def job(self, place: Place, request: dict[str, Any]) -> TransformJob:
         """A job for this CreateTransformJob request.
@@ -79,7 +84,7 @@ class TransformJob:
 
     def run(self) -> Ended:
         """Run the job to its end."""
-        s3 = self.place.context.client("s3", self.place.region)
+        s3 = self.place.context.client("s3", self.place.region, self.place.role_arn)
         source_folder, target_folder = self.place.sandbox / "in", self.place.sandbox / "out"
         target_folder.mkdir(parents=True)
         given = self.request["TransformInput"]["DataSource"]["S3DataSource"]

@@ -81,7 +81,7 @@ class StepRun:
             StepFailed: the action failed; worded as SageMaker words it.
         """
         try:
-            return self.context.invoke(self.region, action, request)
+            return self.context.invoke(self.region, action, request, self.execution.role_arn)
         except AwsError as error:
             kind = _exception_type(error)
             reason = f"ClientError: Failed to invoke sagemaker:{action}. Error Details: {error.message}"

@@ -110,7 +110,7 @@ def run(run: StepRun) -> StepResult:
 
 
 def _send(run: StepRun, queue_url: str, message: dict[str, Any]) -> None:
-    sqs = run.context.client("sqs", run.region)
+    sqs = run.context.client("sqs", run.region, run.execution.role_arn)
     body = {"pipelineExecutionArn": run.execution.arn, **message}
     try:
         sqs.send_message(QueueUrl=queue_url, MessageBody=json.dumps(body))

@@ -50,7 +50,7 @@ def _output_prefix(name: str, properties: dict[str, Any]) -> str:
 
 
 def _delete(run: StepRun, uris: list[str]) -> None:
-    s3 = run.context.client("s3", run.region)
+    s3 = run.context.client("s3", run.region, run.execution.role_arn)
     try:
         for uri in uris:
             bucket, key = split_uri(uri)

@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.errors import AwsError
+from sagemaker_local.identity import Caller
 from sagemaker_local.pipelines.functions import as_text, resolve
 from sagemaker_local.pipelines.lambdas import FunctionError, run_function
 from sagemaker_local.pipelines.steps.base import StepFailed, StepResult
@@ -23,6 +24,8 @@ def run(run: StepRun) -> StepResult:
     """
     arn = str(resolve(run.spec.raw["FunctionArn"], run.scope))
     run.report({"Lambda": {"Arn": arn}})
+    caller = Caller(run.context.account_id, run.execution.role_arn)
+    run.context.calls.made(caller, "lambda", "Invoke", {"FunctionName": arn})
     try:
         answer = run_function(run.context, run.region, arn, run.arguments or {})
     except AwsError as error:

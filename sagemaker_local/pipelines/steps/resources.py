@@ -85,7 +85,7 @@ def _ensure_group(run: StepRun, group: str) -> None:
 
 def _exists(run: StepRun, action: str, request: dict[str, Any]) -> bool:
     try:
-        run.context.invoke(run.region, action, request)
+        run.context.invoke(run.region, action, request, run.execution.role_arn)
     except AwsError as error:
         if error.status >= 500:
             raise StepFailed(f"ClientError: Failed to invoke sagemaker:{action}. Error Details: {error.message}") from error
