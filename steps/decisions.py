@@ -46,11 +46,29 @@ def note(
     )
 
 
-def who_changed(described: dict[str, Any]) -> str:
-    """Who changed a version last, out of DescribeModelPackage's answer: the IAM identity, or the user of SageMaker Studio."""
-    user = described.get("LastModifiedBy") or {}
-    return str(
-        (user.get("IamIdentity") or {}).get("Arn")
-        or user.get("UserProfileArn")
-        or "unknown; CloudTrail has it as UpdateModelPackage"
-    )
+def note_if_made_elsewhere(ledger: Ledger, package: ModelPackage) -> Event | None:
+    """Write the decision that the registry has and the ledger has not: it was made in the console or with the AWS CLI. None when there is
+    none, or the ledger has it."""
+    decision = DECISIONS.get(package.approval_status)
+    last = last_decision(ledger.events(), package.version)
+    if decision is None or (last is not None and last.kind == decision):
+        return None
+    by = package.changed_by or "unknown: CloudTrail has it as UpdateModelPackage"
+    return note(ledger, decision, package, by=by, comment=package.approval_description)
+
+
+def failed_try(events: Iterable[Event], version: int) -> Event | None:
+    """Why the version's last promotion failed; None when it did not, or was approved anew since.
+
+    The registry's event of an approval may start a promotion when another one of the same version has just failed, as after the gate's own
+    approval. It must not be tried again unless somebody wants it.
+    """
+    found: Event | None = None
+    for event in events:
+        if event.version != version:
+            continue
+        if event.kind in ("approved", "promoted", "rolled_back"):
+            found = None
+        elif event.kind == "refused" and event.details.get("tried") is True:
+            found = event
+    return found

@@ -1,8 +1,4 @@
-"""Endpoints as the steps use them: made from a model package, updated, awaited, asked, deleted.
-
-A deployment is three SageMaker resources with one name each: a model, an endpoint config, and the endpoint. The first two are never
-changed: a new version gets new ones, named by model, version and execution, so that a step that died and runs again finds its own.
-"""
+"""Endpoints as the steps use them: made from a deployment, updated, awaited, deleted. What a deployment is, `steps.deployment` says."""
 
 from __future__ import annotations
 
@@ -12,17 +8,33 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from config.environment import Purpose
-from config.schema import Release
 from steps.aws import explained, is_absent
+from steps.deployment import (
+    ENDPOINT_TAG,
+    EXECUTION_TAG,
+    EXPIRES_TAG,
+    MODEL_TAG,
+    PREVIOUS_TAG,
+    VARIANT,
+    VERSION_TAG,
+    Deployment,
+)
 from steps.errors import StepError
-from steps.registry import ModelPackage, SageMakerClient
+from steps.registry import SageMakerClient
 
-VARIANT = "AllTraffic"
-_VERSION_TAG = "release:version"
-EXPIRES_TAG = "release:expires-at"
-MODEL_TAG = "release:model"
-EXECUTION_TAG = "release:execution"
+__all__ = [
+    "ENDPOINT_TAG",
+    "EXECUTION_TAG",
+    "EXPIRES_TAG",
+    "MODEL_TAG",
+    "PREVIOUS_TAG",
+    "VARIANT",
+    "VERSION_TAG",
+    "Deployment",
+    "EndpointState",
+    "Hosting",
+    "is_busy",
+]
 _LOG_GROUP = "/aws/sagemaker/Endpoints"
 _LOG_LINES = 20
 _POLL_S = 10.0
@@ -33,46 +45,21 @@ _BUSY = {"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"}
 
 
 @dataclass(frozen=True)
-class Deployment:
-    """A version as one endpoint serves it."""
-
-    release: Release
-    package: ModelPackage
-    purpose: Purpose
-    """`staging` or `production`: the first word of the model's and the config's names."""
-    execution: str
-    """The pipeline execution that made it."""
-    instance_count: int
-    expires_at: str | None = None
-    """ISO 8601 UTC, for what must not outlive its run; the reaper deletes what is past it."""
-
-    @property
-    def name(self) -> str:
-        """The name of the model and of the endpoint config: 63 characters at most, the same each time the step runs."""
-        return f"{self.purpose}-{self.release.name[:36]}-v{self.package.version}-{self.execution[-8:]}".lower()
-
-    @property
-    def tags(self) -> list[dict[str, str]]:
-        """The tags of everything it is made of."""
-        tags = {
-            MODEL_TAG: self.release.name,
-            _VERSION_TAG: str(self.package.version),
-            EXECUTION_TAG: self.execution,
-        }
-        if self.expires_at:
-            tags[EXPIRES_TAG] = self.expires_at
-        tags |= self.release.environment.tags
-        return [{"Key": key, "Value": value} for key, value in tags.items()]
-
-
-@dataclass(frozen=True)
 class EndpointState:
     """An endpoint as it is now."""
 
     arn: str
     status: str
     config: str
+    """The endpoint config that it serves; empty before it ever served one."""
     failure: str
+    images: tuple[str, ...] = ()
+    """What its instances run, as SageMaker resolved it: REPOSITORY@DIGEST on AWS."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it is changing just now."""
+        return self.status in _BUSY
 
 
 class Hosting:
@@ -94,8 +81,13 @@ class Hosting:
                 if is_absent(error):
                     return None
                 raise
+        images = [image for variant in found.get("ProductionVariants", []) for image in variant.get("DeployedImages", [])]
         return EndpointState(
-            found["EndpointArn"], found["EndpointStatus"], found.get("EndpointConfigName", ""), found.get("FailureReason", "")
+            found["EndpointArn"],
+            found["EndpointStatus"],
+            found.get("EndpointConfigName", ""),
+            found.get("FailureReason", ""),
+            tuple(image["ResolvedImage"] for image in images if "ResolvedImage" in image),
         )
 
     def tags(self, arn: str) -> dict[str, str]:
@@ -106,43 +98,103 @@ class Hosting:
 
     def create(self, endpoint: str, deployment: Deployment) -> None:
         """Start the endpoint; does nothing where it is there already with this deployment (an earlier try of the same step)."""
-        self._define(deployment)
+        self.define(deployment)
         with explained(f"create the endpoint {endpoint}"), _if_absent():
             self._sagemaker.create_endpoint(EndpointName=endpoint, EndpointConfigName=deployment.name, Tags=deployment.tags)
 
-    def update(self, endpoint: str, deployment: Deployment) -> None:
-        """Start to replace what the endpoint serves, the way that the model file says."""
-        self._define(deployment)
-        production = deployment.release.model.production
-        policy = production.update.deployment_config()
-        if production.alarms:
-            policy["AutoRollbackConfiguration"] = {"Alarms": [{"AlarmName": name} for name in production.alarms]}
-        self._switch(endpoint, deployment.name, policy)
+    def switch(
+        self, endpoint: str, config: str, policy: dict[str, Any], *, keep_counts: bool, before_each_try: Callable[[], None]
+    ) -> None:
+        """Start to give the endpoint another config, the way that `policy` (a boto3 DeploymentConfig) says.
 
-    def return_to(self, endpoint: str, config: str) -> None:
-        """Start to give the endpoint back a config that it had before, all at once."""
-        self._switch(endpoint, config, None)
+        With `keep_counts` it keeps as many instances as it has, whatever the config says: autoscaling chose them. While something else
+        changes the endpoint (autoscaling), it asks again; StepError when that takes more than half an hour.
+        """
+        from botocore.exceptions import ClientError
+
+        deadline = time.monotonic() + _DELETE_TIMEOUT_S
+        with explained(f"update the endpoint {endpoint}"):
+            while True:
+                before_each_try()
+                try:
+                    self._sagemaker.update_endpoint(
+                        EndpointName=endpoint,
+                        EndpointConfigName=config,
+                        DeploymentConfig=policy,
+                        RetainAllVariantProperties=keep_counts,
+                    )
+                    return
+                except ClientError as error:
+                    if not is_busy(error) or time.monotonic() > deadline:
+                        raise
+                time.sleep(_QUICK_POLL_S)
+
+    def config(self, name: str) -> dict[str, Any] | None:
+        """DescribeEndpointConfig's answer, None when there is no such config."""
+        from botocore.exceptions import ClientError
+
+        with explained(f"look at the endpoint config {name}"):
+            try:
+                found: dict[str, Any] = self._sagemaker.describe_endpoint_config(EndpointConfigName=name)
+            except ClientError as error:
+                if is_absent(error):
+                    return None
+                raise
+        return found
+
+    def config_tags(self, name: str) -> dict[str, str]:
+        """The tags of an endpoint config; none when there is no such config."""
+        found = self.config(name)
+        return self.tags(found["EndpointConfigArn"]) if found else {}
 
     def version_of(self, config: str) -> int | None:
         """The version that an endpoint config serves, by its tag; None for one that this project did not make."""
-        with explained(f"look at the endpoint config {config}"):
-            arn = self._sagemaker.describe_endpoint_config(EndpointConfigName=config)["EndpointConfigArn"]
-        version = self.tags(arn).get(_VERSION_TAG)
+        version = self.config_tags(config).get(VERSION_TAG)
         return int(version) if version else None
+
+    def definitions(self, prefix: str) -> set[str]:
+        """The names of all endpoint configs and models that begin so."""
+        found: set[str] = set()
+        with explained(f"list the endpoint configs and models called {prefix}…"):
+            for page in self._sagemaker.get_paginator("list_endpoint_configs").paginate(NameContains=prefix):
+                found |= {config["EndpointConfigName"] for config in page["EndpointConfigs"]}
+            for page in self._sagemaker.get_paginator("list_models").paginate(NameContains=prefix):
+                found |= {model["ModelName"] for model in page["Models"]}
+        return {name for name in found if name.startswith(prefix)}
+
+    def model_tags(self, name: str) -> dict[str, str]:
+        """The tags of a model; none when there is no such model."""
+        from botocore.exceptions import ClientError
+
+        with explained(f"look at the model {name}"):
+            try:
+                arn = self._sagemaker.describe_model(ModelName=name)["ModelArn"]
+            except ClientError as error:
+                if is_absent(error):
+                    return {}
+                raise
+        return self.tags(arn)
 
     def tag(self, arn: str, deployment: Deployment) -> None:
         """Give a resource the tags of the deployment."""
         with explained(f"tag {arn}"):
             self._sagemaker.add_tags(ResourceArn=arn, Tags=deployment.tags)
 
-    def wait(self, endpoint: str, timeout_s: float, on_progress: Callable[[str], None]) -> EndpointState:
-        """Wait until the endpoint is no longer busy; returns it InService.
+    def wait(
+        self,
+        endpoint: str,
+        timeout_s: float,
+        on_progress: Callable[[str], None],
+        on_poll: Callable[[], None] = lambda: None,
+    ) -> EndpointState:
+        """Wait until the endpoint is no longer busy; returns it InService. What `on_poll` raises at any look at it goes through.
 
         StepError, with the last lines of the container's log, when it failed, is gone, or is still busy after `timeout_s`.
         """
         started = time.monotonic()
         said_s = -1
         while True:
+            on_poll()
             state = self.state(endpoint)
             elapsed = time.monotonic() - started
             if state is None:
@@ -234,55 +286,17 @@ class Hosting:
             return []  # no log group: no container ever started
         return [event["message"].rstrip("\n") for event in events][-lines:]
 
-    def _define(self, deployment: Deployment) -> None:
-        """The model and the endpoint config of a deployment."""
-        release = deployment.release
-        environment, serving = release.environment, release.model.serving
-        reservation = environment.reservation(serving.instance_type, deployment.purpose)
-        model: dict[str, Any] = {
-            "ModelName": deployment.name,
-            "PrimaryContainer": _container(deployment),
-            "ExecutionRoleArn": environment.roles.serve,
-            "EnableNetworkIsolation": True,
-            "Tags": deployment.tags,
-        }
-        if environment.subnets:
-            model["VpcConfig"] = {"Subnets": environment.subnets, "SecurityGroupIds": environment.security_groups}
-        variant: dict[str, Any] = {
-            "VariantName": VARIANT,
-            "ModelName": deployment.name,
-            "InitialInstanceCount": deployment.instance_count,
-            **serving.capacity(reservation.arn if reservation else None, may_fall_back=deployment.purpose == "production"),
-            "RoutingConfig": {"RoutingStrategy": "LEAST_OUTSTANDING_REQUESTS"},
-        }
-        if environment.inference_ami_version:
-            variant["InferenceAmiVersion"] = environment.inference_ami_version
-        config: dict[str, Any] = {"EndpointConfigName": deployment.name, "ProductionVariants": [variant], "Tags": deployment.tags}
-        if environment.kms_key:
-            config["KmsKeyId"] = environment.kms_key
+    def define(self, deployment: Deployment) -> None:
+        """Make the model and the endpoint config of a deployment; what is there already is an earlier try's and stays."""
         with explained(f"create the model {deployment.name}"), _if_absent():
-            self._sagemaker.create_model(**model)
+            self._sagemaker.create_model(**deployment.model_request())
         with explained(f"create the endpoint config {deployment.name}"), _if_absent():
-            self._sagemaker.create_endpoint_config(**config)
-
-    def _switch(self, endpoint: str, config: str, policy: dict[str, Any] | None) -> None:
-        request = {"EndpointName": endpoint, "EndpointConfigName": config}
-        with explained(f"update the endpoint {endpoint}"):
-            self._sagemaker.update_endpoint(**request, **({"DeploymentConfig": policy} if policy else {}))
+            self._sagemaker.create_endpoint_config(**deployment.config_request())
 
     def last_words(self, endpoint: str) -> str:
         """The end of its container's log, ready to be put behind an error message."""
         lines = self.log_tail(endpoint)
         return "".join(f"\n  | {line}" for line in lines) if lines else "; its container wrote nothing"
-
-
-def _container(deployment: Deployment) -> dict[str, Any]:
-    """What the model runs. SageMaker deploys approved versions only (API reference of CreateModelPackage, ModelApprovalStatus), and
-    staging is where a version is before that: there its container is spelt out, the same image, environment and weights."""
-    package = deployment.package
-    if deployment.purpose == "production":
-        return {"ModelPackageName": package.arn}
-    return {name: package.container[name] for name in ("Image", "Environment", "ModelDataSource") if name in package.container}
 
 
 def is_busy(error: BaseException) -> bool:

@@ -45,4 +45,5 @@ class Fact(StrEnum):
     EVALUATION_REPORT = "evaluation:report"
     EVALUATION_SHA256 = "evaluation:sha256"
     EVALUATED_AT = "evaluation:at"
+    IMAGE_DIGEST = "image:digest"
     GATE_WAIVED_BY = "approval:gate-waived-by"

@@ -28,6 +28,10 @@ class ModelPackage:
     """Its CustomerMetadataProperties; the keys are those of `steps.names.Fact`, and what else a person added."""
     container: Mapping[str, Any] = field(default_factory=dict)
     """Its serving container: Image, Environment, ModelDataSource."""
+    approval_description: str = ""
+    """What whoever decided about it last said."""
+    changed_by: str = ""
+    """Who changed it last: an IAM identity or a user of SageMaker Studio; empty where the registry does not say."""
 
 
 def read(sagemaker: SageMakerClient, arn: str) -> ModelPackage:
@@ -50,7 +54,14 @@ def read(sagemaker: SageMakerClient, arn: str) -> ModelPackage:
         approval_status=described.get("ModelApprovalStatus", "PendingManualApproval"),
         facts=described.get("CustomerMetadataProperties", {}),
         container=described.get("InferenceSpecification", {}).get("Containers", [{}])[0],
+        approval_description=described.get("ApprovalDescription", ""),
+        changed_by=_who(described.get("LastModifiedBy") or {}),
     )
+
+
+def _who(user: Mapping[str, Any]) -> str:
+    """A UserContext in one word."""
+    return str((user.get("IamIdentity") or {}).get("Arn") or user.get("UserProfileArn") or "")
 
 
 def annotate(sagemaker: SageMakerClient, arn: str, facts: Mapping[str, str]) -> None:

@@ -3,9 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Self
 
+from pydantic import JsonValue, ValidationError
+
+from config.base import Strict
 from steps.errors import InputError
 from steps.ledger import Event
+
+
+class Deployed(Strict):
+    """What a promotion or a rollback left in production: enough to know it again, and to serve it again when the registry forgot it.
+
+    It stands in such an event's details, under `deployment`.
+    """
+
+    endpoint: str
+    """The production endpoint."""
+    config: str
+    """The endpoint config that it serves."""
+    instance_type: str
+    """On what."""
+    instance_count: int
+    """On how many."""
+    instance_bounds: tuple[int, int] | None = None
+    """With autoscaling, how few and how many it may become."""
+    container: dict[str, JsonValue]
+    """What it runs, as the version's InferenceSpecification says: Image, Environment, ModelDataSource."""
+    facts: dict[str, str]
+    """The version's CustomerMetadataProperties: the release file, the weights, the evaluation."""
+
+    @classmethod
+    def of(cls, event: Event) -> Self:
+        """What the event left; InputError when it does not say."""
+        try:
+            return cls.model_validate(event.details.get("deployment"), strict=False)
+        except ValidationError as error:
+            raise InputError(
+                f"the ledger's event {event.sequence} ({event.kind}) does not say what it left in production: {error}"
+            ) from error
 
 
 def lineage(events: Iterable[Event]) -> list[Event]:

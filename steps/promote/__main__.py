@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from steps import job
+from steps.names import NOTHING_SAID
 from steps.promote import step
 
 
@@ -20,9 +21,25 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--approval", choices=["manual", "automatic"], required=True, help="automatic: approve a pending version first"
     )
+    parser.add_argument(
+        "--intent", choices=["promotion", "rollback"], default="promotion", help="rollback: to a version that production served"
+    )
+    parser.add_argument("--by", default=NOTHING_SAID, help="who asked for a rollback")
+    parser.add_argument("--comment", default=NOTHING_SAID, help="and why")
     parser.add_argument("--output", type=Path, required=True, help="the folder that promotion.json is written to")
     given = parser.parse_args(arguments)
-    step.run(step.Request(job.read_release(given.release), given.model_package, given.execution, given.approval, given.output))
+    step.run(
+        step.Request(
+            job.read_release(given.release),
+            given.model_package,
+            given.execution,
+            given.approval,
+            given.output,
+            given.intent,
+            given.by,
+            given.comment,
+        )
+    )
 
 
 if __name__ == "__main__":

@@ -7,6 +7,9 @@ from typing import Literal
 from config.base import Strict
 from steps.canaries import CanaryResult
 
+Action = Literal["created", "updated", "unchanged"]
+"""What became of the endpoint. One that serves the version already is left alone: `unchanged`."""
+
 
 class Promotion(Strict):
     """promotion.json."""
@@ -21,8 +24,8 @@ class Promotion(Strict):
     """That version's number."""
     previous_version: int | None
     """The version that it served before; None when this execution created it."""
-    action: Literal["created", "updated", "unchanged"]
-    """What was done: an endpoint that serves the version already is left alone."""
+    action: Action
+    """What was done."""
     smoke: list[CanaryResult]
     """The canary prompts, asked of production after the update."""
     seconds: float

@@ -1,26 +1,33 @@
-"""Promote: verify, create or update the production endpoint, wait, ask it the canary prompts; on a wrong answer give the old version back.
+"""Promote: verify, create or update the production endpoint, look it over, write the ledger; whatever is wrong, the old version is back.
 
-Doing it twice is doing it once: an endpoint that serves the version already is left alone.
+Doing it twice is doing it once: an endpoint that serves the version already is left alone, and one that a killed try left half-way is taken
+up where that try stopped. A rollback is the same, to a version that production served before.
 """
 
 from __future__ import annotations
 
+import getpass
+import os
+import socket
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import boto3
+from pydantic import JsonValue
 
 from config.schema import Release
-from steps import canaries, registry, s3, verification
-from steps.errors import InputError, StepError
-from steps.hosting import MODEL_TAG, Deployment, EndpointState, Hosting
+from steps import canaries, decisions, lease, registry, returning, served, verification
+from steps.errors import InputError, LeaseHeld, LeaseLost, LedgerBroken, StepError
+from steps.hosting import Deployment, EndpointState
 from steps.job import progress
-from steps.names import PROMOTION_FILE, Fact
-from steps.promote.models import Promotion
-
-_TIMEOUT_S = 3 * 3600.0
+from steps.ledger import Kind, Ledger, newest
+from steps.names import NOTHING_SAID, PROMOTION_FILE, Fact
+from steps.promote.clients import Clients
+from steps.promote.models import Action, Promotion
+from steps.promote.production import Production, Serving
 
 
 @dataclass(frozen=True)
@@ -33,138 +40,247 @@ class Request:
     approval: Literal["manual", "automatic"]
     """With `automatic` the step itself approves a pending version: the gate's verdict is enough."""
     output: Path
+    intent: Literal["promotion", "rollback"] = "promotion"
+    by: str = NOTHING_SAID
+    """Who asked for a rollback."""
+    comment: str = NOTHING_SAID
+    """And why."""
+
+    @property
+    def who(self) -> str:
+        """Who stands in the ledger: the person, where one asked, else the execution."""
+        return self.execution if self.by == NOTHING_SAID else self.by
 
 
 def run(request: Request) -> Promotion:
-    """Promote the version and write OUTPUT/promotion.json. StepError when it must not or cannot be; production then serves what it did."""
-    region = request.release.environment.region
-    sagemaker = boto3.client("sagemaker", region_name=region)
-    promotion = Promoter(
-        request,
-        sagemaker,
-        Hosting(sagemaker, boto3.client("logs", region_name=region)),
-        boto3.client("sagemaker-runtime", region_name=region),
-        s3.client(region),
-    ).run()
+    """Promote the version and write OUTPUT/promotion.json. StepError when it must not or cannot be; production then serves what it did.
+
+    LeaseHeld when another promotion worked on the endpoint for too long, LeaseLost when another one took over from this one.
+    """
+    environment, production = request.release.environment, request.release.model.production
+    clients = Clients.of(environment, production.endpoint, request.execution)
+    with lease.held(
+        clients.s3,
+        environment.bucket,
+        production.endpoint,
+        owner=_owner(),
+        execution=request.execution,
+        wait_s=production.lease.wait_s,
+        expires_s=production.lease.expires_s,
+        on_wait=lambda who: progress(f"waiting for another promotion to {production.endpoint}: {who}"),
+    ) as held:
+        promotion = Promoter(request, clients, held).run()
     request.output.mkdir(parents=True, exist_ok=True)
     (request.output / PROMOTION_FILE).write_text(promotion.model_dump_json(indent=2) + "\n", encoding="utf-8")
     return promotion
 
 
-class Promoter:
-    """One promotion."""
+def _owner() -> str:
+    """This process, for people who wonder who has the lease."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user may have no name
+        user = str(os.getuid())
+    return f"{user}@{socket.gethostname()}, process {os.getpid()}"
 
-    def __init__(
-        self, request: Request, sagemaker: registry.SageMakerClient, hosting: Hosting, runtime: object, client: s3.S3Client
-    ) -> None:
-        self._request = request
-        self._sagemaker = sagemaker
-        self._hosting = hosting
-        self._runtime = runtime
-        self._s3 = client
-        self._production = request.release.model.production
+
+@dataclass(frozen=True)
+class Target:
+    """The version that production is to serve."""
+
+    package: registry.ModelPackage
+    spelt_out: bool
+    """Whether its container is spelt out: the registry may have it no more."""
+
+
+class Promoter:
+    """One promotion, by the holder of the lease."""
+
+    def __init__(self, request: Request, clients: Clients, held: lease.Lease) -> None:
+        self._request, self._clients, self._lease = request, clients, held
+        self._release = request.release
+        self._production = Production(request.release, clients, held)
+        self._ledger = Ledger(clients.s3, request.release.environment.bucket, request.release.name)
         self._started = time.monotonic()
+        self._tried = False
 
     def run(self) -> Promotion:
         """The whole of it; see the module."""
-        package = self._approved_package()
-        endpoint = self._production.endpoint
-        before = self._hosting.state(endpoint)
-        deployment = Deployment(
-            self._request.release, package, "production", self._request.execution, self._production.instance_count
-        )
-        if before is None:
-            smoke = self._create(deployment)
-            return self._promotion(package, None, "created", smoke)
-        self._check_owner(before)
-        if before.status != "InService":
-            before = self._hosting.wait(
-                endpoint, _TIMEOUT_S, progress
-            )  # an earlier try of this step may have been killed half-way
-        previous = self._hosting.version_of(before.config)
-        if previous == package.version:
-            return self._promotion(package, previous, "unchanged", [])
-        smoke = self._update(before, deployment)
-        return self._promotion(package, previous, "updated", smoke)
+        with self._told():
+            target = self._target()
+            state = self._production.at_rest()
+            before = self._production.serving(state) if state else None
+            self._check(target, before)
+            self._tried = True
+            if state is None or before is None:
+                new = self._deployment(target, None)
+                return self._finish(target, new, self._production.create(new), "created")
+            if before.version == target.package.version:
+                return self._take_up(target, state, before)
+            new = self._deployment(target, before.config)
+            return self._finish(target, new, self._production.update(new, before), "updated")
 
-    def _approved_package(self) -> registry.ModelPackage:
-        """The version, approved and verified; StepError names every reason against it."""
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """The ledger is told why a version did not reach production. One who lost the lease has no say any more."""
+        try:
+            yield
+        except (LeaseHeld, LeaseLost, LedgerBroken):
+            raise
+        except StepError as error:
+            self._lease.check()
+            package = self._request.model_package
+            version = package.rsplit("/", 1)[1]
+            self._ledger.append(
+                "refused",
+                by=self._request.who,
+                version=int(version) if version.isdigit() else None,
+                model_package=package,
+                details={
+                    "reason": str(error),
+                    "intent": self._request.intent,
+                    "tried": self._tried,
+                    "execution": self._request.execution,
+                    "endpoint": self._production.endpoint,
+                },
+            )
+            raise
+
+    def _target(self) -> Target:
+        """The version, as the registry has it; of a rollback, as the ledger remembers it."""
         arn = self._request.model_package
-        package = registry.read(self._sagemaker, arn)
+        if self._request.intent == "rollback":
+            found = returning.find(self._ledger.events(), arn, self._clients.registry)
+            return Target(found.package, spelt_out=not found.is_deployable)
+        package = registry.read(self._clients.registry, arn)
         if self._request.approval == "automatic" and package.approval_status == "PendingManualApproval":
             verdict = package.facts.get(Fact.EVALUATION_VERDICT, "unknown")
-            registry.approve(self._sagemaker, arn, f"approved by the gate in {self._request.execution}: {verdict}")
-            package = registry.read(self._sagemaker, arn)
-        against = verification.refusals(package, self._s3)
+            comment = f"approved by the gate in {self._request.execution}: {verdict}"
+            registry.approve(self._clients.registry, arn, comment)
+            package = registry.read(self._clients.registry, arn)
+            decisions.note(self._ledger, "approved", package, by=self._request.execution, comment=comment)
+        return Target(package, spelt_out=False)
+
+    def _check(self, target: Target, before: Serving | None) -> None:
+        """StepError that names every reason against the version. Nothing has been touched when it is raised."""
+        package, clients = target.package, self._clients
+        if self._request.intent == "rollback":
+            against = verification.unchanged(package, self._release, clients.s3, clients.make_ecr)
+        else:
+            against = [
+                *verification.refusals(package, self._release, clients.s3, clients.make_ecr),
+                *verification.older(package.version, before.version if before else None),
+                *self._tried_before(package.version),
+            ]
         if against:
             raise StepError(f"version {package.version} is not promoted; production is untouched: {'; '.join(against)}")
-        return package
 
-    def _check_owner(self, state: EndpointState) -> None:
-        """InputError when the endpoint serves something that is not this model."""
-        owner = self._hosting.tags(state.arn).get(MODEL_TAG)
-        if owner != self._request.release.name:
-            raise InputError(
-                f"the endpoint {self._production.endpoint} exists, but was not made for {self._request.release.name} by this pipeline "
-                f"(its tag release:model is {owner!r}); choose another production.endpoint, or delete that one"
+    def _tried_before(self, version: int) -> Iterator[str]:
+        """A promotion that nobody asked for does not repeat another one that failed: the event of the gate's approval comes after both."""
+        failed = decisions.failed_try(self._ledger.events(), version)
+        execution = self._request.execution
+        if failed is not None and self._request.by == NOTHING_SAID and failed.details.get("execution") != execution:
+            yield (
+                f"order: the promotion of version {version} was tried at {failed.at} and failed: {failed.details.get('reason')}; approve it "
+                "again to try again"
             )
 
-    def _create(self, deployment: Deployment) -> list[canaries.CanaryResult]:
-        """A first endpoint that does not come up, or answers wrongly, is deleted: nobody is served by it."""
-        endpoint = self._production.endpoint
-        self._hosting.create(endpoint, deployment)
+    def _deployment(self, target: Target, previous: str | None) -> Deployment:
+        return Deployment(
+            self._release,
+            target.package,
+            "production",
+            self._request.execution,
+            self._release.model.production.instance_count,
+            previous=previous,
+            spelt_out=target.spelt_out,
+        )
+
+    def _take_up(self, target: Target, state: EndpointState, before: Serving) -> Promotion:
+        """The endpoint serves the version. Either that is old news, or a try was killed before it told the ledger: what it left is done."""
+        told = newest(self._ledger.events(), "promoted", "rolled_back")
+        if told is not None and served.Deployed.of(told).config == state.config:
+            if told.details.get("execution") == self._request.execution:
+                self._turn_down(told.details.get("previous_version"))
+            self._production.tidy_up(state)
+            return self._promotion(target, before.version, "unchanged", [])
+        progress(
+            f"{self._production.endpoint} serves version {before.version}, but was not looked over yet: an earlier try was ended"
+        )
+        new = self._deployment(target, before.previous)
+        return self._finish(target, new, state, "updated" if before.previous else "created")
+
+    def _finish(self, target: Target, new: Deployment, state: EndpointState, action: Action) -> Promotion:
+        """Look the endpoint over; keep the version and tell the ledger, or give back what it served before."""
+        previous = new.previous
+        previous_version = self._clients.hosting.version_of(previous) if previous else None
         try:
-            self._hosting.wait(endpoint, _TIMEOUT_S, progress)
-            return self._smoke()
-        except StepError:
-            self._hosting.delete(endpoint)
+            smoke = self._production.look_over(state, new)
+        except LeaseLost:
             raise
+        except StepError as error:
+            self._production.give_back(previous, state.config)
+            back = f"it serves version {previous_version} again" if previous else "it was the first and is deleted"
+            raise StepError(f"{error}; version {target.package.version} was taken out of production, {back}") from error
+        self._production.settle(state, new)
+        promotion = self._promotion(target, previous_version, action, smoke)
+        self._tell(target, state, promotion)
+        self._turn_down(previous_version)
+        self._production.tidy_up(state)
+        return promotion
 
-    def _update(self, before: EndpointState, deployment: Deployment) -> list[canaries.CanaryResult]:
-        """Replace what it serves; whatever goes wrong, it ends with what it served before."""
-        endpoint = self._production.endpoint
-        self._hosting.update(endpoint, deployment)
-        after = self._hosting.wait(endpoint, _TIMEOUT_S, progress)
-        if after.config != deployment.name:
-            self._hosting.delete_config(deployment.name)
-            reason = after.failure or f"an alarm went off ({', '.join(self._production.alarms) or 'none of ours'})"
-            raise StepError(
-                f"SageMaker rolled {endpoint} back to what it served before: {reason}{self._hosting.last_words(endpoint)}"
-            )
+    def _tell(self, target: Target, state: EndpointState, promotion: Promotion) -> None:
+        kind: Kind = "rolled_back" if self._request.intent == "rollback" else "promoted"
+        model, package = self._release.model, target.package
+        bounds = model.production.autoscaling
+        left = served.Deployed(
+            endpoint=self._production.endpoint,
+            config=state.config,
+            instance_type=model.serving.instance_type,
+            instance_count=model.production.instance_count,
+            instance_bounds=(bounds.min_instances, bounds.max_instances) if bounds else None,
+            container=dict(package.container),
+            facts=dict(package.facts),
+        )
+        self._lease.confirm()
+        self._ledger.append(
+            kind,
+            by=self._request.who,
+            version=package.version,
+            model_package=package.arn,
+            details={
+                "deployment": left.model_dump(mode="json"),
+                "previous_version": promotion.previous_version,
+                "action": promotion.action,
+                "strategy": model.production.update.strategy,
+                "canaries": len(promotion.smoke),
+                "seconds": promotion.seconds,
+                "execution": self._request.execution,
+                **({"comment": self._request.comment} if self._request.comment != NOTHING_SAID else {}),
+            },
+        )
+
+    def _turn_down(self, left: JsonValue) -> None:
+        """Reject the version that a rollback left: every later change of an approved version is an event, and would promote it again."""
+        if self._request.intent != "rollback" or left is None:
+            return
+        arn = f"{self._request.model_package.rsplit('/', 1)[0]}/{left}"
         try:
-            smoke = self._smoke()
-        except StepError:
-            self._hosting.return_to(endpoint, before.config)
-            self._hosting.wait(endpoint, _TIMEOUT_S, progress)
-            self._hosting.delete_config(deployment.name)
-            raise
-        self._hosting.tag(after.arn, deployment)
-        self._hosting.delete_config(before.config)
-        return smoke
+            package = registry.read(self._clients.registry, arn)
+        except InputError:
+            return  # deleted
+        if package.approval_status == "Approved":
+            why = "" if self._request.comment == NOTHING_SAID else f": {self._request.comment}"
+            comment = f"production was rolled back from it{why}"
+            registry.reject(self._clients.registry, arn, f"{comment} (by {self._request.who})")
+            decisions.note(self._ledger, "rejected", package, by=self._request.who, comment=comment)
 
-    def _smoke(self) -> list[canaries.CanaryResult]:
-        """Ask production the canary prompts; StepError for the first wrong answer."""
-        results = canaries.ask_all(self._runtime, self._production.endpoint, self._request.release.model.evaluation.canaries)
-        for result in results:
-            if not result.passed:
-                raise StepError(
-                    f"after the update {self._production.endpoint} answered {result.prompt!r} with {result.answer!r}, which does not contain "
-                    f"{result.expect!r}; the version was taken out of production again"
-                )
-        return results
-
-    def _promotion(
-        self,
-        package: registry.ModelPackage,
-        previous: int | None,
-        action: Literal["created", "updated", "unchanged"],
-        smoke: list[canaries.CanaryResult],
-    ) -> Promotion:
-        progress(f"{self._production.endpoint} serves version {package.version} ({action})")
+    def _promotion(self, target: Target, previous: int | None, action: Action, smoke: list[canaries.CanaryResult]) -> Promotion:
+        progress(f"{self._production.endpoint} serves version {target.package.version} ({action})")
         return Promotion(
             endpoint=self._production.endpoint,
-            model_package=package.arn,
-            version=package.version,
+            model_package=target.package.arn,
+            version=target.package.version,
             previous_version=previous,
             action=action,
             smoke=smoke,

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from steps import job
+from steps.names import NOTHING_SAID
 from steps.verify_approval import step
 
 
@@ -15,11 +16,16 @@ def main(arguments: Sequence[str]) -> None:
     """Read the arguments, do the work."""
     parser = argparse.ArgumentParser(prog="python -m steps.verify_approval", description=step.__doc__)
     parser.add_argument("--model-package", required=True, help="the version's ARN")
+    parser.add_argument("--bucket", required=True, help="where the ledger is")
+    parser.add_argument(
+        "--intent", choices=["promotion", "rollback"], default="promotion", help="rollback: to a version that production served"
+    )
     parser.add_argument(
         "--output", type=Path, required=True, help="the folder that approval.json and release.json are written to"
     )
+    parser.add_argument("--execution", default=NOTHING_SAID, help="which pipeline execution this is")
     given = parser.parse_args(arguments)
-    step.run(given.model_package, given.output)
+    step.run(step.Request(given.model_package, given.bucket, given.intent, given.output, given.execution))
 
 
 if __name__ == "__main__":

@@ -1,38 +1,75 @@
-"""VerifyApproval: every reason against the version, and its release file for the steps that follow."""
+"""VerifyApproval: every reason against the version, and its release file for the steps that follow.
+
+A rollback returns to a version that production served: its approval then is in the ledger, and the registry may have it no more.
+"""
 
 from __future__ import annotations
 
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import boto3
 
 from config.schema import Release
-from steps import registry, s3, verification
+from steps import decisions, registry, returning, s3, verification
 from steps.errors import InputError
 from steps.job import say
-from steps.names import APPROVAL_FILE, RELEASE_FILE, Fact
+from steps.ledger import Ledger
+from steps.names import APPROVAL_FILE, NOTHING_SAID, RELEASE_FILE, Fact, model_of
 from steps.verify_approval.models import Approval
 
 
-def run(model_package: str, output: Path) -> Approval:
+@dataclass(frozen=True)
+class Request:
+    """What one start of the step is told."""
+
+    model_package: str
+    bucket: str
+    intent: Literal["promotion", "rollback"]
+    output: Path
+    execution: str = NOTHING_SAID
+    """The pipeline execution."""
+
+
+def run(request: Request) -> Approval:
     """Write OUTPUT/approval.json and OUTPUT/release.json. InputError when the version names no release file that is intact."""
-    region = model_package.split(":")[3]
+    region = request.model_package.split(":")[3]
     client = s3.client(region)
-    package = registry.read(boto3.client("sagemaker", region_name=region), model_package)
-    release = _release_file(package, client)
-    Release.model_validate_json(release)
-    against = verification.refusals(package, client)
-    approval = Approval(
-        model_package=model_package,
-        approved=not against,
-        reason="; ".join(against) or f"version {package.version} is approved, passed its evaluation, and is unchanged since",
-    )
-    output.mkdir(parents=True, exist_ok=True)
-    (output / RELEASE_FILE).write_bytes(release)
-    (output / APPROVAL_FILE).write_text(approval.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    sagemaker = boto3.client("sagemaker", region_name=region)
+    ledger = Ledger(client, request.bucket, model_of(request.model_package))
+    if request.intent == "rollback":
+        package = returning.find(ledger.events(), request.model_package, sagemaker).package
+    else:
+        package = registry.read(sagemaker, request.model_package)
+        decisions.note_if_made_elsewhere(ledger, package)
+    body = _release_file(package, client)
+    release = Release.model_validate_json(body)
+    if request.intent == "rollback":
+        against = verification.unchanged(package, release, client, _make_ecr)
+        reason = f"production served version {package.version} before, and it is unchanged since"
+    else:
+        against = verification.refusals(package, release, client, _make_ecr)
+        reason = f"version {package.version} is approved, passed its evaluation, and is unchanged since"
+    if against:
+        ledger.append(
+            "refused",
+            by=request.execution,
+            version=package.version,
+            model_package=package.arn,
+            details={"reason": "; ".join(against), "intent": request.intent, "execution": request.execution},
+        )
+    approval = Approval(model_package=request.model_package, approved=not against, reason="; ".join(against) or reason)
+    request.output.mkdir(parents=True, exist_ok=True)
+    (request.output / RELEASE_FILE).write_bytes(body)
+    (request.output / APPROVAL_FILE).write_text(approval.model_dump_json(indent=2) + "\n", encoding="utf-8")
     say(approval.reason)
     return approval
+
+
+def _make_ecr(region: str) -> Any:
+    return boto3.client("ecr", region_name=region)
 
 
 def _release_file(package: registry.ModelPackage, client: s3.S3Client) -> bytes:

@@ -1,0 +1,53 @@
+"""The AWS clients of a promotion: the registry's account, and the account that production is in, which may be another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Self
+
+import boto3
+from botocore.config import Config
+
+from config.environment import Environment
+from steps import s3
+from steps.accounts import production_session
+from steps.alarms import Alarms
+from steps.autoscaling import Scaling
+from steps.hosting import Hosting
+from steps.registry import SageMakerClient
+
+_PATIENT = Config(retries={"mode": "standard", "total_max_attempts": 10})
+"""A throttled call in the middle of an update must not end the step: it is tried for minutes."""
+
+
+@dataclass(frozen=True)
+class Clients:
+    """Everything that a promotion talks to."""
+
+    registry: SageMakerClient
+    """SageMaker of the environment's own account, where the versions are."""
+    s3: s3.S3Client
+    """Of the environment's own account, where the bucket is."""
+    make_ecr: Callable[[str], Any]
+    """Gives an ECR client of a region."""
+    hosting: Hosting
+    """Endpoints of production's account; so is what follows."""
+    runtime: Any
+    alarms: Alarms
+    scaling: Scaling
+
+    @classmethod
+    def of(cls, environment: Environment, endpoint: str, execution: str) -> Self:
+        """The clients for promotions to this endpoint; `execution` names the session in production's account."""
+        region = environment.region
+        there = production_session(environment, execution)
+        return cls(
+            boto3.client("sagemaker", region_name=region, config=_PATIENT),
+            s3.client(region),
+            lambda ecr_region: boto3.client("ecr", region_name=ecr_region, config=_PATIENT),
+            Hosting(there.client("sagemaker", config=_PATIENT), there.client("logs", config=_PATIENT)),
+            there.client("sagemaker-runtime", config=_PATIENT),
+            Alarms(there.client("cloudwatch", config=_PATIENT), endpoint),
+            Scaling(there.client("application-autoscaling", config=_PATIENT), endpoint),
+        )

@@ -1,0 +1,221 @@
+"""The production endpoint and the ways in which it changes: created, updated, looked over, given back, tidied up.
+
+Right before every call that only the lease's holder may make, the lease is confirmed with S3: a step that stopped for a while and lost
+it touches nothing more.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from config.schema import Release
+from steps import canaries, deployment
+from steps.canaries import CanaryResult
+from steps.errors import InputError, LeaseLost, StepError
+from steps.hosting import ENDPOINT_TAG, MODEL_TAG, PREVIOUS_TAG, VERSION_TAG, Deployment, EndpointState
+from steps.job import progress, say
+from steps.lease import Lease
+from steps.names import Fact
+from steps.promote.clients import Clients
+
+_WATCH_POLL_S = 1.0
+_MARGIN_S = 900.0  # on top of what an update may take by itself: SageMaker takes instances down, too
+
+
+@dataclass(frozen=True)
+class Serving:
+    """What the endpoint serves."""
+
+    config: str
+    version: int | None
+    """None when this project did not make it."""
+    previous: str | None
+    """The endpoint config before it, where it is known."""
+
+
+class Production:
+    """One production endpoint, changed by one promotion at a time."""
+
+    def __init__(self, release: Release, clients: Clients, lease: Lease) -> None:
+        self._release, self._clients, self._lease = release, clients, lease
+        self._hosting = clients.hosting
+        self._settings = release.model.production
+        self.endpoint = self._settings.endpoint
+        self._timeout_s = release.update_timeout_s + _MARGIN_S
+
+    def at_rest(self) -> EndpointState | None:
+        """The endpoint, once nothing changes it any more; None when there is none.
+
+        A first endpoint that failed serves nobody and is deleted. InputError when it is not this model's.
+        """
+        state = self._hosting.state(self.endpoint)
+        if state is None:
+            return None
+        self._check_owner(state)
+        if state.is_busy:
+            say(f"{self.endpoint} is {state.status}: an earlier try of a promotion, or autoscaling; it is awaited")
+        while state is not None and state.is_busy:
+            progress(f"{self.endpoint} is {state.status}")
+            self._lease.check()
+            time.sleep(_WATCH_POLL_S)
+            state = self._hosting.state(self.endpoint)
+        if state is not None and state.status == "Failed":
+            say(f"{self.endpoint} is Failed and serves nobody: it is deleted")
+            self._delete()
+            return None
+        return state
+
+    def serving(self, state: EndpointState) -> Serving:
+        """What it serves, by its endpoint config's tags."""
+        tags = self._hosting.config_tags(state.config)
+        version = tags.get(VERSION_TAG)
+        return Serving(state.config, int(version) if version else None, tags.get(PREVIOUS_TAG))
+
+    def create(self, new: Deployment) -> EndpointState:
+        """A first endpoint. One that does not come up is deleted: nobody is served by it. StepError says why it did not."""
+        self._lease.confirm()
+        self._hosting.create(self.endpoint, new)
+        try:
+            state = self._wait()
+        except LeaseLost:
+            raise
+        except StepError:
+            self._delete()
+            raise
+        self._clients.alarms.put(self._settings.guards, new.name, new.tags)
+        return state
+
+    def update(self, new: Deployment, old: Serving) -> EndpointState:
+        """Replace what it serves, the way that the model file says. StepError when SageMaker took the update back, and why."""
+        self._lease.confirm()
+        self._hosting.define(new)
+        own = self._clients.alarms.put(self._settings.guards, new.name, new.tags)
+        try:
+            watched = self._clients.alarms.usable(own, self._settings.alarms)
+        except StepError:
+            self._forget(new.name)
+            raise
+        policy = self._settings.update.deployment_config()
+        for kind in policy:
+            policy[kind]["MaximumExecutionTimeoutInSeconds"] = self._release.update_timeout_s
+        if watched:
+            policy["AutoRollbackConfiguration"] = {"Alarms": [{"AlarmName": name} for name in watched]}
+        self._make_way_for(new, old)
+        self._switch(new.name, policy)
+        state = self._wait()
+        if state.config == new.name:
+            return state
+        reasons = [state.failure, *self._clients.alarms.ringing(watched)]
+        reason = "; ".join(reason for reason in reasons if reason) or "it does not say why"
+        last_words = self._hosting.last_words(self.endpoint)
+        self._forget(new.name)
+        self._clients.scaling.apply(self._settings.autoscaling)
+        raise StepError(f"SageMaker took the update of {self.endpoint} back: {reason}{last_words}")
+
+    def look_over(self, state: EndpointState, new: Deployment) -> list[CanaryResult]:
+        """The image, the canary prompts, the alarms for as long as the model file says. StepError for the first that is not right."""
+        self._check_image(state, new)
+        results = canaries.ask_all(self._clients.runtime, self.endpoint, self._release.model.evaluation.canaries)
+        for result in results:
+            if not result.passed:
+                raise StepError(
+                    f"after the update {self.endpoint} answered {result.prompt!r} with {result.answer!r}, which does not contain "
+                    f"{result.expect!r}"
+                )
+        self._watch([*self._clients.alarms.of_fleet(self._settings.guards, state.config), *self._settings.alarms])
+        return results
+
+    def give_back(self, previous: str | None, left: str) -> None:
+        """Give it back the endpoint config that it served before; delete it where there was none. `left` is what it serves now."""
+        self._lease.confirm()
+        if previous is None or self._hosting.config(previous) is None:
+            if previous is not None:
+                raise StepError(
+                    f"{self.endpoint} goes on serving {left}: {previous}, which it served before, was deleted meanwhile"
+                )
+            self._delete()
+            return
+        say(f"{self.endpoint} is given {previous} back")
+        self._switch(previous, self._settings.update.return_config())
+        state = self._wait()
+        if state.config != previous:
+            raise StepError(f"{self.endpoint} serves {state.config} and could not be given {previous} back: {state.failure}")
+        self._forget(left)
+
+    def settle(self, state: EndpointState, new: Deployment) -> None:
+        """What follows once the new version is to stay: the endpoint's own tags, its alarms, its autoscaling."""
+        self._lease.confirm()
+        self._hosting.tag(state.arn, new)
+        self._clients.alarms.put(self._settings.guards, state.config, new.tags)
+        self._clients.scaling.apply(self._settings.autoscaling)
+
+    def tidy_up(self, state: EndpointState) -> None:
+        """Delete the endpoint configs, models and alarms that earlier promotions to this endpoint left, killed ones' among them."""
+        self._lease.confirm()
+        prefix = deployment.prefix("production", self._release)
+        for name in sorted(self._hosting.definitions(prefix) - {state.config}):
+            tags = self._hosting.config_tags(name) or self._hosting.model_tags(name)
+            if (tags.get(MODEL_TAG), tags.get(ENDPOINT_TAG)) == (self._release.name, self.endpoint):
+                self._forget(name)
+
+    def _check_owner(self, state: EndpointState) -> None:
+        owner = self._hosting.tags(state.arn).get(MODEL_TAG)
+        if owner != self._release.name:
+            raise InputError(
+                f"the endpoint {self.endpoint} exists, but was not made for {self._release.name} by this pipeline "
+                f"(its tag release:model is {owner!r}); choose another production.endpoint, or delete that one"
+            )
+
+    def _check_image(self, state: EndpointState, new: Deployment) -> None:
+        """The instances run the image that was evaluated: the tag may have been moved after it was verified."""
+        evaluated = new.package.facts.get(Fact.IMAGE_DIGEST)
+        for image in state.images:
+            _, _, digest = image.partition("@")
+            if evaluated and digest and digest != evaluated:
+                raise StepError(
+                    f"{self.endpoint} runs {image}, but {evaluated} was evaluated: the image's tag was moved meanwhile"
+                )
+
+    def _watch(self, alarms: Sequence[str]) -> None:
+        """Look at the alarms once at least, and for as long as the model file says."""
+        until = time.monotonic() + self._settings.watch_s
+        while True:
+            self._lease.check()
+            if ringing := self._clients.alarms.ringing(alarms):
+                raise StepError(f"after the update of {self.endpoint} an alarm went off: {'; '.join(ringing)}")
+            left = until - time.monotonic()
+            if left <= 0:
+                return
+            progress(f"{self.endpoint} is watched, {left:.0f} s to go")
+            time.sleep(min(left, _WATCH_POLL_S))
+
+    def _make_way_for(self, new: Deployment, old: Serving) -> None:
+        """SageMaker refuses an update that changes the instance type of a variant with autoscaling."""
+        before, after = (self._hosting.config(name) for name in (old.config, new.name))
+        types = [
+            [variant.get("InstanceType") for variant in (config or {}).get("ProductionVariants", [])]
+            for config in (before, after)
+        ]
+        if types[0] != types[1] or self._settings.autoscaling is None:
+            self._clients.scaling.remove()
+
+    def _switch(self, config: str, policy: dict[str, Any]) -> None:
+        keep_counts = self._settings.autoscaling is not None
+        self._hosting.switch(self.endpoint, config, policy, keep_counts=keep_counts, before_each_try=self._lease.confirm)
+
+    def _wait(self) -> EndpointState:
+        return self._hosting.wait(self.endpoint, self._timeout_s, progress, self._lease.check)
+
+    def _delete(self) -> None:
+        self._lease.confirm()
+        self._clients.scaling.remove()
+        self._hosting.delete(self.endpoint)
+        self._hosting.wait_gone(self.endpoint)
+
+    def _forget(self, config: str) -> None:
+        self._clients.alarms.delete(config)
+        self._hosting.delete_config(config)
+        self._hosting.delete_model(config)

@@ -1,0 +1,63 @@
+"""Promotions and a rollback that nobody notices: streaming traffic all the while, no failed request, no stream cut short, no gap."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from tests.steps.promote.traffic import counting, traffic
+from tests.steps.promote.world import Version, World
+
+ROLLING = {"strategy": "rolling", "batch_percent": 50, "bake_s": 1}
+CANARY = {"strategy": "canary", "canary_percent": 50, "bake_s": 1}
+LINEAR = {"strategy": "linear", "step_percent": 50, "bake_s": 1}
+
+
+def promoted_unnoticed(world: World, version: Version, instances: int, *more: str) -> None:
+    """Promote (or roll back to) the version under traffic, and see what the traffic and the instances say."""
+    with traffic(world, version.endpoint) as sent, counting(world, version.endpoint) as count:
+        while len(sent.answers) < 25:
+            time.sleep(0.02)
+        world.promote(version, *more)
+        switched = time.monotonic()
+        time.sleep(0.7)
+    assert not sent.failed
+    assert not sent.truncated
+    assert count.fewest >= instances, "there was a gap"
+    assert set(sent.since(switched + 0.5)) == {f"version {version.number}"}
+    assert len(sent.versions) == 2
+    described = world.endpoint(version.endpoint)
+    assert described is not None
+    assert described["ProductionVariants"][0]["CurrentInstanceCount"] == instances
+
+
+@pytest.mark.parametrize("update", [ROLLING], ids=lambda update: str(update["strategy"]))
+def test_a_promotion_and_its_rollback_lose_nothing(world: World, update: dict[str, Any]) -> None:
+    everything(world, update, 2)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("instances", [2, 4])
+@pytest.mark.parametrize("update", [ROLLING, CANARY, LINEAR], ids=lambda update: str(update["strategy"]))
+def test_every_strategy_loses_nothing(world: World, update: dict[str, Any], instances: int) -> None:
+    everything(world, update, instances)
+
+
+def everything(world: World, update: dict[str, Any], instances: int) -> None:
+    name = world.name()
+    first = world.version(name, update=update, instance_count=instances)
+    assert world.promote(first).promotion.action == "created"
+    second = world.version(name, update=update, instance_count=instances)
+    promoted_unnoticed(world, second, instances)
+    promoted_unnoticed(world, first, instances, "--intent", "rollback", "--by", "ana", "--comment", "it was better before")
+    events = world.events(first)
+    assert [(event.kind, event.version, event.by == "ana") for event in events] == [
+        ("promoted", 1, False),
+        ("promoted", 2, False),
+        ("rolled_back", 1, True),
+        ("rejected", 2, True),
+    ]
+    assert events[-2].details["comment"] == "it was better before"
+    assert len({definition.split("-errors")[0] for definition in world.definitions(name)}) == 1, "what was replaced is gone"

@@ -1,0 +1,312 @@
+"""A SageMaker on this machine, versions that passed their evaluation and were approved, and promotions of them as processes."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import yaml
+from awscrt import checksums
+
+from config.schema import Release
+from pipelines.requests import model_package
+from sagemaker_local.testing import RunningServer
+from steps.fetch_weights.manifest import Manifest, ManifestFile
+from steps.ledger import Event, Ledger
+from steps.names import Fact
+from steps.promote.models import Promotion
+from tests.steps.evaluate_world import IMAGE, ROOT, closed_loop
+from tests.steps.evaluate_world import world as evaluate_world
+
+QUICK = {"ttft_ms": 10, "itl_ms": 5, "output_tokens": 12}
+QUESTION = "Which version are you?"
+ALL_AT_ONCE = {"strategy": "all_at_once"}
+_numbers = itertools.count(1)
+
+
+@dataclass
+class Version:
+    """A version as the registry has it, approved."""
+
+    release: Release
+    arn: str
+    file: Path
+
+    @property
+    def number(self) -> int:
+        return int(self.arn.rsplit("/", 1)[1])
+
+    @property
+    def endpoint(self) -> str:
+        return self.release.model.production.endpoint
+
+
+@dataclass
+class Run:
+    """One start of the step."""
+
+    process: subprocess.Popen[str]
+    output: Path
+    log: Path
+
+    def wait(self, timeout_s: float = 120) -> int:
+        return self.process.wait(timeout_s)
+
+    def kill(self) -> None:
+        self.process.send_signal(signal.SIGKILL)
+        self.process.wait()
+
+    @property
+    def text(self) -> str:
+        return self.log.read_text()
+
+    @property
+    def message(self) -> str:
+        """What SageMaker shows as the job's ExitMessage."""
+        return (self.output / "message").read_text()
+
+    def wait_for(self, words: str, timeout_s: float = 60) -> None:
+        deadline = time.monotonic() + timeout_s
+        while words not in self.text:
+            assert self.process.poll() is None and time.monotonic() < deadline, f"never said {words!r}:\n{self.text}"
+            time.sleep(0.02)
+
+    @property
+    def promotion(self) -> Promotion:
+        return Promotion.model_validate_json((self.output / "promotion.json").read_bytes())
+
+
+@dataclass
+class World:
+    """The server, and short forms of what tests do with it."""
+
+    server: RunningServer
+    folder: Path
+    _clients: dict[str, Any] = field(default_factory=dict)
+
+    def client(self, service: str) -> Any:
+        if service not in self._clients:
+            from botocore.config import Config
+
+            self._clients[service] = self.server.client(
+                service, config=Config(max_pool_connections=100, retries={"total_max_attempts": 1})
+            )
+        return self._clients[service]
+
+    def name(self) -> str:
+        """A model's name that no other test has."""
+        return f"model-{next(_numbers)}"
+
+    def version(
+        self,
+        name: str,
+        *,
+        settings: dict[str, Any] | None = None,
+        verdict: str = "passed",
+        age: timedelta = timedelta(0),
+        status: str = "Approved",
+        canaries: list[dict[str, Any]] | None = None,
+        image: str = IMAGE,
+        more_facts: dict[str, str] | None = None,
+        **production: Any,
+    ) -> Version:
+        """Register, evaluate (on paper) and approve the model's next version; its engine answers `QUESTION` with `version N`."""
+        number = len(self._versions(name)) + 1
+        engine = {**QUICK, "answers": {QUESTION: " ".join(["version", str(number), *"abcdefghij"])}, **(settings or {})}
+        release = self._release(name, number, canaries, image, production)
+        facts = {**self._weights(release, engine), **(more_facts or {})}
+        release_file = f"releases/{name}/{release.sha256}/release.json"
+        self._put(release, release_file, release.to_json().encode())
+        facts[Fact.RELEASE_FILE] = f"s3://{release.environment.bucket}/{release_file}"
+        sagemaker = self.client("sagemaker")
+        if number == 1:
+            sagemaker.create_model_package_group(ModelPackageGroupName=release.package_group)
+        arn = sagemaker.create_model_package(**model_package(release, facts))["ModelPackageArn"]
+        evaluated_at = (datetime.now(UTC) - age).isoformat(timespec="seconds")
+        report = json.dumps({"verdict": verdict, "model_package": arn, "evaluated_at": evaluated_at}).encode()
+        key = f"evaluations/{name}/{uuid.uuid4().hex[:8]}/evaluation.json"
+        self._put(release, key, report)
+        sagemaker.update_model_package(
+            ModelPackageArn=arn,
+            ModelApprovalStatus=status,
+            CustomerMetadataProperties={
+                Fact.EVALUATION_REPORT: f"s3://{release.environment.bucket}/{key}",
+                Fact.EVALUATION_SHA256: hashlib.sha256(report).hexdigest(),
+                Fact.EVALUATION_VERDICT: verdict,
+                Fact.EVALUATED_AT: evaluated_at,
+            },
+        )
+        file = self.folder / f"release-{uuid.uuid4().hex[:8]}.json"
+        file.write_text(release.to_json())
+        return Version(release, arn, file)
+
+    def _versions(self, name: str) -> list[Any]:
+        sagemaker = self.client("sagemaker")
+        groups = sagemaker.list_model_package_groups(NameContains=f"release-{name}", MaxResults=100)
+        if f"release-{name}" not in {group["ModelPackageGroupName"] for group in groups["ModelPackageGroupSummaryList"]}:
+            return []
+        listed: list[Any] = sagemaker.list_model_packages(ModelPackageGroupName=f"release-{name}")["ModelPackageSummaryList"]
+        return listed
+
+    def _release(
+        self, name: str, number: int, canaries: list[dict[str, Any]] | None, image: str, production: dict[str, Any]
+    ) -> Release:
+        expected = [{"prompt": QUESTION, "expect": f"version {number} "}]
+        return Release.model_validate(
+            {
+                "name": name,
+                "model": {
+                    "weights": {
+                        "hub": "local",
+                        "repository": f"test/{name}",
+                        "revision": hashlib.sha1(f"{name} {number}".encode(), usedforsecurity=False).hexdigest(),
+                    },
+                    "serving": {
+                        "instance_type": "ml.p5.48xlarge",
+                        "tensor_parallel_size": 8,
+                        "image": image,
+                        "startup_timeout_s": 60,
+                    },
+                    "evaluation": {
+                        "load_profiles": {"short": closed_loop()},
+                        "canaries": expected if canaries is None else canaries,
+                    },
+                    "production": {"endpoint": name, "update": ALL_AT_ONCE, **production},
+                },
+                "environment": yaml.safe_load((ROOT / "config/environments/local.yaml").read_text()),
+                "serving_image": image,
+            }
+        )
+
+    def _weights(self, release: Release, engine: dict[str, Any]) -> dict[str, str]:
+        files = {"config.json": b'{"architectures": ["Qwen3ForCausalLM"]}', "simulated.json": json.dumps(engine).encode()}
+        prefix = release.weights_prefix.removeprefix(f"s3://{release.environment.bucket}/")
+        for path, body in files.items():
+            self._put(release, prefix + path, body)
+        listed = [
+            ManifestFile(
+                path=path,
+                size=len(body),
+                sha256=hashlib.sha256(body).hexdigest(),
+                crc64nvme=crc64nvme(body),
+                crc64nvme_confirmed_by_s3=True,
+            )
+            for path, body in files.items()
+        ]
+        manifest = Manifest.of(release.model.weights, listed)
+        self._put(release, prefix + "manifest.json", manifest.to_json())
+        return {Fact.WEIGHTS_PREFIX: release.weights_prefix, Fact.WEIGHTS_MANIFEST_SHA256: manifest.sha256}
+
+    def _put(self, release: Release, key: str, body: bytes) -> None:
+        self.client("s3").put_object(
+            Bucket=release.environment.bucket,
+            Key=key,
+            Body=body,
+            ChecksumAlgorithm="CRC64NVME",
+            ChecksumCRC64NVME=crc64nvme(body),
+        )
+
+    def start(self, version: Version, *more: str, execution: str | None = None, approval: str = "manual") -> Run:
+        """Start the step as the pipeline does."""
+        execution = execution or uuid.uuid4().hex[:12]
+        output = self.folder / f"{execution}-{uuid.uuid4().hex[:6]}"
+        log = output.with_suffix(".log")
+        arguments = [
+            *("--release", str(version.file), "--model-package", version.arn, "--execution", execution),
+            *("--approval", approval, "--output", str(output), "--message-file", str(output / "message")),
+        ]
+        with log.open("w") as stream:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "steps.promote", *arguments, *more],
+                cwd=ROOT,
+                env={**os.environ, **self.server.environment()},
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        return Run(process, output, log)
+
+    def promote(self, version: Version, *more: str, execution: str | None = None) -> Run:
+        """Run the step to its end, which must be a good one."""
+        run = self.start(version, *more, execution=execution)
+        assert run.wait() == 0, run.text
+        return run
+
+    def refuse(self, version: Version, *more: str, execution: str | None = None) -> Run:
+        """Run the step to its end, which must be a refusal: exit code 1, its reason as the message and in the ledger."""
+        run = self.start(version, *more, execution=execution)
+        assert run.wait() == 1, run.text
+        last = self.events(version)[-1]
+        assert (last.kind, last.version) == ("refused", version.number)
+        assert str(last.details["reason"])[:1024] == run.message
+        assert "Traceback" not in run.text
+        return run
+
+    def events(self, version: Version) -> list[Event]:
+        """The model's ledger, verified."""
+        return Ledger(self.client("s3"), version.release.environment.bucket, version.release.name).events()
+
+    def endpoint(self, name: str) -> dict[str, Any] | None:
+        """DescribeEndpoint's answer, None when there is none."""
+        listed = self.client("sagemaker").list_endpoints(NameContains=name, MaxResults=100)["Endpoints"]
+        if name not in {endpoint["EndpointName"] for endpoint in listed}:
+            return None
+        described: dict[str, Any] = self.client("sagemaker").describe_endpoint(EndpointName=name)
+        return described
+
+    def config(self, name: str) -> dict[str, Any]:
+        """The endpoint config that an endpoint serves."""
+        served = (self.endpoint(name) or {})["EndpointConfigName"]
+        described: dict[str, Any] = self.client("sagemaker").describe_endpoint_config(EndpointConfigName=served)
+        return described
+
+    def definitions(self, name: str) -> list[str]:
+        """Every endpoint config, model and alarm of a model's production that is there."""
+        prefix = f"production-{name}-v"
+        sagemaker, cloudwatch = self.client("sagemaker"), self.client("cloudwatch")
+        configs = sagemaker.list_endpoint_configs(NameContains=prefix, MaxResults=100)["EndpointConfigs"]
+        models = sagemaker.list_models(NameContains=prefix, MaxResults=100)["Models"]
+        alarms = cloudwatch.describe_alarms(AlarmNamePrefix=prefix)["MetricAlarms"]
+        return sorted(
+            [
+                *(config["EndpointConfigName"] for config in configs),
+                *(model["ModelName"] for model in models),
+                *(alarm["AlarmName"] for alarm in alarms),
+            ]
+        )
+
+    def clean_up(self) -> None:
+        """Delete all endpoints, so that their processes end."""
+        sagemaker = self.client("sagemaker")
+        for endpoint in sagemaker.list_endpoints(MaxResults=100)["Endpoints"]:
+            while self.endpoint(endpoint["EndpointName"]):
+                try:
+                    sagemaker.delete_endpoint(EndpointName=endpoint["EndpointName"])
+                except sagemaker.exceptions.ClientError:
+                    time.sleep(0.1)  # it is changing
+
+
+def crc64nvme(body: bytes) -> str:
+    """As S3 writes it."""
+    return base64.b64encode(checksums.crc64nvme(body).to_bytes(8, "big")).decode()
+
+
+@contextmanager
+def world(folder: Path) -> Iterator[World]:
+    """A world of its own for one test module."""
+    with evaluate_world(folder) as base:
+        yield World(base.server, folder)
