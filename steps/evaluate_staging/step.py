@@ -14,7 +14,7 @@ import boto3
 
 from config.load_profiles import LoadProfile
 from config.schema import Release
-from steps import canaries, registry, s3
+from steps import canaries, images, registry, s3
 from steps.evaluate_staging import baseline, judgement, publish
 from steps.evaluate_staging.client import Ask
 from steps.evaluate_staging.fleet import Fleet
@@ -58,6 +58,7 @@ def run(request: Request) -> Evaluation:
     package = registry.read(sagemaker, request.model_package)
     ledger = Ledger(client, request.release.environment.bucket, request.release.name)
     publish.registered(ledger, package, request.execution)
+    image = images.fact(package, request.release.environment.kind)
     production = baseline.read(request.release, hosting, sagemaker, client)
     with tempfile.TemporaryDirectory(prefix="evaluation-") as folder:
         materials = Materials(client, Path(folder), request.release.weights_prefix)
@@ -70,7 +71,7 @@ def run(request: Request) -> Evaluation:
     evaluation = publish.attachments(evaluation, request.release, outcomes, production, request.output)
     body = (evaluation.model_dump_json(indent=2) + "\n").encode()
     (request.output / EVALUATION_FILE).write_bytes(body)
-    facts = publish.facts(request.release, evaluation, hashlib.sha256(body).hexdigest())
+    facts = publish.facts(request.release, evaluation, hashlib.sha256(body).hexdigest()) | image
     registry.annotate(sagemaker, request.model_package, facts)
     publish.evaluated(ledger, evaluation, facts)
     publish.cloudwatch(evaluation, region)
