@@ -32,8 +32,11 @@ class Evaluation(Strict):
     """Prompts with known answers; one wrong answer fails the gate."""
     instance_count: int = Field(default=1, ge=1)
     """How many instances the staging endpoint has."""
+    hosts: int = Field(default=1, ge=1, le=20)
+    """How many job instances put the load on together, each its share of rate and concurrency: for a load that one cannot make. One that
+    fails makes the run invalid."""
     client_processes: int | None = Field(default=None, ge=1)
-    """How many client processes put the load on, at most; None: one a core."""
+    """How many client processes put the load on, at most, on each host; None: one a core."""
     client_lag_at_most_ms: float = Field(default=50.0, gt=0)
     """A run whose client was later than this (p99) is invalid: its numbers say more about the client. Milliseconds."""
     max_runtime_s: int = Field(default=7200, ge=60)

@@ -133,6 +133,7 @@ def _evaluate(release: Release, parameters: _Parameters, package: Any) -> tuple[
         step="evaluate_staging",
         role=release.environment.roles.evaluate,
         instance_type=parameters.evaluate_instance_type,
+        instance_count=release.model.evaluation.hosts,
         arguments=["--model-package", package, "--execution", _EXECUTION],
         output=_evaluation_prefix(release),
         max_runtime_s=release.model.evaluation.max_runtime_s + _EVALUATE_MARGIN_S,

@@ -149,6 +149,12 @@ class Roll:
         """Where the hosts of this execution write."""
         return self._folder
 
+    def heard(self, name: str) -> None:
+        """Another host showed by something else than a beat that it lives."""
+        seen = self._seen.setdefault(name, _Seen("", self._started_at))
+        seen.changed_at = time.monotonic()
+        seen.beat = seen.beat or Beat(number=0, state="running", detail="started")
+
     def check(self, names: Collection[str] | None = None) -> str | None:
         """Look at the others, or at those of them: the name and story of one that has failed or fallen silent, None when all live or
         are done."""

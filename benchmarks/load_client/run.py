@@ -9,12 +9,12 @@ import threading
 import time
 import urllib.request
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_SAMPLE_S = 0.2
+_SAMPLE_S = 0.05
+_LOOK_EVERY = 10  # samples; in between, only the processes known by then are read
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -81,8 +81,11 @@ def run(command: Sequence[str], folder: Path, environment: dict[str, str], truth
         )
 
         def watch() -> None:
+            family: list[int] = []
             while not done.wait(_SAMPLE_S):
-                samples.append((time.monotonic_ns(), cpu_s(process.pid)))
+                if len(samples) % _LOOK_EVERY == 0:
+                    family = _family(process.pid)
+                samples.append((time.monotonic_ns(), sum(map(_cpu_s, family))))
 
         watcher = threading.Thread(target=watch)
         watcher.start()
@@ -95,7 +98,6 @@ def run(command: Sequence[str], folder: Path, environment: dict[str, str], truth
         raise RuntimeError(
             f"{command[0]} ended with {process.returncode}, {told['tokens']} tokens sent: {log.read_text()[-1500:]}"
         )
-    samples = [sample for sample in samples if sample[1]]
     load = _between(samples, told["last_ns"]) - _between(samples, told["first_ns"])
     whole = usage.ru_utime + usage.ru_stime
     return Cost(told["tokens"], load, whole, told["late_p50_ms"], told["late_p99_ms"])
@@ -111,20 +113,29 @@ def _between(samples: list[tuple[int, float]], moment_ns: int) -> float:
     return before[1] + max(0.0, share) * (after[1] - before[1])
 
 
-def cpu_s(root: int) -> float:
-    """What a process, its descendants, and those of them that have ended and been waited for, have used so far. Seconds."""
-    parents: dict[int, int] = {}
-    used: dict[int, int] = {}
-    for name in os.listdir("/proc"):  # noqa: PTH208  (names, five times a second)
-        if name.isdigit():
-            with suppress(OSError):  # it ended while we looked
-                fields = Path(f"/proc/{name}/stat").read_bytes().rpartition(b")")[2].split()
-                parents[int(name)], used[int(name)] = int(fields[1]), sum(map(int, fields[11:15]))
-    total = 0
-    for number in used:
+def _family(root: int) -> list[int]:
+    """A process and its descendants."""
+    parents = {int(name): stat[0] for name in os.listdir("/proc") if name.isdigit() and (stat := _stat(int(name)))}  # noqa: PTH208
+    found = []
+    for number in parents:
         ancestor = number
         while ancestor != root and ancestor in parents:
             ancestor = parents[ancestor]
         if ancestor == root:
-            total += used[number]
-    return total / _TICKS_PER_S
+            found.append(number)
+    return found
+
+
+def _cpu_s(number: int) -> float:
+    """What a process has used so far, and those of its children that ended and were waited for. Seconds; 0 when it is gone."""
+    stat = _stat(number)
+    return stat[1] / _TICKS_PER_S if stat else 0.0
+
+
+def _stat(number: int) -> tuple[int, int] | None:
+    """A process's parent, and its CPU in clock ticks (proc(5): ppid, utime + stime + cutime + cstime); None when it is gone."""
+    try:
+        fields = Path(f"/proc/{number}/stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return None
+    return int(fields[1]), sum(map(int, fields[11:15]))

@@ -7,8 +7,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from steps import job
+from steps import hosts, job
+from steps.evaluate_staging import hosts as sharing
 from steps.evaluate_staging import step
+
+_RESOURCES = Path("/opt/ml/config/resourceconfig.json")  # where SageMaker puts it
+_JOB = "processingjobconfig.json"  # beside it
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -18,8 +22,23 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--model-package", required=True, help="the version's ARN")
     parser.add_argument("--execution", required=True, help="which pipeline execution this is")
     parser.add_argument("--output", type=Path, required=True, help="the folder that evaluation.json is written to")
+    parser.add_argument(
+        "--resource-config", type=Path, default=_RESOURCES, help="which hosts share the load (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--host-silence-s", type=float, default=60, help="a host that has said nothing for so long is dead (default: %(default)s)"
+    )
     given = parser.parse_args(arguments)
-    step.run(step.Request(job.read_release(given.release), given.model_package, given.execution, given.output))
+    release = job.read_release(given.release)
+    evaluation = release.model.evaluation
+    config: Path = given.resource_config
+    named = hosts.read_hosts(config, evaluation.hosts, "evaluation.hosts")
+    pace = sharing.Pace(host_silence_s=given.host_silence_s)
+    with sharing.member(release, given.execution, named, hosts.read_job_name(config.with_name(_JOB)), pace) as member:
+        if member.leads:
+            step.run(step.Request(release, given.model_package, given.execution, given.output, member))
+        else:
+            member.follow(evaluation.client_processes, sharing.token_maker(release.environment.region))
 
 
 if __name__ == "__main__":

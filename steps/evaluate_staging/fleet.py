@@ -33,6 +33,7 @@ class Fleet:
         self._most = processes or os.cpu_count() or 1
         self._context = multiprocessing.get_context("spawn")
         self._workers: list[tuple[multiprocessing.process.BaseProcess, Connection]] = []
+        self._prepared: list[Connection] = []
 
     def __enter__(self) -> Self:
         return self
@@ -51,18 +52,23 @@ class Fleet:
 
     def measure(self, load: Load, on_progress: Callable[[str], None] = lambda _: None) -> Measurement:
         """Put a load on and wait until its last answer is complete; returns what was measured. StepError when a process fails."""
-        pipes = self._pipes(self._needed(load))
-        for number, pipe in enumerate(pipes):
-            pipe.send(load.share(number, len(pipes)))
-        for pipe in pipes:
-            self._expect(pipe, Ready)
+        self.prepare(load)
         begin_ns = time.monotonic_ns() + _LEAD_NS
-        for pipe in pipes:
+        return Measurement.of(load.window_s, begin_ns, self.begin(load, begin_ns, on_progress))
+
+    def prepare(self, load: Load) -> None:
+        """Have the processes read and make what the load needs, so that all can begin at the same moment."""
+        self._prepared = self._pipes(self._needed(load))
+        for number, pipe in enumerate(self._prepared):
+            pipe.send(load.share(number, len(self._prepared)))
+        for pipe in self._prepared:
+            self._expect(pipe, Ready)
+
+    def begin(self, load: Load, begin_ns: int, on_progress: Callable[[str], None]) -> list[WorkerResult]:
+        """Put the load that was prepared on from `begin_ns` on (monotonic clock); returns what each process measured."""
+        for pipe in self._prepared:
             pipe.send(Begin(begin_ns))
-        measurement = Measurement(begin_ns + int(load.window_s[0] * 1e9), begin_ns + int(load.window_s[1] * 1e9))
-        for found in self._collect(pipes, begin_ns, load, on_progress):
-            measurement.merge(found)
-        return measurement
+        return self._collect(self._prepared, begin_ns, load, on_progress)
 
     def ask(self, load: Load, ask: Ask, times: int) -> list[RequestResult]:
         """Ask one thing so many times at the same time."""

@@ -27,7 +27,7 @@ def judge(canaries: CanarySummary, profiles: Mapping[str, ProfileResult]) -> tup
 
 
 def _undecidable(profile: ProfileResult) -> str:
-    return "nothing was measured" if not profile.requests else profile.client.bottleneck
+    return profile.client.bottleneck or ("" if profile.requests else "nothing was measured")
 
 
 def _missed(result: ObjectiveResult) -> str:

@@ -28,8 +28,20 @@ class Measurement:
         self.begin_ns = begin_ns
         self.end_ns = end_ns
         self.results: list[RequestResult] = []
+        self.hosts = 1
+        """On how many instances it was measured."""
+        self.lost = ""
+        """Which of these failed or fell silent, and how: its share of the load is missing then."""
         self._lag_ns = array("q")
         self._cpu_shares: list[float] = []
+
+    @classmethod
+    def of(cls, window_s: tuple[float, float], begin_ns: int, found: Iterable[WorkerResult]) -> Measurement:
+        """What client processes measured in a window of a load that began at `begin_ns`."""
+        made = cls(begin_ns + int(window_s[0] * 1e9), begin_ns + int(window_s[1] * 1e9))
+        for one in found:
+            made.merge(one)
+        return made
 
     def merge(self, found: WorkerResult) -> None:
         """Take what one client process measured. Requests are put together, never percentiles."""
@@ -98,13 +110,17 @@ class Measurement:
         lag = histogram(moment / 1e6 for moment in self._lag_ns)
         lag_ms = _at_least(990, lag, lag.get_total_count()) / 1000 if lag.get_total_count() else None
         busiest = max(self._cpu_shares, default=0.0)
-        reasons = []
+        reasons = [self.lost] if self.lost else []
         if lag_ms is not None and lag_ms > lag_at_most_ms:
             reasons.append(f"the client was {lag_ms:.3g} ms late (p99), more than {lag_at_most_ms:g} ms")
         if busiest > _BUSY_SHARE:
             reasons.append(f"a client process used {busiest:.0%} of its core")
         return ClientHealth(
-            processes=max(1, len(self._cpu_shares)), lag_p99_ms=lag_ms, cpu_share_max=busiest, bottleneck="; ".join(reasons)
+            processes=max(1, len(self._cpu_shares)),
+            hosts=self.hosts,
+            lag_p99_ms=lag_ms,
+            cpu_share_max=busiest,
+            bottleneck="; ".join(reasons),
         )
 
     def latencies(self) -> dict[str, Quantiles | None]:

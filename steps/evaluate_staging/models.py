@@ -55,7 +55,9 @@ class ClientHealth(Strict):
     """The measuring side, measured."""
 
     processes: int
-    """How many client processes there were."""
+    """How many client processes there were, on all hosts together."""
+    hosts: int = 1
+    """On how many instances."""
     lag_p99_ms: float | None
     """How late the client itself was: its event loop, and in an open loop its sending. Milliseconds."""
     cpu_share_max: float
@@ -86,6 +88,8 @@ class ProfileResult(Strict):
     """Requests due in it."""
     errors: dict[str, int]
     """How many of these failed, by kind."""
+    error_examples: dict[str, str] = {}
+    """What the first failure of each kind said."""
     finish_reasons: dict[str, int]
     """Why the answers ended, by the server's word."""
     output_tokens: int

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from steps import canaries, images, registry, s3
 from steps.evaluate_staging import baseline, judgement, publish
 from steps.evaluate_staging.client import Ask
 from steps.evaluate_staging.fleet import Fleet
+from steps.evaluate_staging.hosts import Member
 from steps.evaluate_staging.load import Load
 from steps.evaluate_staging.models import BatchConsistency, CanarySummary, Evaluation, ProfileResult
 from steps.evaluate_staging.profiles import Materials, Outcome, Runner
@@ -44,6 +45,8 @@ class Request:
     model_package: str
     execution: str
     output: Path
+    member: Member = field(default_factory=Member)
+    """This host, which leads where there are several."""
 
 
 def run(request: Request) -> Evaluation:
@@ -64,7 +67,7 @@ def run(request: Request) -> Evaluation:
         materials = Materials(client, Path(folder), request.release.weights_prefix)
         _check(request.release, materials)
         with staging(hosting, request.release, package, request.execution) as endpoint:
-            measured = _Measuring(request.release, boto3.client("sagemaker-runtime", region_name=region), endpoint, materials)
+            measured = _Measuring(request, boto3.client("sagemaker-runtime", region_name=region), endpoint, materials)
             asked, outcomes = measured.run()
     evaluation = _evaluation(request, package, asked, outcomes, production)
     request.output.mkdir(parents=True, exist_ok=True)
@@ -91,9 +94,10 @@ def _check(release: Release, materials: Materials) -> None:
 class _Measuring:
     """Everything that is asked of one endpoint."""
 
-    def __init__(self, release: Release, runtime: Any, endpoint: str, materials: Materials) -> None:
+    def __init__(self, request: Request, runtime: Any, endpoint: str, materials: Materials) -> None:
         """`runtime` is a boto3 sagemaker-runtime client: its address and credentials are used."""
-        self._release, self._runtime, self._endpoint, self._materials = release, runtime, endpoint, materials
+        self._release, self._member = request.release, request.member
+        self._runtime, self._endpoint, self._materials = runtime, endpoint, materials
 
     def run(self) -> tuple[CanarySummary, dict[str, Outcome]]:
         """The canaries, then every load profile."""
@@ -102,7 +106,7 @@ class _Measuring:
         for result in results:
             say(f"canary {'passed' if result.passed else 'FAILED'}: {result.prompt!r} → {result.answer!r}")
         outcomes: dict[str, Outcome] = {}
-        with Fleet(evaluation.client_processes) as fleet:
+        with self._member.fleet(evaluation.client_processes) as fleet:
             batch = self._batch(fleet)
             runner = Runner(fleet, self._transport, self._materials)
             for seed, (name, profile) in enumerate(evaluation.load_profiles.items()):

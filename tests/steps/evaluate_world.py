@@ -208,8 +208,8 @@ def iso(offset_s: float = 0) -> str:
 
 
 @contextmanager
-def world(folder: Path) -> Iterator[World]:
-    """A world of its own for one test module."""
+def world(folder: Path, *more_images: dict[str, Any]) -> Iterator[World]:
+    """A world of its own for one test module; `more_images` are entries of its image map."""
     images = folder / "images.yaml"
     entry = {
         "match": "*/release-serving:simulated",
@@ -227,7 +227,7 @@ def world(folder: Path) -> Iterator[World]:
         },
         "working_directory": str(ROOT),
     }
-    images.write_text(yaml.safe_dump({"images": [entry]}))
+    images.write_text(yaml.safe_dump({"images": [entry, *more_images]}))
     with running(folder / "state", images) as server:
         made = World(server, folder)
         made.client("s3").create_bucket(Bucket=BUCKET)
