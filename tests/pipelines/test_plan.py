@@ -1,0 +1,198 @@
+"""`plan`: what it says of costs, quotas and changes; and what it finds out by itself where something runs already."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from config.load_profiles import Capacity, Ladder, Objective
+from config.loader import load_environment, load_model
+from config.production import Autoscaling
+from config.schema import Release
+from config.updates import Canary
+from pipelines import plan, prices, requests
+from pipelines.commands import resolve
+from pipelines.differences import differences
+from pipelines.observed import Observed
+from pipelines.quotas import Quota, needs, shortage
+from steps import registry
+from steps.hosting import Deployment, Hosting
+from steps.names import Fact
+from tests.local.conftest import ROOT, Stack
+
+ENVIRONMENT = load_environment(str(Path(__file__).parent / "environments" / "everything.yaml"))
+ACCOUNT = ENVIRONMENT.account_id
+
+
+def release_of(model: str = "qwen3-32b", **production: Any) -> Release:
+    name, content = load_model(model)
+    content = content.model_copy(update={"production": content.production.model_copy(update=production)})
+    return Release(name=name, model=content, environment=ENVIRONMENT, serving_image="i")
+
+
+def needed(*releases: Release) -> dict[str, int]:
+    return {need.quota.removesuffix(" usage"): need.instances for need in needs(releases) if "endpoint" in need.quota}
+
+
+def test_a_blue_green_update_needs_twice_the_instances_and_a_rolling_one_a_batch() -> None:
+    assert needed(release_of(instance_count=4)) == {"ml.p5.48xlarge for endpoint": 6}
+    assert needed(release_of(instance_count=4, update=Canary(strategy="canary"))) == {"ml.p5.48xlarge for endpoint": 8}
+
+
+def test_staging_stands_beside_production() -> None:
+    release = release_of(instance_count=1, update=Canary(strategy="canary"))
+    evaluation = release.model.evaluation.model_copy(update={"instance_count": 3})
+    staged = release.model_copy(update={"model": release.model.model_copy(update={"evaluation": evaluation})})
+    assert needed(staged) == {"ml.p5.48xlarge for endpoint": 4}
+
+
+def test_autoscaling_and_fallbacks_count_with_what_they_may_reach() -> None:
+    scaling = Autoscaling(min_instances=2, max_instances=6, concurrent_requests_per_instance=8)
+    release = release_of(autoscaling=scaling)
+    serving = release.model.serving.model_copy(update={"fallback_instance_types": ["ml.p5en.48xlarge"]})
+    falling_back = release.model_copy(update={"model": release.model.model_copy(update={"serving": serving})})
+    assert needed(falling_back) == {"ml.p5.48xlarge for endpoint": 9, "ml.p5en.48xlarge for endpoint": 9}
+
+
+def test_all_productions_count_and_the_largest_update_once() -> None:
+    first, second = release_of(instance_count=2), release_of(instance_count=4).model_copy(update={"name": "second"})
+    assert needed(first, second) == {"ml.p5.48xlarge for endpoint": 2 + 4 + 2}
+
+
+def test_a_shortage_says_the_command_that_ends_it() -> None:
+    [need, *_] = needs([release_of(instance_count=4)])
+    assert shortage(need, {need.quota: Quota(need.quota, "L-12345678", 6)}) is None
+    assert "--quota-code L-12345678 --desired-value 6" in (shortage(need, {need.quota: Quota(need.quota, "L-12345678", 5)}) or "")
+    assert "may not have this instance type" in (shortage(need, {}) or "")
+
+
+def test_costs_are_instances_times_hours_times_price() -> None:
+    release = release_of()  # 2 x ml.p5.48xlarge at 60 an hour
+    found = {cost.what: cost for cost in prices.costs(release, total_bytes=0, fetch_max_runtime_s=3600, is_update=True)}
+    assert found["FetchWeights"].usd == (0, 0)  # the weights are there already
+    assert found["the staging endpoint"].usd == pytest.approx((60 * 330 / 3600, 60 * 2))
+    assert found["the update of production"].instances == 1
+    assert prices.production_usd_per_hour(release) == (120, 120)
+    assert "the update of production" not in {
+        cost.what for cost in prices.costs(release, total_bytes=0, fetch_max_runtime_s=3600, is_update=False)
+    }
+
+
+def test_a_missing_price_is_said_and_not_taken_for_nothing() -> None:
+    bare = release_of().model_copy(update={"environment": ENVIRONMENT.model_copy(update={"instance_usd_per_hour": {}})})
+    planned = plan.build(bare, Observed())
+    assert planned.usd is None
+    assert planned.production_usd_per_hour is None
+    assert planned.unpriced == ["ml.c5.4xlarge", "ml.m5.4xlarge", "ml.p5.48xlarge"]
+
+
+def test_a_ladder_takes_its_rungs_and_a_search_its_tries() -> None:
+    objectives = {"error_rate": Objective(at_most=0)}
+    ladder = Ladder(kind="ladder", concurrencies=[1, 2, 4], warmup_s=10, duration_s=50, objectives=objectives)
+    search = Capacity(
+        kind="capacity",
+        start_rate_per_s=1,
+        highest_rate_per_s=8,
+        precision=0.25,
+        warmup_s=10,
+        duration_s=50,
+        objectives=objectives,
+    )
+    release = release_of()
+    evaluation = release.model.evaluation.model_copy(update={"load_profiles": {"ladder": ladder, "search": search}})
+    loaded = release.model_copy(update={"model": release.model.model_copy(update={"evaluation": evaluation})})
+    assert prices.load_span(loaded) == prices.Span(180 + 60, 180 + 60 * (1 + 3 + 2))
+
+
+@pytest.mark.parametrize(
+    ("changes", "observed", "says"),
+    [
+        ({"instance_count": 1, "update": Canary(strategy="canary")}, Observed(), "has one instance"),
+        ({}, Observed(production_zones=1), "one availability zone"),
+        ({}, Observed(weights_bytes=700 * 10**9), "8 GPUs of ml.p5.48xlarge have 640 GB"),
+    ],
+)
+def test_what_would_go_wrong_is_warned_about(changes: dict[str, Any], observed: Observed, says: str) -> None:
+    assert any(says in warning for warning in plan.build(release_of(**changes), observed).warnings)
+    assert not any(says in warning for warning in plan.build(release_of(), Observed(production_zones=2)).warnings)
+
+
+def test_differences_name_the_setting_as_the_file_does() -> None:
+    release = release_of()
+    older = json.loads(release.to_json())
+    assert differences(older, release) == []
+    older["model"]["serving"]["sglang"]["mem-fraction-static"] = 0.5
+    older["model"]["production"]["instance_count"] = 4
+    del older["model"]["evaluation"]["max_runtime_s"]  # an older format: its default, 7200, is what the file says now
+    found = {one.name: (one.old, one.new) for one in differences(older, release)}
+    assert found == {"serving.sglang.mem-fraction-static": (0.5, 0.88), "production.instance_count": (4, 2)}
+
+
+def test_a_release_file_of_a_format_that_is_gone_is_still_compared() -> None:
+    older = {"model": {"weights": {"revision": "abc"}, "gone": True}}
+    found = {one.name: one.old for one in differences(older, release_of())}
+    assert found["weights.revision"] == "abc"
+    assert found["gone"] is True
+
+
+def test_without_an_account_it_says_what_it_could_not_look_up() -> None:
+    result = subprocess.run(
+        [sys.executable, "-m", "pipelines.run", "plan", "deepseek-r1", "--env", "aws", "--offline", "--json"],
+        cwd=ROOT, env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    planned = json.loads(result.stdout)
+    assert planned["unknown"] == ["everything: --offline"]
+    assert planned["usd"] is None
+    assert [need["need"]["instances"] for need in planned["quotas"]] == [3, 1, 2, 1]
+    assert planned["is_possible"]
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    running = Stack(tmp_path_factory.mktemp("plan"))
+    yield running
+    running.run("local", "down")
+
+
+def test_where_a_version_is_in_production_it_knows_what_is_there_and_what_would_change(stack: Stack) -> None:
+    file = stack.simulated_model("planned", settings={})
+    before = stack.run("plan", file)
+    assert before.returncode == 0, before.stderr
+    assert "nothing runs on this machine" in before.stdout
+    stack.run("local", "up")
+    put_into_production(stack, resolve(file, "local"))
+    content = yaml.safe_load(Path(file).read_text())
+    content["serving"]["sglang"]["max-running-requests"] = 32
+    Path(file).write_text(yaml.safe_dump(content))
+    result = stack.run("plan", file, "--json")
+    assert result.returncode == 0, result.stderr
+    planned = json.loads(result.stdout)
+    steps = {step["name"]: step["what"] for step in planned["steps"]}
+    assert planned["unknown"] == []
+    assert steps["FetchWeights"].startswith("nothing to move")
+    assert "from version 1" in steps["Promote"]
+    assert planned["differences"] == [{"name": "serving.sglang.max-running-requests", "old": 64, "new": 32}]
+    assert len(stack.versions("planned")) == 1  # it created nothing
+
+
+def put_into_production(stack: Stack, release: Release) -> None:
+    """What a release leaves behind, as far as a plan looks at it; the endpoint is still starting."""
+    s3, sagemaker = stack.client("s3"), stack.client("sagemaker")
+    bucket, release_file = release.environment.bucket, "releases/planned/release.json"
+    s3.put_object(Bucket=bucket, Key=release_file, Body=release.to_json().encode())
+    s3.put_object(Bucket=bucket, Key=f"{release.weights_prefix.split('/', 3)[3]}manifest.json", Body=b"{}")
+    sagemaker.create_model_package_group(ModelPackageGroupName=release.package_group)
+    sagemaker.create_model_package(**requests.model_package(release, {str(Fact.RELEASE_FILE): f"s3://{bucket}/{release_file}"}))
+    [version] = stack.versions("planned")
+    package = registry.read(sagemaker, version["ModelPackageArn"])
+    deployment = Deployment(
+        release, package, "staging", "test", 1
+    )  # under production's name: a pending version is not deployed by its own
+    Hosting(sagemaker, logs=None).create(release.model.production.endpoint, deployment)
