@@ -34,6 +34,7 @@ def profile_result(
         duration_s=measurement.duration_s,
         requests=len(measurement.counted),
         errors=measurement.errors,
+        error_examples={result.error: result.message for result in reversed(measurement.counted) if not result.is_ok},
         finish_reasons=measurement.finish_reasons,
         output_tokens=measurement.output_tokens,
         usage_differs=measurement.usage_differs,

@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from steps.evaluate_staging.judgement import number
-from steps.evaluate_staging.models import Evaluation, ObjectiveResult
-from steps.evaluate_staging.report import figures
+from steps.evaluate_staging.models import Evaluation, ProfileResult
+from steps.evaluate_staging.report import figures, words
 
 _TEMPLATE = Path(__file__).with_name("report.html.j2")
 _HEADLINES = (
+    "capacity_per_s",
     "ttft_p50_ms",
     "ttft_p99_ms",
     "itl_p50_ms",
@@ -19,6 +19,8 @@ _HEADLINES = (
     "output_tokens_per_s",
     "requests_per_s",
     "goodput_per_s",
+    "error_rate",
+    "usd_per_million_output_tokens",
 )
 
 
@@ -28,43 +30,50 @@ def render(evaluation: Evaluation, production: Evaluation | None = None) -> str:
 
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
+    profiles = {
+        name: _section(profile, production.profiles.get(name) if production else None)
+        for name, profile in evaluation.profiles.items()
+    }
     return template.render(
         evaluation=evaluation,
-        production=production,
-        number=number,
-        bar=_bar,
-        headlines=_HEADLINES,
+        sections=profiles,
+        words=words,
+        compared=production is not None,
         verdict_word={"passed": "Passed", "failed": "Failed", "invalid": "Invalid"}[evaluation.verdict],
-        figures={name: _figures(name, evaluation, production) for name in evaluation.profiles},
     )
 
 
-def _figures(name: str, evaluation: Evaluation, production: Evaluation | None) -> list[tuple[str, str]]:
-    """Title and SVG of each figure of a profile."""
-    ours = evaluation.profiles[name]
-    theirs = production.profiles.get(name) if production else None
-    drawn = [
-        ("Time to first token", figures.distribution(ours, theirs, "ttft")),
-        ("Inter-token latency, every gap", figures.distribution(ours, theirs, "itl")),
-        ("End to end", figures.distribution(ours, theirs, "e2e")),
-        ("Output tokens a second", figures.throughput(ours)),
-    ]
-    if ours.trials:
-        drawn.append(("Trials", figures.trials(ours)))
-    return [(title, svg) for title, svg in drawn if svg]
-
-
-def _bar(result: ObjectiveResult) -> dict[str, Any]:
-    """Where the value, its interval and the bound are on a bar, in per cent of its length."""
-    value = result.compared_value if abs(result.compared_value) < 1e11 else None
-    scale = max([abs(one) for one in (value, result.bound, result.high) if one is not None] + [1e-9]) * 1.15
-    if result.relative_bound == result.bound:  # compared as a ratio: the interval is in another unit
-        low = high = None
-    else:
-        low, high = result.low, result.high
+def _section(ours: ProfileResult, theirs: ProfileResult | None) -> dict[str, Any]:
+    """What the page shows of one profile."""
+    metrics = [name for name, value in ours.metrics.items() if value is not None]
     return {
-        "value": None if value is None else max(0.0, min(100.0, 100 * value / scale)),
-        "bound": max(0.0, min(100.0, 100 * result.bound / scale)),
-        "low": None if low is None else max(0.0, 100 * low / scale),
-        "width": None if low is None or high is None else max(0.5, 100 * (high - low) / scale),
+        "profile": ours,
+        "load": words.load(ours.load),
+        "tiles": [_row(name, ours, theirs) for name in _HEADLINES if name in metrics],
+        "rows": [_row(name, ours, theirs) for name in metrics],
+        "figures": _figures(ours, theirs),
+        "other_load": theirs is not None and theirs.load != ours.load,
     }
+
+
+def _row(metric: str, ours: ProfileResult, theirs: ProfileResult | None) -> dict[str, Any]:
+    """One metric beside production's."""
+    value, other = ours.metrics[metric], theirs.metrics.get(metric) if theirs else None
+    return {
+        "metric": metric,
+        "name": words.name(metric),
+        "value": words.value(metric, value),
+        "production": words.value(metric, other) if other is not None else "",
+        "change": words.change(metric, value, other),
+    }
+
+
+def _figures(ours: ProfileResult, theirs: ProfileResult | None) -> list[tuple[str, str]]:
+    """Title and SVG of each figure of a profile."""
+    titles = {"ttft": "Time to first token", "itl": "Inter-token latency, every gap", "e2e": "End to end"}
+    drawn = [(title, figures.distribution(ours, theirs, latency, title)) for latency, title in titles.items()]
+    drawn.append(("Output tokens over time", figures.throughput(ours, "Output tokens over time")))
+    for metric in ("ttft_p99_ms", "output_tokens_per_s"):
+        title = f"{words.name(metric)} at each {'rate' if ours.load.get('kind') == 'capacity' else 'concurrency'} that was tried"
+        drawn.append((title, figures.trials(ours, metric, title)))
+    return [(title, svg) for title, svg in drawn if svg]

@@ -1,126 +1,135 @@
-"""The report's figures, as SVG text: matplotlib without a screen."""
+"""The report's figures: what is drawn into which chart."""
 
 from __future__ import annotations
 
-import io
-from typing import Any
+import math
+from bisect import bisect_left
+from collections.abc import Sequence
 
 from hdrh.histogram import HdrHistogram
 
-from steps.evaluate_staging.models import ProfileResult
+from steps.evaluate_staging.models import ObjectiveResult, ProfileResult, Trial
+from steps.evaluate_staging.report.chart import Chart, Scale, fitting, label, linear
 
-_OURS, _THEIRS, _GRID = "#2563eb", "#9ca3af", "#e5e7eb"
 _FIRST_SHARE = 0.02
-_POINTS = 240  # of a curve; more cannot be seen
+_LAST_SHARE = 0.9995
+_POINTS = 200  # of a curve; more cannot be seen
+_SHARES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
 
 
-def distribution(ours: ProfileResult, theirs: ProfileResult | None, latency: str) -> str:
-    """The cumulative distribution of a latency, and that of production; empty without a sample. The scale stretches the tail."""
+def distribution(ours: ProfileResult, theirs: ProfileResult | None, latency: str, title: str) -> str:
+    """The cumulative distribution of a latency, and that of production; empty without a sample. Its scale stretches the tail: each
+    nine is as high as the one before. An objective's bound stands at its percentile: the curve must pass on its left."""
     found = ours.latencies_ms[latency]
     if found is None:
         return ""
-    figure, axes = _axes()
-    other = theirs.latencies_ms[latency] if theirs else None
-    if other is not None:
-        axes.plot(*_curve(other.histogram), color=_THEIRS, linewidth=1.5, label="in production")
-    axes.plot(*_curve(found.histogram), color=_OURS, linewidth=2, label="this version")
-    bounds = []
-    for name, result in ours.objectives.items():
-        if name.startswith(f"{latency}_p") and result.bound != result.relative_bound:
-            bounds.append(result.bound)
-            share = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}[name.split("_")[1]]
-            axes.plot(
-                [result.bound],
-                [_stretched(share)],
-                marker="v",
-                color="#dc2626" if not result.met else "#16a34a",
-                linestyle="none",
-            )
-    ticks = [0.5, 0.9, 0.99, 0.999]
-    axes.set_yticks([_stretched(tick) for tick in ticks], [f"{tick:.1%}".replace(".0%", "%") for tick in ticks])
-    axes.set_ylim(0, _stretched(0.9995))
-    axes.set_xlabel("ms")
-    _readable_scale(axes, [found.p50, found.p999, *([other.p50, other.p999] if other else []), *bounds])
-    if other is not None:
-        axes.legend(frameon=False, fontsize=8)
-    return _svg(figure)
+    other = theirs.latencies_ms.get(latency) if theirs else None
+    bounds = _bounds(ours, latency)
+    curve, behind = _curve(found.histogram), _curve(other.histogram) if other is not None else []
+    scale = fitting([value for value, _ in [*curve, *behind]] + [result.bound for _, result in bounds])
+    chart = Chart(title, scale, _nines(), "milliseconds", "share of samples within")
+    chart.line(behind, "theirs")
+    chart.line(curve, "ours")
+    for percentile, result in bounds:
+        words = f"{percentile.replace('p999', 'p99.9')} {'≤' if result.bound_kind == 'at_most' else '≥'} {label(result.bound)} ms"
+        chart.bound(result.bound, _stretched(_SHARES[percentile]), "met" if result.met else "missed", words)
+    if behind:
+        chart.legend([("ours", "this version"), ("theirs", "in production")])
+    return chart.svg()
 
 
-def _readable_scale(axes: Any, values_ms: list[float]) -> None:
-    """Logarithmic where a tail would squeeze the rest, with numbers that people read."""
-    if max(values_ms) > 20 * max(min(values_ms), 1e-3):
-        from matplotlib.ticker import NullFormatter, ScalarFormatter
-
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(ScalarFormatter())
-        axes.xaxis.set_minor_formatter(NullFormatter())
-
-
-def throughput(profile: ProfileResult) -> str:
-    """Tokens in each whole second of the measured time."""
+def throughput(profile: ProfileResult, title: str) -> str:
+    """Tokens in each whole second of the measured time; longer stretches are averaged where there are more seconds than pixels."""
     seconds = profile.tokens_per_s[: max(1, int(profile.duration_s))]
-    figure, axes = _axes()
-    axes.plot(range(len(seconds)), seconds, color=_OURS, linewidth=1.5, marker="." if len(seconds) < 30 else "")
-    axes.set_ylim(bottom=0)
-    axes.set_xlabel("s")
-    return _svg(figure)
+    width = -(-len(seconds) // _POINTS)
+    groups = [seconds[first : first + width] for first in range(0, len(seconds), width)]
+    points = [((number + 0.5) * width, sum(group) / len(group)) for number, group in enumerate(groups)]
+    mean = profile.metrics.get("output_tokens_per_s") or 0.0
+    result = profile.objectives.get("output_tokens_per_s")
+    bound = result.bound if result is not None and result.bound != result.relative_bound else None
+    chart = Chart(
+        title,
+        linear([0.0, float(max(1, len(seconds)))], to_the_end=True),
+        linear([value for _, value in points] + [mean] + ([bound] if bound is not None else [])),
+        "seconds since the measurement began",
+        "tokens a second",
+    )
+    chart.line(points, "ours", filled=True)
+    chart.across(mean, "", f"mean {label(mean)}")
+    if result is not None and bound is not None:
+        chart.across(bound, "met" if result.met else "missed", f"at {result.bound_kind[3:]} {label(bound)}")
+    return chart.svg()
 
 
-def trials(profile: ProfileResult) -> str:
-    """What each rate or concurrency that was tried gave: its TTFT, and whether the objectives held."""
-    tried = [(trial.load, trial.metrics.get("ttft_p99_ms"), trial.met) for trial in profile.trials]
-    figure, axes = _axes()
-    for met, colour, label in ((True, "#16a34a", "objectives met"), (False, "#dc2626", "missed")):
-        points = [(load, value) for load, value, was_met in tried if was_met is met and value is not None]
-        if points:
-            axes.plot([x for x, _ in points], [y for _, y in points], "o", color=colour, label=label)
-    axes.set_xlabel("requests/s" if profile.load["kind"] == "capacity" else "concurrency")
-    axes.set_ylabel("TTFT p99, ms")
-    axes.legend(frameon=False, fontsize=8)
-    return _svg(figure)
+def trials(profile: ProfileResult, metric: str, title: str) -> str:
+    """What a metric was at each rate or concurrency that was tried, and whether all objectives held there; empty where it never was."""
+    tried = sorted(
+        ((trial, value) for trial in profile.trials if (value := trial.metrics.get(metric)) is not None),
+        key=lambda one: one[0].load,
+    )
+    if not tried:
+        return ""
+    of_rates = profile.load["kind"] == "capacity"
+    unit = metric.rsplit("_", 1)[-1] if metric.endswith("_ms") else "a second"
+    chart = Chart(
+        title,
+        linear([trial.load for trial, _ in tried], from_zero=not of_rates),
+        fitting([value for _, value in tried]),
+        "requests a second" if of_rates else "requests at the same time",
+        unit.replace("ms", "milliseconds"),
+    )
+    chart.line(_means(tried), "faint")
+    for trial, value in tried:
+        chart.dot(
+            trial.load,
+            value,
+            "met" if trial.met else "missed",
+            f"{label(trial.load)}: {label(value)} {unit}, {'every objective held' if trial.met else 'missed'}",
+        )
+    return chart.svg()
 
 
-def _axes() -> tuple[Any, Any]:
-    import matplotlib
-
-    matplotlib.use("svg")
-    matplotlib.rcParams["svg.hashsalt"] = "release"  # the same identifiers for the same figure
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(4.6, 2.5), layout="constrained")
-    axes = figure.subplots()
-    axes.grid(color=_GRID, linewidth=0.8)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.tick_params(labelsize=8)
-    return figure, axes
+def _means(tried: Sequence[tuple[Trial, float]]) -> list[tuple[float, float]]:
+    """One point a load: those that were tried twice are joined by their mean."""
+    by_load: dict[float, list[float]] = {}
+    for trial, value in tried:
+        by_load.setdefault(trial.load, []).append(value)
+    return [(load, sum(values) / len(values)) for load, values in by_load.items()]
 
 
-def _svg(figure: Any) -> str:
-    file = io.StringIO()
-    figure.savefig(file, format="svg", metadata={"Date": None})
-    text = file.getvalue()
-    return text[text.index("<svg") :]
+def _bounds(profile: ProfileResult, latency: str) -> list[tuple[str, ObjectiveResult]]:
+    """Percentile → the absolute objective on it."""
+    return [
+        (name.split("_")[1], result)
+        for name, result in profile.objectives.items()
+        if name.startswith(f"{latency}_p") and result.bound != result.relative_bound
+    ]
+
+
+def _nines() -> Scale:
+    ticks = tuple((_stretched(share), f"{share:.1%}".replace(".0%", "%")) for share in (0.0, 0.5, 0.9, 0.99, 0.999))
+    return Scale(0.0, _stretched(_LAST_SHARE), ticks)
 
 
 def _stretched(share: float) -> float:
     """Nines are evenly spaced: 90 %, 99 %, 99.9 %."""
-    import math
-
     return -math.log10(max(1 - share, 1e-5))
 
 
-def _curve(encoded: str) -> tuple[list[float], list[float]]:
+def _curve(encoded: str) -> list[tuple[float, float]]:
     """Latencies in milliseconds, and the stretched share of samples up to each."""
     found = HdrHistogram.decode(encoded.encode())
-    count = found.get_total_count()
-    xs, ys = [], []
-    steps = [place / _POINTS * _stretched(0.9995) for place in range(_POINTS + 1)]
-    for step in steps:
-        share = 1 - 10**-step
+    counts, values_us = [], []
+    for step in found.get_recorded_iterator():
+        counts.append(step.total_count_to_this_value)
+        values_us.append(step.value_iterated_to)
+    total = counts[-1]
+    points = []
+    for height in (place / _POINTS * _stretched(_LAST_SHARE) for place in range(_POINTS + 1)):
+        share = 1 - 10**-height
         if share < _FIRST_SHARE:
             continue  # a few gaps of nothing, tokens that arrived together, would set the scale
-        if share * count > count - 0.5:
+        if share * total > total - 0.5:
             break  # beyond the last sample
-        xs.append(max(found.get_value_at_percentile(100 * share), 1) / 1000)
-        ys.append(step)
-    return xs, ys
+        points.append((values_us[bisect_left(counts, share * total)] / 1000, height))
+    return points

@@ -1,0 +1,114 @@
+"""Metrics, values and loads as people read them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from config.load_profiles import CAPACITY, COST
+from steps.evaluate_staging.models import ObjectiveResult
+
+_NAMES = {
+    "error_rate": "Error rate",
+    "requests_per_s": "Requests a second",
+    "output_tokens_per_s": "Output tokens a second",
+    "total_tokens_per_s": "Tokens a second, prompts included",
+    "goodput_per_s": "Goodput, requests a second",
+    COST: "A million output tokens",
+    CAPACITY: "Capacity, requests a second",
+}
+_LATENCIES = {"ttft": "TTFT", "itl": "ITL", "tpot": "TPOT", "e2e": "End to end"}
+_NOISE = 0.02
+"""A change of less than this share is shown without a colour."""
+_BEYOND = 1e11
+_KINDS = {
+    "closed_loop": "Closed loop: {concurrency} clients, each sends its next request when its last answer is complete",
+    "ladder": "Closed loop at {concurrencies} clients, one after the other; scored at the last",
+    "open_loop": "Open loop: {arrivals} arrivals, {rate_per_s:g} requests a second",
+    "ramp": "Open loop that goes from {from_rate_per_s:g} to {to_rate_per_s:g} requests a second",
+    "replay": "Replay of {trace} at {speed:g} times its speed",
+    "capacity": "Capacity search: the highest rate ({arrivals} arrivals) at which every objective holds",
+}
+
+
+def name(metric: str) -> str:
+    """`ttft_p99_ms` → TTFT p99."""
+    if metric in _NAMES:
+        return _NAMES[metric]
+    latency, _, rest = metric.partition("_")
+    percentile = rest.removesuffix("_ms").replace("p999", "p99.9")
+    return f"{_LATENCIES.get(latency, latency)} {percentile}"
+
+
+def value(metric: str, found: float | None) -> str:
+    """With its unit: 1,234 ms, 0.52%, $3.10."""
+    if found is None or abs(found) > _BEYOND:
+        return "unmeasured"
+    if metric == "error_rate":
+        return f"{100 * found:.3g}%"
+    if metric == COST:
+        return f"${found:,.2f}" if found >= 0.1 else f"${found:.3g}"
+    return number(found) + (" ms" if metric.endswith("_ms") else "")
+
+
+def number(found: float) -> str:
+    """Three digits or more, thousands apart."""
+    return f"{found:,.0f}" if abs(found) >= 1000 else f"{found:.3g}" if abs(found) < 100 else f"{found:.4g}"
+
+
+def bounds(metric: str, result: ObjectiveResult) -> list[str]:
+    """`≤ 1,500 ms`, `≤ 110% of production's`, or both."""
+    side = "≤" if result.bound_kind == "at_most" else "≥"
+    found = [] if result.relative_bound == result.bound else [f"{side} {value(metric, result.bound)}"]
+    return found if result.relative_bound is None else [*found, f"{side} {result.relative_bound:.0%} of production's"]
+
+
+def interval(metric: str, result: ObjectiveResult) -> str:
+    """Its 95 % confidence interval; empty where there was too little to say."""
+    if result.low is None or result.high is None:
+        return ""
+    return f"{value(metric, result.low).removesuffix(' ms').removesuffix(' %')} to {value(metric, result.high)}"
+
+
+def change(metric: str, ours: float | None, theirs: float | None) -> dict[str, str] | None:
+    """By how much it differs from production, and whether that is better; None where there is nothing to compare."""
+    if ours is None or theirs is None or not theirs:
+        return None
+    share = ours / theirs - 1
+    if abs(share) < _NOISE:
+        return {"text": f"{share:+.1%}", "kind": ""}
+    is_smaller_better = metric.endswith("_ms") or metric in {"error_rate", COST}
+    return {"text": f"{share:+.1%}", "kind": "met" if (share < 0) == is_smaller_better else "missed"}
+
+
+def bar(result: ObjectiveResult) -> dict[str, float | None]:
+    """Where the value, its interval and the bound (of two, the tighter) are on a bar, in per cent of its length."""
+    bounds = [] if result.relative_bound == result.bound else [result.bound]
+    if result.relative_bound is not None and result.production is not None:
+        bounds.append(result.relative_bound * result.production)
+    tightest = (min if result.bound_kind == "at_most" else max)(bounds) if bounds else None
+    scale = max([abs(one) for one in (result.value, tightest, result.high) if one is not None] + [1e-9]) * 1.15
+
+    def place(one: float | None) -> float | None:
+        return None if one is None else round(max(0.0, min(100.0, 100 * one / scale)), 2)
+
+    low, high = place(result.low), place(result.high)
+    width = None if low is None or high is None else max(0.5, high - low)
+    return {"value": place(result.value), "bound": place(tightest), "low": low, "width": width}
+
+
+def load(profile: dict[str, Any]) -> str:
+    """A load profile in a sentence or two."""
+    kind = _KINDS.get(profile.get("kind", ""), "").format(**profile)
+    texts = [kind] if kind else []
+    if profile.get("prompts"):
+        texts.append(f"prompts from {profile['prompts']}")
+    elif profile.get("kind") != "replay" and "prompt_tokens" in profile:
+        exactly = "exactly " if profile.get("exact_output") else "at most "
+        texts.append(f"prompts of {profile['prompt_tokens']:,} tokens, answers of {exactly}{profile['output_tokens']:,}")
+    if profile.get("shared_prefix"):
+        texts.append(f"{profile['shared_prefix']:.0%} of each prompt is the same in all")
+    if profile.get("turns", 1) > 1:
+        texts.append(f"chats of {profile['turns']} turns")
+    if "duration_s" in profile:
+        texts.append(f"{profile['warmup_s']:g} s of warm-up, then {profile['duration_s']:g} s measured")
+    return "; ".join(texts)
