@@ -15,7 +15,22 @@ from steps.names import pipeline_name
 if TYPE_CHECKING:
     from pipelines.execution import Executions, ExecutionView
 
-SUBCOMMANDS = {"approve", "ask", "changed", "definition", "follow", "history", "images", "local", "plan", "reject", "release"}
+SUBCOMMANDS = {
+    "approve",
+    "ask",
+    "changed",
+    "definition",
+    "doctor",
+    "follow",
+    "history",
+    "images",
+    "local",
+    "plan",
+    "reject",
+    "release",
+    "rollback",
+    "status",
+}
 """Words that cannot be a model's name, since `run WORD` means something else (a test compares them with the command's own)."""
 
 _FOLLOW_INTERVAL_S = {"local": 0.3, "aws": 10.0}

@@ -6,6 +6,8 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from pydantic import JsonValue
+
 from pipelines.errors import UsageError
 from pipelines.subject import Subject, caller, subject
 from steps import decisions, registry, served
@@ -48,7 +50,8 @@ def approve(model: str, env: str, number: int, comment: str, *, force: bool) -> 
     about = subject(model, env)
     package = about.version(number)
     against = _against(package)
-    if package.approval_status == "Approved":
+    tried = decisions.failed_try(about.ledger.events(), number)
+    if package.approval_status == "Approved" and tried is None:
         return _already(about, package, "approved")
     if against and (not force or package.facts.get(Fact.EVALUATION_REPORT) is None):
         hint = "" if package.facts.get(Fact.EVALUATION_REPORT) is None else "; --force --comment WHY approves it all the same"
@@ -59,9 +62,17 @@ def approve(model: str, env: str, number: int, comment: str, *, force: bool) -> 
     if against:
         registry.annotate(about.sagemaker, package.arn, {Fact.GATE_WAIVED_BY: by})
     registry.approve(about.sagemaker, package.arn, _description("approved", by, comment))
-    details = {"despite": against} if against else {}
-    decisions.note(about.ledger, "approved", package, by=by, comment=comment, not_before=_recently(), **details)
-    text = f"{about.name}: version {number} is approved{f', although {against}' if against else ''}\n{_next(about, package)}"
+    details: dict[str, JsonValue] = {"despite": against} if against else {}
+    if tried is None:
+        decisions.note(about.ledger, "approved", package, by=by, comment=comment, not_before=_recently(), **details)
+    else:
+        details["after"] = f"event {tried.sequence}"
+        told = {"comment": comment, **details}
+        about.ledger.append("approved", by=by, version=number, model_package=package.arn, details=told)
+    again = f" again, after its promotion failed at {tried.at}" if tried else ""
+    text = (
+        f"{about.name}: version {number} is approved{again}{f', although {against}' if against else ''}\n{_next(about, package)}"
+    )
     return Outcome(about.name, number, package.arn, "approved", by, True, text)
 
 

@@ -52,7 +52,7 @@ def _show(model: str, events: list[Event]) -> None:
         table.add_row(str(event.sequence), when, what, version, Text(_short(event.by)), Text(_told(event)))
     console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 180)
     console.print(table)
-    console.print(f"[dim]{len(events)} events; the chain is intact[/]")
+    console.print(f"[dim]{len(events)} event{'s' if len(events) > 1 else ''}; the chain is intact[/]")
 
 
 def _told(event: Event) -> str:

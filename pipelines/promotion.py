@@ -4,6 +4,7 @@
                                └ no  → NotApproved (why, in that step's failure reason)
 
 One pipeline for all models: EventBridge starts it with the package's ARN and nothing else, and the package knows its release file.
+`rollback` starts it too, with Intent=rollback: then the ledger knows the release file, the package may be gone.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from pipelines.sdk import (
     PropertyFile,
     offline_pipeline,
 )
-from steps.names import APPROVAL_FILE, PROMOTION_PIPELINE, RELEASE_FILE
+from steps.names import APPROVAL_FILE, NOTHING_SAID, PROMOTION_PIPELINE, RELEASE_FILE
 
 _VERIFY_MAX_RUNTIME_S = 600
 _PROMOTE_MAX_RUNTIME_S = LONGEST_UPDATE_S + 3600  # an update of 700 GB takes hours; then its way back, the smoke test, the lease
@@ -36,6 +37,9 @@ _EXECUTION = ExecutionVariables.PIPELINE_EXECUTION_ID
 def build(environment: Environment) -> Pipeline:
     """The promotion pipeline of an environment. Pure; `.definition()` gives the JSON."""
     package = ParameterString("ModelPackageArn")
+    intent = ParameterString("Intent", default_value="promotion", enum_values=["promotion", "rollback"])
+    by = ParameterString("RequestedBy", default_value=NOTHING_SAID)
+    comment = ParameterString("Comment", default_value=NOTHING_SAID)
     image = ParameterString("StepsImage", default_value=environment.images.steps)
     instance_type = ParameterString("ControlInstanceType", default_value=environment.job_instance_types.control)
     approval = PropertyFile("approval", output_name="output", path=APPROVAL_FILE)
@@ -56,7 +60,12 @@ def build(environment: Environment) -> Pipeline:
 
     verify = Processing(
         "VerifyApproval",
-        job("verify_approval", ["--model-package", package], {}, _VERIFY_MAX_RUNTIME_S),
+        job(
+            "verify_approval",
+            ["--model-package", package, "--bucket", environment.bucket, "--intent", intent, "--execution", _EXECUTION],
+            {},
+            _VERIFY_MAX_RUNTIME_S,
+        ),
         description="Approved now, evaluated, passed, and still the same bytes",
         property_files=[approval],
     )
@@ -65,7 +74,11 @@ def build(environment: Environment) -> Pipeline:
         "Promote",
         job(
             "promote",
-            ["--release", requests.RELEASE_FILE, "--model-package", package, "--execution", _EXECUTION, "--approval", "manual"],
+            [
+                *("--release", requests.RELEASE_FILE, "--model-package", package, "--execution", _EXECUTION),
+                *("--approval", "manual", "--intent", intent, "--by", by),
+                Join(on="=", values=["--comment", comment]),  # one argument: a comment may begin with a dash
+            ],
             {"release": release_file},
             _PROMOTE_MAX_RUNTIME_S,
         ),
@@ -81,7 +94,9 @@ def build(environment: Environment) -> Pipeline:
         if_steps=[promote],
         else_steps=[FailStep("NotApproved", error_message=Join(on=": ", values=["not promoted", reason]))],
     )
-    return offline_pipeline(PROMOTION_PIPELINE, environment.region, [package, image, instance_type], [verify, approved])
+    return offline_pipeline(
+        PROMOTION_PIPELINE, environment.region, [package, intent, by, comment, image, instance_type], [verify, approved]
+    )
 
 
 def _output(environment: Environment, step: str) -> Join:

@@ -160,6 +160,48 @@ def images(env: Env = "aws") -> None:
         print(image.name, image.dockerfile, image.uri, image.state)
 
 
+@app.command()
+def status(
+    model: Annotated[str | None, typer.Argument(help="A model's name or file; none: one line for each model.")] = None,
+    env: Env = "local",
+    json: AsJson = False,
+) -> None:
+    """What registry, staging, production and pipelines know of MODEL now; what was changed by hand; what waits for a person."""
+    from pipelines import status_display
+
+    status_display.show(model, env, as_json=json)
+
+
+@app.command()
+def rollback(
+    model: Model,
+    to: Annotated[
+        int | None, typer.Option("--to", help="A version that production served; default: the one before.", min=1)
+    ] = None,
+    env: Env = "local",
+    comment: Comment = "",
+    force: Annotated[bool, typer.Option("--force", help="Although that version was rejected since.")] = False,
+    follow: Annotated[bool, typer.Option("--follow/--detach", help="Stay until it is over, or leave it running.")] = True,
+    json: AsJson = False,
+) -> None:
+    """Return MODEL's production to a version that it served before, as carefully as it was promoted."""
+    from pipelines.rollback import rollback as start
+
+    start(model, env, to, comment, force=force, follow=follow, as_json=json)
+
+
+@app.command()
+def doctor(
+    models: Annotated[list[str] | None, typer.Argument(help="Models to look at; without any: all in config/models.")] = None,
+    env: Env = "local",
+    json: AsJson = False,
+) -> None:
+    """Look at everything that a release needs: each line is ok, or says what to do. Changes nothing."""
+    from pipelines.doctor import doctor as examine
+
+    examine(models or [], env, as_json=json)
+
+
 @local_app.command()
 def up() -> None:
     """Start them and print how AWS clients reach them."""

@@ -8,24 +8,29 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
+import boto3
 import yaml
 
 from config.environment import Environment
 from config.schema import Release
 from pipelines.requests import model_package
 from sagemaker_local.testing import RunningServer, running
+from steps.accounts import group_policy
 from steps.fetch_weights.manifest import Manifest, ManifestFile
 from steps.ledger import Event, Ledger
 from steps.names import Fact
@@ -87,6 +92,10 @@ class Prepared:
         groups = sagemaker.list_model_package_groups(NameContains=release.package_group)["ModelPackageGroupSummaryList"]
         if release.package_group not in {group["ModelPackageGroupName"] for group in groups}:
             sagemaker.create_model_package_group(ModelPackageGroupName=release.package_group)
+            if policy := group_policy(self.environment, release.package_group):
+                sagemaker.put_model_package_group_policy(
+                    ModelPackageGroupName=release.package_group, ResourcePolicy=json.dumps(policy)
+                )
         execution = uuid.uuid4().hex[:12]
         facts = {
             Fact.EXECUTION: execution,
@@ -100,13 +109,15 @@ class Prepared:
         arn = sagemaker.create_model_package(**request)["ModelPackageArn"]
         at = (evaluated_at or datetime.now(UTC)).isoformat(timespec="seconds")
         report = f"{release.evaluations_prefix}/{execution}/evaluation.json"
-        body = json.dumps({"schema_version": 1, "verdict": verdict, "summary": "as prepared", "evaluated_at": at}).encode()
+        told = {"schema_version": 1, "model_package": arn, "verdict": verdict, "summary": "as prepared", "evaluated_at": at}
+        body = json.dumps(told).encode()
         self.write(report, body)
         evaluated = {
             Fact.EVALUATION_VERDICT: verdict,
             Fact.EVALUATION_REPORT: report,
             Fact.EVALUATION_SHA256: hashlib.sha256(body).hexdigest(),
             Fact.EVALUATED_AT: at,
+            Fact.IMAGE_DIGEST: self.image_digest,
         }
         sagemaker.update_model_package(ModelPackageArn=arn, CustomerMetadataProperties={str(k): v for k, v in evaluated.items()})
         if approved:
@@ -115,14 +126,32 @@ class Prepared:
         local.write_text(release.to_json())
         return Version(int(arn.rsplit("/", 1)[1]), arn, release, local, report)
 
+    @property
+    def image_digest(self) -> str:
+        """What the serving image's tag means now; the first look pushes an image."""
+        ecr = self.client("ecr")
+        if not ecr.describe_repositories()["repositories"]:
+            ecr.create_repository(repositoryName="release-serving")
+            self.push_image("first")
+        details = ecr.describe_images(repositoryName="release-serving", imageIds=[{"imageTag": "simulated"}])["imageDetails"]
+        digest: str = details[0]["imageDigest"]
+        return digest
+
+    def push_image(self, content: str) -> None:
+        """Push another image under the serving image's tag."""
+        manifest: dict[str, Any] = {"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json", "layers": []}
+        manifest["annotations"] = {"content": content}
+        self.client("ecr").put_image(
+            repositoryName="release-serving",
+            imageManifest=json.dumps(manifest),
+            imageDigest=f"sha256:{hashlib.sha256(content.encode()).hexdigest()}",
+            imageTag="simulated",
+        )
+
     def start_promotion(self, version: Version, *more: str, execution: str | None = None) -> subprocess.Popen[str]:
         """Start `python -m steps.promote` as the pipeline does; its log is the process's standard output."""
-        execution = execution or uuid.uuid4().hex[:12]
-        output = self.folder / execution
-        arguments = ["--release", str(version.release_file), "--model-package", version.arn, "--execution", execution]
-        arguments += ["--approval", "manual", "--output", str(output), "--message-file", str(output / "message")]
         return subprocess.Popen(
-            [sys.executable, "-m", "steps.promote", *arguments, *more],
+            [sys.executable, "-m", "steps.promote", *self._arguments(version, execution or uuid.uuid4().hex[:12], more)],
             cwd=ROOT,
             env=self.variables,
             stdout=subprocess.PIPE,
@@ -130,24 +159,45 @@ class Prepared:
             text=True,
         )
 
+    def _arguments(self, version: Version, execution: str, more: tuple[str, ...]) -> list[str]:
+        output = self.folder / execution
+        arguments = ["--release", str(version.release_file), "--model-package", version.arn, "--execution", execution]
+        return [*arguments, "--approval", "manual", "--output", str(output), "--message-file", str(output / "message"), *more]
+
     def promote(self, version: Version, *more: str, execution: str | None = None) -> subprocess.CompletedProcess[str]:
-        """Run the step to its end."""
-        process = self.start_promotion(version, *more, execution=execution)
-        text, _ = process.communicate(timeout=120)
-        return subprocess.CompletedProcess(process.args, process.returncode, text, "")
+        """Run the step to its end, in this process: starting another one would take as long as all that it does."""
+        from steps import job
+        from steps.promote.__main__ import main
+
+        arguments = self._arguments(version, execution or uuid.uuid4().hex[:12], more)
+        return self._here(lambda: sys.exit(job.main(main, arguments)), arguments)
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run the command in an environment of kind aws whose AWS is this server."""
+        """Run the command, in this process, in an environment of kind aws whose AWS is this server."""
+        from pipelines.run import main
+
         file = self.folder / "environment.yaml"
         file.write_text(yaml.safe_dump(self.environment.model_dump(mode="json")))
-        return subprocess.run(
-            [sys.executable, "-m", "pipelines.run", *arguments, "--env", str(file)],
-            cwd=ROOT,
-            env=self.variables,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        return self._here(main, [*arguments, "--env", str(file)])
+
+    def _here(self, work: Callable[[], None], arguments: list[str]) -> subprocess.CompletedProcess[str]:
+        """Call something that is a process's main function, with a process's arguments; what it left."""
+        out, err = io.StringIO(), io.StringIO()
+        code: Any = 0
+        before = signal.getsignal(signal.SIGTERM)
+        with mock.patch.object(sys, "argv", ["run", *arguments]), redirect_stdout(out), redirect_stderr(err):
+            try:
+                self.inside(work)
+            except SystemExit as ended:
+                code = ended.code or 0
+            finally:
+                signal.signal(signal.SIGTERM, before)
+        return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+
+    def inside(self, work: Callable[[], None]) -> None:
+        """Call something for whose clients AWS is this server."""
+        with mock.patch.dict(os.environ, self.variables, clear=True), mock.patch.object(boto3, "DEFAULT_SESSION", None):
+            work()
 
     def ledger(self, name: str) -> list[Event]:
         """The model's ledger; LedgerBroken when its chain does not hold."""

@@ -1,0 +1,129 @@
+"""`rollback`: production returns to a version that it served before, through the promotion pipeline: same lease, strategy, alarms, ledger."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pipelines import layout
+from pipelines.errors import ExecutionError, UsageError
+from pipelines.execution import Executions, ExecutionView
+from pipelines.subject import Subject, caller, subject
+from steps import served
+from steps.ledger import Event
+from steps.names import NOTHING_SAID, PROMOTION_FILE, PROMOTION_PIPELINE, Fact
+
+_PATH = ["VerifyApproval", "Approved", "Promote"]
+_LONGEST_COMMENT = 200  # it becomes a container's argument: 256 characters (API reference of AppSpecification)
+_FOLLOW_INTERVAL_S = {"local": 0.3, "aws": 2.0}
+_OLD_DAYS = 30
+
+
+@dataclass(frozen=True)
+class Return:
+    """One rollback, as it was asked for."""
+
+    about: Subject
+    leaving: int | None
+    """The version that production serves now."""
+    target: Event
+    """The event that brought the version to return to into production."""
+    comment: str
+
+    @property
+    def endpoint(self) -> str:
+        """The production endpoint."""
+        return served.Deployed.of(self.target).endpoint
+
+    def __str__(self) -> str:
+        return f"{self.about.name}: {self.endpoint} goes back from version {self.leaving} to {self.target.version}"
+
+
+def rollback(model: str, env: str, to: int | None, comment: str, *, force: bool, follow: bool, as_json: bool) -> None:
+    """Start it, and stay until production serves the earlier version again. Errors when it cannot be started, or does not succeed."""
+    about = subject(model, env)
+    events = about.ledger.events()
+    asked = Return(about, served.version_now(events), served.returning_to(events, to), comment)
+    progress = sys.stderr if as_json else sys.stdout
+    print(asked, file=progress)
+    for line in _worth_saying(asked, force=force):
+        print(f"  {line}", file=progress)
+    if len(comment) > _LONGEST_COMMENT:
+        raise UsageError(f"the comment has {len(comment)} characters; {_LONGEST_COMMENT} at most")
+    executions = Executions(about.environment)
+    arn = _start(asked, executions)
+    facts = {"execution": arn, "from": asked.leaving, "to": asked.target.version}
+    if not follow:
+        again = f"python -m pipelines.run status {model}" + ("" if env == "local" else f" --env {env}")
+        print(json.dumps({**facts, "status": "Executing"}) if as_json else f"execution {arn}\nsee: {again}")
+        return
+    from pipelines import display
+
+    view = display.follow(executions.follow(arn, _FOLLOW_INTERVAL_S[about.environment.kind]), _PATH, progress)
+    promotion = executions.read_json(_promotion_file(about, arn))
+    done = f"production: endpoint {asked.endpoint} serves version {asked.target.version} again"
+    if as_json:
+        print(json.dumps({**facts, "status": view.status, "production": promotion}))
+    elif view.status == "Succeeded":
+        print(done)
+    if view.status != "Succeeded":
+        raise ExecutionError(_failure(asked, view, executions))
+
+
+def _worth_saying(asked: Return, *, force: bool) -> Iterator[str]:
+    """What a person should know of the version that production returns to. UsageError when it was rejected and `force` is not given."""
+    known = {version.number: version for version in asked.about.versions()}
+    registered = known.get(asked.target.version or 0)
+    if registered is None:
+        yield f"version {asked.target.version} is gone from the Model Registry; it is served as the ledger remembers it"
+    elif registered.approval_status == "Rejected" and not force:
+        raise UsageError(
+            f"version {asked.target.version} was rejected since it was in production; --force returns to it all the same"
+        )
+    elif registered.approval_status != "Approved":
+        yield f"version {asked.target.version} is {registered.approval_status} in the Model Registry"
+    at = served.Deployed.of(asked.target).facts.get(Fact.EVALUATED_AT)
+    if at is None:
+        yield f"when version {asked.target.version} was evaluated is not known"
+        return
+    days = (datetime.now(UTC) - datetime.fromisoformat(at)).days
+    if days > _OLD_DAYS:
+        yield f"version {asked.target.version} was evaluated {days} days ago; a rollback does not mind, a promotion would"
+
+
+def _start(asked: Return, executions: Executions) -> str:
+    """Start the promotion pipeline; it is sent first where the one that is there is of an earlier release of this project, or none is."""
+    if not executions.takes(PROMOTION_PIPELINE, "Intent"):
+        from pipelines import images, sending
+
+        sending.send_shared(images.tagged(asked.about.environment), executions)
+    parameters = {
+        "ModelPackageArn": asked.target.model_package or "",
+        "Intent": "rollback",
+        "RequestedBy": caller(asked.about.environment),
+        "Comment": " ".join(asked.comment.split()) or NOTHING_SAID,
+    }
+    return executions.start(PROMOTION_PIPELINE, parameters, str(asked)[:3072])
+
+
+def _promotion_file(about: Subject, execution: str) -> str:
+    folder = layout.executions(about.environment.bucket, PROMOTION_PIPELINE)
+    return f"{folder}/{execution.rsplit('/', 1)[1]}/promote/{PROMOTION_FILE}"
+
+
+def _failure(asked: Return, view: ExecutionView, executions: Executions) -> str:
+    failed = next((step for step in view.steps if step.status == "Failed"), None)
+    if failed is None:
+        return f"the execution ended as {view.status}: {view.failure or 'no reason was given'}"
+    log: list[Any] = [f"  | {line}" for line in executions.log_tail(failed.job, 15)] if failed.job else []
+    return "\n".join(
+        [
+            f"{failed.name} failed: {failed.failure or view.failure}",
+            *log,
+            f"see: python -m pipelines.run status {asked.about.name}",
+        ]
+    )

@@ -1,0 +1,52 @@
+"""The version that a rollback returns to: what the ledger remembers of it, and what the registry still says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from steps import registry, served
+from steps.errors import InputError
+from steps.ledger import Event
+
+
+@dataclass(frozen=True)
+class Returning:
+    """A version that production served before."""
+
+    event: Event
+    """The event that brought it into production the last time."""
+    package: registry.ModelPackage
+    """The version, with what it ran in production, even if the registry has it no more."""
+    is_deployable: bool
+    """Whether SageMaker makes a model from the version itself: it does from approved ones only, and from none that is gone. Otherwise its
+    container is spelled out."""
+
+
+def find(events: Iterable[Event], model_package: str, sagemaker: registry.SageMakerClient) -> Returning:
+    """The version with this ARN, out of the ledger; InputError when production never served it."""
+    brought = [event for event in events if event.kind in ("promoted", "rolled_back") and event.model_package == model_package]
+    if not brought or brought[-1].version is None:
+        raise InputError(f"production never served {model_package} by the ledger: there is nothing to return to")
+    event = brought[-1]
+    left = served.Deployed.of(event)
+    status = _approval_status(sagemaker, model_package)
+    container: dict[str, Any] = left.container
+    package = registry.ModelPackage(
+        arn=model_package,
+        group=model_package.split("/")[1],
+        version=event.version or 0,
+        approval_status=status,
+        facts=left.facts,
+        container=container,
+    )
+    return Returning(event, package, status == "Approved")
+
+
+def _approval_status(sagemaker: registry.SageMakerClient, arn: str) -> str:
+    """As the registry has it now; empty when the version is gone."""
+    try:
+        return registry.read(sagemaker, arn).approval_status
+    except InputError:
+        return ""

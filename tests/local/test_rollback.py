@@ -1,0 +1,103 @@
+"""rollback: one command, and production serves an earlier version again, whatever became of the packages."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from tests.local.prepared import Prepared, Version, prepared
+
+MODEL = "back"
+QUESTION = {"messages": [{"role": "user", "content": "Which version are you?"}], "max_tokens": 8, "temperature": 0}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prepared]:
+    with prepared(tmp_path_factory.mktemp("rollback")) as made:
+        yield made
+
+
+def version(world: Prepared, number: int) -> Version:
+    """A version that tells its number."""
+    made = world.version(MODEL, settings={"answers": {"version": f"This is {number}."}})
+    assert made.number == number
+    return made
+
+
+def answer(world: Prepared) -> str:
+    response = world.client("sagemaker-runtime").invoke_endpoint(
+        EndpointName=MODEL, ContentType="application/json", Body=json.dumps(QUESTION)
+    )
+    content: str = json.loads(response["Body"].read())["choices"][0]["message"]["content"]
+    return content
+
+
+@contextmanager
+def asked_all_the_time(world: Prepared) -> Iterator[list[str]]:
+    """A client that asks again and again; what it yields are its failures."""
+    failures: list[str] = []
+    over = threading.Event()
+
+    def ask() -> None:
+        while not over.is_set():
+            try:
+                assert answer(world).startswith("This is")
+            except Exception as error:  # noqa: BLE001  (every kind of failure is one that a customer would see)
+                failures.append(repr(error))
+
+    asker = threading.Thread(target=ask, daemon=True)
+    asker.start()
+    yield failures
+    over.set()
+    asker.join(30)
+
+
+@pytest.fixture(scope="module")
+def versions(world: Prepared) -> list[Version]:
+    """Versions 1, 2 and 3, promoted one after the other."""
+    made = [version(world, number) for number in (1, 2, 3)]
+    for each in made:
+        result = world.promote(each)
+        assert result.returncode == 0, result.stdout
+    return made
+
+
+def test_one_command_returns_to_the_version_before_without_a_failed_request(world: Prepared, versions: list[Version]) -> None:
+    with asked_all_the_time(world) as failures:
+        result = world.run("rollback", MODEL, "--comment", "3 is slow")
+    assert result.returncode == 0, result.stderr + result.stdout
+    assert f"endpoint {MODEL} serves version 2 again" in result.stdout
+    assert answer(world) == "This is 2."
+    assert failures == []
+    event = next(event for event in reversed(world.ledger(MODEL)) if event.kind == "rolled_back")
+    assert (event.version, event.details["previous_version"], event.details["comment"]) == (2, 3, "3 is slow")
+    assert event.by.startswith("arn:aws:sts:")
+    # The version that was left is rejected: nothing promotes it again unless somebody approves it.
+    assert [world.status(each) for each in versions] == ["Approved", "Approved", "Rejected"]
+
+
+def test_the_next_one_goes_further_back_also_when_both_packages_were_deleted(world: Prepared, versions: list[Version]) -> None:
+    for gone in (versions[0], versions[1]):
+        world.client("sagemaker").delete_model_package(ModelPackageName=gone.arn)
+    result = world.run("rollback", MODEL, "--json")
+    assert result.returncode == 0, result.stderr + result.stdout
+    assert json.loads(result.stdout)["to"] == 1
+    assert "version 1 is gone from the Model Registry" in result.stderr
+    assert answer(world) == "This is 1."
+
+
+def test_what_there_is_nothing_to_return_to_is_said(world: Prepared, versions: list[Version]) -> None:
+    result = world.run("rollback", MODEL)
+    assert result.returncode == 2
+    assert "there is nothing to return to" in result.stderr
+    result = world.run("rollback", MODEL, "--to", "9")
+    assert result.returncode == 2
+    assert "production never served version 9; it served 1, 2, 3" in result.stderr
+    result = world.run("rollback", MODEL, "--to", "3")
+    assert result.returncode == 2
+    assert "version 3 was rejected since" in result.stderr
+    assert answer(world) == "This is 1."

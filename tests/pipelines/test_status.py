@@ -1,0 +1,131 @@
+"""status: what registry, staging, production and pipelines are now, and what somebody changed by hand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.local.prepared import Prepared, prepared
+from tests.sagemaker_local.hosting_client import ROLE, HostingClient, eventually
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prepared]:
+    with prepared(tmp_path_factory.mktemp("status")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def hosting(world: Prepared) -> HostingClient:
+    return HostingClient(world.client("sagemaker"), "unused")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def promoted(world: Prepared) -> None:
+    """`served` serves version 1; version 2 waits for a person, version 3 was refused by its gate."""
+    first = world.version("served")
+    assert world.promote(first).returncode == 0
+    world.version("served", settings={"seed": 2}, approved=False)
+    world.version("served", settings={"seed": 3}, approved=False, verdict="failed")
+
+
+def status(world: Prepared, model: str) -> dict[str, Any]:
+    result = world.run("status", model, "--json")
+    assert result.returncode == 0, result.stderr
+    answer: dict[str, Any] = json.loads(result.stdout)
+    return answer
+
+
+def test_all_that_is_known_of_a_model(world: Prepared) -> None:
+    found = status(world, "served")
+    assert [version["version"] for version in found["versions"]] == [3, 2, 1]
+    assert found["pending_approvals"] == [2]
+    assert found["production"]["version"] == found["ledger_version"] == 1
+    assert found["production"]["status"] == "InService"
+    assert [(v["instances"], v["desired_instances"]) for v in found["production"]["variants"]] == [(1, 1)]
+    assert found["production"]["alarms"]
+    assert found["drift"] == []
+    assert found["lease"] is None
+    text = world.run("status", "served").stdout
+    assert "serves version 1" in text
+    assert "approve served 2" in text
+    assert "drift" not in text
+
+
+def test_without_a_model_one_line_a_model(world: Prepared) -> None:
+    lines = world.run("status").stdout.splitlines()
+    assert len([line for line in lines if line.startswith("served ")]) == 1
+    assert any(line.startswith("qwen3-32b ") for line in lines)  # has a file, and was never released here
+
+
+def test_staging_endpoints_with_their_expiry_and_executions_under_way(world: Prepared, hosting: HostingClient) -> None:
+    sagemaker = world.client("sagemaker")
+    model = sagemaker.describe_endpoint_config(
+        EndpointConfigName=sagemaker.describe_endpoint(EndpointName="served")["EndpointConfigName"]
+    )["ProductionVariants"][0]["ModelName"]
+    variant = {"VariantName": "AllTraffic", "ModelName": model, "InitialInstanceCount": 1, "InstanceType": "ml.p5.48xlarge"}
+    tags = [{"Key": "release:model", "Value": "served"}, {"Key": "release:expires-at", "Value": "2030-01-01T00:00:00+00:00"}]
+    sagemaker.create_endpoint_config(EndpointConfigName="staging-x", ProductionVariants=[variant])
+    sagemaker.create_endpoint(EndpointName="staging-x", EndpointConfigName="staging-x", Tags=tags)
+    waiting = {"Name": "Wait", "Type": "Callback", "SqsQueueUrl": "", "Arguments": {}, "OutputParameters": []}
+    queue = world.client("sqs").create_queue(QueueName="callbacks")["QueueUrl"]
+    definition = {"Version": "2020-12-01", "Parameters": [], "Steps": [{**waiting, "SqsQueueUrl": queue}]}
+    sagemaker.create_pipeline(PipelineName="release-served", PipelineDefinition=json.dumps(definition), RoleArn=ROLE)
+    execution = sagemaker.start_pipeline_execution(PipelineName="release-served")["PipelineExecutionArn"]
+    try:
+        found = status(world, "served")
+    finally:
+        sagemaker.stop_pipeline_execution(PipelineExecutionArn=execution, ClientRequestToken="t" * 32)
+        hosting.settled("staging-x", "InService")
+        sagemaker.delete_endpoint(EndpointName="staging-x")
+    assert [(s["endpoint"], s["expires_at"]) for s in found["staging"]] == [("staging-x", "2030-01-01T00:00:00+00:00")]
+    assert [under_way["arn"] for under_way in found["executions"]] == [execution]
+
+
+def test_more_instances_by_hand_are_drift(world: Prepared, hosting: HostingClient) -> None:
+    def resize(count: int) -> None:
+        change = {"VariantName": "AllTraffic", "DesiredInstanceCount": count}
+        world.client("sagemaker").update_endpoint_weights_and_capacities(
+            EndpointName="served", DesiredWeightsAndCapacities=[change]
+        )
+        hosting.settled("served", "InService")
+
+    resize(2)
+    found = status(world, "served")
+    resize(1)
+    assert found["drift"] == ["the variant AllTraffic wants 2 instances, the ledger says 1"]
+
+
+def test_another_config_by_hand_is_drift_and_so_is_an_endpoint_that_is_gone(world: Prepared, hosting: HostingClient) -> None:
+    sagemaker = world.client("sagemaker")
+    before = sagemaker.describe_endpoint(EndpointName="served")["EndpointConfigName"]
+    config = sagemaker.describe_endpoint_config(EndpointConfigName=before)
+    sagemaker.create_endpoint_config(EndpointConfigName="by-hand", ProductionVariants=config["ProductionVariants"])
+    sagemaker.update_endpoint(EndpointName="served", EndpointConfigName="by-hand")
+    hosting.settled("served", "InService")
+    [line] = status(world, "served")["drift"]
+    assert "serves the config by-hand (version unknown)" in line
+    assert before in line
+    text = world.run("status").stdout
+    assert "1: see status served" in text
+    sagemaker.delete_endpoint(EndpointName="served")
+    eventually(lambda: "served" not in world.endpoints(), "it is gone")
+    assert status(world, "served")["drift"] == ["the endpoint served is gone; the ledger says that it serves version 1"]
+
+
+def test_a_ledger_that_was_changed_is_said_by_its_event(world: Prepared) -> None:
+    assert world.run("reject", "served", "3").returncode == 0  # a second event, which holds the first one's digest
+    key = "s3://release-local/releases/served/00000001.json"
+    before = world.read(key)
+    world.write(key, before.replace(b'"version": 1', b'"version": 7'))
+    try:
+        result = world.run("history", "served")
+    finally:
+        world.write(key, before)
+    assert result.returncode == 1
+    assert "broken at s3://release-local/releases/served/00000002.json" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert world.run("history", "served").returncode == 0
