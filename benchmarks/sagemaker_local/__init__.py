@@ -1,0 +1,1 @@
+"""What a SageMaker on this machine costs: ``python -m benchmarks.sagemaker_local``."""
