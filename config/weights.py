@@ -36,6 +36,9 @@ class Weights(Strict):
     """How much of a fetch may be in memory at a time, whatever the model's size."""
     hosts: int = Field(default=1, ge=1, le=20)
     """How many instances share the fetch."""
+    storage_class: Literal["STANDARD", "INTELLIGENT_TIERING", "STANDARD_IA", "ONEZONE_IA", "GLACIER_IR"] = "STANDARD"
+    """What S3 keeps the weights in: a class that is read at once, as every start of an endpoint reads all of them. For what is fetched
+    from now on; objects that are there stay as they are."""
 
     @property
     def choice(self) -> dict[str, list[str]]:

@@ -53,8 +53,6 @@ class Settings:
     """How long a connection may be silent."""
     abandoned_upload_age_s: float = 6 * 3600
     """A multipart upload under the prefix older than this was abandoned by a host that died, and is aborted."""
-    storage_class: str = "STANDARD"
-    """The S3 storage class of the weights; endpoints read them in full at each start."""
     heartbeat_s: float = 10.0
     """How often a host says that it lives, when several share a fetch."""
     host_silence_s: float = 60.0

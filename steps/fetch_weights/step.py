@@ -57,7 +57,7 @@ def run(request: Request, settings: Settings | None = None) -> WeightsOutput:
         connect_timeout_s=settings.connect_timeout_s,
         read_timeout_s=settings.read_timeout_s,
     )
-    fetch = Fetch(request, client, settings, _object_options(environment.kms_key, settings))
+    fetch = Fetch(request, client, settings, _object_options(environment.kms_key, weights.storage_class))
     outcome = fetch.complete()
     output = WeightsOutput(
         weights_prefix=request.release.weights_prefix,
@@ -80,8 +80,8 @@ def run(request: Request, settings: Settings | None = None) -> WeightsOutput:
     return output
 
 
-def _object_options(kms_key: str | None, settings: Settings) -> dict[str, str]:
-    options = {"StorageClass": settings.storage_class} if settings.storage_class != "STANDARD" else {}
+def _object_options(kms_key: str | None, storage_class: str) -> dict[str, str]:
+    options = {"StorageClass": storage_class} if storage_class != "STANDARD" else {}
     return {**options, "ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key} if kms_key else options
 
 

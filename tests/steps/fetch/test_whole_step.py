@@ -79,19 +79,6 @@ def test_wrong_bytes_store_nothing(seaweed: str, root: Path, tmp_path: Path) -> 
     assert not step.output.exists()
 
 
-def test_objects_are_encrypted_with_the_environments_key(aws: str, root: Path, tmp_path: Path) -> None:
-    key = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
-    files = world.model_files([6 * MIB])
-    world.write_repository(root, "acme/secret", files)
-    with LocalHub(root=root, builtin=False) as hub:
-        given = world.release("acme/secret", hub.revision("acme/secret"), environment={"kms_key": key})
-        code, log = world.Step(given, hub.endpoint, aws, tmp_path / "job").finish()
-    assert code == 0, log
-    for path in (*files, "manifest.json"):
-        head = world.client(aws).head_object(Bucket=world.BUCKET, Key=world.prefix_of(given) + path)
-        assert (head["ServerSideEncryption"], head["SSEKMSKeyId"]) == ("aws:kms", key)
-
-
 def test_sigterm_leaves_nothing_half_done(seaweed: str, root: Path, tmp_path: Path) -> None:
     files = world.model_files([100 * MIB])
     world.write_repository(root, "acme/stopped", files)

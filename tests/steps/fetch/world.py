@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+@cache
 def client(endpoint: str) -> Any:
     """A plain S3 client, to look at what was stored."""
     return boto3.client(
