@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from config.base import Strict
 from config.errors import MisplacedValue
+from config.instances import gpu_count
 from config.load_profiles import METRICS, LoadProfile
 from config.suggest import nearest
 
@@ -21,6 +22,30 @@ class Canary(Strict):
     """What the answer must contain, ignoring case."""
     max_tokens: int = Field(default=48, ge=1)
     """How many tokens the answer may have."""
+
+
+class Staging(Strict):
+    """The staging endpoint's instances, for types that AWS often has none of."""
+
+    instance_types: list[str] = Field(default=[], max_length=8)
+    """On which the version may be measured, best first; empty: serving.instance_type alone. The next one is taken while there is no capacity
+    of those before it. The report says which it was; production measured on another is not compared with."""
+    capacity_retries: int = Field(default=2, ge=0, le=20)
+    """How many more times all of them are tried when there was no capacity of any."""
+    capacity_wait_s: float = Field(default=300.0, ge=0, le=3600)
+    """How long to wait before each of these. Seconds."""
+
+    @field_validator("instance_types")
+    @classmethod
+    def _types_are_known(cls, value: list[str]) -> list[str]:
+        for index, instance_type in enumerate(value):
+            try:
+                gpu_count(instance_type)
+            except ValueError as error:
+                raise MisplacedValue((index,), str(error)) from None
+            if instance_type in value[:index]:
+                raise MisplacedValue((index,), f"{instance_type} stands before already; name each instance type once")
+        return value
 
 
 class Evaluation(Strict):
@@ -39,6 +64,8 @@ class Evaluation(Strict):
     """How many client processes put the load on, at most, on each host; None: one a core."""
     client_lag_at_most_ms: float = Field(default=50.0, gt=0)
     """A run whose client was later than this (p99) is invalid: its numbers say more about the client. Milliseconds."""
+    staging: Staging = Staging()
+    """The staging endpoint's instances."""
     max_runtime_s: int = Field(default=7200, ge=60)
     """The staging endpoint expires this long after it was asked for, whatever happens. Seconds."""
 

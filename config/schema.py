@@ -6,17 +6,23 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Literal
+from typing import Literal, Self
+
+from pydantic import model_validator
 
 from config.base import Name, Strict
 from config.environment import Environment
+from config.errors import MisplacedValue
 from config.evaluation import Evaluation
+from config.instances import GPU_COUNTS
 from config.production import Production
 from config.serving import Serving
 from config.weights import Weights
 
 LONGEST_UPDATE_S = 28_800
 """The longest that SageMaker lets an update take. Seconds."""
+_LONGEST_JOB_S = 400_000
+"""What a processing job may take, with room to end (432,000 s: MaxRuntimeInSeconds of ProcessingStoppingCondition). Seconds."""
 _PROVISION_S = 1800
 """How long capacity is looked for where the model file says nothing. Seconds; an estimate, SageMaker's own default is not published."""
 
@@ -34,6 +40,18 @@ class ModelFile(Strict):
     """Who approves a version that passed the gate: a person in the Model Registry, or the gate itself."""
     production: Production
     """Where they go."""
+
+    @model_validator(mode="after")
+    def _fits_the_staging_instances(self) -> Self:
+        needed = self.serving.tensor_parallel_size
+        for index, instance_type in enumerate(self.evaluation.staging.instance_types):
+            if GPU_COUNTS[instance_type] < needed:
+                raise MisplacedValue(
+                    ("evaluation", "staging", "instance_types", index),
+                    f"serving.tensor_parallel_size {needed} needs {needed} GPUs, but one {instance_type} has "
+                    f"{GPU_COUNTS[instance_type]}; leave it out",
+                )
+        return self
 
     def container_environment(self) -> dict[str, str]:
         """The serving container's environment."""
@@ -74,6 +92,15 @@ class Release(Strict):
         """How long an endpoint of this model may take to come up: capacity found, weights copied, container started. Seconds."""
         serving = self.model.serving
         return (serving.provision_timeout_s or _PROVISION_S) + serving.download_timeout_s + serving.startup_timeout_s
+
+    @property
+    def longest_evaluation_s(self) -> int:
+        """How long an evaluation may take: every try to find capacity, then the staging endpoint's whole life. Seconds."""
+        evaluation = self.model.evaluation
+        tries = (evaluation.staging.capacity_retries + 1) * max(1, len(evaluation.staging.instance_types)) - 1
+        search_s = (self.model.serving.provision_timeout_s or _PROVISION_S) * tries
+        waits_s = evaluation.staging.capacity_retries * evaluation.staging.capacity_wait_s
+        return int(min(evaluation.max_runtime_s + search_s + waits_s, _LONGEST_JOB_S))
 
     @property
     def update_timeout_s(self) -> int:

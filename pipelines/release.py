@@ -136,7 +136,7 @@ def _evaluate(release: Release, parameters: _Parameters, package: Any) -> tuple[
         instance_count=release.model.evaluation.hosts,
         arguments=["--model-package", package, "--execution", _EXECUTION],
         output=_evaluation_prefix(release),
-        max_runtime_s=release.model.evaluation.max_runtime_s + _EVALUATE_MARGIN_S,
+        max_runtime_s=release.longest_evaluation_s + _EVALUATE_MARGIN_S,
         tags=_tags(release, _EXECUTION),
     )
     step = Processing(

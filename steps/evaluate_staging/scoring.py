@@ -21,14 +21,17 @@ def profile_result(
     usd_per_hour: float | None,
     lag_at_most_ms: float,
     production: ProfileResult | None,
+    incomparable: str = "",
     trials: list[Trial] | None = None,
     more: Mapping[str, float | None] | None = None,
 ) -> ProfileResult:
-    """Everything that is said of a profile. `more` are metrics that no single run measures, such as the capacity found."""
+    """Everything that is said of a profile. `more` are metrics that no single run measures, such as the capacity found; `incomparable`
+    says why production's numbers must not be compared with, empty where they may be."""
     metrics = {**measurement.metrics(objectives, usd_per_hour), **(more or {})}
     intervals = measurement.intervals(objectives, objectives)
-    comparable = production if production is not None and production.load == load else None
-    note = "" if production is None or comparable else "production was measured under another load"
+    if production is not None and production.load != load:
+        incomparable = "production was measured under another load"
+    comparable = None if incomparable else production
     return ProfileResult(
         load=load,
         duration_s=measurement.duration_s,
@@ -45,7 +48,11 @@ def profile_result(
         trials=trials or [],
         objectives={
             name: score(
-                objective, metrics[name], comparable.metrics.get(name) if comparable else None, intervals.get(name), note=note
+                objective,
+                metrics[name],
+                comparable.metrics.get(name) if comparable else None,
+                intervals.get(name),
+                note=incomparable,
             )
             for name, objective in objectives.items()
         },

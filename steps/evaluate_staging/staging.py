@@ -2,48 +2,121 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from config.schema import Release
+from steps.errors import StepError
 from steps.hosting import Deployment, Hosting
 from steps.job import progress, say, uninterrupted
 from steps.registry import ModelPackage
 
-_CAPACITY_S = 900  # what SageMaker may take to find the instances, on top of download and start-up
+_NO_CAPACITY = ("InsufficientInstanceCapacity", "CapacityError", "ResourceLimitExceeded")
+"""How AWS says that it has none of these instances for this account now: in DescribeEndpoint's FailureReason ("Unable to provision
+requested ML compute capacity due to InsufficientInstanceCapacity error", quoted in aws/deep-learning-containers, pull request 6673;
+"CapacityError: …" before that), or as CreateEndpoint's error (ResourceLimitExceeded: the account's quota is in use)."""
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A staging endpoint that is InService."""
+
+    endpoint: str
+    instance_type: str
+    """What it runs on: one of `evaluation.staging.instance_types`."""
 
 
 @contextmanager
-def staging(hosting: Hosting, release: Release, package: ModelPackage, execution: str) -> Iterator[str]:
-    """The name of a staging endpoint that serves the version and is InService.
+def staging(hosting: Hosting, release: Release, package: ModelPackage, execution: str) -> Iterator[Staged]:
+    """A staging endpoint that serves the version and is InService.
 
-    Deleted on success, failure, exception and SIGTERM. It also carries the time after which `python -m steps.reap` deletes it, for when
-    this process is killed outright. StepError when it does not come up, with its container's last words.
+    Where there is no capacity, other instance types are tried, and all of them again, as the model file says. (SageMaker's own instance pools
+    are not used: a pool may mix types, and numbers of a mixture are nobody's.) Deleted on success, failure, exception and SIGTERM. It also
+    carries the time after which `python -m steps.reap` deletes it, for when this process is killed outright. StepError when it does not
+    come up, with its container's last words.
     """
-    evaluation, serving = release.model.evaluation, release.model.serving
-    expires = datetime.now(UTC) + timedelta(seconds=evaluation.max_runtime_s)
-    deployment = Deployment(
-        release, package, "staging", execution, evaluation.instance_count, expires_at=expires.isoformat(timespec="seconds")
-    )
-    endpoint = deployment.name
-    timeout_s = min(evaluation.max_runtime_s, serving.download_timeout_s + serving.startup_timeout_s + _CAPACITY_S)
+    start = _Start(hosting, release, package, execution)
     try:
-        _clear(hosting, endpoint)
-        hosting.create(endpoint, deployment)
-        say(f"staging endpoint {endpoint} is being created; it expires at {deployment.expires_at}")
-        hosting.wait(endpoint, timeout_s, progress)
-        say(f"staging endpoint {endpoint} is InService")
-        yield endpoint
+        yield start.run()
     finally:
         with uninterrupted():
-            hosting.remove(endpoint)
-            say(f"staging endpoint {endpoint} is deleted")
+            hosting.remove(start.endpoint)
+            say(f"staging endpoint {start.endpoint} is deleted")
+
+
+class _Start:
+    """The tries to bring one up."""
+
+    def __init__(self, hosting: Hosting, release: Release, package: ModelPackage, execution: str) -> None:
+        self._hosting, self._release, self._package, self._execution = hosting, release, package, execution
+        self.endpoint = self._deployment(release).name
+
+    def run(self) -> Staged:
+        """Try every instance type, then all again; StepError when none comes up."""
+        wanted = self._release.model.evaluation.staging
+        types = wanted.instance_types or [self._release.model.serving.instance_type]
+        for retry in range(wanted.capacity_retries + 1):
+            if retry:
+                say(f"trying again in {wanted.capacity_wait_s:g} s, {retry} of {wanted.capacity_retries}")
+                progress(f"no capacity of {' or '.join(types)}; waiting, retry {retry} of {wanted.capacity_retries}")
+                time.sleep(wanted.capacity_wait_s)
+            for instance_type in types:
+                reason = self._try(instance_type)
+                if reason is None:
+                    return Staged(self.endpoint, instance_type)
+                say(f"there is no capacity of {instance_type} now: {reason}")
+        raise StepError(
+            f"there was no capacity of {' or '.join(types)} in {wanted.capacity_retries + 1} tries, the last time: {reason}; name more "
+            "types in evaluation.staging.instance_types, raise capacity_retries or capacity_wait_s there, or reserve capacity"
+        )
+
+    def _try(self, instance_type: str) -> str | None:
+        """One start; None when it is up, else why there was no capacity. StepError for every other failure."""
+        _clear(self._hosting, self.endpoint)
+        deployment = self._deployment(_on(self._release, instance_type))
+        timeout_s = min(self._release.model.evaluation.max_runtime_s, self._release.start_s)
+        try:
+            self._hosting.create(self.endpoint, deployment)
+            say(f"staging endpoint {self.endpoint} is being created on {instance_type}; it expires at {deployment.expires_at}")
+            self._hosting.wait(self.endpoint, timeout_s, progress)
+        except StepError as error:
+            reason = self._why(error)
+            if not any(words in reason for words in _NO_CAPACITY):
+                raise
+            return reason
+        say(f"staging endpoint {self.endpoint} is InService")
+        return None
+
+    def _why(self, error: StepError) -> str:
+        """What AWS says, without the container's log: of the endpoint, or where it refused to make one."""
+        state = self._hosting.state(self.endpoint)
+        return state.failure if state is not None else str(error)
+
+    def _deployment(self, release: Release) -> Deployment:
+        evaluation = release.model.evaluation
+        expires = datetime.now(UTC) + timedelta(seconds=evaluation.max_runtime_s)
+        return Deployment(
+            release,
+            self._package,
+            "staging",
+            self._execution,
+            evaluation.instance_count,
+            expires_at=expires.isoformat(timespec="seconds"),
+        )
+
+
+def _on(release: Release, instance_type: str) -> Release:
+    """The release with another instance type."""
+    serving = release.model.serving.model_copy(update={"instance_type": instance_type})
+    return release.model_copy(update={"model": release.model.model_copy(update={"serving": serving})})
 
 
 def _clear(hosting: Hosting, endpoint: str) -> None:
-    """Remove what a killed earlier try of this step left: its endpoint would expire under this one, or has failed."""
+    """Remove what an earlier try left, of this start or of a step that was killed: its config is another, or it would expire under this one."""
     if hosting.state(endpoint) is not None:
-        say(f"{endpoint} is there already, from an earlier try of this step; it is replaced")
-        hosting.remove(endpoint)
-        hosting.wait_gone(endpoint)
+        say(f"{endpoint} is there already, from an earlier try; it is replaced")
+    hosting.remove(endpoint)
+    hosting.wait_gone(endpoint)

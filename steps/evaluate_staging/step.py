@@ -23,7 +23,7 @@ from steps.evaluate_staging.load import Load
 from steps.evaluate_staging.models import BatchConsistency, CanarySummary, Evaluation, ProfileResult
 from steps.evaluate_staging.profiles import Materials, Outcome, Runner
 from steps.evaluate_staging.scoring import profile_result
-from steps.evaluate_staging.staging import staging
+from steps.evaluate_staging.staging import Staged, staging
 from steps.evaluate_staging.transports import Transport
 from steps.evaluate_staging.transports.openai import OpenAITransport, bearer_token
 from steps.evaluate_staging.transports.sagemaker import SageMakerTransport
@@ -66,10 +66,10 @@ def run(request: Request) -> Evaluation:
     with tempfile.TemporaryDirectory(prefix="evaluation-") as folder:
         materials = Materials(client, Path(folder), request.release.weights_prefix)
         _check(request.release, materials)
-        with staging(hosting, request.release, package, request.execution) as endpoint:
-            measured = _Measuring(request, boto3.client("sagemaker-runtime", region_name=region), endpoint, materials)
+        with staging(hosting, request.release, package, request.execution) as staged:
+            measured = _Measuring(request, boto3.client("sagemaker-runtime", region_name=region), staged.endpoint, materials)
             asked, outcomes = measured.run()
-    evaluation = _evaluation(request, package, asked, outcomes, production)
+    evaluation = _evaluation(request, package, staged, asked, outcomes, production)
     request.output.mkdir(parents=True, exist_ok=True)
     evaluation = publish.attachments(evaluation, request.release, outcomes, production, request.output)
     body = (evaluation.model_dump_json(indent=2) + "\n").encode()
@@ -143,13 +143,16 @@ def _prefixed(name: str) -> Callable[[str], None]:
 def _evaluation(
     request: Request,
     package: registry.ModelPackage,
+    staged: Staged,
     asked: CanarySummary,
     outcomes: dict[str, Outcome],
     production: baseline.Baseline | None,
 ) -> Evaluation:
     release = request.release
     model, prices = release.model, release.environment.instance_usd_per_hour
-    price = prices.get(model.serving.instance_type)
+    price = prices.get(staged.instance_type)
+    instances = f"{model.evaluation.instance_count} {staged.instance_type}"
+    before = production.evaluation.environment.get("instances") if production else None
     profiles: dict[str, ProfileResult] = {}
     for name, outcome in outcomes.items():
         profile = model.evaluation.load_profiles[name]
@@ -160,6 +163,7 @@ def _evaluation(
             usd_per_hour=price * model.evaluation.instance_count if price else None,
             lag_at_most_ms=model.evaluation.client_lag_at_most_ms,
             production=production.evaluation.profiles.get(name) if production else None,
+            incomparable=f"production was measured on {before}" if before not in {None, instances} else "",
             trials=outcome.trials,
             more=outcome.more,
         )
@@ -176,7 +180,7 @@ def _evaluation(
             "repository": model.weights.repository,
             "revision": model.weights.revision,
             "image": release.serving_image,
-            "instances": f"{model.evaluation.instance_count} {model.serving.instance_type}",
+            "instances": instances,
             **model.container_environment(),
         },
         production=production.reference if production else None,

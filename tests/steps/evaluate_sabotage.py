@@ -81,7 +81,7 @@ def _when(owner: Any, name: str, words: str, act: Act) -> None:
 
 
 PHASES: dict[str, Callable[[Act], None]] = {
-    "between model and endpoint": lambda act: _after(Hosting, "_define", act),
+    "between model and endpoint": lambda act: _after(Hosting, "define", act),
     "endpoint created": lambda act: _after(Hosting, "create", act),
     "waiting for it": lambda act: _before(Hosting, "wait", act),
     "canaries": lambda act: _before(canaries, "ask_all", act),

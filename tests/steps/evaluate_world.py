@@ -99,8 +99,15 @@ class World:
     def client(self, service: str) -> Any:
         return self.server.client(service)
 
-    def version(self, evaluation: dict[str, Any], *, name: str = "sim", settings: dict[str, Any] | None = None) -> Version:
-        """Register a version of a model that the simulated engine serves as `settings` say."""
+    def version(
+        self,
+        evaluation: dict[str, Any],
+        *,
+        name: str = "sim",
+        settings: dict[str, Any] | None = None,
+        environment: dict[str, Any] | None = None,
+    ) -> Version:
+        """Register a version of a model that the simulated engine serves as `settings` say; `environment` adds to the local one."""
         revision = hashlib.sha1(f"{name}{settings}".encode(), usedforsecurity=False).hexdigest()
         release = Release.model_validate(
             {
@@ -116,7 +123,10 @@ class World:
                     "evaluation": {"max_runtime_s": 120, "load_profiles": {"short": closed_loop()}, **evaluation},
                     "production": {"endpoint": name},
                 },
-                "environment": yaml.safe_load((ROOT / "config/environments/local.yaml").read_text()),
+                "environment": {
+                    **yaml.safe_load((ROOT / "config/environments/local.yaml").read_text()),
+                    **(environment or {}),
+                },
                 "serving_image": IMAGE,
             }
         )
@@ -208,8 +218,9 @@ def iso(offset_s: float = 0) -> str:
 
 
 @contextmanager
-def world(folder: Path, *more_images: dict[str, Any]) -> Iterator[World]:
-    """A world of its own for one test module; `more_images` are entries of its image map."""
+def world(folder: Path, *more_images: dict[str, Any], capacity: dict[str, int] | None = None) -> Iterator[World]:
+    """A world of its own for one test module; `more_images` are entries of its image map, `capacity` is how many endpoint instances of a
+    type it has."""
     images = folder / "images.yaml"
     entry = {
         "match": "*/release-serving:simulated",
@@ -227,7 +238,7 @@ def world(folder: Path, *more_images: dict[str, Any]) -> Iterator[World]:
         },
         "working_directory": str(ROOT),
     }
-    images.write_text(yaml.safe_dump({"images": [entry, *more_images]}))
+    images.write_text(yaml.safe_dump({"images": [entry, *more_images], "capacity": capacity or {}}))
     with running(folder / "state", images) as server:
         made = World(server, folder)
         made.client("s3").create_bucket(Bucket=BUCKET)
