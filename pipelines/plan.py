@@ -143,8 +143,8 @@ def _steps(release: Release, observed: Observed, total_bytes: int | None) -> lis
     profiles = ", ".join(f"{name} ({profile.kind})" for name, profile in evaluation.load_profiles.items())
     manual = f"waits for a person: python -m pipelines.run approve {release.name} VERSION"
     evaluate = (
-        f"staging on {_instances(evaluation.instance_count, serving.instance_type)}, load from 1 x {jobs.evaluate}: {profiles}; "
-        f"{len(evaluation.canaries)} canary prompts; deleted at the end"
+        f"staging on {_instances(evaluation.instance_count, serving.instance_type)}, "
+        f"load from {_instances(evaluation.hosts, jobs.evaluate)}: {profiles}; {len(evaluation.canaries)} canary prompts; deleted at the end"
     )
     return [
         PlannedStep("FetchWeights", _fetch(release, observed), prices.fetch_span(release, total_bytes, FETCH_MAX_RUNTIME_S)),

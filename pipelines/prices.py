@@ -91,7 +91,7 @@ def costs(release: Release, *, total_bytes: int | None, fetch_max_runtime_s: flo
     found = [
         cost("FetchWeights", types.fetch, model.weights.hosts, fetch),
         cost("the staging endpoint", model.serving.instance_type, model.evaluation.instance_count, staging),
-        cost("EvaluateStaging", types.evaluate, 1, staging),
+        cost("EvaluateStaging", types.evaluate, model.evaluation.hosts, staging),
     ]
     extra = model.production.update.peak_instances(model.production.instance_count) - model.production.instance_count
     if is_update and extra:

@@ -120,5 +120,5 @@ def _jobs(release: Release) -> Iterable[tuple[tuple[str, str], tuple[int, str]]]
     """Each job's instances; the jobs of a release run one after the other."""
     types, account = release.environment.job_instance_types, release.environment.account_id
     yield (account, job_quota(types.fetch)), (release.model.weights.hosts, f"FetchWeights of {release.name}")
-    yield (account, job_quota(types.evaluate)), (1, f"EvaluateStaging of {release.name}")
+    yield (account, job_quota(types.evaluate)), (release.model.evaluation.hosts, f"EvaluateStaging of {release.name}")
     yield (account, job_quota(types.control)), (1, f"Promote of {release.name}")
