@@ -21,6 +21,7 @@ SUBCOMMANDS = {
     "changed",
     "definition",
     "doctor",
+    "environment",
     "follow",
     "history",
     "images",

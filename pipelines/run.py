@@ -202,6 +202,20 @@ def doctor(
     examine(models or [], env, as_json=json)
 
 
+@app.command()
+def environment(
+    stack: Annotated[str, typer.Argument(help="The name of a CloudFormation stack made from infra/delivery.yaml.")],
+    region: Annotated[str | None, typer.Option(help="The stack's region; without it: that of your AWS configuration.")] = None,
+    file: Annotated[str, typer.Option(help="Which environment file: a name in config/environments, or a path.")] = "aws",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace values of your own that differ from the stack's.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change; write nothing.")] = False,
+) -> None:
+    """Write a stack's outputs into an environment file. Comments and keys of your own stay."""
+    from pipelines.environment import environment as write
+
+    write(stack, region=region, file=file, overwrite=overwrite, dry_run=dry_run)
+
+
 @local_app.command()
 def up() -> None:
     """Start them and print how AWS clients reach them."""
