@@ -84,7 +84,8 @@ def main() -> None:
     with _server() as truth, tempfile.TemporaryDirectory() as name:
         clients = _Clients(truth, Path(name), peers)
         for streams in given.streams:
-            level = Level(streams, ITL_MS[streams], given.duration)
+            few = 2 if streams == 1 else 1  # one stream has few tokens: twice the time
+            level = Level(streams, ITL_MS[streams], given.duration * few)
             _judge(bars, streams, clients.all_at(level))
         if not given.no_stall:
             _judge_stall(bars, clients.all_at(Level(STALL_STREAMS, ITL_MS[STALL_STREAMS], given.duration, STALL_MS, STALL_EVERY)))

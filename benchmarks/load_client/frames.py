@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import struct
 import zlib
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 STAMP_DIGITS = 19
@@ -88,17 +89,16 @@ class EventStream:
     content_type = b"application/vnd.amazon.eventstream"
 
     def __init__(self) -> None:
-        message = _message(_TOKEN)
-        place = message.index(_MARK.encode())
-        tail = message[place + STAMP_DIGITS : -4]
-        self._head, self._tail = message[:place], tail
+        whole = message(_TOKEN)
+        place = whole.index(_MARK.encode())
+        self._head, self._tail = whole[:place], whole[place + STAMP_DIGITS : -4]
         self._checksum = zlib.crc32(self._head)
-        self._size = f"{len(message):x}\r\n".encode()
+        self._size = f"{len(whole):x}\r\n".encode()
         self._pack = struct.Struct("!I").pack
 
     def beginning(self) -> bytes:
         """The chunk with the role."""
-        return _http_chunk(_message(_BEGINNING))
+        return _http_chunk(message(_BEGINNING))
 
     def token(self, now_ns: int) -> bytes:
         """One message."""
@@ -107,22 +107,21 @@ class EventStream:
 
     def end(self, tokens: int) -> bytes:
         """Finish reason, usage, [DONE], and the last HTTP chunk."""
-        return b"".join(_http_chunk(_message(event)) for event in (_FINISH, _usage(tokens), _DONE)) + b"0\r\n\r\n"
+        return b"".join(_http_chunk(message(event)) for event in (_FINISH, _usage(tokens), _DONE)) + b"0\r\n\r\n"
 
 
 def _http_chunk(body: bytes) -> bytes:
     return f"{len(body):x}\r\n".encode() + body + b"\r\n"
 
 
-def _message(payload: bytes) -> bytes:
-    """A PayloadPart in Amazon's event stream encoding (the Smithy specification "Amazon Event Stream")."""
-    headers = b""
-    for name, value in (
-        (":event-type", "PayloadPart"),
-        (":content-type", "application/octet-stream"),
-        (":message-type", "event"),
-    ):
-        headers += bytes([len(name)]) + name.encode() + b"\x07" + struct.pack("!H", len(value)) + value.encode()
-    prelude = struct.pack("!II", 16 + len(headers) + len(payload), len(headers))
-    message = prelude + struct.pack("!I", zlib.crc32(prelude)) + headers + payload
-    return message + struct.pack("!I", zlib.crc32(message))
+_PAYLOAD_PART = {":event-type": "PayloadPart", ":content-type": "application/octet-stream", ":message-type": "event"}
+
+
+def message(payload: bytes, headers: Mapping[str, str] = _PAYLOAD_PART) -> bytes:
+    """A message in Amazon's event stream encoding (the Smithy specification "Amazon Event Stream"); a PayloadPart by default."""
+    encoded = b""
+    for name, value in headers.items():
+        encoded += bytes([len(name)]) + name.encode() + b"\x07" + struct.pack("!H", len(value)) + value.encode()
+    prelude = struct.pack("!II", 16 + len(encoded) + len(payload), len(encoded))
+    body = prelude + struct.pack("!I", zlib.crc32(prelude)) + encoded + payload
+    return body + struct.pack("!I", zlib.crc32(body))

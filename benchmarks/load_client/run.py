@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-_SAMPLE_S = 0.05
-_LOOK_EVERY = 10  # samples; in between, only the processes known by then are read
+_SAMPLE_S = 0.1
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -81,11 +80,8 @@ def run(command: Sequence[str], folder: Path, environment: dict[str, str], truth
         )
 
         def watch() -> None:
-            family: list[int] = []
             while not done.wait(_SAMPLE_S):
-                if len(samples) % _LOOK_EVERY == 0:
-                    family = _family(process.pid)
-                samples.append((time.monotonic_ns(), sum(map(_cpu_s, family))))
+                samples.append((time.monotonic_ns(), _cpu_s(process.pid)))
 
         watcher = threading.Thread(target=watch)
         watcher.start()
@@ -113,26 +109,19 @@ def _between(samples: list[tuple[int, float]], moment_ns: int) -> float:
     return before[1] + max(0.0, share) * (after[1] - before[1])
 
 
-def _family(root: int) -> list[int]:
-    """A process and its descendants."""
-    parents = {int(name): stat[0] for name in os.listdir("/proc") if name.isdigit() and (stat := _stat(int(name)))}  # noqa: PTH208
-    found = []
-    for number in parents:
+def _cpu_s(root: int) -> float:
+    """What a process and its descendants have used so far, and those of these that ended and were waited for. Seconds."""
+    stats = {int(name): stat for name in os.listdir("/proc") if name.isdigit() and (stat := _stat(name))}  # noqa: PTH208
+    ticks = 0
+    for number, (_, used) in stats.items():
         ancestor = number
-        while ancestor != root and ancestor in parents:
-            ancestor = parents[ancestor]
-        if ancestor == root:
-            found.append(number)
-    return found
+        while ancestor != root and ancestor in stats:
+            ancestor = stats[ancestor][0]
+        ticks += used if ancestor == root else 0
+    return ticks / _TICKS_PER_S
 
 
-def _cpu_s(number: int) -> float:
-    """What a process has used so far, and those of its children that ended and were waited for. Seconds; 0 when it is gone."""
-    stat = _stat(number)
-    return stat[1] / _TICKS_PER_S if stat else 0.0
-
-
-def _stat(number: int) -> tuple[int, int] | None:
+def _stat(number: str) -> tuple[int, int] | None:
     """A process's parent, and its CPU in clock ticks (proc(5): ppid, utime + stime + cutime + cstime); None when it is gone."""
     try:
         fields = Path(f"/proc/{number}/stat").read_bytes().rpartition(b")")[2].split()

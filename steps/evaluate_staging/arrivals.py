@@ -8,7 +8,7 @@ import math
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from steps.errors import InputError
 
@@ -69,7 +69,11 @@ _COLUMNS = {
 
 
 def replay(trace: str, speed: float, where: str) -> list[Due]:
-    """A recorded trace from its CSV text. InputError, naming `where` and the line, for what is none."""
+    """A recorded trace from its CSV text, in the order of time. InputError, naming `where` and the line, for what is none.
+
+    The columns are found by name: those of Azure's LLM inference traces (AzurePublicDataset, 2023 and 2024), or those of BurstGPT, in all its
+    releases. BurstGPT notes a failed request as one with no answer: it is left out.
+    """
     rows = csv.DictReader(io.StringIO(trace))
     names = {}
     for what, known in _COLUMNS.items():
@@ -77,26 +81,24 @@ def replay(trace: str, speed: float, where: str) -> list[Due]:
         if not found:
             raise InputError(f"{where} has no column {' or '.join(known)}; it has {', '.join(rows.fieldnames or ['none'])}")
         names[what] = found[0]
-    dues: list[Due] = []
-    begin: float | None = None
+    found: list[tuple[float, int, int]] = []
     for row in rows:
         try:
-            at_s = _seconds(row[names["at"]])
-            begin = at_s if begin is None else begin
             prompt, output = int(row[names["prompt"]]), int(row[names["output"]])
+            found.append((_seconds(row[names["at"]]), prompt, output))
         except (ValueError, TypeError) as error:
             raise InputError(f"{where}, line {rows.line_num}: {error}") from error
-        if output > 0:  # BurstGPT notes a failed request as one without an answer
-            dues.append(Due((at_s - begin) / speed, max(prompt, 1), output))
-    if not dues:
+    if not any(output for _, _, output in found):
         raise InputError(f"{where} has no request with an answer")
+    begin_s = min(at_s for at_s, _, _ in found)
+    dues = [Due((at_s - begin_s) / speed, max(prompt, 1), output) for at_s, prompt, output in found if output > 0]
     return sorted(dues, key=lambda due: due.at_s)
 
 
 def _seconds(text: str) -> float:
-    """Seconds as they are, or a date and time; Azure's have seven digits after the second's point, one more than Python takes."""
+    """Seconds as they are (BurstGPT), or a date and time (Azure: that of 2023 without an offset, that of 2024 with one)."""
     try:
         return float(text)
     except ValueError:
-        head, point, digits = text.partition(".")
-        return datetime.fromisoformat(f"{head}{point}{digits[:6]}").timestamp()
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()

@@ -38,7 +38,7 @@ from tests.steps.evaluate_world import BUCKET, ROOT, Version, World, closed_loop
 from tests.steps.simulated_engine import simulated
 from tests.steps.test_evaluate_measurement import MS, answer, result_of
 
-QUICK = Pace(heartbeat_s=0.2, host_silence_s=3, host_start_s=60, look_s=0.05, check_s=0.2, lead_s=1.5)
+QUICK = Pace(heartbeat_s=0.2, host_silence_s=2, host_start_s=60, look_s=0.05, check_s=0.2, lead_s=1.2)
 NAMES = ("algo-1", "algo-2")
 STEPS_IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/release-steps:local"
 
@@ -190,9 +190,8 @@ def ended(here: World, name: str, timeout_s: float = 90) -> dict[str, Any]:
 
 
 def test_a_whole_evaluation_on_two_instances(here: World) -> None:
-    made = here.version(
-        {"hosts": 2, "client_processes": 1, "load_profiles": {"short": closed_loop(concurrency=6, duration_s=1)}}, name="two"
-    )
+    profiles = {"aws": closed_loop(client="sagemaker"), "openai": closed_loop(client="openai")}
+    made = here.version({"hosts": 2, "client_processes": 1, "load_profiles": profiles}, name="two")
     execution = uuid.uuid4().hex[:8]
     here.client("sagemaker").create_processing_job(**request(here, made, execution))
     described = ended(here, f"evaluate-{execution}")
@@ -202,8 +201,9 @@ def test_a_whole_evaluation_on_two_instances(here: World) -> None:
     stored = here.client("s3").get_object(Bucket=BUCKET, Key=f"{prefix}/{execution}/evaluation.json")["Body"].read()
     evaluation = json.loads(stored)
     assert evaluation["verdict"] == "passed", evaluation["summary"]
-    client = evaluation["profiles"]["short"]["client"]
-    assert (client["hosts"], client["processes"]) == (2, 2)
+    for name in profiles:
+        found = evaluation["profiles"][name]
+        assert (found["client"]["hosts"], found["client"]["processes"], found["errors"]) == (2, 2, {})
     assert here.left() == []
 
 

@@ -1,0 +1,259 @@
+"""Both ways to an endpoint, against servers that answer as they should not, and one that knows when it sent what."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from botocore.eventstream import EventStreamBuffer
+from hypothesis import given
+from hypothesis import strategies as st
+
+from benchmarks.load_client.frames import message
+from benchmarks.load_client.observed import stamps
+from benchmarks.load_client.run import Level, Truth
+from steps.evaluate_staging.client import Ask, LoadClient
+from steps.evaluate_staging.fleet import Fleet
+from steps.evaluate_staging.load import Load
+from steps.evaluate_staging.measurement import Measurement
+from steps.evaluate_staging.results import RequestResult
+from steps.evaluate_staging.transports import Transport
+from steps.evaluate_staging.transports.openai import OpenAITransport
+from steps.evaluate_staging.transports.sagemaker import EventStream, SageMakerTransport
+from tests.steps.evaluate_world import ROOT
+
+WAYS = ("openai", "sagemaker")
+ASK = Ask(({"role": "user", "content": "hello"},), 8, keep_text=True)
+
+
+def chunk(content: str | None = None, finish: str | None = None, **more: Any) -> bytes:
+    """One event as SGLang writes it."""
+    choices = [{"index": 0, "delta": {"content": content}, "finish_reason": finish}] if content is not None or finish else []
+    return b"data: " + json.dumps({"object": "chat.completion.chunk", "choices": choices, **more}).encode() + b"\n\n"
+
+
+def usage(tokens: int) -> bytes:
+    return chunk(usage={"prompt_tokens": 5, "completion_tokens": tokens})
+
+
+DONE = b"data: [DONE]\n\n"
+WORDS = (chunk(""), chunk(" one"), chunk(" two"), chunk(" three"))
+WHOLE = (*WORDS, chunk(finish="stop"), usage(3), DONE)
+OPEN = b""
+"""As a piece: the connection is kept open without an answer's end."""
+
+
+@dataclass
+class Scripted:
+    """A server that answers every request with these bytes, each piece a chunk of its own, then ends the answer or drops it."""
+
+    pieces: tuple[bytes, ...] = WHOLE
+    status: str = "200 OK"
+    drops: bool = False
+    requests: list[bytes] = field(default_factory=list)
+    url: str = ""
+
+    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := await reader.readuntil(b"\r\n\r\n"):
+            length = next(int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
+            self.requests.append(head + await reader.readexactly(length))
+            writer.write(f"HTTP/1.1 {self.status}\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
+            for piece in self.pieces:
+                if piece == OPEN:
+                    await asyncio.sleep(30)
+                writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
+                await writer.drain()
+            if self.drops:
+                break
+            writer.write(b"0\r\n\r\n")
+        writer.close()
+
+
+@contextmanager
+def serving(scripted: Scripted) -> Iterator[Scripted]:
+    loop, ready = asyncio.new_event_loop(), threading.Event()
+
+    async def serve() -> None:
+        async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            try:
+                await scripted.answer(reader, writer)
+            except (asyncio.IncompleteReadError, ConnectionError):
+                writer.close()
+
+        server = await asyncio.start_server(handle, "127.0.0.1", 0)
+        scripted.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        ready.set()
+
+    loop.create_task(serve())
+    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread.start()
+    assert ready.wait(10)
+    try:
+        yield scripted
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(10)
+
+
+def transport(way: str, url: str) -> Transport:
+    return OpenAITransport(f"{url}/v1", "secret", "m") if way == "openai" else SageMakerTransport("some", "us-east-1", url)
+
+
+def framed(way: str, pieces: tuple[bytes, ...]) -> tuple[bytes, ...]:
+    """The container's bytes as this way carries them."""
+    return pieces if way == "openai" else tuple(piece if piece == OPEN else message(piece) for piece in pieces)
+
+
+def asked(scripted: Scripted, way: str, times: int = 1, timeout_s: float = 10) -> list[RequestResult]:
+    async def ask() -> list[RequestResult]:
+        client = LoadClient(transport(way, scripted.url), timeout_s)
+        try:
+            return [await client.send(ASK, 1) for _ in range(times)]
+        finally:
+            client.close()
+
+    return asyncio.run(ask())
+
+
+@pytest.fixture(autouse=True)
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY")
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_whole_answer(way: str) -> None:
+    with serving(Scripted(framed(way, WHOLE))) as server:
+        first, second = asked(server, way, times=2)
+    for result in (first, second):
+        assert (result.error, result.text, result.finish_reason) == ("", " one two three", "stop")
+        assert (len(result.token_ns), result.output_tokens, result.prompt_tokens) == (3, 3, 5)
+        assert 0 < result.sent_ns < result.token_ns[0] <= result.token_ns[-1] <= result.ended_ns
+    head = server.requests[0].split(b"\r\n\r\n")[0].decode()
+    assert ("Bearer secret" in head) if way == "openai" else ("Authorization: AWS4-HMAC-SHA256 Credential=AKIA" in head)
+
+
+SPOILT = {
+    "empty": ((chunk(""), chunk(finish="stop"), usage(0), DONE), {}, "empty"),
+    "truncated by the container": (WORDS, {}, "truncated"),
+    "cut by the connection": (WORDS, {"drops": True}, "closed"),
+    "aborted by the engine": ((*WORDS, chunk(finish="abort"), DONE), {}, "wrong_finish"),
+    "not UTF-8": ((WORDS[1], b'data: {"choices": [{"delta": {"content": "\xff\xfe"}}]}\n\n'), {}, "invalid_utf8"),
+    "not JSON": ((WORDS[1], b"data: {nothing\n\n"), {}, "malformed"),
+    "an error in the stream": ((WORDS[1], chunk(error={"message": "CUDA out of memory"})), {}, "error_in_stream"),
+    "too slow": ((*WORDS, OPEN), {}, "timeout"),
+    "refused": ((b"no instance free",), {"status": "503 Service Unavailable"}, "http_503"),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("what", SPOILT)
+def test_a_spoilt_answer_is_counted_by_its_kind(way: str, what: str) -> None:
+    pieces, how, kind = SPOILT[what]
+    with serving(Scripted(framed(way, pieces), **how)) as server:
+        [result] = asked(server, way, timeout_s=0.5 if kind == "timeout" else 10)
+    assert result.error == kind, result.message
+    assert result.message
+    measurement = Measurement(0, 2)
+    measurement.add(result)
+    assert measurement.errors == {kind: 1}
+    assert measurement.metrics({})["error_rate"] == 1
+    assert measurement.latencies()["itl"] is None, "a failed answer's times are not among the latencies"
+
+
+def test_an_exception_event_is_the_models_own_error() -> None:
+    """ModelStreamError, as sagemaker-runtime's service model has it."""
+    wrong = message(
+        b'{"Message": "the container closed its stream"}', {":message-type": "exception", ":exception-type": "ModelStreamError"}
+    )
+    with serving(Scripted((message(WORDS[1]), wrong))) as server:
+        [result] = asked(server, "sagemaker")
+    assert result.error == "ModelStreamError"
+    assert "the container closed its stream" in result.message
+
+
+def test_a_damaged_event_is_not_believed() -> None:
+    damaged = bytearray(message(WORDS[1]))
+    damaged[40] ^= 1
+    with serving(Scripted((bytes(damaged),))) as server:
+        [result] = asked(server, "sagemaker")
+    assert result.error == "corrupt_stream"
+
+
+@given(st.lists(st.binary(max_size=300), max_size=6), st.data())
+def test_events_come_out_wherever_the_network_cuts_them(payloads: list[bytes], data: st.DataObject) -> None:
+    stream = b"".join(message(payload) for payload in payloads)
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
+    decoder = EventStream()
+    assert b"".join(decoder.feed(stream[a:b]) for a, b in pairwise([0, *cuts, len(stream)])) == b"".join(payloads)
+    theirs = EventStreamBuffer()
+    theirs.add_data(stream)
+    assert [event.payload for event in theirs] == payloads, "and botocore's decoder reads the same"
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_an_answer_is_the_same_wherever_it_is_cut(way: str) -> None:
+    whole = b"".join(framed(way, WHOLE))
+    with serving(Scripted(tuple(whole[at : at + 7] for at in range(0, len(whole), 7)))) as server:
+        [result] = asked(server, way)
+    assert (result.error, result.text, len(result.token_ns), result.output_tokens) == ("", " one two three", 3, 3)
+
+
+@pytest.mark.parametrize(("claimed", "differs"), [(3, 0.0), (12, 1.0)])
+def test_the_servers_token_count_is_checked_against_what_came(claimed: int, differs: float) -> None:
+    with serving(Scripted((*WORDS, chunk(finish="length"), usage(claimed), DONE))) as server:
+        [result] = asked(server, "openai")
+    assert (result.is_ok, result.output_tokens, len(result.token_ns)) == (True, claimed, 3)
+    measurement = Measurement(0, 2)
+    measurement.add(result)
+    assert measurement.usage_differs == differs
+
+
+@pytest.fixture(scope="module")
+def known_truth() -> Iterator[Truth]:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.load_client.server"], stdout=subprocess.PIPE, text=True, cwd=ROOT
+    )
+    assert process.stdout is not None
+    yield Truth(process.stdout.readline().strip())
+    process.kill()
+    process.wait()
+
+
+@pytest.fixture(scope="module")
+def fleet() -> Iterator[Fleet]:
+    with Fleet(1) as shared:
+        yield shared
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_stall_in_one_token_of_a_thousand_shows_and_no_token_is_seen_before_it_was_sent(
+    way: str, known_truth: Truth, fleet: Fleet
+) -> None:
+    """The small form of benchmarks.load_client."""
+    known_truth.begin(Level(24, 10, 0, stall_ms=500, stall_every=1000))
+    measurement = fleet.measure(Load(transport(way, known_truth.url), 30, 16, 64, 0, 1, concurrency=24, keep_text=True))
+    assert measurement.errors == {}
+    told = known_truth.told()
+    assert sum(len(result.token_ns) for result in measurement.results) == told["tokens"], "every token that was sent was seen"
+    errors_ns = sorted(
+        received - sent
+        for result in measurement.results
+        for sent, received in zip(stamps(result.text), result.token_ns, strict=True)
+    )
+    assert errors_ns[0] >= 0
+    assert errors_ns[len(errors_ns) // 2] < 5_000_000, "of itself the client adds little, even on a busy machine"
+    itl = measurement.latencies()["itl"]
+    assert itl is not None
+    assert told["stalls"] >= 2
+    assert itl.p999 >= 500
+    assert max(result.tpot_ms or 0 for result in measurement.results) < 250, "which a mean over a request would hide"
