@@ -46,6 +46,8 @@ class Context:
     """The server's event loop, on which the data plane lives."""
     calls: CallLog
     identities: Identities
+    of_account: Callable[[str], Context]
+    """The context of an account by its id: what one account shares with another is found there."""
     closers: list[Callable[[], object]] = field(default_factory=list)
     """Called, in order, when the server stops and before its processes are ended."""
     parts: dict[Any, Any] = field(default_factory=dict)

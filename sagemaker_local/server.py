@@ -236,9 +236,11 @@ def _accounts(state_dir: Path, images: ImageMap, url: str, moto: Moto) -> Accoun
             loop=loop,
             calls=calls,
             identities=identities,
+            of_account=lambda wanted: accounts.of(wanted),
         )
 
-    return Accounts(make(DEFAULT_ACCOUNT_ID, state_dir), make)
+    accounts = Accounts(make(DEFAULT_ACCOUNT_ID, state_dir), make)
+    return accounts
 
 
 def _start_rooms(accounts: Accounts) -> None:

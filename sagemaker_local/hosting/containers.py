@@ -6,13 +6,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.errors import NotImplementedHere, ValidationError
-from sagemaker_local.registry.packages import ModelPackages
+from sagemaker_local.registry import sharing
 
 if TYPE_CHECKING:
     from sagemaker_local.context import Context
 
 MODEL_DIRECTORY = "model"
 ADDITIONAL_DIRECTORY = "additional-model-data-sources"
+_USE = "sagemaker:CreateModel"  # what another account's policy must allow, for its version to be used here
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def check_approved(context: Context, region: str, model: dict[str, Any]) -> None
     """
     for container in model.get("Containers") or [model["PrimaryContainer"]]:
         if name := container.get("ModelPackageName"):
-            package = context.part(ModelPackages).get(region, name)
+            package = sharing.package(context, region, name, _USE)
             status = package.get("ModelApprovalStatus") or "PendingManualApproval"
             if package.get("ModelPackageVersion") and status != "Approved":
                 raise ValidationError(
@@ -85,7 +86,7 @@ def _with_package(context: Context, region: str, container: dict[str, Any]) -> d
     name = container.get("ModelPackageName")
     if not name:
         return container
-    package = context.part(ModelPackages).get(region, name)
+    package = sharing.package(context, region, name, _USE)
     specification = _specification(package, container.get("InferenceSpecificationName"))
     found = (specification.get("Containers") or [None])[0]
     if found is None:

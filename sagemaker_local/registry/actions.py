@@ -8,6 +8,7 @@ from sagemaker_local.actions import Call, action
 from sagemaker_local.errors import AwsError, ValidationError
 from sagemaker_local.jobs.paging import ordered, page
 from sagemaker_local.records import listed, picked
+from sagemaker_local.registry import sharing
 from sagemaker_local.registry.packages import ModelPackages, page_of
 from sagemaker_local.tags import Tags
 
@@ -64,7 +65,7 @@ def delete_model_package_group(call: Call, request: Request) -> None:
 
 @action("PutModelPackageGroupPolicy")
 def put_model_package_group_policy(call: Call, request: Request) -> Request:
-    """Keep a group's resource policy. Nothing here enforces it, as nothing here checks who calls."""
+    """Keep a group's resource policy: it lets other accounts use the group's versions (`sharing`)."""
     registry = _registry(call)
     group = registry.group(call.region, request["ModelPackageGroupName"])
     registry.groups.put(call.region, group["ModelPackageGroupName"], {**group, "Policy": request["ResourcePolicy"]})
@@ -98,7 +99,7 @@ def create_model_package(call: Call, request: Request) -> Request:
 @action("DescribeModelPackage")
 def describe_model_package(call: Call, request: Request) -> Request:
     """A package; an unversioned one's name is its ModelPackageName, a version's is its group's."""
-    package = _registry(call).get(call.region, request["ModelPackageName"])
+    package = sharing.package(call.context, call.region, request["ModelPackageName"], "sagemaker:DescribeModelPackage")
     return {"ModelPackageName": package.get("ModelPackageGroupName"), "CertifyForMarketplace": False, **package}
 
 
