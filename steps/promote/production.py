@@ -44,6 +44,8 @@ class Production:
         self._hosting = clients.hosting
         self._settings = release.model.production
         self.endpoint = self._settings.endpoint
+        self.touched = False
+        """Whether what it serves was changed, or begun to."""
         self._timeout_s = release.update_timeout_s + _MARGIN_S
 
     def at_rest(self) -> EndpointState | None:
@@ -77,6 +79,7 @@ class Production:
     def create(self, new: Deployment) -> EndpointState:
         """A first endpoint. One that does not come up is deleted: nobody is served by it. StepError says why it did not."""
         self._lease.confirm()
+        self.touched = True
         self._hosting.create(self.endpoint, new)
         try:
             state = self._wait()
@@ -204,6 +207,7 @@ class Production:
 
     def _switch(self, config: str, policy: dict[str, Any]) -> None:
         keep_counts = self._settings.autoscaling is not None
+        self.touched = True
         self._hosting.switch(self.endpoint, config, policy, keep_counts=keep_counts, before_each_try=self._lease.confirm)
 
     def _wait(self) -> EndpointState:

@@ -22,7 +22,7 @@ from config.schema import Release
 from steps import canaries, decisions, lease, registry, returning, served, verification
 from steps.errors import InputError, LeaseHeld, LeaseLost, LedgerBroken, StepError
 from steps.hosting import Deployment, EndpointState
-from steps.job import progress
+from steps.job import progress, say
 from steps.ledger import Kind, Ledger, newest
 from steps.names import NOTHING_SAID, PROMOTION_FILE, Fact
 from steps.promote.clients import Clients
@@ -102,7 +102,6 @@ class Promoter:
         self._production = Production(request.release, clients, held)
         self._ledger = Ledger(clients.s3, request.release.environment.bucket, request.release.name)
         self._started = time.monotonic()
-        self._tried = False
 
     def run(self) -> Promotion:
         """The whole of it; see the module."""
@@ -111,7 +110,6 @@ class Promoter:
             state = self._production.at_rest()
             before = self._production.serving(state) if state else None
             self._check(target, before)
-            self._tried = True
             if state is None or before is None:
                 new = self._deployment(target, None)
                 return self._finish(target, new, self._production.create(new), "created")
@@ -139,7 +137,7 @@ class Promoter:
                 details={
                     "reason": str(error),
                     "intent": self._request.intent,
-                    "tried": self._tried,
+                    "tried": self._production.touched,
                     "execution": self._request.execution,
                     "endpoint": self._production.endpoint,
                 },
@@ -202,6 +200,7 @@ class Promoter:
         if told is not None and served.Deployed.of(told).config == state.config:
             if told.details.get("execution") == self._request.execution:
                 self._turn_down(told.details.get("previous_version"))
+            say(f"{self._production.endpoint} serves version {before.version} already: nothing is changed")
             self._production.tidy_up(state)
             return self._promotion(target, before.version, "unchanged", [])
         progress(

@@ -1,0 +1,86 @@
+"""What the model file says of production reaches SageMaker, and stays through updates."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import botocore.session
+from botocore.validate import ParamValidator
+
+from steps import registry
+from steps.hosting import Deployment
+from tests.steps.promote.world import World
+
+SCALING = {"min_instances": 1, "max_instances": 3, "concurrent_requests_per_instance": 16, "scale_in_cooldown_s": 3600}
+
+
+def target(world: World, name: str) -> dict[str, Any] | None:
+    scaling = world.client("application-autoscaling")
+    resource = f"endpoint/{name}/variant/AllTraffic"
+    targets = scaling.describe_scalable_targets(ServiceNamespace="sagemaker", ResourceIds=[resource])["ScalableTargets"]
+    policies = scaling.describe_scaling_policies(ServiceNamespace="sagemaker", ResourceId=resource)["ScalingPolicies"]
+    return {**targets[0], "policies": policies} if targets else None
+
+
+def test_guards_autoscaling_routing_and_data_capture(world: World) -> None:
+    name = world.name()
+    settings: dict[str, Any] = {
+        "autoscaling": SCALING,
+        "guards": {"errors_percent": 2.0, "model_latency_p99_ms": 1500.0},
+        "routing": {"strategy": "prefix_aware"},
+    }
+    world.promote(world.version(name, **settings))
+    config = world.config(name)
+    assert config["ProductionVariants"][0]["RoutingConfig"]["RoutingStrategy"] == "PREFIX_AWARE"
+    bounds = target(world, name)
+    assert bounds is not None
+    assert (bounds["MinCapacity"], bounds["MaxCapacity"]) == (1, 3)
+    tracking = bounds["policies"][0]["TargetTrackingScalingPolicyConfiguration"]
+    assert tracking["TargetValue"] == 16
+    kind = tracking["PredefinedMetricSpecification"]["PredefinedMetricType"]
+    assert kind == "SageMakerVariantConcurrentRequestsPerModelHighResolution"
+
+    served = config["EndpointConfigName"]
+    alarms = world.client("cloudwatch").describe_alarms()["MetricAlarms"]
+    ours = {alarm["AlarmName"]: alarm for alarm in alarms if alarm["AlarmName"].startswith((served, f"{name}-no"))}
+    assert set(ours) == {f"{served}-errors", f"{served}-latency", f"{name}-no-instance"}
+    assert ours[f"{served}-errors"]["Threshold"] == 0.02
+    assert ours[f"{served}-latency"]["ExtendedStatistic"] == "p99"
+    assert ours[f"{served}-latency"]["Threshold"] == 1_500_000
+    assert {"Name": "EndpointConfigName", "Value": served} in ours[f"{served}-errors"]["Dimensions"]
+
+    # As autoscaling would: an update keeps the instances that it chose.
+    sagemaker = world.client("sagemaker")
+    sagemaker.update_endpoint_weights_and_capacities(
+        EndpointName=name, DesiredWeightsAndCapacities=[{"VariantName": "AllTraffic", "DesiredInstanceCount": 2}]
+    )
+    while (world.endpoint(name) or {})["EndpointStatus"] != "InService":
+        time.sleep(0.05)
+    world.promote(world.version(name, **settings))
+    described = world.endpoint(name)
+    assert described is not None
+    assert described["ProductionVariants"][0]["DesiredInstanceCount"] == 2
+    assert target(world, name) is not None
+    watched = described["LastDeploymentConfig"]["AutoRollbackConfiguration"]["Alarms"]
+    served = described["EndpointConfigName"]
+    assert {alarm["AlarmName"] for alarm in watched} == {f"{served}-errors", f"{served}-latency", f"{name}-no-instance"}
+
+    # The model file is the truth: without the section there is no autoscaling, and its own instance count again.
+    world.promote(world.version(name))
+    described = world.endpoint(name)
+    assert described is not None
+    assert described["ProductionVariants"][0]["DesiredInstanceCount"] == 1
+    assert target(world, name) is None
+
+
+def test_what_is_captured_is_said_in_sagemakers_words(world: World) -> None:
+    version = world.version(world.name(), data_capture={"percent": 10, "content": "both"})
+    package = registry.read(world.client("sagemaker"), version.arn)
+    request = Deployment(version.release, package, "production", "execution-1", 1).config_request()
+    assert request["DataCaptureConfig"]["InitialSamplingPercentage"] == 10
+    assert request["DataCaptureConfig"]["CaptureOptions"] == [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}]
+    shape = botocore.session.get_session().get_service_model("sagemaker").shape_for("CreateEndpointConfigInput")
+    report = ParamValidator().validate(request, shape)
+    assert not report.has_errors(), report.generate_report()
+    assert "DataCaptureConfig" not in Deployment(version.release, package, "staging", "execution-1", 1).config_request()
