@@ -66,7 +66,7 @@ def test_twenty_kills_at_random_moments_end_in_a_right_state(world: World) -> No
     with traffic(world, name, rate_per_s=10) as sent:
         for kill in range(20):
             is_good = kill % 4 != 3
-            settings = {} if is_good else {"answers": {QUESTION: "wrong"}}
+            settings = {} if is_good else {"answers": {QUESTION: "something else a b c d e f g h i j"}}
             version = world.version(name, settings=settings, update=ROLLING, instance_count=2, lease=IMPATIENT)
             run = world.start(version, execution=f"kill-{kill:04}")
             moment_s = chance.uniform(0, 1.2 * whole_s)

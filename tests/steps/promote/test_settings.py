@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
 import botocore.session
@@ -10,6 +9,7 @@ from botocore.validate import ParamValidator
 
 from steps import registry
 from steps.hosting import Deployment
+from tests.sagemaker_local.hosting_client import eventually
 from tests.steps.promote.world import World
 
 SCALING = {"min_instances": 1, "max_instances": 3, "concurrent_requests_per_instance": 16, "scale_in_cooldown_s": 3600}
@@ -26,6 +26,7 @@ def target(world: World, name: str) -> dict[str, Any] | None:
 def test_guards_autoscaling_routing_and_data_capture(world: World) -> None:
     name = world.name()
     settings: dict[str, Any] = {
+        "instance_count": 2,
         "autoscaling": SCALING,
         "guards": {"errors_percent": 2.0, "model_latency_p99_ms": 1500.0},
         "routing": {"strategy": "prefix_aware"},
@@ -50,27 +51,27 @@ def test_guards_autoscaling_routing_and_data_capture(world: World) -> None:
     assert ours[f"{served}-latency"]["Threshold"] == 1_500_000
     assert {"Name": "EndpointConfigName", "Value": served} in ours[f"{served}-errors"]["Dimensions"]
 
-    # As autoscaling would: an update keeps the instances that it chose.
-    sagemaker = world.client("sagemaker")
-    sagemaker.update_endpoint_weights_and_capacities(
-        EndpointName=name, DesiredWeightsAndCapacities=[{"VariantName": "AllTraffic", "DesiredInstanceCount": 2}]
-    )
-    while (world.endpoint(name) or {})["EndpointStatus"] != "InService":
-        time.sleep(0.05)
+    # Nobody asks, so autoscaling takes an instance away; an update keeps what it chose.
+    def desired() -> int:
+        described = world.endpoint(name)
+        assert described is not None
+        return (
+            -1 if described["EndpointStatus"] != "InService" else int(described["ProductionVariants"][0]["DesiredInstanceCount"])
+        )
+
+    eventually(lambda: desired() == 1, "scaled in")
     world.promote(world.version(name, **settings))
+    assert desired() == 1
+    assert target(world, name) is not None
     described = world.endpoint(name)
     assert described is not None
-    assert described["ProductionVariants"][0]["DesiredInstanceCount"] == 2
-    assert target(world, name) is not None
     watched = described["LastDeploymentConfig"]["AutoRollbackConfiguration"]["Alarms"]
     served = described["EndpointConfigName"]
     assert {alarm["AlarmName"] for alarm in watched} == {f"{served}-errors", f"{served}-latency", f"{name}-no-instance"}
 
     # The model file is the truth: without the section there is no autoscaling, and its own instance count again.
-    world.promote(world.version(name))
-    described = world.endpoint(name)
-    assert described is not None
-    assert described["ProductionVariants"][0]["DesiredInstanceCount"] == 1
+    world.promote(world.version(name, instance_count=2))
+    assert desired() == 2
     assert target(world, name) is None
 
 
