@@ -19,6 +19,7 @@ from typing import NoReturn
 from pydantic import ValidationError
 
 from config.schema import Release
+from steps import terminal
 from steps.errors import InputError, StepError
 
 _MESSAGE_LIMIT = 1024  # characters of ExitMessage (API reference of DescribeProcessingJob)
@@ -48,6 +49,7 @@ def main(step: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> int
     except Exception as error:  # noqa: BLE001  (the last frame: everything must reach the failure message)
         traceback.print_exc()
         return _fail(f"{type(error).__name__}: {error}", 1, message_file)
+    terminal.end_line()
     return 0
 
 
@@ -71,12 +73,19 @@ def uninterrupted() -> Iterator[None]:
 
 
 def progress(detail: str) -> None:
-    """Say how far the step is, as a line that `pipelines.run` shows beside the step: `progress: 45 MB of 98 MB, 120 MB/s`."""
-    print(f"progress: {detail}", flush=True)  # noqa: T201  (standard output is the job's log)
+    """Say how far the step is, as a line that `pipelines.run` shows beside the step: `progress: 45 MB of 98 MB, 120 MB/s`.
+
+    At a terminal it is one line, drawn again each time.
+    """
+    if sys.stdout.isatty():
+        terminal.redraw(detail)
+    else:
+        print(f"progress: {detail}", flush=True)  # noqa: T201  (standard output is the job's log)
 
 
 def say(line: str) -> None:
     """Write one line to the job's log."""
+    terminal.end_line()
     print(line, flush=True)  # noqa: T201
 
 
@@ -89,6 +98,7 @@ def read_release(path: Path) -> Release:
 
 
 def _fail(message: str, exit_code: int, message_file: Path | None) -> int:
+    terminal.end_line()
     print(f"error: {message}", file=sys.stderr, flush=True)  # noqa: T201
     if message_file is not None:
         message_file.parent.mkdir(parents=True, exist_ok=True)

@@ -24,6 +24,7 @@ from steps.fetch_weights.progress import Progress
 from steps.fetch_weights.retries import Stopped
 from steps.fetch_weights.selection import HubFile
 from steps.fetch_weights.settings import Settings
+from steps.fetch_weights.source import CountBytes
 from steps.fetch_weights.transfer import FileTransfer
 from steps.job import progress as say_progress
 
@@ -31,8 +32,8 @@ from steps.job import progress as say_progress
 class Source(Protocol):
     """Where bytes come from."""
 
-    def read(self, part: Part, view: memoryview) -> None:
-        """Fill `view` with the part's bytes or raise."""
+    def read(self, part: Part, view: memoryview, count_bytes: CountBytes) -> None:
+        """Fill `view` with the part's bytes, telling `count_bytes` how many have come, or raise."""
 
 
 Finished = Callable[[ManifestFile, Stored], None]
@@ -139,8 +140,7 @@ class Pipeline:
     def _download(self) -> None:
         while (taken := self._next_part()) is not None:
             part, buffer = taken
-            self._source.read(part, buffer.view)
-            self.progress.add(downloaded=part.size)
+            self._source.read(part, buffer.view, lambda count: self.progress.add(downloaded=count))
             transfer = self._transfers[part.file.path]
             if not transfer.is_small:
                 buffer.share()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 _WINDOW_S = 10.0
@@ -18,16 +19,17 @@ class _Sample:
 
 
 class Progress:
-    """Counters that workers add to, and the line that they amount to."""
+    """Counters that workers add to, and the line that they amount to. `clock` tells seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self.total_bytes = 0
         self.total_files = 0
         self.downloaded = 0
         self.uploaded = 0
         self.files = 0
         self._lock = threading.Lock()
-        self._samples: deque[_Sample] = deque([_Sample(time.monotonic(), 0, 0)])
+        self._samples: deque[_Sample] = deque([_Sample(clock(), 0, 0)])
 
     def expect(self, *, files: int, total_bytes: int) -> None:
         """What there is to do."""
@@ -42,7 +44,7 @@ class Progress:
 
     def line(self) -> str:
         """As in `45.2 MB of 98.4 MB, Hub 120 MB/s, S3 118 MB/s, 3 of 12 files, 1 s left`; rates over the last ten seconds."""
-        now = time.monotonic()
+        now = self._clock()
         with self._lock:
             self._samples.append(_Sample(now, self.downloaded, self.uploaded))
             while len(self._samples) > 2 and now - self._samples[0].at > _WINDOW_S:
@@ -50,7 +52,10 @@ class Progress:
             first, last = self._samples[0], self._samples[-1]
         seconds = max(last.at - first.at, 1e-3)
         down, up = (last.downloaded - first.downloaded) / seconds, (last.uploaded - first.uploaded) / seconds
-        left = f", {duration((self.total_bytes - last.uploaded) / up)} left" if up > 0 else ""
+        to_go = (
+            2 * self.total_bytes - last.downloaded - last.uploaded
+        )  # over both legs: one alone misleads while buffers fill and drain
+        left = f", {duration(to_go / (down + up))} left" if down + up > 0 else ""
         return (
             f"{size(last.uploaded)} of {size(self.total_bytes)}, Hub {size(down)}/s, S3 {size(up)}/s, "
             f"{self.files} of {self.total_files} files{left}"

@@ -18,6 +18,8 @@ from steps.job import say
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS = 5
 _REFUSED = frozenset({401, 403, 410})
+CountBytes = Callable[[int], None]
+"""Told how many bytes have come since it was told last."""
 
 
 @dataclass(frozen=True)
@@ -75,19 +77,24 @@ class HubSource:
         self._lock = threading.Lock()
         self._threads = threading.local()
 
-    def read(self, part: Part, view: memoryview) -> None:
-        """Fill `view` with the part's bytes: after a failure from where it stopped. StepError when the Hub does not give them."""
+    def read(self, part: Part, view: memoryview, count_bytes: CountBytes = lambda _: None) -> None:
+        """Fill `view` with the part's bytes: after a failure from where it stopped. StepError when the Hub does not give them.
+
+        `count_bytes` hears how many have come, a megabyte or so at a time, and less than none when they have to come again.
+        """
         received = 0
 
         def arrived(count: int) -> None:
             nonlocal received
             received += count
+            count_bytes(count)
             if self._stop.is_set():
                 raise Stopped
 
         def attempt() -> None:
             nonlocal received
             if received == part.size or part.size == part.file.size:  # too much arrived, or no range is asked for: from the start
+                count_bytes(-received)
                 received = 0
             address = self.address(part.file)
             self._range(part, address, view[received:], part.offset + received, arrived)

@@ -14,7 +14,7 @@ from typing import Any
 
 from steps.fetch_weights.plan import Part
 from steps.fetch_weights.retries import PassingError, Stopped
-from steps.fetch_weights.source import Hub, HubSource
+from steps.fetch_weights.source import CountBytes, Hub, HubSource
 from steps.fetch_weights.wire import public
 from steps.job import say
 
@@ -36,13 +36,14 @@ class XetSource:
         self._group: Any = None
         self._is_off = False
 
-    def read(self, part: Part, view: memoryview) -> None:
-        """Fill `view` with the part's bytes. Errors as in `HubSource.read`."""
+    def read(self, part: Part, view: memoryview, count_bytes: CountBytes = lambda _: None) -> None:
+        """Fill `view` with the part's bytes, and count them when all are there. Errors as in `HubSource.read`."""
         if part.file.xet_hash is None or self._is_off or not part.size:
-            self._http.read(part, view)
+            self._http.read(part, view, count_bytes)
             return
         try:
             self._stream(part, view)
+            count_bytes(part.size)
         except Stopped:
             raise
         except Exception as error:  # noqa: BLE001  (hf_xet's errors share no base; whatever it was, HTTP has the same bytes)
@@ -50,7 +51,7 @@ class XetSource:
                 first, self._is_off = not self._is_off, True
             if first:
                 self._tell(f"Xet storage did not give {part.file.path} ({type(error).__name__}: {error}); going on over HTTP")
-            self._http.read(part, view)
+            self._http.read(part, view, count_bytes)
 
     def _stream(self, part: Part, view: memoryview) -> None:
         info = _hf_xet().XetFileInfo(part.file.xet_hash, part.file.size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 
 from local_hub.faults import Fault
@@ -90,6 +91,7 @@ def test_sigterm_leaves_nothing_half_done(seaweed: str, root: Path, tmp_path: Pa
         step.process.terminate()
         code, log = step.finish()
     assert code == 143, log
+    assert re.search(r"^progress: .* of 105\.0 MB, Hub .*B/s, S3 .*B/s, \d of 4 files, \d+ s left", log, re.MULTILINE), log
     assert world.open_uploads(seaweed, given) == []
     assert "manifest.json" not in world.keys(seaweed, given)
     world.assert_nothing_wrong(seaweed, given, files)
