@@ -11,9 +11,9 @@ from pathlib import Path
 
 from steps import job
 from steps.fetch_weights import step
-from steps.fetch_weights.hosts import read_hosts, read_job_name
 from steps.fetch_weights.manifest import Manifest
 from steps.fetch_weights.selection import Selection
+from steps.hosts import read_hosts, read_job_name
 
 _RESOURCES = Path("/opt/ml/config/resourceconfig.json")  # where SageMaker puts it
 _JOB = "processingjobconfig.json"  # beside it

@@ -13,7 +13,6 @@ from steps import s3
 from steps.errors import InputError, StepError
 from steps.fetch_weights import hub, manifest, xet
 from steps.fetch_weights.destination import Destination, Stored
-from steps.fetch_weights.hosts import Hosts, Roll
 from steps.fetch_weights.journal import Entry, Journal
 from steps.fetch_weights.manifest import Choice, Manifest, ManifestFile
 from steps.fetch_weights.models import WeightsOutput
@@ -24,6 +23,7 @@ from steps.fetch_weights.selection import MANIFEST, HubFile, Selection
 from steps.fetch_weights.sender import PartSender
 from steps.fetch_weights.settings import Settings
 from steps.fetch_weights.source import Hub, HubSource
+from steps.hosts import Hosts, Roll
 from steps.job import progress as say_progress
 from steps.job import say
 from steps.ledger import Ledger

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from local_hub.hub import DEFAULT_TOKEN, LocalHub
+from steps import hosts
 from steps.errors import InputError, StepError
-from steps.fetch_weights import hosts, hub
+from steps.fetch_weights import hub
 from tests.steps.fetch import world
 
 

@@ -9,7 +9,7 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from local_hub.hub import LocalHub
-from steps.fetch_weights.hosts import Hosts
+from steps.hosts import Hosts
 from tests.steps.fetch import workers, world
 
 MIB = 1024**2

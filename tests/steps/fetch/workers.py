@@ -10,8 +10,8 @@ from pathlib import Path
 
 from steps import job
 from steps.fetch_weights import step
-from steps.fetch_weights.hosts import Hosts
 from steps.fetch_weights.settings import MIB, Settings
+from steps.hosts import Hosts
 from tests.steps.fetch import world
 
 _context = multiprocessing.get_context("forkserver")
