@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 from config.base import Strict
 from config.errors import MisplacedValue
 from config.instances import gpu_count
-from config.load_profiles import METRICS, LoadProfile
+from config.load_profiles import METRICS, LoadProfile, Objective
 from config.suggest import nearest
 
 
@@ -22,6 +22,44 @@ class Canary(Strict):
     """What the answer must contain, ignoring case."""
     max_tokens: int = Field(default=48, ge=1)
     """How many tokens the answer may have."""
+
+
+class LmEvalTask(Objective):
+    """A task of lm-eval (EleutherAI's harness) and the bound that its score must keep; see the keys of an objective for the bounds."""
+
+    metric: str = "exact_match"
+    """Which of its metrics counts, by lm-eval's name."""
+    filter: str = "none"
+    """After which of its filters, as in strict-match for gsm8k."""
+    examples: int | None = Field(default=None, ge=1)
+    """How many of its questions are asked; None: all."""
+    fewshot: int | None = Field(default=None, ge=0)
+    """How many solved examples stand before each question; None: as many as the task says."""
+    max_tokens: int | None = Field(default=None, ge=1)
+    """How long an answer may be; None: as the task says. Tokens."""
+
+    @property
+    def key(self) -> str:
+        """The metric in lm-eval's results."""
+        return f"{self.metric},{self.filter}"
+
+    @property
+    def error_key(self) -> str:
+        """Its standard error there."""
+        return f"{self.metric}_stderr,{self.filter}"
+
+
+class LmEval(Strict):
+    """Tasks of lm-eval against the staging endpoint's chat API, after the load. Needs the extra `lm-eval` in the image of the steps."""
+
+    tasks: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")], LmEvalTask] = Field(min_length=1)
+    """Task name → bound. Only tasks that generate can be asked of a chat API (gsm8k, ifeval, mmlu_pro, …)."""
+    folder: str | None = Field(default=None, pattern=r"^s3://[^/]+/.+/$")
+    """S3 prefix of tasks of your own: their YAML files and, named relative to them, their data. For a job without a way to the Hub."""
+    concurrency: int = Field(default=16, ge=1)
+    """How many questions are asked at the same time."""
+    timeout_s: float = Field(default=60.0, gt=0)
+    """The longest time of one answer. Seconds; SageMaker itself cuts a request at 60 s."""
 
 
 class Staging(Strict):
@@ -55,6 +93,8 @@ class Evaluation(Strict):
     """Name → load profile, run in this order."""
     canaries: list[Canary] = []
     """Prompts with known answers; one wrong answer fails the gate."""
+    lm_eval: LmEval | None = None
+    """Benchmarks of what the model knows, with bounds."""
     instance_count: int = Field(default=1, ge=1)
     """How many instances the staging endpoint has."""
     hosts: int = Field(default=1, ge=1, le=20)

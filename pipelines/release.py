@@ -158,6 +158,12 @@ def _gate_conditions(release: Release, evaluation: PropertyFile) -> list[Any]:
             condition = ConditionLessThanOrEqualTo if objective.is_upper else ConditionGreaterThanOrEqualTo
             path = f"profiles.{name}.objectives.{metric}.compared_value"
             conditions.append(condition(left=_read("EvaluateStaging", evaluation, path), right=objective.bound))
+    lm_eval = release.model.evaluation.lm_eval
+    for name, task in lm_eval.tasks.items() if lm_eval else ():
+        condition = ConditionLessThanOrEqualTo if task.is_upper else ConditionGreaterThanOrEqualTo
+        conditions.append(
+            condition(left=_read("EvaluateStaging", evaluation, f"lm_eval.{name}.compared_value"), right=task.bound)
+        )
     return conditions
 
 

@@ -7,21 +7,17 @@ from collections.abc import Mapping
 from steps.evaluate_staging.models import CanarySummary, ObjectiveResult, ProfileResult, Verdict
 
 
-def judge(canaries: CanarySummary, profiles: Mapping[str, ProfileResult]) -> tuple[Verdict, str]:
+def judge(
+    canaries: CanarySummary, profiles: Mapping[str, ProfileResult], lm_eval: Mapping[str, ObjectiveResult]
+) -> tuple[Verdict, str]:
     """The verdict and one line for people. Numbers that cannot decide come before those that are bad."""
     invalid = [f"{name}: {reason}" for name, profile in profiles.items() if (reason := _undecidable(profile))]
-    missed = [
-        f"{name} {metric} {_missed(result)}"
-        for name, profile in profiles.items()
-        for metric, result in profile.objectives.items()
-        if not result.met
-    ]
+    objectives = {
+        f"{name} {metric}": result for name, profile in profiles.items() for metric, result in profile.objectives.items()
+    } | {f"lm-eval {task}": result for task, result in lm_eval.items()}
+    missed = [f"{name} {_missed(result)}" for name, result in objectives.items() if not result.met]
     wrong = [f"canary {result.prompt!r} was answered {result.answer!r}" for result in canaries.results if not result.passed]
-    headline = [
-        f"{name} {metric} {number(result.value)}"
-        for name, profile in profiles.items()
-        for metric, result in profile.objectives.items()
-    ]
+    headline = [f"{name} {number(result.value)}" for name, result in objectives.items()]
     verdict: Verdict = "invalid" if invalid else "failed" if missed or wrong else "passed"
     return verdict, ", ".join([*invalid, *missed, *wrong] or headline)
 

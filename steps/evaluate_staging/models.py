@@ -180,5 +180,7 @@ class Evaluation(Strict):
     """The canary prompts."""
     profiles: dict[str, ProfileResult]
     """Each load profile."""
+    lm_eval: dict[str, ObjectiveResult] = {}
+    """Each lm-eval task's score."""
     expectations: Expectations | None = None
     """The suite over every request; None where great_expectations is not installed."""

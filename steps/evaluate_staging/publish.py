@@ -49,7 +49,7 @@ def facts(release: Release, evaluation: Evaluation, sha256: str) -> dict[str, st
         (f"evaluation:{name}:{metric}", number(result.value))
         for name, profile in evaluation.profiles.items()
         for metric, result in profile.objectives.items()
-    ]
+    ] + [(f"evaluation:lm_eval:{task}", number(result.value)) for task, result in evaluation.lm_eval.items()]
     return {str(key): value for key, value in found.items()} | dict(numbers[: _FACT_LIMIT - len(found)])
 
 

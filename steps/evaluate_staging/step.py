@@ -16,6 +16,7 @@ from config.load_profiles import LoadProfile
 from config.schema import Release
 from steps import canaries, images, registry, s3
 from steps.evaluate_staging import baseline, judgement, publish
+from steps.evaluate_staging.accuracy import Accuracy, results
 from steps.evaluate_staging.client import Ask
 from steps.evaluate_staging.fleet import Fleet
 from steps.evaluate_staging.hosts import Member
@@ -66,10 +67,12 @@ def run(request: Request) -> Evaluation:
     with tempfile.TemporaryDirectory(prefix="evaluation-") as folder:
         materials = Materials(client, Path(folder), request.release.weights_prefix)
         _check(request.release, materials)
+        accuracy = Accuracy.prepare(request.release.model.evaluation.lm_eval, client, Path(folder) / "lm_eval")
         with staging(hosting, request.release, package, request.execution) as staged:
             measured = _Measuring(request, boto3.client("sagemaker-runtime", region_name=region), staged.endpoint, materials)
             asked, outcomes = measured.run()
-    evaluation = _evaluation(request, package, staged, asked, outcomes, production)
+            scores = measured.ask_lm_eval(accuracy)
+    evaluation = _evaluation(request, package, staged, asked, outcomes, scores, production)
     request.output.mkdir(parents=True, exist_ok=True)
     evaluation = publish.attachments(evaluation, request.release, outcomes, production, request.output)
     body = (evaluation.model_dump_json(indent=2) + "\n").encode()
@@ -114,10 +117,18 @@ class _Measuring:
                 say(f"load profile {name}: {len(outcomes[name].measurement.counted)} requests measured")
         return CanarySummary(failed=sum(not result.passed for result in results), results=results, batch=batch), outcomes
 
+    def ask_lm_eval(self, accuracy: Accuracy | None) -> dict[str, dict[str, float]]:
+        """Every lm-eval task's numbers; empty where the model file names none."""
+        return {} if accuracy is None else accuracy.ask(self._openai(), accuracy.wanted.timeout_s)
+
     def _transport(self, profile: LoadProfile) -> Transport:
         url, region = self._runtime.meta.endpoint_url, self._release.environment.region
         if profile.client == "sagemaker":
             return SageMakerTransport(self._endpoint, region, url)
+        return self._openai()
+
+    def _openai(self) -> OpenAITransport:
+        url, region = self._runtime.meta.endpoint_url, self._release.environment.region
         credentials = boto3.Session(region_name=region).get_credentials()
         return OpenAITransport.of_endpoint(url, self._endpoint, bearer_token(credentials, region, _TOKEN_S))
 
@@ -146,6 +157,7 @@ def _evaluation(
     staged: Staged,
     asked: CanarySummary,
     outcomes: dict[str, Outcome],
+    scores: dict[str, dict[str, float]],
     production: baseline.Baseline | None,
 ) -> Evaluation:
     release = request.release
@@ -167,7 +179,8 @@ def _evaluation(
             trials=outcome.trials,
             more=outcome.more,
         )
-    verdict, summary = judgement.judge(asked, profiles)
+    lm_eval = results(model.evaluation.lm_eval, scores, production.evaluation.lm_eval if production else {})
+    verdict, summary = judgement.judge(asked, profiles, lm_eval)
     return Evaluation(
         model=release.name,
         version=package.version,
@@ -186,4 +199,5 @@ def _evaluation(
         production=production.reference if production else None,
         canaries=asked,
         profiles=profiles,
+        lm_eval=lm_eval,
     )

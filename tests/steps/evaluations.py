@@ -21,7 +21,7 @@ from steps.evaluate_staging.models import (
     Trial,
 )
 from steps.evaluate_staging.results import RequestResult
-from steps.evaluate_staging.scoring import profile_result
+from steps.evaluate_staging.scoring import profile_result, score
 from steps.evaluate_staging.worker import WorkerResult
 
 SECOND = 1_000_000_000
@@ -133,7 +133,8 @@ def evaluation(version: int, production: Evaluation | None = None, **changes: An
             prompt="What is the capital of France?", alone="The capital of France is Paris.", asked=16, same=15
         ),
     )
-    verdict, summary = judgement.judge(canaries, profiles)
+    lm_eval = {"gsm8k": score(Objective(at_least=0.85), 0.871, None, (0.853, 0.889))}
+    verdict, summary = judgement.judge(canaries, profiles, lm_eval)
     failed = ["chat: ttft_ms at most 900 (objective ttft_p99_ms): 9 of 420 rows do not, as those due at 3.1 s, 17.2 s, 20.4 s"]
     return Evaluation(
         model="qwen3-32b",
@@ -156,5 +157,6 @@ def evaluation(version: int, production: Evaluation | None = None, **changes: An
         else None,
         canaries=canaries,
         profiles=profiles,
+        lm_eval=lm_eval,
         expectations=Expectations(success=verdict == "passed", checked=8, failed=[] if verdict == "passed" else failed),
     )

@@ -1,0 +1,119 @@
+"""lm-eval tasks against the staging endpoint: checked before it is paid for, asked over its OpenAI path, scored as objectives."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from config.evaluation import LmEval, LmEvalTask
+from steps import s3
+from steps.errors import InputError, StepError
+from steps.evaluate_staging.models import ObjectiveResult
+from steps.evaluate_staging.scoring import score
+from steps.evaluate_staging.transports.openai import OpenAITransport
+from steps.job import progress, say
+
+_Z = 1.96  # standard errors to either side: 95 %
+_SHOWN_LINES = 12
+_WORD_OF_CODE = {2: InputError}
+
+
+@dataclass
+class Accuracy:
+    """The lm-eval tasks of one evaluation; made before there is an endpoint."""
+
+    wanted: LmEval
+    folder: Path
+    """For task files, orders, answers and the log."""
+
+    @classmethod
+    def prepare(cls, wanted: LmEval | None, client: s3.S3Client, folder: Path) -> Accuracy | None:
+        """Fetch what the model file brings and let lm-eval load every task; None where it names none.
+
+        InputError when lm-eval is not installed, has no such task, cannot get its data, or scores it by log-likelihoods.
+        """
+        if wanted is None:
+            return None
+        folder.mkdir()
+        made = cls(wanted, folder)
+        if wanted.folder:
+            made._fetch(client, wanted.folder)
+        progress(f"checking the lm-eval tasks {', '.join(wanted.tasks)}")
+        made._harness("check", {})
+        return made
+
+    def ask(self, transport: OpenAITransport, timeout_s: float) -> dict[str, dict[str, float]]:
+        """Task → every number that lm-eval gives; StepError when it fails."""
+        progress(f"lm-eval: {', '.join(self.wanted.tasks)}")
+        order = {
+            "base_url": f"{transport.url}/chat/completions",
+            "model": transport.model,
+            "concurrency": self.wanted.concurrency,
+            "timeout_s": timeout_s,
+        }
+        found: dict[str, dict[str, float]] = self._harness("run", order, key=transport.token)["results"]
+        for name, task in self.wanted.tasks.items():
+            say(f"lm-eval {name}: {task.metric} {found[name].get(task.key)}")
+        return found
+
+    def _fetch(self, client: s3.S3Client, prefix: str) -> None:
+        """The model file's own tasks, beside their data."""
+        address = s3.S3Uri.parse(prefix)
+        paths = s3.list_objects(client, address)
+        if not any(path.endswith(".yaml") for path in paths):
+            raise InputError(
+                f"{prefix} has no task files; evaluation.lm_eval.folder must hold the YAML files of tasks, and their data"
+            )
+        for path in paths:
+            target = self.folder / "tasks" / path
+            if not target.resolve().is_relative_to(self.folder.resolve()):
+                raise InputError(f"{prefix}{path} leads out of its folder; name objects without ..")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(s3.read(client, address / path) or b"")
+
+    def _harness(self, action: str, more: dict[str, Any], *, key: str = "") -> dict[str, Any]:
+        tasks = self.folder / "tasks"
+        tasks.mkdir(exist_ok=True)
+        order, answer, log = (self.folder / f"{action}.{kind}" for kind in ("order", "answer", "log"))
+        named = {name: task.model_dump(include={"examples", "fewshot", "max_tokens"}) for name, task in self.wanted.tasks.items()}
+        order.write_text(json.dumps({**more, "tasks": named, "folder": str(tasks) if self.wanted.folder else None}))
+        with log.open("wb") as stream:
+            code = subprocess.run(
+                [sys.executable, "-m", "steps.evaluate_staging.harness", action, str(order), str(answer)],
+                cwd=tasks,  # so that a task's data files are named as they lie beside it
+                env={**os.environ, "OPENAI_API_KEY": key, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                check=False,
+            ).returncode
+        said: dict[str, Any] = json.loads(answer.read_text()) if answer.exists() else {}
+        if code != 0:
+            raise _WORD_OF_CODE.get(code, StepError)(said.get("error") or f"lm-eval ended with {code}: {_tail(log)}")
+        return said
+
+
+def results(
+    wanted: LmEval | None, found: dict[str, dict[str, float]], before: dict[str, ObjectiveResult]
+) -> dict[str, ObjectiveResult]:
+    """Each task as an objective; `before` are those of production."""
+    if wanted is None:
+        return {}
+    return {name: _result(task, found[name], before.get(name)) for name, task in wanted.tasks.items()}
+
+
+def _result(task: LmEvalTask, numbers: dict[str, float], before: ObjectiveResult | None) -> ObjectiveResult:
+    value, error = numbers.get(task.key), numbers.get(task.error_key)
+    interval = (value - _Z * error, value + _Z * error) if value is not None and error is not None else None
+    result = score(task, value, before.value if before else None, interval)
+    if value is None:
+        return result.model_copy(update={"note": f"lm-eval gives no {task.key}; it gives {', '.join(sorted(numbers))}"})
+    return result
+
+
+def _tail(log: Path) -> str:
+    return "\n".join(log.read_text(errors="replace").splitlines()[-_SHOWN_LINES:])

@@ -1,0 +1,126 @@
+"""lm-eval tasks: refused before anything is created where they cannot work, else asked of the endpoint and scored."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from config.evaluation import LmEval
+from pipelines.release import build
+from steps.errors import InputError
+from steps.evaluate_staging.accuracy import Accuracy, results
+from tests.steps.evaluate_world import BUCKET, World, closed_loop, world
+
+FOLDER = f"s3://{BUCKET}/tasks/"
+CAPITALS = {"France": "Paris", "Italy": "Rome", "Spain": "Madrid", "Japan": "Tokyo"}
+TASK = {
+    "task": "capitals",
+    "dataset_path": "json",
+    "dataset_kwargs": {"data_files": {"test": "capitals.jsonl"}},
+    "test_split": "test",
+    "output_type": "generate_until",
+    "doc_to_text": "Which city is the capital of {{country}}?",
+    "doc_to_target": "{{capital}}",
+    "generation_kwargs": {"until": ["\n"], "max_gen_toks": 8},
+    "metric_list": [{"metric": "exact_match", "aggregation": "mean", "higher_is_better": True}],
+}
+
+
+@pytest.fixture(scope="module")
+def quizzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A world whose bucket has a task of four questions, and nothing that reaches the Hub."""
+    pytest.importorskip("lm_eval", reason="the extra lm-eval is not installed")
+    with pytest.MonkeyPatch.context() as patch, world(tmp_path_factory.mktemp("quiz")) as made:
+        patch.setenv("HF_HOME", str(tmp_path_factory.mktemp("hf")))
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        chosen = {**TASK, "task": "chosen", "output_type": "multiple_choice", "doc_to_choice": ["Paris", "Rome"]}
+        lines = "".join(json.dumps({"country": country, "capital": capital}) + "\n" for country, capital in CAPITALS.items())
+        files = {"capitals.yaml": yaml.safe_dump(TASK), "chosen.yaml": yaml.safe_dump(chosen), "capitals.jsonl": lines}
+        for name, text in files.items():
+            made.client("s3").put_object(Bucket=BUCKET, Key=f"tasks/{name}", Body=text.encode())
+        yield made
+
+
+def knows(*countries: str) -> dict[str, Any]:
+    """An engine that knows these capitals."""
+    return {"answers": {f"capital of {country}": CAPITALS[country] for country in countries}}
+
+
+def tasks(**bounds: Any) -> dict[str, Any]:
+    return {
+        "load_profiles": {"short": closed_loop()},
+        "lm_eval": {"folder": FOLDER, "tasks": bounds},
+        "client_lag_at_most_ms": 1000,
+    }
+
+
+def test_a_task_is_asked_and_its_score_decides(quizzed: World) -> None:
+    version = quizzed.version(tasks(capitals={"at_least": 0.9}), settings=knows("France", "Italy", "Spain"))
+    run = quizzed.evaluate(version)
+    result = run.evaluation.lm_eval["capitals"]
+    assert (result.value, result.met, result.compared_value) == (0.75, False, 0.75)
+    assert result.low is not None and result.high is not None and result.low < 0.75 < result.high
+    assert run.evaluation.verdict == "failed"
+    assert run.evaluation.summary == "lm-eval capitals 0.75 (must be at least 0.9)"
+    assert quizzed.facts(version)["evaluation:lm_eval:capitals"] == "0.75"
+    assert "capitals" in (run.output / "report.html").read_text()
+    paths = [condition["LeftValue"]["Std:JsonGet"]["Path"] for condition in gate(version.release)]
+    assert "lm_eval.capitals.compared_value" in paths
+    assert quizzed.left() == []
+
+
+def gate(release: Any) -> list[dict[str, Any]]:
+    steps = json.loads(build(release).definition())["Steps"]
+    conditions: list[dict[str, Any]] = next(step for step in steps if step["Name"] == "Gate")["Arguments"]["Conditions"]
+    return conditions
+
+
+@pytest.mark.parametrize(
+    ("task", "says"),
+    [
+        (
+            "chosen",
+            "the lm-eval task 'chosen' is scored by multiple_choice, which a chat API does not give; choose one that generates",
+        ),
+        pytest.param("nonsense", "lm-eval has no task 'nonsense'", marks=pytest.mark.soak),
+        pytest.param("gsm8k", "lm-eval cannot load the task 'gsm8k'", marks=pytest.mark.soak),
+    ],
+)
+def test_what_cannot_work_is_refused_before_an_endpoint_is_made(quizzed: World, task: str, says: str) -> None:
+    run = quizzed.start(quizzed.version(tasks(**{task: {"at_least": 0.5}})))
+    assert run.wait() == 2, run.text
+    assert f"error: {says}" in run.text
+    assert "is being created" not in run.text
+    assert "Traceback" not in run.text
+
+
+def test_without_the_extra_there_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "hidden").mkdir()
+    (tmp_path / "hidden" / "sitecustomize.py").write_text(
+        "import importlib.util as u\nfound = u.find_spec\nu.find_spec = lambda name, *a: None if name == 'lm_eval' else found(name, *a)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path / "hidden")
+    wanted = LmEval.model_validate({"tasks": {"gsm8k": {"at_least": 0.5}}})
+    with pytest.raises(InputError, match="lm-eval is not installed here; install this project's extra `lm-eval`"):
+        Accuracy.prepare(wanted, None, tmp_path / "work")
+
+
+def test_a_score_is_compared_with_productions_too() -> None:
+    wanted = LmEval.model_validate({"tasks": {"gsm8k": {"at_least_production": 0.98, "filter": "strict-match"}}})
+    key = "exact_match,strict-match"
+    before = results(wanted, {"gsm8k": {key: 0.8}}, {})
+    assert before["gsm8k"].met
+    assert not results(wanted, {"gsm8k": {key: 0.7}}, before)["gsm8k"].met
+    assert results(wanted, {"gsm8k": {key: 0.79}}, before)["gsm8k"].met
+
+
+def test_a_metric_that_the_task_does_not_give_is_missed_and_says_what_there_is() -> None:
+    wanted = LmEval.model_validate({"tasks": {"gsm8k": {"at_least": 0.5, "metric": "acc"}}})
+    result = results(wanted, {"gsm8k": {"exact_match,none": 0.9}}, {})["gsm8k"]
+    assert not result.met
+    assert result.note == "lm-eval gives no acc,none; it gives exact_match,none"
