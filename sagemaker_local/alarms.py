@@ -2,7 +2,8 @@
 
 "Using Amazon CloudWatch alarms" in CloudWatch's user guide says how: N of the last M periods breach the threshold, and missing
 periods count as ``TreatMissingData`` says. A state that SetAlarmState gave stays until the evaluation's own result changes.
-Composite alarms, metric math and anomaly detection are not evaluated; percentiles are, of endpoints' ModelLatency.
+Metric math and anomaly detection are refused (``moto_refusals``); percentiles are evaluated of endpoints' ModelLatency, and composite
+alarms after the others.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from sagemaker_local import composite_alarms
 from sagemaker_local.hosting.metrics import FLEET
 
 if TYPE_CHECKING:
@@ -45,7 +47,8 @@ class AlarmEvaluator:
         """Evaluate all alarms once."""
         for region in regions:
             backend = self.context.moto.backend("cloudwatch", region)
-            for alarm in list(backend.alarms.values()):
+            alarms = list(backend.alarms.values())
+            for alarm in alarms:
                 if (
                     alarm.rule
                     or alarm.metric_data_queries
@@ -59,6 +62,17 @@ class AlarmEvaluator:
                     if alarm.state_value != state:
                         reason = f"Threshold Crossed: {alarm.evaluation_periods} datapoints, threshold {alarm.threshold}."
                         alarm.update_state(reason, "{}", state)
+            states = {alarm.name: alarm.state_value for alarm in alarms}
+            for alarm in alarms:
+                if alarm.rule:
+                    self._combine(region, alarm, states)
+
+    def _combine(self, region: str, alarm: Any, states: dict[str, str]) -> None:
+        """A composite alarm follows its rule; of composites in it, the state that they had a moment ago counts."""
+        state = "ALARM" if composite_alarms.holds(alarm.rule, lambda name: states.get(name, "INSUFFICIENT_DATA")) else "OK"
+        if state != self._last.get((region, alarm.name)):
+            self._last[region, alarm.name] = state
+            alarm.update_state(f"The rule {alarm.rule} is {'true' if state == 'ALARM' else 'false'}.", "{}", state)
 
     def _state(self, backend: Any, region: str, alarm: Any) -> str | None:
         """The state that the metric asks for; None to leave it as it is."""

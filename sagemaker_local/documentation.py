@@ -6,7 +6,7 @@ import ast
 import sys
 from pathlib import Path
 
-from sagemaker_local import actions, unsupported, validation
+from sagemaker_local import actions, moto_refusals, unsupported, validation
 
 _INTRODUCTION = """\
 <!-- Made by `python -m sagemaker_local.documentation docs/sagemaker_local.md`; a test compares. Change the code instead. -->
@@ -50,7 +50,7 @@ def page() -> str:
             "| --- | --- |",
             *(f"| {action} | `{member}` |" for action, members in unsupported.MEMBERS.items() for member in members),
             "\nBeside these, with these messages:\n",
-            *(f"- {message}" for message in _messages()),
+            *(f"- {message}" for message in sorted([*_messages(), *moto_refusals.NOT_EMULATED])),
             f"\n## Actions refused by name with {_ERROR} ({len(refused)})\n",
             _names(refused),
             "",

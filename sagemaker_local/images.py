@@ -7,6 +7,8 @@ The images file (YAML); the first entry that matches wins::
         command: ["{python}", "/abs/program.py"]  # stands for the image's ENTRYPOINT and CMD
         environment: {PORT: "{port}"}             # wins over the container's own environment
         working_directory: "/abs"
+    capacity: {ml.p5.48xlarge: 0}                 # endpoint instances of a type at once; one that is not here is never short
+    limits: {model_timeout_s: 1}                      # lower than the service's, for tests; see limits.py
 
 Placeholders in command, environment and working directory: ``{python}`` (this interpreter), ``{opt_ml}`` (the directory that
 stands for ``/opt/ml``), ``{port}`` (a free port, for endpoints), ``{name}`` and ``{instance_type}``.
@@ -22,6 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.errors import ImagesFileError, ValidationError
+from sagemaker_local.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -81,6 +84,9 @@ class ImageMap:
 
     entries: tuple[ImageCommand, ...] = ()
     path: Path | None = None
+    capacity: Mapping[str, int] = field(default_factory=dict)
+    """Instance type → how many instances all endpoints together can have; a type that is not here is never short."""
+    limits: Limits = field(default_factory=Limits)
 
     @classmethod
     def load(cls, path: Path) -> ImageMap:
@@ -98,7 +104,11 @@ class ImageMap:
         entries = data.get("images") if isinstance(data, dict) else None
         if not isinstance(entries, list):
             raise ImagesFileError(f"The images file {path} must be a mapping with a list under 'images'.")
-        return cls(tuple(_entry(path, index, entry) for index, entry in enumerate(entries)), path)
+        capacity = data.get("capacity") or {}
+        if not isinstance(capacity, dict) or not all(isinstance(count, int) and count >= 0 for count in capacity.values()):
+            raise ImagesFileError(f"{path}: capacity must map instance types to how many there are, not {capacity!r}.")
+        limits = Limits.of(data.get("limits") or {}, str(path))
+        return cls(tuple(_entry(path, index, entry) for index, entry in enumerate(entries)), path, capacity, limits)
 
     def resolve(self, image_uri: str) -> ImageCommand:
         """The first entry whose pattern matches this image address.

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING
 
-from sagemaker_local import actions, eventbridge, logs_api, wsgi
+from sagemaker_local import actions, eventbridge, logs_api, moto_refusals, wsgi
 from sagemaker_local.accounts import Accounts
 from sagemaker_local.calls import LONGEST_BODY_BYTES, CallLog
 from sagemaker_local.context import Context
@@ -25,6 +25,7 @@ from sagemaker_local.events import EventSink
 from sagemaker_local.hosting import bearer
 from sagemaker_local.http import Disconnected, Request
 from sagemaker_local.identity import Identities
+from sagemaker_local.limits import Throttle
 from sagemaker_local.log_store import LogStore
 from sagemaker_local.logs import LogSink
 from sagemaker_local.moto import DEFAULT_ACCOUNT_ID, Moto
@@ -59,6 +60,7 @@ class Application:
         self._context = accounts.default
         self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="request")
         self._s3 = S3Front(self._context.moto, self._executor)
+        self._throttle = Throttle(self._context.images.limits.calls_per_s)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
@@ -96,6 +98,7 @@ class Application:
         caller = self._context.identities.caller_of(request)
         with await request.spooled_body() as body:
             self._context.calls.came(caller, service, request, body.read(LONGEST_BODY_BYTES))
+            moto_refusals.prepare(service)
             if service == "logs" and await self._logs(request, caller, body):
                 return
             await wsgi.serve(self._context.moto.application, self._executor, request, body)
@@ -132,6 +135,7 @@ class Application:
             return
         self._context.calls.made(caller, "sagemaker", action, data)
         try:
+            self._throttle.take()
             loop = asyncio.get_running_loop()
             context = await asyncio.to_thread(self._accounts.of, caller.account_id)
             answer = await loop.run_in_executor(self._executor, actions.run, context, region, action, data)

@@ -39,7 +39,6 @@ MEMBERS: dict[str, tuple[str, ...]] = {
     "CreateEndpointConfig": (
         "AsyncInferenceConfig",
         "CrossRegionTrafficConfig",
-        "DataCaptureConfig.EnableCapture",
         "ExplainerConfig",
         "MetricsConfig.EnableEnhancedMetrics",
         "ShadowProductionVariants",

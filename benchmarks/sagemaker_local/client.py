@@ -59,7 +59,9 @@ async def ages(url: str, path: str, authorization: str, streams: int, events: in
     async def one(number: int) -> list[float]:
         await asyncio.sleep(gap_s * number / streams)
         request = head.encode() + b"\r\n" + body
-        transport, stream = await loop.create_connection(lambda: Stream(request, events), place.hostname, place.port)
+        transport, stream = await loop.create_connection(
+            lambda: Stream(request, events), place.hostname or "127.0.0.1", place.port or 80
+        )
         await stream.done
         transport.close()
         return stream.ages

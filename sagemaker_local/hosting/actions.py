@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from sagemaker_local.actions import Call, action, on_start
 from sagemaker_local.context import Context
 from sagemaker_local.errors import NotImplementedHere, ValidationError
 from sagemaker_local.hosting.containers import check_approved, plan
+from sagemaker_local.hosting.description import changed
 from sagemaker_local.hosting.endpoint import Endpoints
 from sagemaker_local.jobs.paging import ordered, page
 from sagemaker_local.records import Record, Records, created, listed, picked
@@ -16,12 +18,73 @@ from sagemaker_local.tags import Tags
 Request = dict[str, Any]
 
 
-def _models(call: Call) -> Records:
-    return Records(call.context.store, "model")
+@dataclass(frozen=True)
+class _Kind:
+    """A kind of resource that is nothing but its record: models and endpoint configs."""
+
+    resource: str
+    """As ARNs and the store have it."""
+    prefix: str
+    """As the members of its requests begin."""
+    words: str
+    """As the service's errors name it."""
+
+    def records(self, call: Call) -> Records:
+        """All of them."""
+        return Records(call.context.store, self.resource)
+
+    def new_arn(self, call: Call, name: str) -> str:
+        """The ARN of one that is to be made.
+
+        Raises:
+            ValidationError: the name is taken.
+        """
+        arn = call.arn(f"{self.resource}/{name}")
+        if self.records(call).get(call.region, name):
+            raise ValidationError(f'Cannot create already existing {self.words} "{arn}".')
+        return arn
+
+    def create(self, call: Call, record: Record, tags: list[dict[str, str]] | None) -> Request:
+        """Keep a new one, and tell of it; the answer of the Create action."""
+        arn = record[f"{self.prefix}Arn"]
+        self.records(call).put(call.region, record[f"{self.prefix}Name"], record)
+        Tags(call.context).add(arn, tags or [])
+        self._tell(call, record)
+        return {f"{self.prefix}Arn": arn}
+
+    def get(self, call: Call, name: str) -> Record:
+        """One by its name.
+
+        Raises:
+            ValidationError: there is none.
+        """
+        found = self.records(call).get(call.region, name)
+        if found is None:
+            raise ValidationError(f'Could not find {self.words} "{call.arn(f"{self.resource}/{name}")}".')
+        return found
+
+    def delete(self, call: Call, name: str) -> None:
+        """Forget one, and tell of it. Endpoints that use it go on."""
+        record = self.get(call, name)
+        self.records(call).delete(call.region, name)
+        self._tell(call, record)
+        Tags(call.context).forget(record[f"{self.prefix}Arn"])
+
+    def listed(self, call: Call, request: Request) -> Request:
+        """The answer of the List action, newest first."""
+        name, arn = f"{self.prefix}Name", f"{self.prefix}Arn"
+        found = listed(self.records(call).all_in(call.region), request, name)
+        keys = {"CreationTime": lambda record: record["CreationTime"], "Name": lambda record: record[name]}
+        shown = [picked(record, (name, arn, "CreationTime")) for record in ordered(found, request, keys)]
+        return page(f"{self.prefix}s", shown, request)
+
+    def _tell(self, call: Call, record: Record) -> None:
+        words = {"model": "Model", "endpoint-config": "Endpoint Config"}[self.resource]
+        changed(call.context, call.region, f"SageMaker {words} State Change", record[f"{self.prefix}Arn"], record)
 
 
-def _configs(call: Call) -> Records:
-    return Records(call.context.store, "endpoint-config")
+_MODELS = _Kind("model", "Model", "model")
+_CONFIGS = _Kind("endpoint-config", "EndpointConfig", "endpoint configuration")
 
 
 def _endpoints(call: Call) -> Endpoints:
@@ -37,59 +100,39 @@ def resume(context: Context) -> None:
 @action("CreateModel")
 def create_model(call: Call, request: Request) -> Request:
     """A model: which container, with which model data."""
-    name = request["ModelName"]
     if bool(request.get("PrimaryContainer")) == bool(request.get("Containers")):
         raise ValidationError("Exactly one of PrimaryContainer and Containers must be provided.")
-    arn = call.arn(f"model/{name}")
-    if _models(call).get(call.region, name):
-        raise ValidationError(f'Cannot create already existing model "{arn}".')
-    model = created(request, "ModelArn", arn)
+    model = created(request, "ModelArn", _MODELS.new_arn(call, request["ModelName"]))
     check_approved(call.context, call.region, model)
     plan(call.context, call.region, model)  # its model package exists, and it is of a kind that can be served
-    _models(call).put(call.region, name, model)
-    Tags(call.context).add(arn, request.get("Tags") or [])
-    return {"ModelArn": arn}
-
-
-def _model(call: Call, name: str) -> Record:
-    found = _models(call).get(call.region, name)
-    if found is None:
-        raise ValidationError(f'Could not find model "{call.arn("model/" + name)}".')
-    return found
+    return _MODELS.create(call, model, request.get("Tags"))
 
 
 @action("DescribeModel")
 def describe_model(call: Call, request: Request) -> Request:
     """A model."""
-    return {"EnableNetworkIsolation": False, **_model(call, request["ModelName"])}
+    return {"EnableNetworkIsolation": False, **_MODELS.get(call, request["ModelName"])}
 
 
 @action("DeleteModel")
 def delete_model(call: Call, request: Request) -> None:
-    """Delete a model. Endpoints that serve it go on."""
-    arn = _model(call, request["ModelName"])["ModelArn"]
-    _models(call).delete(call.region, request["ModelName"])
-    Tags(call.context).forget(arn)
+    """Delete a model."""
+    _MODELS.delete(call, request["ModelName"])
 
 
 @action("ListModels")
 def list_models(call: Call, request: Request) -> Request:
     """Models, newest first."""
-    return _listing(call, request, _models(call), "Models", "ModelName", ("ModelName", "ModelArn", "CreationTime"))
+    return _MODELS.listed(call, request)
 
 
 @action("CreateEndpointConfig")
 def create_endpoint_config(call: Call, request: Request) -> Request:
     """An endpoint config. moto's refuses instance types that exist (ml.g5, ml.g6e); every field is kept here."""
-    name = request["EndpointConfigName"]
-    arn = call.arn(f"endpoint-config/{name}")
-    if _configs(call).get(call.region, name):
-        raise ValidationError(f'Cannot create already existing endpoint configuration "{arn}".')
+    arn = _CONFIGS.new_arn(call, request["EndpointConfigName"])
     for variant in request["ProductionVariants"]:
         _check_variant(call, variant)
-    _configs(call).put(call.region, name, created(request, "EndpointConfigArn", arn))
-    Tags(call.context).add(arn, request.get("Tags") or [])
-    return {"EndpointConfigArn": arn}
+    return _CONFIGS.create(call, created(request, "EndpointConfigArn", arn), request.get("Tags"))
 
 
 def _check_variant(call: Call, variant: Request) -> None:
@@ -99,39 +142,29 @@ def _check_variant(call: Call, variant: Request) -> None:
     for member in ("InstanceType", "InitialInstanceCount"):
         if not variant.get(member):
             raise ValidationError(f"{member} is required for production variant {name}.")
-    _model(call, variant["ModelName"])
-
-
-def _config(call: Call, name: str) -> Record:
-    found = _configs(call).get(call.region, name)
-    if found is None:
-        raise ValidationError(f'Could not find endpoint configuration "{call.arn("endpoint-config/" + name)}".')
-    return found
+    _MODELS.get(call, variant["ModelName"])
 
 
 @action("DescribeEndpointConfig")
 def describe_endpoint_config(call: Call, request: Request) -> Request:
     """An endpoint config."""
-    return _config(call, request["EndpointConfigName"])
+    return _CONFIGS.get(call, request["EndpointConfigName"])
 
 
 @action("DeleteEndpointConfig")
 def delete_endpoint_config(call: Call, request: Request) -> None:
-    """Delete an endpoint config. Endpoints that use it go on."""
-    arn = _config(call, request["EndpointConfigName"])["EndpointConfigArn"]
-    _configs(call).delete(call.region, request["EndpointConfigName"])
-    Tags(call.context).forget(arn)
+    """Delete an endpoint config."""
+    _CONFIGS.delete(call, request["EndpointConfigName"])
 
 
 @action("ListEndpointConfigs")
 def list_endpoint_configs(call: Call, request: Request) -> Request:
     """Endpoint configs, newest first."""
-    members = ("EndpointConfigName", "EndpointConfigArn", "CreationTime")
-    return _listing(call, request, _configs(call), "EndpointConfigs", "EndpointConfigName", members)
+    return _CONFIGS.listed(call, request)
 
 
 def _models_of(call: Call, config: Record) -> dict[str, Record]:
-    return {variant["ModelName"]: _model(call, variant["ModelName"]) for variant in config["ProductionVariants"]}
+    return {variant["ModelName"]: _MODELS.get(call, variant["ModelName"]) for variant in config["ProductionVariants"]}
 
 
 @action("CreateEndpoint")
@@ -139,7 +172,7 @@ def create_endpoint(call: Call, request: Request) -> Request:
     """Start an endpoint's instances."""
     name = request["EndpointName"]
     arn = call.arn(f"endpoint/{name}")
-    config = _config(call, request["EndpointConfigName"])
+    config = _CONFIGS.get(call, request["EndpointConfigName"])
     models = _models_of(call, config)
     endpoints = _endpoints(call)
     if endpoints.records.get(call.region, name):
@@ -157,7 +190,7 @@ def update_endpoint(call: Call, request: Request) -> Request:
     name = request["EndpointName"]
     endpoints = _endpoints(call)
     record = endpoints.get(call.region, name)
-    config = _config(call, request["EndpointConfigName"])
+    config = _CONFIGS.get(call, request["EndpointConfigName"])
     if request.get("RetainDeploymentConfig") and not request.get("DeploymentConfig"):
         request = {**request, "DeploymentConfig": record.get("LastDeploymentConfig")}
     endpoints.update(call.region, name, config, _models_of(call, config), request)
@@ -201,9 +234,3 @@ def list_endpoints(call: Call, request: Request) -> Request:
         "Status": lambda record: record["EndpointStatus"],
     }
     return page("Endpoints", [picked(record, members) for record in ordered(found, request, keys)], request)
-
-
-def _listing(call: Call, request: Request, records: Records, member: str, name: str, members: tuple[str, ...]) -> Request:
-    found = listed(records.all_in(call.region), request, name)
-    keys = {"CreationTime": lambda record: record["CreationTime"], "Name": lambda record: record[name]}
-    return page(member, [picked(record, members) for record in ordered(found, request, keys)], request)

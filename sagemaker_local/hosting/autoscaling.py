@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.errors import AwsError
+from sagemaker_local.moto_refusals import TARGET_TRACKING
 
 if TYPE_CHECKING:
     from sagemaker_local.context import Context
@@ -21,10 +22,6 @@ if TYPE_CHECKING:
 
 _LOGGER = logging.getLogger(__name__)
 _DIMENSION = "sagemaker:variant:DesiredInstanceCount"
-_METRICS = {
-    "SageMakerVariantInvocationsPerInstance": ("InvocationsPerInstance", 60.0),
-    "SageMakerVariantConcurrentRequestsPerModelHighResolution": ("ConcurrentRequestsPerModel", 10.0),
-}
 _SCALE_IN_BELOW = 0.9
 _DEFAULT_COOLDOWN_S = 300.0
 
@@ -72,9 +69,9 @@ class Autoscaler:
     def _by_policy(self, key: VariantKey, policy: Any, now: int) -> int | None:
         body = policy.target_tracking_scaling_policy_configuration
         kind = ((body or {}).get("PredefinedMetricSpecification") or {}).get("PredefinedMetricType")
-        if kind not in _METRICS or now == 0:
+        if kind not in TARGET_TRACKING or now == 0:
             return None
-        value = self._metric(key, *_METRICS[kind])
+        value = self._metric(key, *TARGET_TRACKING[kind])
         target = float(body["TargetValue"])
         if value is None:
             return now

@@ -7,6 +7,7 @@ import os
 import shutil
 import tarfile
 import threading
+import time
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,17 +40,27 @@ class ModelDataCache:
         """Where the folders are."""
         return self.context.state_dir / "model-data"
 
-    def provide(self, data: ModelData, region: str, role_arn: str | None, destination: Path) -> None:
+    def provide(self, data: ModelData, region: str, role_arn: str | None, destination: Path, until: float = float("inf")) -> None:
         """Put model data, read with a role, at ``destination``, as read-only hard links where the file system can.
 
+        Args:
+            data: what and where.
+            region: whose S3.
+            role_arn: the model's execution role.
+            destination: a folder, made here.
+            until: when it must be there, on the monotonic clock.
+
         Raises:
-            DownloadError: there is nothing at the address, or an archive is broken.
+            DownloadError: there is nothing at the address, an archive is broken, or it takes too long.
         """
         bucket, _, prefix = data.uri.removeprefix("s3://").partition("/")
         objects = self._objects(data, bucket, prefix, region, role_arn)
         digest = hashlib.sha256(repr((data.compression, objects)).encode()).hexdigest()[:32]
         caller = Caller(self.context.account_id, role_arn)
-        with self._lock:  # one download at a time: the second instance finds the first one's
+        left_s = min(threading.TIMEOUT_MAX, max(0.0, until - time.monotonic()))
+        if not self._lock.acquire(timeout=left_s):  # one download at a time: the second instance finds the first one's
+            raise _too_slow(data)
+        try:
             folder = self.root / digest
             if not folder.is_dir():
                 partial = self.root / f"{digest}.{uuid.uuid4().hex[:8]}.partial"
@@ -57,12 +68,14 @@ class ModelDataCache:
                 try:
                     for relative, name, _, _ in objects:
                         self.context.calls.made(caller, "s3", "GetObject", {"Bucket": bucket, "Key": name})
-                        self._fetch(bucket, name, partial / relative, data)
+                        self._fetch(bucket, name, partial / relative, data, until)
                     partial.rename(folder)
                 except BaseException:
                     shutil.rmtree(partial, ignore_errors=True)
                     raise
             _link_tree(folder, destination)
+        finally:
+            self._lock.release()
 
     def prune(self) -> None:
         """Remove content that no instance uses: no file in it has a second link."""
@@ -93,7 +106,7 @@ class ModelDataCache:
             raise _missing(data)
         return found
 
-    def _fetch(self, bucket: str, name: str, destination: Path, data: ModelData) -> None:
+    def _fetch(self, bucket: str, name: str, destination: Path, data: ModelData, until: float) -> None:
         destination.parent.mkdir(parents=True, exist_ok=True)
         try:
             source = open_object(self.context.moto, bucket, name)
@@ -102,6 +115,8 @@ class ModelDataCache:
         try:
             with destination.open("wb") as file:
                 for start in range(0, source.size, _BLOCK_BYTES):
+                    if time.monotonic() > until:
+                        raise _too_slow(data)
                     file.write(source.read(start, _BLOCK_BYTES))
         finally:
             source.close()
@@ -132,6 +147,13 @@ def _missing(data: ModelData) -> DownloadError:
     return DownloadError(
         f'Failed to download model data for container "container_1" from URL: "{data.uri}". Please ensure that there is an object '
         "located at the URL and that the role passed to CreateModel has permissions to download the object."
+    )
+
+
+def _too_slow(data: ModelData) -> DownloadError:
+    return DownloadError(
+        f'Failed to download model data for container "container_1" from URL: "{data.uri}" within ModelDataDownloadTimeoutInSeconds. '
+        "Please increase the timeout."
     )
 
 

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.errors import AwsError, ValidationError
+from sagemaker_local.hosting.capture import summary
 from sagemaker_local.hosting.deployment import Deployment
+from sagemaker_local.hosting.description import changed, scaling, stage, variant_summary
 from sagemaker_local.hosting.download import ModelDataCache
 from sagemaker_local.hosting.fleet import Fleet, VariantFleet
 from sagemaker_local.hosting.instance import InstanceFailed
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 _LOGGER = logging.getLogger(__name__)
 _EVENT = "SageMaker Endpoint State Change"
+_DEPLOYMENT_EVENT = "SageMaker Endpoint Deployment State Change"
 _WATCH_INTERVAL_S = 0.25
 _RESTART_DELAY_S = 1.0
 _FLEET_KIND = "endpoint-fleet"
@@ -48,8 +51,12 @@ class Endpoint:
     """Where requests go; None while nothing serves."""
     pending: Fleet | None = None
     """The fleet of an update that is under way."""
-    stage: str = "Creating"
+    stage: Record | None = None
     """The VariantStatus of the fleet of an update."""
+    scaling: dict[str, Record] = field(default_factory=dict)
+    """The VariantStatus of variants that are getting another instance count."""
+    remnants: list[Fleet] = field(default_factory=list)
+    """What updates left that could not be taken back: it serves beside the fleet until the next update, or the end."""
     pending_since: float = 0.0
     work: asyncio.Task[None] | None = None
     watch: asyncio.Task[None] | None = None
@@ -157,12 +164,14 @@ class Endpoints:
         record = self.get(region, name)
         endpoint = self.live.get((region, name))
         if endpoint is not None and endpoint.fleet is not None:
-            record["ProductionVariants"] = [_variant_summary(group) for group in list(endpoint.fleet.variants.values())]
+            groups, scaling = list(endpoint.fleet.variants.values()), endpoint.scaling
+            if capture := summary(endpoint.fleet.config.get("DataCaptureConfig")):
+                record["DataCaptureConfig"] = capture
+            record["ProductionVariants"] = [variant_summary(group, scaling.get(group.name)) for group in groups]
         if endpoint is not None and (pending := endpoint.pending) is not None:
-            stage = "Updating" if endpoint.stage == "RollingBack" else endpoint.stage
             record["PendingDeploymentSummary"] = {
                 "EndpointConfigName": pending.config_name,
-                "ProductionVariants": [_variant_summary(group, stage) for group in list(pending.variants.values())],
+                "ProductionVariants": [variant_summary(group, endpoint.stage) for group in list(pending.variants.values())],
                 "StartTime": endpoint.pending_since,
             }
         return record
@@ -170,9 +179,9 @@ class Endpoints:
     def change(self, region: str, name: str, **changes: Any) -> None:
         """Change an endpoint's record (None removes a member) and send its event when the status changed."""
         record = self.get(region, name)
-        changed = {**record, **changes, "LastModifiedTime": time.time()}
-        self.records.put(region, name, {key: value for key, value in changed.items() if value is not None})
-        if record.get("EndpointStatus") != changed.get("EndpointStatus"):
+        after = {**record, **changes, "LastModifiedTime": time.time()}
+        self.records.put(region, name, {key: value for key, value in after.items() if value is not None})
+        if record.get("EndpointStatus") != after.get("EndpointStatus"):
             self._announce(region, name)
 
     def _must_be(self, region: str, name: str, allowed: frozenset[str], verb: str) -> None:
@@ -181,13 +190,15 @@ class Endpoints:
             raise ValidationError(f'Cannot {verb} in-progress endpoint "{record["EndpointArn"]}".')
 
     def _announce(self, region: str, name: str) -> None:
-        """The endpoint's state as an event: DescribeEndpoint's answer, times in milliseconds (developer guide)."""
+        """Send the endpoint's state."""
         record = self.describe(region, name)
-        detail = {**record, "EndpointStatus": _event_status(record["EndpointStatus"])}
-        detail.pop("PendingDeploymentSummary", None)
-        detail |= {member: record[member] * 1000 for member in ("CreationTime", "LastModifiedTime") if member in record}
-        detail["Tags"] = {tag["Key"]: tag["Value"] for tag in Tags(self.context).get(record["EndpointArn"])}
-        self.context.events.put(region, _EVENT, [record["EndpointArn"]], detail)
+        record.pop("PendingDeploymentSummary", None)
+        changed(self.context, region, _EVENT, record["EndpointArn"], record)
+
+    def _announce_deployment(self, region: str, name: str) -> None:
+        """Send how far an update, or a change of instance counts, has come."""
+        record = self.describe(region, name)
+        changed(self.context, region, _DEPLOYMENT_EVENT, record["EndpointArn"], record)
 
     def _on_loop(self, work: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(work, self.context.loop)
@@ -258,18 +269,16 @@ class Endpoints:
     async def _update(self, region: str, name: str, config: Record, models: Record, request: Record) -> None:
         endpoint = self.live[region, name]
         old = endpoint.fleet
+        assert old is not None  # noqa: S101 -- what can be updated serves
         try:
             fleet = Fleet.of(self.context, region, name, config, models)
-            if old is None:  # the last update could not be taken back: nothing to go back to
-                await fleet.start(self.session)
-                endpoint.traffic = Traffic.to(fleet)
-            else:
-                _retain(old, fleet, request)
-                await self._shift(endpoint, old, fleet, request.get("DeploymentConfig") or {})
+            _retain(old, fleet, request)
+            await self._shift(endpoint, old, fleet, request.get("DeploymentConfig") or {})
         except (AwsError, InstanceFailed, UpdateFailed) as error:
             self.change(region, name, EndpointStatus="InService", FailureReason=_reason(error))
             return
         except RollbackFailed as error:
+            endpoint.remnants.append(fleet)
             self.change(region, name, EndpointStatus="UpdateRollbackFailed", FailureReason=str(error))
             return
         else:  # at once, so that at no moment DescribeEndpoint shows the old fleet without instances and no new one
@@ -277,6 +286,7 @@ class Endpoints:
         finally:
             endpoint.pending = None
             await asyncio.to_thread(self.context.part(ModelDataCache).prune)
+        await self._sweep(endpoint)
         self._save(region, name, fleet.saved())
         self.change(
             region,
@@ -290,14 +300,16 @@ class Endpoints:
         def shift(traffic: Traffic) -> None:
             endpoint.traffic = traffic
 
-        def on_stage(stage: str) -> None:
-            endpoint.stage = stage
-            if stage == "RollingBack":
-                self.change(endpoint.region, endpoint.name, EndpointStatus="RollingBack")
-
-        endpoint.pending, endpoint.pending_since = fleet, time.time()
         smallest = min(group.desired for group in fleet.variants.values())
         plan = Deployment.of(deployment, smallest)
+
+        def on_stage(name: str) -> None:
+            endpoint.stage = stage(name, fleet, plan)
+            if name == "RollingBack":
+                self.change(endpoint.region, endpoint.name, EndpointStatus="RollingBack")
+            self._announce_deployment(endpoint.region, endpoint.name)
+
+        endpoint.stage, endpoint.pending, endpoint.pending_since = None, fleet, time.time()
         await Update(self.context, endpoint.region, self.session, old, fleet, plan, shift, on_stage).run()
 
     async def _resize(self, region: str, name: str, changes: dict[str, tuple[float | None, int | None]]) -> None:
@@ -309,10 +321,14 @@ class Endpoints:
                 continue
             group.weight = group.weight if weight is None else weight
             before, group.desired = group.desired, group.desired if count is None else count
+            if group.desired != before:
+                endpoint.scaling[variant] = scaling(before, group.desired)
+                self._announce_deployment(region, name)
             try:
                 await group.match_desired(self.session)
             except InstanceFailed as error:
                 group.desired, reason = before, str(error)
+            endpoint.scaling.pop(variant, None)
         if endpoint.fleet is not None:
             self._save(region, name, endpoint.fleet.saved())
         self.change(region, name, EndpointStatus="InService", FailureReason=reason)
@@ -324,12 +340,18 @@ class Endpoints:
         fleet, endpoint.fleet, endpoint.traffic = endpoint.fleet, None, None
         if fleet is not None:
             await fleet.stop(drain_s=0.0)
+        await self._sweep(endpoint)
         await asyncio.to_thread(self.context.part(ModelDataCache).prune)
         record = self.get(region, name)
         del self.live[region, name]
         self.records.delete(region, name)
         self.context.store.delete(_FLEET_KIND, f"{region}/{name}")
         Tags(self.context).forget(record["EndpointArn"])
+
+    async def _sweep(self, endpoint: Endpoint) -> None:
+        """End what an update could not take back."""
+        remnants, endpoint.remnants = endpoint.remnants, []
+        await asyncio.gather(*(fleet.stop() for fleet in remnants))
 
     async def _watch(self, endpoint: Endpoint) -> None:
         """Replace instances whose process has ended, as SageMaker restarts a container that has died."""
@@ -362,7 +384,7 @@ def _reason(error: Exception) -> str:
 
 
 def _retain(old: Fleet, new: Fleet, request: Record) -> None:
-    """RetainAllVariantProperties: weights and instance counts stay as they are now, but for those that are excluded."""
+    """RetainAllVariantProperties: weights, instance counts and data capture stay as they are now, but for what is excluded."""
     if not request.get("RetainAllVariantProperties"):
         return
     excluded = {entry["VariantPropertyType"] for entry in request.get("ExcludeRetainedVariantProperties") or []}
@@ -374,25 +396,5 @@ def _retain(old: Fleet, new: Fleet, request: Record) -> None:
             group.desired = before.desired
         if "DesiredWeight" not in excluded:
             group.weight = before.weight
-
-
-def _variant_summary(group: VariantFleet, status: str | None = None) -> Record:
-    """ProductionVariantSummary: what is there and what is wanted."""
-    summary = {
-        "VariantName": group.name,
-        "DeployedImages": [{"SpecifiedImage": group.plan.image, "ResolvedImage": group.plan.image}],
-        "CurrentWeight": group.weight,
-        "DesiredWeight": group.weight,
-        "CurrentInstanceCount": len(group.instances),
-        "DesiredInstanceCount": group.desired,
-    }
-    if status:
-        summary["VariantStatus"] = [{"Status": status}]
-    if routing := group.variant.get("RoutingConfig"):
-        summary["RoutingConfig"] = routing
-    return summary
-
-
-def _event_status(status: str) -> str:
-    """The endpoint's status as its events spell it: ``IN_SERVICE`` for ``InService``."""
-    return "".join(f"_{letter}" if letter.isupper() and index else letter for index, letter in enumerate(status)).upper()
+    if "DataCaptureConfig" not in excluded:
+        new.config = {**new.config, "DataCaptureConfig": old.config.get("DataCaptureConfig")}

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.errors import AwsError
 from sagemaker_local.hosting import bearer, event_stream
+from sagemaker_local.hosting.capture import DataCapture
 from sagemaker_local.hosting.endpoint import Endpoints
 from sagemaker_local.hosting.metrics import EndpointMetrics
+from sagemaker_local.limits import Throttle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,16 +25,14 @@ if TYPE_CHECKING:
     from aiohttp import ClientResponse, ClientSession
 
     from sagemaker_local.context import Context
+    from sagemaker_local.hosting.capture import Captured
     from sagemaker_local.hosting.instance import Instance
     from sagemaker_local.hosting.metrics import VariantKey
     from sagemaker_local.hosting.traffic import Traffic
     from sagemaker_local.http import Headers, Request
     from sagemaker_local.identity import Caller
+    from sagemaker_local.limits import Limits
 
-MODEL_TIMEOUT_S = 60.0
-"""How long a container has to answer InvokeEndpoint (API reference, "maximum processing time of 60 seconds")."""
-STREAM_TIMEOUT_S = 480.0
-"""The same for a stream: 8 minutes."""
 KEEP_IDLE_S = 2.0  # less than the 5 s after which common servers close an idle connection, so that we never use a closed one
 
 _LOGGER = logging.getLogger(__name__)
@@ -45,6 +45,7 @@ _ACTIONS = {
 }
 """What a request counts as, by its path."""
 _CHAT = "/v1/chat/completions"  # "SageMaker AI endpoints expose an /openai/v1/chat/completions path" (developer guide)
+_OPENAI_STATUS = {"ThrottlingException": 429}  # what OpenAI's clients wait for and try again
 _PASSED_ON = ("content-type", "accept")
 _OWN_PREFIX = "x-amzn-sagemaker-"
 _HOP_BY_HOP = frozenset({
@@ -86,6 +87,9 @@ class Invocation:
     status: int = 200
     """Of the container's answer; 0 when it gives none."""
     streamed: bool = True
+    captured: Captured | None = None
+    """What data capture keeps of it, if this one was drawn."""
+    answer_type: str = "application/octet-stream"
     _started: float = field(default_factory=time.perf_counter)
     _asked: float | None = None
     _answered: float | None = None
@@ -94,9 +98,15 @@ class Invocation:
         """The container is asked now."""
         self._asked = time.perf_counter()
 
-    def answered(self) -> None:
+    def answered(self, response: ClientResponse) -> None:
         """The container's answer, or its beginning where it is a stream, is here."""
         self._answered = time.perf_counter()
+        self.answer_type = response.headers.get("Content-Type", self.answer_type)
+
+    def passed_on(self, data: bytes) -> None:
+        """Some of the answer goes to the client."""
+        if self.captured is not None:
+            self.captured.answer.append(data)
 
     def record(self, metrics: EndpointMetrics, key: VariantKey, instances: int) -> None:
         """Tell the metrics. The time that a stream takes after its beginning is neither the model's latency nor overhead."""
@@ -115,6 +125,11 @@ class Gateway:
 
     context: Context
     _session: ClientSession | None = None
+    _throttles: dict[tuple[str, str], Throttle] = field(default_factory=dict)
+
+    @property
+    def _limits(self) -> Limits:
+        return self.context.images.limits
 
     @property
     def session(self) -> ClientSession:
@@ -157,24 +172,25 @@ class Gateway:
 
     async def _invoke(self, request: Request, region: str, name: str) -> None:
         """InvokeEndpoint: the container's whole answer, or ModelError."""
-        body = await request.body()
+        body = await self._body(request)
         with self._measured(request, region, name, body) as invocation:
             try:
-                async with asyncio.timeout(MODEL_TIMEOUT_S):
+                async with asyncio.timeout(self._limits.model_timeout_s):
                     invocation.streamed = False
                     asked = self._ask(invocation, "POST", "/invocations", body, _container_headers(request))
                     async with await asked as response:
                         answer = await response.read()
             except _unanswered_errors() as error:
                 raise self._unanswered(region, name, error) from error
-            invocation.answered()
+            invocation.answered(response)
+            invocation.passed_on(answer)
             if response.status >= 300:
                 raise ModelError(region, self.context.account_id, name, response.status, answer.decode(errors="replace"))
             await request.respond(200, _answer_headers(response, invocation.instance, "content-type"), answer)
 
     async def _invoke_stream(self, request: Request, region: str, name: str) -> None:
         """InvokeEndpointWithResponseStream: the container's bytes as PayloadPart events, as they come."""
-        body = await request.body()
+        body = await self._body(request)
         with self._measured(request, region, name, body) as invocation:
             response = await self._begun(invocation, region, name, "POST", "/invocations", body, _container_headers(request))
             async with response:
@@ -184,7 +200,7 @@ class Gateway:
                 headers = _answer_headers(response, invocation.instance, "x-amzn-sagemaker-content-type")
                 headers.append((b"content-type", event_stream.CONTENT_TYPE.encode()))
                 await request.send({"type": "http.response.start", "status": 200, "headers": headers})
-                await _while_connected(request, self._send_events(request, response))
+                await _while_connected(request, self._send_events(request, response, invocation))
 
     async def _begun(
         self, invocation: Invocation, region: str, name: str, method: str, path: str, body: bytes, headers: dict[str, str]
@@ -195,17 +211,18 @@ class Gateway:
             ModelError: it has not, in time.
         """
         try:
-            async with asyncio.timeout(MODEL_TIMEOUT_S):
+            async with asyncio.timeout(self._limits.model_timeout_s):
                 response = await self._ask(invocation, method, path, body, headers)
         except _unanswered_errors() as error:
             raise self._unanswered(region, name, error) from error
-        invocation.answered()
+        invocation.answered(response)
         return response
 
-    async def _send_events(self, request: Request, response: ClientResponse) -> None:
+    async def _send_events(self, request: Request, response: ClientResponse, invocation: Invocation) -> None:
         try:
-            async with asyncio.timeout(STREAM_TIMEOUT_S):
+            async with asyncio.timeout(self._limits.stream_timeout_s):
                 async for data in response.content.iter_any():
+                    invocation.passed_on(data)
                     await _send_part(request, event_stream.payload_part(data))
         except TimeoutError:
             await _send_part(request, event_stream.exception("ModelStreamError", _TIMED_OUT, "ModelInvocationTimeExceeded"))
@@ -216,10 +233,10 @@ class Gateway:
 
     async def _pass_through(self, request: Request, region: str, name: str, path: str) -> None:
         """The OpenAI path: the container's own answer, whatever it is, streamed untouched."""
-        body = await request.body()
         headers = {key: value for key, value in request.headers.items() if key not in _HOP_BY_HOP}
         query = request.scope["query_string"].decode("latin-1")
         try:
+            body = await self._body(request)
             region = bearer.region_of(request.headers.get("authorization", "")) or region
             if path != _CHAT or request.method != "POST":
                 raise AwsError("UnknownOperationException", f"Only POST {_CHAT} is there, not {request.method} {path}.", 404)
@@ -230,9 +247,27 @@ class Gateway:
                 async with response:
                     answer_headers = _passed_back(response, invocation.instance)
                     await request.send({"type": "http.response.start", "status": response.status, "headers": answer_headers})
-                    await _while_connected(request, _copy(request, response))
+                    await _while_connected(request, _copy(request, response, invocation))
         except AwsError as error:
-            await _respond_openai_error(request, 404 if "not found" in error.message else error.status, error)
+            status = 404 if "not found" in error.message else _OPENAI_STATUS.get(error.code, error.status)
+            await _respond_openai_error(request, status, error)
+
+    async def _body(self, request: Request) -> bytes:
+        """A request's body.
+
+        Raises:
+            AwsError: ``ValidationError``: it is larger than the service takes.
+        """
+        parts, size = [], 0
+        async for block in request.blocks():  # to its end, so that the connection can go on
+            size += len(block)
+            if size <= self._limits.payload_bytes:
+                parts.append(block)
+        if size > self._limits.payload_bytes:
+            raise AwsError(
+                "ValidationError", f"The request's body has {size} bytes; {self._limits.payload_bytes} are the most.", 400
+            )
+        return b"".join(parts)
 
     @contextmanager
     def _measured(self, request: Request, region: str, name: str, body: bytes) -> Iterator[Invocation]:
@@ -244,10 +279,16 @@ class Gateway:
         endpoint = self.context.part(Endpoints).live.get((region, name))
         if endpoint is None or endpoint.traffic is None:
             raise AwsError("ValidationError", f"Endpoint {name} of account {self.context.account_id} not found.", 400)
+        if self._limits.invocations_per_s != float("inf"):
+            self._throttles.setdefault((region, name), Throttle(self._limits.invocations_per_s)).take()
         invocation = Invocation(self._choose(request, endpoint.traffic, name, body))
+        capture = self.context.part(DataCapture)
+        if endpoint.fleet is not None and (config := endpoint.fleet.config.get("DataCaptureConfig")):
+            invocation.captured = capture.draw(invocation.instance, config, request.headers.get("content-type", ""), body)
         invocation.instance.acquire()
         try:
             yield invocation
+            capture.keep(invocation.captured, invocation.answer_type)
         except ModelError as error:
             invocation.status = error.original_status
             raise
@@ -317,8 +358,9 @@ def _answer_headers(response: ClientResponse, instance: Instance, content_type_h
     return headers
 
 
-async def _copy(request: Request, response: ClientResponse) -> None:
+async def _copy(request: Request, response: ClientResponse, invocation: Invocation) -> None:
     async for data in response.content.iter_any():
+        invocation.passed_on(data)
         await _send_part(request, data)
     await request.send({"type": "http.response.body", "body": b""})
 

@@ -13,7 +13,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.errors import AwsError
+from sagemaker_local.hosting.capacity import NO_CAPACITY, Capacity
 from sagemaker_local.hosting.download import DownloadError, ModelDataCache
+from sagemaker_local.jobs import mounts
+from sagemaker_local.jobs.layout import InstanceLayout
 from sagemaker_local.processes import Launch
 
 if TYPE_CHECKING:
@@ -23,9 +26,8 @@ if TYPE_CHECKING:
     from sagemaker_local.hosting.containers import ContainerPlan
     from sagemaker_local.processes import Child
 
-# "How SageMaker AI Provides Inference: a container must answer /ping with 200 within 2 seconds; 8 minutes to become healthy.
+# "How SageMaker AI Provides Inference: a container must answer /ping with 200 within 2 seconds.
 PING_TIMEOUT_S = 2.0
-STARTUP_TIMEOUT_S = 480
 STOP_GRACE_S = 30.0
 _PING_INTERVAL_S = 0.05
 _taken_ports: set[int] = set()
@@ -51,6 +53,7 @@ class Instance:
     port: int = 0
     in_flight: int = 0
     child: Child | None = None
+    _has_place: bool = False
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -89,6 +92,9 @@ class Instance:
         Raises:
             InstanceFailed: it is not; the process, if there was one, has been ended.
         """
+        if not self.context.part(Capacity).take(self._instance_type):
+            raise InstanceFailed(NO_CAPACITY)
+        self._has_place = True
         try:
             await asyncio.to_thread(self._launch)
             await self._until_healthy(session)
@@ -98,21 +104,24 @@ class Instance:
 
     def _launch(self) -> None:
         opt_ml = self._sandbox / "opt" / "ml"
+        limit_s = self.context.images.limits.download_timeout_s
+        until = time.monotonic() + min(limit_s, self.variant.get("ModelDataDownloadTimeoutInSeconds") or limit_s)
         try:
             image = self.context.images.resolve(self.plan.image)
             for data in self.plan.data:
-                self.context.part(ModelDataCache).provide(data, self.region, self.plan.role_arn, opt_ml / data.directory)
+                self.context.part(ModelDataCache).provide(data, self.region, self.plan.role_arn, opt_ml / data.directory, until)
         except (AwsError, DownloadError) as error:
             raise InstanceFailed(error.message if isinstance(error, AwsError) else str(error)) from error
         opt_ml.mkdir(parents=True, exist_ok=True)
         self.port = _free_port()
         command = image.launch(name=self.endpoint, opt_ml=opt_ml, instance_type=self._instance_type, port=self.port)
+        words, variables = mounts.contained(command.argv, self.plan.environment, InstanceLayout(self._sandbox, self.id))
         launch = Launch(
             name=f"endpoint/{self.endpoint}/{self.log_stream}",
-            argv=command.argv,
+            argv=words,
             env=self.context.child_environment(
                 self.region,
-                container={key: value.replace("/opt/ml", str(opt_ml)) for key, value in self.plan.environment.items()},
+                container=variables,
                 role_arn=self.plan.role_arn,
                 job=f"arn:aws:sagemaker:{self.region}:{self.context.account_id}:endpoint/{self.endpoint}",
                 image=command.environment,
@@ -134,8 +143,8 @@ class Instance:
         return str(self.variant.get("InstanceType", "ml.serverless"))
 
     async def _until_healthy(self, session: ClientSession) -> None:
-        timeout_s = self.variant.get("ContainerStartupHealthCheckTimeoutInSeconds") or STARTUP_TIMEOUT_S
-        deadline = time.monotonic() + timeout_s
+        limit_s = self.context.images.limits.startup_timeout_s
+        deadline = time.monotonic() + min(limit_s, self.variant.get("ContainerStartupHealthCheckTimeoutInSeconds") or limit_s)
         while True:
             if self.exit_code() is not None:
                 raise InstanceFailed(self._unhealthy())
@@ -182,6 +191,9 @@ class Instance:
             await asyncio.to_thread(self.child.terminate, grace_s)
         await asyncio.to_thread(shutil.rmtree, self._sandbox, ignore_errors=True)
         _taken_ports.discard(self.port)
+        if self._has_place:
+            self._has_place = False
+            self.context.part(Capacity).give(self._instance_type)
 
     def _unhealthy(self) -> str:
         return (

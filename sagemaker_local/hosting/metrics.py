@@ -5,7 +5,10 @@ from __future__ import annotations
 import time
 from collections import deque
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
+
+from sagemaker_local.hosting import retention
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -19,6 +22,7 @@ INSTANCES_NAMESPACE = "/aws/sagemaker/Endpoints"
 _COUNT, _MICROSECONDS = "Count", "Microseconds"
 _LATENCIES_KEPT = 100_000
 _SECONDS_KEPT = 20_000
+_COMPACT_INTERVAL_S = 60.0
 # Every metric of a request; those that count are also sent as zero, so that alarms on rates have data.
 _UNITS = {
     "Invocations": "None",
@@ -69,6 +73,9 @@ class EndpointMetrics:
         default_factory=lambda: deque(maxlen=_SECONDS_KEPT)
     )
     _latencies: deque[tuple[float, VariantKey, str, float]] = field(default_factory=lambda: deque(maxlen=_LATENCIES_KEPT))
+
+    compact_at: float = field(default_factory=lambda: time.monotonic() + _COMPACT_INTERVAL_S)
+    """When there may be old points to put together, on the monotonic clock."""
 
     def request(
         self, key: VariantKey, config: str, instances: int, status: int, model_s: float | None, overhead_s: float
@@ -145,14 +152,24 @@ class EndpointMetrics:
             if of_instances:
                 self._put(INSTANCES_NAMESPACE, key, {"MemoryUtilization": aggregate})
 
-    def _put(self, namespace: str, key: VariantKey, metrics: dict[str, Aggregate]) -> None:
-        from datetime import UTC, datetime
+    def compact(self) -> None:
+        """Put old points together, a minute's into one; to be called again at ``compact_at``."""
+        for region in self.context.moto.regions("cloudwatch"):
+            data = self.context.moto.backend("cloudwatch", region).metric_data
+            retention.compact(data, frozenset({NAMESPACE, INSTANCES_NAMESPACE}), _now())
+        self.compact_at = time.monotonic() + _COMPACT_INTERVAL_S
 
+    def _put(self, namespace: str, key: VariantKey, metrics: dict[str, Aggregate]) -> None:
         region, endpoint, variant = key
-        now = datetime.fromtimestamp(time.time(), UTC).replace(tzinfo=None)  # moto compares times without a zone
+        now = _now()
         dimensions = [{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": variant}]
         data = [_datum(name, aggregate, dimensions, now) for name, aggregate in metrics.items()]
         self.context.moto.backend("cloudwatch", region).put_metric_data(namespace, data)
+
+
+def _now() -> datetime:
+    """In UTC, without a zone, as moto compares times."""
+    return datetime.now(UTC).replace(tzinfo=None)
 
 
 def _key(region: str, dimensions: Mapping[str, str]) -> VariantKey:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from typing import TYPE_CHECKING
 
 from sagemaker_local.alarms import AlarmEvaluator
 from sagemaker_local.errors import AwsError
 from sagemaker_local.hosting.autoscaling import Autoscaler
+from sagemaker_local.hosting.capture import DataCapture
 from sagemaker_local.hosting.endpoint import Endpoints
 from sagemaker_local.hosting.metrics import EndpointMetrics
 
@@ -49,6 +51,9 @@ def _second(
 ) -> None:
     metrics.publish(values)
     metrics.publish_memory(memory)
+    metrics.context.part(DataCapture).flush()
+    if time.monotonic() >= metrics.compact_at:
+        metrics.compact()
     alarms.evaluate(metrics.context.moto.regions("cloudwatch"))
     autoscaler.observe(values)
     for (region, name, variant), count in autoscaler.wanted(metrics.context.moto.regions("application-autoscaling")).items():

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from sagemaker_local.context import Context
     from sagemaker_local.jobs.layout import InstanceLayout
+    from sagemaker_local.jobs.table import Place
     from sagemaker_local.processes import Child
 
 STOP_GRACE_S = 120.0  # between SIGTERM and SIGKILL, as SageMaker gives it
@@ -75,12 +76,7 @@ class Cluster:
         for layout in layouts:
             command = image.launch(name=container.name, opt_ml=layout.opt_ml, instance_type=container.instance_type)
             entrypoint = container.entrypoint or [*command.argv, *container.command_arguments]
-            words, variables = [*entrypoint, *container.arguments], dict(container.environment)
-            if mounts.available():
-                words = mounts.with_opt_ml(words, layout.opt_ml)
-            else:
-                words = [layout.rewrite(word) for word in words]
-                variables = {name: layout.rewrite(value) for name, value in variables.items()}
+            words, variables = mounts.contained([*entrypoint, *container.arguments], container.environment, layout)
             found.append(
                 Launch(
                     name=f"{container.kind}/{container.name}/{layout.host}",
@@ -152,6 +148,27 @@ class Cluster:
         for child in children:
             if child.poll() is None:
                 threading.Thread(target=child.terminate, args=(STOP_GRACE_S,), name="terminate", daemon=True).start()
+
+
+@dataclass
+class ClusterJob:
+    """A job whose work is one process an instance: what processing and training jobs have in common."""
+
+    place: Place
+    request: dict[str, Any]
+    _cluster: Cluster = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._cluster = Cluster(self.place.context, self.place.region)
+
+    def stop(self) -> None:
+        """SIGTERM to its processes, SIGKILL later; returns at once."""
+        self._cluster.stop()
+
+    @property
+    def _limit_s(self) -> int:
+        """MaxRuntimeInSeconds."""
+        return int((self.request.get("StoppingCondition") or {}).get("MaxRuntimeInSeconds", DEFAULT_MAX_RUNTIME_S))
 
 
 def _report_end(child: Child, finished: queue.SimpleQueue[Any]) -> None:

@@ -11,6 +11,12 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from sagemaker_local.jobs.layout import InstanceLayout
 
 _PROGRAM = Path(__file__).with_name("_opt_ml.py")
 _PROBE_TIMEOUT_S = 10.0
@@ -30,6 +36,13 @@ def available() -> bool:
             return subprocess.run(probe, capture_output=True, timeout=_PROBE_TIMEOUT_S, check=False).returncode == 0
         except (OSError, subprocess.TimeoutExpired):
             return False
+
+
+def contained(argv: Sequence[str], variables: Mapping[str, str], layout: InstanceLayout) -> tuple[list[str], dict[str, str]]:
+    """A container's command and environment, made to find the sandbox at ``/opt/ml``: by a mount, or by paths that point at it."""
+    if available():
+        return with_opt_ml(list(argv), layout.opt_ml), dict(variables)
+    return [layout.rewrite(word) for word in argv], {name: layout.rewrite(value) for name, value in variables.items()}
 
 
 def with_opt_ml(argv: list[str], directory: Path) -> list[str]:

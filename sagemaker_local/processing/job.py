@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.errors import NotImplementedHere, ValidationError
-from sagemaker_local.jobs.cluster import DEFAULT_MAX_RUNTIME_S, Cluster, Container
+from sagemaker_local.jobs.cluster import DEFAULT_MAX_RUNTIME_S, ClusterJob, Container
 from sagemaker_local.jobs.fetch import Source, bring
 from sagemaker_local.jobs.layout import EXIT_MESSAGE_BYTES, chosen, instances
 from sagemaker_local.jobs.table import Ended, JobKind, JobTable
@@ -63,24 +62,12 @@ class ProcessingJobs(JobTable):
         return ProcessingJob(place, request)
 
 
-@dataclass
-class ProcessingJob:
+class ProcessingJob(ClusterJob):
     """One processing job."""
-
-    place: Place
-    request: dict[str, Any]
-    _cluster: Cluster = field(init=False)
-
-    def __post_init__(self) -> None:
-        self._cluster = Cluster(self.place.context, self.place.region)
 
     def failed(self, reason: str) -> Ended:
         """Failed for this reason."""
         return Ended.failed(reason)
-
-    def stop(self) -> None:
-        """SIGTERM to its processes, SIGKILL later; returns at once."""
-        self._cluster.stop()
 
     def run(self) -> Ended:
         """Run the job to its end."""
@@ -98,13 +85,12 @@ class ProcessingJob:
         uploader = Uploader(s3, self._outputs(layouts))
         uploader.create_folders()
         launches = self._cluster.launches(self._container(instance_type), layouts)
-        limit_s = (self.request.get("StoppingCondition") or {}).get("MaxRuntimeInSeconds", DEFAULT_MAX_RUNTIME_S)
         uploader.start_continuous()
         try:
-            ended = self._cluster.run(launches, limit_s, lambda: self.place.update(ProcessingStartTime=time.time()))
+            ended = self._cluster.run(launches, self._limit_s, lambda: self.place.update(ProcessingStartTime=time.time()))
         finally:
             uploader.finish()
-        return self._ending(ended, layouts, limit_s)
+        return self._ending(ended, layouts)
 
     def _bring_inputs(self, s3: Any, layouts: Sequence[InstanceLayout]) -> None:
         for item in self.request.get("ProcessingInputs") or []:
@@ -146,7 +132,7 @@ class ProcessingJob:
             isolated=bool((self.request.get("NetworkConfig") or {}).get("EnableNetworkIsolation")),
         )
 
-    def _ending(self, ended: Exit, layouts: Sequence[InstanceLayout], limit_s: int) -> Ended:
+    def _ending(self, ended: Exit, layouts: Sequence[InstanceLayout]) -> Ended:
         try:
             message = "".join(layout.exit_message() for layout in layouts)
         except UnicodeDecodeError:
@@ -156,7 +142,7 @@ class ProcessingJob:
         if self._cluster.stop_requested.is_set():
             return Ended("Stopped", changes)
         if ended.timed_out:
-            reason = f"MaxRuntimeExceeded: the job ran longer than MaxRuntimeInSeconds ({limit_s})."
+            reason = f"MaxRuntimeExceeded: the job ran longer than MaxRuntimeInSeconds ({self._limit_s})."
             return Ended("Stopped", {"FailureReason": reason, **changes})
         if ended.code == 0:
             return Ended("Completed", changes)

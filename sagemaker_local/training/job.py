@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.errors import NotImplementedHere
-from sagemaker_local.jobs.cluster import DEFAULT_MAX_RUNTIME_S, Cluster, Container
+from sagemaker_local.jobs.cluster import DEFAULT_MAX_RUNTIME_S, ClusterJob, Container
 from sagemaker_local.jobs.errors import InputError
 from sagemaker_local.jobs.fetch import Source, bring
 from sagemaker_local.jobs.layout import chosen, instances
@@ -82,26 +82,19 @@ class TrainingJobs(JobTable):
 
 
 @dataclass
-class TrainingJob:
+class TrainingJob(ClusterJob):
     """One training job."""
 
-    place: Place
-    request: dict[str, Any]
-    _cluster: Cluster = field(init=False)
     _transitions: list[dict[str, Any]] = field(default_factory=list)
     _started: float = field(default_factory=time.time)
 
     def __post_init__(self) -> None:
-        self._cluster = Cluster(self.place.context, self.place.region)
+        super().__post_init__()
         self._transitions.append(_transition("Starting", time.time()))
 
     def failed(self, reason: str, changes: dict[str, Any] | None = None) -> Ended:
         """Failed for this reason; ``changes``: what its record gets besides."""
         return self._ended("Failed", "Failed", {"FailureReason": reason[:_FAILURE_CHARACTERS], **(changes or {})})
-
-    def stop(self) -> None:
-        """SIGTERM to its processes, SIGKILL later; returns at once."""
-        self._cluster.stop()
 
     def run(self) -> Ended:
         """Run the job to its end."""
@@ -114,11 +107,10 @@ class TrainingJob:
         checkpoints = Uploader(s3, self._checkpoints(s3, layouts))
         checkpoints.create_folders()
         launches = self._cluster.launches(self._container(instance_type), layouts)
-        limit_s = (self.request.get("StoppingCondition") or {}).get("MaxRuntimeInSeconds", DEFAULT_MAX_RUNTIME_S)
         self._move_to("Training", TrainingStartTime=time.time())
         checkpoints.start_continuous()
         try:
-            ended = self._cluster.run(launches, limit_s, lambda: None)
+            ended = self._cluster.run(launches, self._limit_s, lambda: None)
         finally:
             checkpoints.finish()
         self._move_to("Uploading")

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from sagemaker_local.processes import Child
 
 LOG_GROUP = "/aws/sagemaker/TransformJobs"
-_STARTUP_TIMEOUT_S = 480.0
 _PING_INTERVAL_S = 0.05
 _STOP_GRACE_S = 30.0
 
@@ -64,12 +63,7 @@ class ModelContainer:
             raise ContainerError(f"ClientError: {error}") from error
         self._port = _free_port()
         command = image.launch(name=self.job_name, opt_ml=opt_ml, instance_type=self.instance_type, port=self._port)
-        variables = {**container.environment, **self.environment}
-        words = [*command.argv]
-        if mounts.available():
-            words = mounts.with_opt_ml(words, opt_ml)
-        else:
-            variables = {name: self.layout.rewrite(value) for name, value in variables.items()}
+        words, variables = mounts.contained(command.argv, {**container.environment, **self.environment}, self.layout)
         launch = Launch(
             name=f"transform-job/{self.job_name}",
             argv=words,
@@ -129,7 +123,7 @@ class ModelContainer:
         return content
 
     def _until_healthy(self) -> None:
-        deadline = time.monotonic() + _STARTUP_TIMEOUT_S
+        deadline = time.monotonic() + self.place.context.images.limits.startup_timeout_s
         while not self._pings():
             if self._child is None or self._child.wait(_PING_INTERVAL_S) is not None or time.monotonic() > deadline:
                 raise ContainerError("AlgorithmError: Model server did not respond to /ping requests. See job logs.")

@@ -1,7 +1,8 @@
 """A container for hosting tests: what /ping and /invocations answer is told by its environment and by the request.
 
 Environment: PORT; UNHEALTHY=1 (/ping answers 503), CRASH=1 (exits at once), CRASH_IF_EXISTS (the same
-where that file exists), SLOW_START_S, NAME (in every answer).
+where that file exists), SLOW_START_S, NAME (in every answer), WHERE (a folder whose entries
+are in the answer).
 Request body (JSON): {"stream": n} for n server-sent events, "gap_s" between them, "break_after" (closes the connection after so
 many), "status" (that status), "sleep_s" (before the answer), "exit" (the process ends).
 """
@@ -45,6 +46,7 @@ class Handler(BaseHTTPRequestHandler):
             "name": os.environ.get("NAME"), "pid": os.getpid(), "path": self.path, "body": body.decode(errors="replace"),
             "headers": {name.lower(): value for name, value in self.headers.items()}, "files": files,
             "environment": dict(os.environ), "instance_type": sys.argv[1],
+            "there": sorted(entry.name for entry in Path(os.environ["WHERE"]).iterdir()) if "WHERE" in os.environ else None,
         }  # fmt: skip
         self._answer(order.get("status", 200), json.dumps(answer).encode())
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import uuid
+import zipfile
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -144,6 +146,86 @@ def test_an_endpoint_tells_of_its_states(hosting: HostingClient, client: Callabl
 
     eventually(seen, "the endpoint's events")
     assert states == ["CREATING", "IN_SERVICE"]
+
+
+def details(client: Callable[[str], Any], queue: str, count: int) -> list[dict[str, Any]]:
+    """The details of so many events from a queue."""
+    found: list[dict[str, Any]] = []
+
+    def enough() -> bool:
+        found.extend(json.loads(message["Body"])["detail"] for message in received(client, queue))
+        return len(found) >= count
+
+    eventually(enough, f"{count} events")
+    return found
+
+
+def test_models_and_endpoint_configs_tell_of_their_making_and_their_end(
+    hosting: HostingClient, sagemaker: Any, client: Callable[[str], Any], queue: str, rule: Any
+) -> None:
+    kinds = ["SageMaker Model State Change", "SageMaker Endpoint Config State Change"]
+    rule({"detail-type": kinds}, {"Arn": arn_of(client, queue)})
+    name = hosting.config()
+    sagemaker.delete_endpoint_config(EndpointConfigName=name)
+    sagemaker.delete_model(ModelName=name)
+    found = [
+        detail for detail in details(client, queue, 4) if name in (detail.get("ModelName"), detail.get("EndpointConfigName"))
+    ]
+    models = [detail for detail in found if "ModelArn" in detail]
+    configs = [detail for detail in found if "EndpointConfigArn" in detail]
+    assert (len(models), len(configs)) == (2, 2)
+    assert configs[0]["ProductionVariants"][0]["ModelName"] == name
+    assert configs[0]["Tags"] == {}
+    assert configs[0]["CreationTime"] > 1e12, "milliseconds"
+
+
+def test_a_deployment_tells_of_its_stages(hosting: HostingClient, client: Callable[[str], Any], queue: str, rule: Any) -> None:
+    endpoint = hosting.endpoint(NAME="old")
+    pattern = {"detail-type": ["SageMaker Endpoint Deployment State Change"], "detail": {"EndpointName": [endpoint]}}
+    rule(pattern, {"Arn": arn_of(client, queue)})
+    routing = {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 1}
+    policy = {"BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": routing}}
+    config = hosting.config(NAME="new")
+    hosting.sagemaker.update_endpoint(EndpointName=endpoint, EndpointConfigName=config, DeploymentConfig=policy)
+    hosting.settled(endpoint, "InService")
+    desired = {"VariantName": "AllTraffic", "DesiredInstanceCount": 2}
+    hosting.sagemaker.update_endpoint_weights_and_capacities(EndpointName=endpoint, DesiredWeightsAndCapacities=[desired])
+    hosting.settled(endpoint, "InService")
+    *stages, scaled = details(client, queue, 4)
+    pending = [stage["PendingDeploymentSummary"] for stage in stages]
+    assert {entry["EndpointConfigName"] for entry in pending} == {config}
+    statuses = [entry["ProductionVariants"][0]["VariantStatus"][0] for entry in pending]
+    assert [(status["Status"], status["StatusMessage"]) for status in statuses] == [
+        ("Creating", "Launching 1 instance(s)."),
+        ("ActivatingTraffic", "Activating traffic on full capacity of 1 instance(s)."),
+        ("Baking", "Baking for 1 seconds (TerminationWaitInSeconds) with traffic enabled on full capacity of 1 instance(s)."),
+    ]
+    assert statuses[0]["StartTime"] > 1e12, "milliseconds"
+    assert {stage["EndpointStatus"] for stage in [*stages, scaled]} == {"UPDATING"}
+    status = scaled["ProductionVariants"][0]["VariantStatus"][0]
+    assert (status["Status"], status["StatusMessage"]) == ("Updating", "Scaling out desired instance count to 2.")
+
+
+HANDLER = """
+import boto3, json, os
+def handle(event, context):
+    boto3.client("sqs").send_message(QueueUrl=os.environ["QUEUE"], MessageBody=json.dumps(event))
+"""
+
+
+def test_an_event_runs_a_function(sagemaker: Any, client: Callable[[str], Any], queue: str, rule: Any) -> None:
+    package = io.BytesIO()
+    with zipfile.ZipFile(package, "w") as archive:
+        archive.writestr("program.py", HANDLER)
+    client("iam").create_role(RoleName="function", AssumeRolePolicyDocument="{}")
+    function = client("lambda").create_function(
+        FunctionName=f"function-{uuid.uuid4().hex[:8]}", Runtime="python3.11", Role="arn:aws:iam::123456789012:role/function",
+        Handler="program.handle", Code={"ZipFile": package.getvalue()}, Environment={"Variables": {"QUEUE": queue}}, Timeout=30,
+    )  # fmt: skip
+    group = f"group-{uuid.uuid4().hex[:8]}"
+    rule({"detail": {"ModelPackageGroupName": [group]}}, {"Arn": function["FunctionArn"]})
+    package_in(sagemaker, group)
+    assert details(client, queue, 1)[0]["ModelPackageGroupName"] == group
 
 
 def test_a_clients_own_events_reach_topics(client: Callable[[str], Any], queue: str) -> None:

@@ -7,7 +7,6 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -59,7 +58,7 @@ def test_an_endpoint_serves_a_model_package_with_its_weights_and_environment(
     answer = invoke(runtime, endpoint)
     assert answer["files"] == {"config.json": 2, "sub/model.gguf": 3_000_000}
     assert answer["name"] == "packaged"
-    assert Path(answer["environment"]["WHERE"], "config.json").exists()
+    assert answer["there"] == ["config.json", "sub"], "the container finds its model at /opt/ml/model"
     assert answer["instance_type"] == "ml.g5.xlarge"
     assert answer["environment"]["AWS_ENDPOINT_URL"]
     variant = sagemaker.describe_endpoint(EndpointName=endpoint)["ProductionVariants"][0]

@@ -245,3 +245,17 @@ def test_the_aws_cli_talks_to_it(server: RunningServer) -> None:
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
     assert "Endpoints" in json.loads(ran.stdout)
+
+
+def test_two_servers_side_by_side_do_not_touch_one_another(server: RunningServer, tmp_path: Path) -> None:
+    name = f"side-{os.getpid()}"
+    server.client("s3").create_bucket(Bucket=name)
+    server.client("sagemaker").create_model_package_group(ModelPackageGroupName=name)
+    with running(tmp_path / "state") as other:
+        assert other.client("s3").list_buckets()["Buckets"] == []
+        assert other.client("sagemaker").list_model_package_groups()["ModelPackageGroupSummaryList"] == []
+        other.client("s3").create_bucket(Bucket=name)
+        other.client("s3").put_object(Bucket=name, Key="k", Body=b"other")
+        other.client("sagemaker").create_model_package_group(ModelPackageGroupName=name)
+    assert "Contents" not in server.client("s3").list_objects_v2(Bucket=name)
+    assert server.client("sagemaker").describe_model_package_group(ModelPackageGroupName=name)["ModelPackageGroupName"] == name

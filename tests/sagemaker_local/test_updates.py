@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from sagemaker_local.testing import RunningServer
 from tests.sagemaker_local.hosting_client import HostingClient, eventually
 from tests.sagemaker_local.test_hosting import invoke
 
@@ -191,6 +192,41 @@ def test_a_rolling_update_whose_second_batch_crashes_is_taken_back(hosting: Host
     assert "did not pass the ping health check" in described["FailureReason"]
     assert {invoke(runtime, endpoint)["name"] for _ in range(10)} == {"old"}
     assert described["ProductionVariants"][0]["CurrentInstanceCount"] == 2
+
+
+def test_an_update_that_cannot_be_taken_back_says_so_serves_a_mix_and_can_be_updated_again(
+    server: RunningServer, hosting: HostingClient, runtime: Any, tmp_path: Any
+) -> None:
+    """Neither version can start an instance once the file is there: the second batch fails, and so does the way back."""
+    stop = str(tmp_path / "nothing-starts")
+    endpoint = hosting.endpoint(NAME="old", instances=2, CRASH_IF_EXISTS=stop)
+    update(hosting, endpoint, hosting.config(NAME="new", instances=2, CRASH_IF_EXISTS=stop), rolling(batch=1, wait_s=1))
+    eventually(lambda: _stage(hosting, endpoint) == "Baking", "the first batch bakes")
+    (tmp_path / "nothing-starts").touch()
+    described = hosting.settled(endpoint, "UpdateRollbackFailed")
+    assert "The rollback failed too" in described["FailureReason"]
+    assert {invoke(runtime, endpoint)["name"] for _ in range(30)} == {"old", "new"}
+    update(hosting, endpoint, hosting.config(NAME="newest", instances=2), rolling(batch=1))
+    hosting.settled(endpoint, "InService")
+    assert {invoke(runtime, endpoint)["name"] for _ in range(20)} == {"newest"}
+    assert len(list((server.state_dir / "endpoints" / endpoint).iterdir())) == 2, "what could not be taken back has ended too"
+
+
+def test_properties_of_variants_are_kept_through_an_update_but_for_those_that_are_excluded(hosting: HostingClient) -> None:
+    endpoint = hosting.endpoint(instances=1)
+    desired = {"VariantName": "AllTraffic", "DesiredInstanceCount": 2, "DesiredWeight": 3.0}
+    hosting.sagemaker.update_endpoint_weights_and_capacities(EndpointName=endpoint, DesiredWeightsAndCapacities=[desired])
+    hosting.settled(endpoint, "InService")
+
+    def updated(**retain: Any) -> tuple[int, float]:
+        hosting.sagemaker.update_endpoint(EndpointName=endpoint, EndpointConfigName=hosting.config(instances=1), **retain)
+        variant = hosting.settled(endpoint, "InService")["ProductionVariants"][0]
+        return variant["CurrentInstanceCount"], variant["CurrentWeight"]
+
+    assert updated(RetainAllVariantProperties=True) == (2, 3.0)
+    excluded = [{"VariantPropertyType": "DesiredWeight"}]
+    assert updated(RetainAllVariantProperties=True, ExcludeRetainedVariantProperties=excluded) == (2, 1.0)
+    assert updated() == (1, 1.0)
 
 
 @pytest.mark.parametrize(
