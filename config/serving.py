@@ -37,8 +37,8 @@ class Serving(Strict):
     download_timeout_s: int = Field(default=3600, ge=60, le=3600)
     """How long SageMaker may take to copy the weights to an instance. Seconds; SageMaker's own limit is 3600."""
     fallback_instance_types: list[str] = Field(default=[], max_length=4)
-    """What production's instances are while there is no capacity of `instance_type`, best first. Staging always measures `instance_type`,
-    so name types that are at least as fast. An instance type that the environment has reserved has no fallback."""
+    """What production's instances are while there is no capacity of `instance_type`, best first. Staging need not have measured these
+    (evaluation.staging), so name types that are at least as fast. An instance type that the environment has reserved has no fallback."""
     provision_timeout_s: int | None = Field(default=None, ge=300, le=3600)
     """How long SageMaker looks for capacity before a start fails; None: its own default. Seconds."""
     startup_timeout_s: int = Field(default=1800, ge=60, le=3600)

@@ -143,7 +143,7 @@ def _steps(release: Release, observed: Observed, total_bytes: int | None) -> lis
     profiles = ", ".join(f"{name} ({profile.kind})" for name, profile in evaluation.load_profiles.items())
     manual = f"waits for a person: python -m pipelines.run approve {release.name} VERSION"
     evaluate = (
-        f"staging on {_instances(evaluation.instance_count, serving.instance_type)}, "
+        f"staging on {_instances(evaluation.instance_count, ' or '.join(evaluation.staging.instance_types or [serving.instance_type]))}, "
         f"load from {_instances(evaluation.hosts, jobs.evaluate)}: {profiles}; {len(evaluation.canaries)} canary prompts; deleted at the end"
     )
     return [

@@ -87,10 +87,11 @@ def costs(release: Release, *, total_bytes: int | None, fetch_max_runtime_s: flo
         return Cost(what, instance_type, instances, span, prices.get(instance_type))
 
     staging = staging_span(release)
+    staged_on = (model.evaluation.staging.instance_types or [model.serving.instance_type])[0]
     fetch = fetch_span(release, total_bytes, fetch_max_runtime_s)
     found = [
         cost("FetchWeights", types.fetch, model.weights.hosts, fetch),
-        cost("the staging endpoint", model.serving.instance_type, model.evaluation.instance_count, staging),
+        cost("the staging endpoint", staged_on, model.evaluation.instance_count, staging),
         cost("EvaluateStaging", types.evaluate, model.evaluation.hosts, staging),
     ]
     extra = model.production.update.peak_instances(model.production.instance_count) - model.production.instance_count

@@ -107,10 +107,8 @@ def _for_a_time(release: Release) -> Iterable[tuple[tuple[str, str], tuple[int, 
     """Instances beside those that stay: of staging, and later of an update."""
     serving, production = release.model.serving, release.model.production
     staging = release.model.evaluation.instance_count
-    yield (
-        (release.environment.account_id, endpoint_quota(serving.instance_type)),
-        (staging, f"{staging} for staging of {release.name}"),
-    )
+    for name in release.model.evaluation.staging.instance_types or [serving.instance_type]:
+        yield (release.environment.account_id, endpoint_quota(name)), (staging, f"{staging} for staging of {release.name}")
     for key, count in _production(release).items():
         extra = production.update.peak_instances(count) - count
         yield key, (extra, f"{extra} more while production of {release.name} is updated ({production.update.strategy})")

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from config.evaluation import Staging
 from config.load_profiles import Capacity, Ladder, Objective
 from config.loader import load_environment, load_model
 from config.production import Autoscaling
@@ -51,6 +52,15 @@ def test_staging_stands_beside_production() -> None:
     evaluation = release.model.evaluation.model_copy(update={"instance_count": 3})
     staged = release.model_copy(update={"model": release.model.model_copy(update={"evaluation": evaluation})})
     assert needed(staged) == {"ml.p5.48xlarge for endpoint": 4}
+
+
+def test_staging_may_be_on_any_of_its_types() -> None:
+    release = release_of()
+    evaluation = release.model.evaluation.model_copy(
+        update={"staging": Staging(instance_types=["ml.p5en.48xlarge", "ml.p5.48xlarge"])}
+    )
+    staged = release.model_copy(update={"model": release.model.model_copy(update={"evaluation": evaluation})})
+    assert needed(staged) == {"ml.p5.48xlarge for endpoint": 3, "ml.p5en.48xlarge for endpoint": 1}
 
 
 def test_autoscaling_and_fallbacks_count_with_what_they_may_reach() -> None:

@@ -151,10 +151,18 @@ def outline(path: Path) -> str:
         properties = resource.get("Properties", {})
         for policy in [*properties.get("Policies", []), *([properties] if "PolicyDocument" in properties else [])]:
             for statement in policy["PolicyDocument"]["Statement"]:
-                lines += [f"  {statement['Effect'].lower()}s {action}" for action in _listed(statement["Action"])]
-                lines += [f"    on {_short(resource)}" for resource in _listed(statement["Resource"])]
-                lines += [f"    if {_short(statement['Condition'])}"] if "Condition" in statement else []
+                lines += _permission(statement)
     return "\n".join([*lines, *(f"output {name}" for name in document.get("Outputs", {})), ""])
+
+
+def _permission(statement: dict[str, Any]) -> list[str]:
+    """One statement of a policy, on lines of its own; of one that depends on a condition, what it is when that holds."""
+    if "If" in statement:
+        condition, there, _ = statement["If"]
+        return [f"  where {condition}:", *_permission(there)]
+    lines = [f"  {statement['Effect'].lower()}s {action}" for action in _listed(statement["Action"])]
+    lines += [f"    on {_short(resource)}" for resource in _listed(statement["Resource"])]
+    return [*lines, f"    if {_short(statement['Condition'])}"] if "Condition" in statement else lines
 
 
 class _Templates(yaml.SafeLoader):
