@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from steps.evaluate_staging.arrivals import Due
 from steps.evaluate_staging.client import Ask, LoadClient
@@ -56,6 +56,9 @@ class PromptSource(Protocol):
     def make(self, tokens: int) -> Prompt:
         """The next prompt, of `tokens` tokens where its length can be chosen."""
 
+    def answered(self, prompt: Prompt, text: str, tokens: int) -> None:
+        """A prompt was answered with `text`, of `tokens` tokens; a chat may go on."""
+
 
 def prompt_source(load: Load) -> PromptSource:
     """The prompts of a load, or of a share of it. Reads and prepares what it needs, so that nothing is read while the load is on."""
@@ -71,29 +74,39 @@ async def run(
 ) -> None:
     """Put the load on from `begin_ns` on (monotonic clock); returns when the last answer is complete. `note` gets every result."""
 
-    def ask(due: Due) -> Ask:
-        prompt = prompts.make(due.prompt_tokens or load.prompt_tokens)
-        return Ask(
-            prompt.messages, due.output_tokens or load.output_tokens, prompt.tokens, load.exact_output, keep_text=load.keep_text
-        )
+    async def send(prompt: Prompt, due: Due, intended_ns: int) -> RequestResult:
+        tokens = due.output_tokens or load.output_tokens
+        wanted = Ask(prompt.messages, tokens, prompt.tokens, load.exact_output, keep_text=load.keep_text or load.turns > 1)
+        result = await client.send(wanted, intended_ns)
+        if result.is_ok:
+            prompts.answered(prompt, result.text, result.output_tokens)
+        if not load.keep_text:
+            result.text = ""
+        note(result)
+        return result
+
+    def make(due: Due) -> Prompt:
+        return prompts.make(due.prompt_tokens or load.prompt_tokens)
 
     if load.concurrency:
-        await _closed(load, client, ask, begin_ns, note)
+        await _closed(load, make, send, begin_ns)
     else:
-        await _open(load, client, ask, begin_ns, note)
+        await _open(load, make, send, begin_ns)
 
 
-async def _closed(
-    load: Load, client: LoadClient, ask: Callable[[Due], Ask], begin_ns: int, note: Callable[[RequestResult], None]
-) -> None:
+Make = Callable[[Due], Prompt]
+Send = Callable[[Prompt, Due, int], Coroutine[Any, Any, RequestResult]]
+
+
+async def _closed(load: Load, make: Make, send: Send, begin_ns: int) -> None:
     """Each client sends its next request when its last answer is complete."""
     end_ns = begin_ns + int(load.window_s[1] * 1e9)
     await _until(begin_ns)
 
     async def one_client() -> None:
+        due = Due(0)
         while (now := time.monotonic_ns()) < end_ns:
-            result = await client.send(ask(Due(0)), now)
-            note(result)
+            result = await send(make(due), due, now)
             if not result.is_ok:
                 await asyncio.sleep(_AFTER_FAILURE_S)  # a server that refuses at once must not be asked in a busy loop
 
@@ -105,20 +118,14 @@ async def _closed(
 _AFTER_FAILURE_S = 0.1
 
 
-async def _open(
-    load: Load, client: LoadClient, ask: Callable[[Due], Ask], begin_ns: int, note: Callable[[RequestResult], None]
-) -> None:
+async def _open(load: Load, make: Make, send: Send, begin_ns: int) -> None:
     """Every request is sent when it is due, however many are still unanswered: it keeps its schedule when the server does not."""
-
-    async def one_request(wanted: Ask, intended_ns: int) -> None:
-        note(await client.send(wanted, intended_ns))
-
     async with asyncio.TaskGroup() as group:
         for due in load.dues:
-            wanted = ask(due)  # made before it is due
+            prompt = make(due)  # before it is due
             intended_ns = begin_ns + int(due.at_s * 1e9)
             await _until(intended_ns)
-            group.create_task(one_request(wanted, intended_ns))
+            group.create_task(send(prompt, due, intended_ns))
 
 
 async def _until(moment_ns: int) -> None:

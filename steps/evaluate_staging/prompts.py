@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,8 @@ class Prompt:
     """OpenAI chat messages."""
     tokens: int
     """How many tokens the texts have by the model's tokenizer; 0 where there is none."""
+    turn: int = 1
+    """Which message of the user it ends with."""
 
 
 class Tokenizer:
@@ -71,21 +74,23 @@ class Synthetic:
         }
         self._overhead = 0 if self.exact else _CHAT_OVERHEAD_TOKENS
         self._prefixes: dict[int, str] = {}
-        self._chat: list[dict[str, str]] = []
-        self._chat_tokens = 0
+        self._answered: deque[Prompt] = deque()
 
     def make(self, tokens: int) -> Prompt:
-        """A prompt of `tokens` tokens; in a chat, its next turn, which carries those before it."""
+        """A prompt of `tokens` tokens: the first of a chat, or the next turn, with all before it, of the chat that was answered first."""
         shared = int(tokens * self._shared)
         user = {"role": "user", "content": self._text(_TASK, tokens - shared - self._overhead, self._random)}
-        if self._turns > 1 and 0 < len([m for m in self._chat if m["role"] == "user"]) < self._turns:
-            reply = self._text("", max(1, tokens // 4), self._random)
-            self._chat = [*self._chat, {"role": "assistant", "content": reply}, user]
-            self._chat_tokens += max(1, tokens // 4) + tokens - shared
-        else:
-            self._chat = [*self._system(shared), user]
-            self._chat_tokens = tokens
-        return Prompt(tuple(self._chat), self._chat_tokens if self.exact else 0)
+        if self._answered:
+            chat = self._answered.popleft()
+            return Prompt((*chat.messages, user), chat.tokens + tokens - shared if self.exact else 0, chat.turn + 1)
+        return Prompt((*self._system(shared), user), tokens if self.exact else 0)
+
+    def answered(self, prompt: Prompt, text: str, tokens: int) -> None:
+        """The model answered a prompt with `text`, of `tokens` tokens. A chat goes on from there, as a user's does: with the model's own words,
+        so that a prefix cache is of use where it would be."""
+        if prompt.turn < self._turns:
+            answer = {"role": "assistant", "content": text}
+            self._answered.append(Prompt((*prompt.messages, answer), prompt.tokens + tokens if self.exact else 0, prompt.turn))
 
     def _system(self, tokens: int) -> list[dict[str, str]]:
         """What every prompt of this length begins with: the same in every process."""
@@ -151,3 +156,6 @@ class Recorded:
         messages = next(self._order)
         counted = sum(self._tokenizer.count(message["content"]) for message in messages) if self._tokenizer else 0
         return Prompt(messages, counted)
+
+    def answered(self, prompt: Prompt, text: str, tokens: int) -> None:
+        """Nothing: a recorded conversation goes on as it was recorded."""

@@ -15,7 +15,7 @@ from steps.evaluate_staging.client import Ask, LoadClient
 from steps.evaluate_staging.load import Load, prompt_source, run
 from steps.evaluate_staging.results import RequestResult
 
-_TICK_S = 0.02
+_TICK_S = 0.05
 _REPORT_S = 0.5
 
 
@@ -34,7 +34,7 @@ class WorkerResult:
 
     results: list[RequestResult] = field(default_factory=list)
     lag_ns: MutableSequence[int] = field(default_factory=lambda: array("q"))
-    """By how much its event loop was late, fifty times a second, and how late each due request was sent, while it was measured."""
+    """By how much its event loop was late, twenty times a second, and how late each due request was sent, while it was measured."""
     cpu_share: float = 0.0
     """Which share of one core it used while it was measured."""
 

@@ -2,34 +2,81 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-import urllib.request
-from collections.abc import Callable
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
 from itertools import islice, pairwise
 from pathlib import Path
 
 import pytest
 
+from config.load_profiles import OpenLoop, Replay
 from steps.errors import InputError
 from steps.evaluate_staging import arrivals
 from steps.evaluate_staging.arrivals import Due
 from steps.evaluate_staging.fleet import Fleet
 from steps.evaluate_staging.load import Load
-from steps.evaluate_staging.prompts import Synthetic, conversations
+from steps.evaluate_staging.measurement import Measurement
+from steps.evaluate_staging.profiles import Materials, Runner
+from steps.evaluate_staging.prompts import Synthetic, Tokenizer, conversations
 from steps.evaluate_staging.transports.openai import OpenAITransport
-from tests.container.processes import free_port
+from tests.steps.simulated_engine import simulated
 
-ROOT = Path(__file__).parents[2]
+
+def expon_pvalue(gaps: list[float], rate: float) -> float:
+    """Kolmogorov-Smirnov: how likely such gaps are if arrivals of this rate are independent of one another."""
+    from scipy import stats  # type: ignore[import-untyped]
+
+    return float(stats.kstest(gaps, "expon", args=(0, 1 / rate)).pvalue)
 
 
 def test_poisson_gaps_are_exponential() -> None:
-    from scipy import stats  # type: ignore[import-untyped]
+    gaps = [[later - earlier for earlier, later in pairwise(islice(arrivals.poisson(20.0, seed), 5000))] for seed in range(20)]
+    pvalues = sorted(expon_pvalue(one, 20.0) for one in gaps)
+    assert pvalues[0] > 0.001
+    assert 0.2 < pvalues[10] < 0.8, "over many seeds, as often likely as unlikely"
+    assert expon_pvalue(pairwise_gaps(arrivals.constant(20.0)), 20.0) < 1e-6
+    assert expon_pvalue(pairwise_gaps(arrivals.gamma(20.0, 0.5, seed=1)), 20.0) < 1e-6
+    assert expon_pvalue(gaps[0], 22.0) < 1e-3, "and a rate that is off by a tenth is noticed"
 
-    moments = list(islice(arrivals.poisson(20.0, seed=1), 5000))
-    gaps = [later - earlier for earlier, later in pairwise(moments)]
-    assert stats.kstest(gaps, "expon", args=(0, 1 / 20.0)).pvalue > 0.01
-    assert stats.kstest(list(pairwise_gaps(arrivals.constant(20.0))), "expon", args=(0, 1 / 20.0)).pvalue < 1e-6
+
+class Captured:
+    """Takes the place of a fleet: what load a profile becomes."""
+
+    def __init__(self) -> None:
+        self.loads: list[Load] = []
+
+    def measure(self, load: Load, on_progress: object = None) -> Measurement:
+        self.loads.append(load)
+        return Measurement(0, 1)
+
+
+class NoFiles(Materials):
+    """Weights without a tokenizer."""
+
+    tokenizer = None  # type: ignore[assignment]
+
+
+def load_of(profile: OpenLoop | Replay, files: Materials) -> Load:
+    """What the step makes of a profile of a model file."""
+    captured = Captured()
+    Runner(captured, lambda _: OpenAITransport(""), files).run(profile, 3, lambda _: None)  # type: ignore[arg-type]
+    return captured.loads[0]
+
+
+def test_what_a_model_file_calls_poisson_is_sent_so_however_many_send_it(tmp_path: Path) -> None:
+    profile = OpenLoop.model_validate(
+        {"kind": "open_loop", "rate_per_s": 40, "warmup_s": 5, "duration_s": 95, "objectives": {"error_rate": {"at_most": 0}}}
+    )
+    load = load_of(profile, NoFiles(None, tmp_path, "s3://bucket/weights/"))
+    shares = [load.share(host, 3).share(worker, 2) for host in range(3) for worker in range(2)]
+    moments = sorted(due.at_s for share in shares for due in share.dues)
+    assert moments == [due.at_s for due in load.dues]
+    assert len(moments) == pytest.approx(40 * 100, rel=0.05)
+    assert expon_pvalue([later - earlier for earlier, later in pairwise(moments)], 40.0) > 0.01
 
 
 def pairwise_gaps(moments: object) -> list[float]:
@@ -53,15 +100,49 @@ def test_a_ramp_has_as_many_requests_as_its_mean_rate_says() -> None:
     assert moments[-1] < 12
 
 
-@pytest.mark.parametrize(
-    "trace",
-    [
-        "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.6805900,374,44\n2023-11-16 18:15:48.6805900,396,109\n",
-        "Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type\n5,ChatGPT,374,44,418,C\n6,GPT-4,10,0,10,C\n7,GPT-4,396,109,505,C\n",
-    ],
-)
-def test_recorded_traces_of_both_kinds_are_replayed(trace: str) -> None:
+AZURE_2023 = """TIMESTAMP,ContextTokens,GeneratedTokens
+2023-11-16 18:15:46.6805900,374,44
+2023-11-16 18:15:48.6805900,396,109
+"""
+AZURE_2024 = """TIMESTAMP,ContextTokens,GeneratedTokens
+2024-05-10 23:59:59.500000+00:00,374,44
+2024-05-11 00:00:01.500000+00:00,396,109
+"""
+BURSTGPT = """Timestamp,Model,Request tokens,Response tokens,Total tokens,Log Type
+5,ChatGPT,374,44,418,Conversation log
+6,GPT-4,10,0,10,API log
+7,GPT-4,396,109,505,Conversation log
+"""
+BURSTGPT_3 = """Timestamp,Session ID,Elapsed time,Model,Request tokens,Response tokens,Total tokens,Log Type
+7,12,2.5,GPT-4,396,109,505,Conversation log
+5,,1.25,ChatGPT,374,44,418,API log
+"""
+
+
+@pytest.mark.parametrize("trace", [AZURE_2023, AZURE_2024, BURSTGPT, BURSTGPT_3])
+def test_recorded_traces_are_replayed_as_they_are_published(trace: str) -> None:
     assert arrivals.replay(trace, 2.0, "trace.csv") == [Due(0.0, 374, 44), Due(1.0, 396, 109)]
+
+
+def test_a_replayed_request_has_the_recorded_lengths_at_the_recorded_time(tmp_path: Path, engine: Callable[..., str]) -> None:
+    (tmp_path / "azure.csv").write_text(AZURE_2023.replace(",396,109", ",30,7").replace(",374,44", ",90,12"))
+
+    class Files(NoFiles):
+        def required(self, uri: str) -> Path:
+            return tmp_path / uri.removeprefix("s3://bucket/")
+
+    profile = Replay.model_validate(
+        {"kind": "replay", "trace": "s3://bucket/azure.csv", "speed": 4, "warmup_s": 0, "duration_s": 60, "exact_output": True}
+        | {"objectives": {"error_rate": {"at_most": 0}}}
+    )
+    load = replace(
+        load_of(profile, Files(None, tmp_path, "s3://bucket/weights/")), transport=OpenAITransport(engine()), duration_s=1
+    )
+    with Fleet(1) as fleet:
+        first, second = sorted(fleet.measure(load).results, key=lambda result: result.intended_ns)
+    assert (second.intended_ns - first.intended_ns) / 1e9 == pytest.approx(0.5), "two seconds, four times faster"
+    assert (first.output_tokens, second.output_tokens) == (12, 7)
+    assert first.prompt_tokens - second.prompt_tokens == pytest.approx(60, abs=5)
 
 
 def test_a_trace_with_other_columns_is_refused_by_name() -> None:
@@ -76,9 +157,58 @@ def test_prompts_differ_except_in_what_they_share() -> None:
     assert first[1] != second[1]
 
 
-def test_a_chat_carries_its_turns() -> None:
-    source = Synthetic(1, turns=3)
-    assert [len(source.make(50).messages) for _ in range(5)] == [1, 3, 5, 1, 3]
+@pytest.mark.parametrize("share", [0.0, 0.25, 0.9])
+def test_prompts_have_exactly_the_tokens_asked_for_and_share_what_they_shall(share: float) -> None:
+    tokenizer = byte_pairs()
+    sources = [Synthetic(seed, shared_prefix=share, tokenizer=tokenizer) for seed in (1, 2)]
+    prompts = [source.make(200) for source in sources for _ in range(3)]
+    for prompt in prompts:
+        assert sum(tokenizer.count(message["content"]) for message in prompt.messages) == prompt.tokens == 200
+    shared = {message["content"] for prompt in prompts for message in prompt.messages if message["role"] == "system"}
+    assert sum(map(tokenizer.count, shared)) == int(200 * share), "one system prompt, the same in every client process"
+    assert len({prompt.messages[-1]["content"] for prompt in prompts}) == len(prompts), "and the rest is never the same"
+
+
+def byte_pairs() -> Tokenizer:
+    """A tokenizer of the kind that models have, trained on the few texts there are."""
+    from tokenizers import Tokenizer as Trained
+    from tokenizers import decoders, models, pre_tokenizers, trainers
+
+    trained = Trained(models.BPE())
+    trained.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trained.decoder = decoders.ByteLevel()
+    texts = [message["content"] for _ in range(50) for message in Synthetic(7, shared_prefix=0.5).make(500).messages]
+    trained.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=900, show_progress=False))
+    return Tokenizer(trained.to_str())
+
+
+def test_a_chat_goes_on_with_what_the_model_said() -> None:
+    source = Synthetic(1, turns=3, shared_prefix=0.5)
+    first = source.make(50)
+    other = source.make(50)
+    assert [message["role"] for message in first.messages] == ["system", "user"]
+    assert first.messages[1] != other.messages[1], "while a chat waits for its answer, another begins"
+    source.answered(first, "one", 1)
+    second = source.make(50)
+    assert second.messages[:3] == (*first.messages, {"role": "assistant", "content": "one"})
+    source.answered(second, "two", 1)
+    third = source.make(50)
+    assert third.turn == 3
+    source.answered(third, "three", 1)
+    assert source.make(50).turn == 1, "three messages of the user are a chat"
+
+
+def test_users_of_a_chat_send_the_answers_that_they_got(engine: Callable[..., str]) -> None:
+    """The engine counts words: a chat's next prompt has those of the last, those of its answer, and the new ones."""
+    load = Load(OpenAITransport(engine()), 30, 40, 10, warmup_s=0, duration_s=0.6, concurrency=1, turns=3)
+    with Fleet(1) as fleet:
+        results = fleet.measure(load).results
+    grows = [later.prompt_tokens - earlier.prompt_tokens for earlier, later in pairwise(results[:6])]
+    new = grows[0] - 10
+    assert new > 0
+    assert grows[:2] == [10 + new, 10 + new]
+    assert grows[2] == -sum(grows[:2]), "the fourth request begins a new chat"
+    assert all(result.text == "" for result in results)
 
 
 def test_a_bad_line_of_conversations_is_named() -> None:
@@ -89,36 +219,55 @@ def test_a_bad_line_of_conversations_is_named() -> None:
 
 
 @pytest.fixture
-def engine(tmp_path: Path) -> object:
-    started: list[subprocess.Popen[str]] = []
+def engine(tmp_path: Path) -> Iterator[Callable[..., str]]:
+    with ExitStack() as stack:
+        yield lambda *settings: stack.enter_context(simulated(tmp_path, "--sim-ttft-ms", "5", "--sim-itl-ms", "1", *settings))
 
-    def start(*settings: str) -> str:
-        port = free_port()
-        command = [sys.executable, "-m", "container.engines.simulated", "--model-path", str(tmp_path), "--host", "127.0.0.1"]
-        process = subprocess.Popen([*command, "--port", str(port), *settings], cwd=ROOT, stderr=subprocess.PIPE, text=True)
-        started.append(process)
-        assert process.stderr is not None
-        assert "is ready" in process.stderr.readline()
-        urllib.request.urlopen(f"http://127.0.0.1:{port}/health").close()
-        return f"http://127.0.0.1:{port}/v1"
 
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
+def stalled(url: str, load: Load) -> Measurement:
+    """The load, while the server's process is stopped for 2 s from its second second on."""
+    process = process_of(url)
+    resume = threading.Timer(2.0, os.kill, (process, signal.SIGCONT))
+
+    def stall(_: str) -> None:
+        if not resume.is_alive() and not resume.finished.is_set():
+            os.kill(process, signal.SIGSTOP)
+            resume.start()
+
+    with Fleet(1) as fleet:
+        measurement = fleet.measure(load, stall)
+    resume.join()
+    return measurement
+
+
+def process_of(url: str) -> int:
+    """Which process listens there."""
+    port = url.rsplit(":", 1)[1].split("/")[0]
+    found = [
+        int(path.parent.name)
+        for path in Path("/proc").glob("[0-9]*/cmdline")
+        if b"container.engines.simulated" in (words := path.read_bytes().split(b"\0")) and port.encode() in words
+    ]
+    assert len(found) == 1
+    return found[0]
 
 
 def test_an_open_loop_keeps_its_schedule_while_the_server_stalls(engine: Callable[..., str]) -> None:
-    url = engine("--sim-ttft-ms", "5", "--sim-itl-ms", "1", "--sim-pause-ms", "2000", "--sim-pause-after-s", "1.5")
-    dues = tuple(Due(number / 50) for number in range(250))
-    load = Load(OpenAITransport(url), 30, 16, 4, warmup_s=0, duration_s=5, dues=dues)
-    with Fleet(2) as fleet:
-        measurement = fleet.measure(load)
-    assert len(measurement.counted) == 250
+    rate = 50
+    dues = tuple(Due(number / rate) for number in range(4 * rate))
+    measurement = stalled(url := engine(), Load(OpenAITransport(url), 30, 16, 4, warmup_s=0, duration_s=4, dues=dues))
+    assert len(measurement.counted) == len(dues)
     assert measurement.errors == {}
     late_ms = sorted((result.sent_ns - result.intended_ns) / 1e6 for result in measurement.counted)
     assert late_ms[int(0.9 * len(late_ms))] < 100, "requests went out when they were due"
-    ttft = measurement.latencies()["ttft"]
-    assert ttft is not None
-    assert ttft.max > 1000, "and the stall shows"
-    assert ttft.p50 < ttft.max / 3
+    waits_ms = [result.ttft_ms for result in measurement.counted]
+    assert sum(wait > 1000 for wait in waits_ms) == pytest.approx(rate, rel=0.3), (
+        "those due in its first second waited longer than one"
+    )
+    assert max(waits_ms) > 1800
+
+
+def test_a_closed_loop_hides_the_same_stall_in_one_request_a_client(engine: Callable[..., str]) -> None:
+    """Why there is an open loop: coordinated omission."""
+    measurement = stalled(url := engine(), Load(OpenAITransport(url), 30, 16, 4, warmup_s=0, duration_s=1.5, concurrency=2))
+    assert sum(result.ttft_ms > 1000 or result.e2e_ms > 1000 for result in measurement.counted) == 2
