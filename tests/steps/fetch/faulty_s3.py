@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 
 @dataclass
@@ -33,7 +33,13 @@ class Record:
     method: str
     target: str
     expected_owner: str | None
+    if_none_match: str | None
     status: int = 0
+
+    @property
+    def path(self) -> str:
+        """The target without its query, unquoted."""
+        return unquote(urlsplit(self.target).path)
 
 
 @dataclass
@@ -68,7 +74,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _handle(self) -> None:
         body = bytearray(self.rfile.read(int(self.headers.get("content-length", "0"))))
-        record = Record(self.command, self.path, self.headers.get("x-amz-expected-bucket-owner"))
+        owner, condition = self.headers.get("x-amz-expected-bucket-owner"), self.headers.get("if-none-match")
+        record = Record(self.command, self.path, owner, condition)
         self.proxy.requests.append(record)
         fault = self.proxy.take(self.command, self.path)
         if fault is not None and fault.kind == "status":

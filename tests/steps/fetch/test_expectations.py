@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from pathlib import Path
+
 import pytest
 
+from local_hub.hub import LocalHub
 from steps.errors import StepError
+from steps.fetch_weights import __main__ as command
 from steps.fetch_weights import expectations
 from steps.fetch_weights.manifest import Manifest, ManifestFile
 from steps.fetch_weights.selection import HubFile, Selection
@@ -40,3 +46,34 @@ def test_the_suite() -> None:
     more = Selection("acme/model", "0" * 40, (*listed, HubFile("b.safetensors", 1, "0" * 40, "e" * 64)))
     with pytest.raises(StepError, match=r"expect_column_values_to_not_be_null \(sha256\)"):
         expectations.check(manifest(), more)
+
+
+@pytest.fixture
+def collector() -> Iterator[None]:
+    """The command sets the garbage collector for a process of its own."""
+    before = gc.get_threshold()
+    yield
+    gc.set_threshold(*before)
+    gc.unfreeze()
+
+
+@pytest.mark.usefixtures("collector")
+def test_the_step_checks_its_manifest_before_it_writes_it(
+    aws: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("great_expectations")
+    world.write_repository(root, "acme/model", world.model_files([2000]))
+    with LocalHub(root=root, builtin=False) as hub:
+        given = world.release("acme/model", hub.revision("acme/model"))
+        release = tmp_path / "release.json"
+        release.write_text(given.to_json())
+        arguments = ["--release", str(release), "--hub-endpoint", hub.endpoint, "--output", str(tmp_path / "output")]
+        other = manifest()
+        with monkeypatch.context() as broken:
+            broken.setattr(Manifest, "of", lambda *_: other)
+            with pytest.raises(StepError, match="expect_table_row_count_to_equal"):
+                command.main([*arguments, "--expectations"])
+        assert "manifest.json" not in world.keys(aws, given)
+        command.main([*arguments, "--expectations"])
+    assert "the manifest meets 14 expectations" in capfd.readouterr().out
+    assert "manifest.json" in world.keys(aws, given)

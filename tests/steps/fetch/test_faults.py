@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
@@ -155,6 +156,36 @@ def test_every_call_names_the_account_that_the_bucket_must_belong_to(scene: Scen
     owners = {r.expected_owner for r in scene.s3.requests}
     assert owners == {scene.given.environment.account_id}
     assert {r.method for r in scene.s3.requests} == {"GET", "HEAD", "POST", "PUT"}
+
+
+def test_the_manifest_is_written_last_and_only_where_there_is_none(scene: Scene) -> None:
+    scene.fetch()
+    written = [r for r in scene.s3.requests if r.method in {"PUT", "POST"} and "/weights/" in r.path]
+    assert written[-1].path.endswith("/manifest.json")
+    assert [r.path for r in written if r.if_none_match == "*"] == [written[-1].path]
+
+
+def test_a_later_fetch_costs_one_listing_and_one_manifest_read(scene: Scene) -> None:
+    scene.fetch()
+    scene.s3.requests.clear()
+    asked = len(scene.hub.requests)
+    assert scene.fetch().fetched_bytes == 0
+    assert len(scene.hub.requests) == asked
+    of_weights = [r for r in scene.s3.requests if "weights/" in unquote(r.target)]
+    assert ["list-type" in r.target for r in of_weights] == [True, False]
+    assert [r.method for r in of_weights] == ["GET", "GET"]
+    assert of_weights[1].path.endswith("/manifest.json")
+
+
+def test_what_the_journal_does_not_tell_is_fetched_again_and_nothing_else(scene: Scene) -> None:
+    scene.s3.faults.append(Fault("status", "PUT", "manifest.json", status=403, code="AccessDenied", times=99))
+    scene.assert_refused("AccessDenied")
+    entry = world.prefix_of(scene.given).removesuffix("/") + f".journal/{SHARD}.json"
+    world.client(scene.s3.endpoint).put_object(Bucket=world.BUCKET, Key=entry, Body=b"{}")
+    asked = len(scene.hub.requests)
+    assert scene.fetch().fetched_bytes == sum(map(len, FILES.values()))  # by this execution, in both tries
+    assert {r.path.split("?")[0].rsplit("/", 1)[-1] for r in scene.hub.requests[asked:] if r.where == "cdn"} == {SHARD}
+    scene.assert_complete()
 
 
 def test_a_finished_file_is_not_sent_again(scene: Scene) -> None:
