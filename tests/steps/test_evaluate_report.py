@@ -51,7 +51,8 @@ def test_the_verdict_comes_first_then_every_objective_with_its_bound(page: str, 
         for metric in profile.objectives:
             assert f'<code class="soft">{metric}</code>' in table
     assert "≤ 900 ms<br>≤ 110% of production&#39;s" in table
-    assert table.count('class="bar') == sum(len(profile.objectives) for profile in worse.profiles.values())
+    assert "gsm8k" in table
+    assert table.count('class="bar') == sum(len(profile.objectives) for profile in worse.profiles.values()) + len(worse.lm_eval)
     assert table.count('class="bar ok"') == table.count('<td class="met">')
 
 
