@@ -48,17 +48,15 @@ class Stream(asyncio.Protocol):
 
 
 async def ages(url: str, path: str, authorization: str, streams: int, events: int, gap_s: float) -> list[float]:
-    """The age of each event of so many streams, which begin spread over one gap."""
+    """The age of each event of so many streams, whose events are spread over the gap."""
     place = urlsplit(url)
-    body = json.dumps({"events": events, "gap_s": gap_s}).encode()
-    head = f"POST {path} HTTP/1.1\r\nHost: {place.netloc}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
-    if authorization:
-        head += f"Authorization: {authorization}\r\n"
+    lines = [f"POST {path} HTTP/1.1", f"Host: {place.netloc}", "Content-Type: application/json"]
+    lines += [f"Authorization: {authorization}"] if authorization else []
     loop = asyncio.get_running_loop()
 
     async def one(number: int) -> list[float]:
-        await asyncio.sleep(gap_s * number / streams)
-        request = head.encode() + b"\r\n" + body
+        body = json.dumps({"events": events, "gap_s": gap_s, "offset_s": gap_s * number / streams})
+        request = "\r\n".join([*lines, f"Content-Length: {len(body)}", "", body]).encode()
         transport, stream = await loop.create_connection(
             lambda: Stream(request, events), place.hostname or "127.0.0.1", place.port or 80
         )
