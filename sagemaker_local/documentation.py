@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import sys
+import textwrap
+from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sagemaker_local import actions, moto_refusals, unsupported, validation
+from sagemaker_local import actions, calls, images, limits, moto_refusals, unsupported, validation
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _INTRODUCTION = """\
 <!-- Made by `python -m sagemaker_local.documentation docs/sagemaker_local.md`; a test compares. Change the code instead. -->
@@ -21,13 +28,37 @@ and survive a restart; two servers with a directory each do not touch one anothe
 (a context manager) and `sagemaker_local.testing.server_fixture()` (a pytest fixture).
 
 Nothing here checks who calls: signatures, roles and policies are not evaluated, and an OpenAI client may send any bearer token (one
-that the SageMaker SDK made is refused once it has expired). VPC, KMS and network isolation settings are kept and returned; network
-isolation takes the AWS endpoint and credentials away from a container, and nothing else. Instance types are names.
+that the SageMaker SDK made is refused once it has expired). But who calls is known: a container has temporary credentials of its role,
+and an account that `sts:AssumeRole` leads to keeps its resources apart from the default account's (123456789012). VPC, KMS and network
+isolation settings are kept and returned; network isolation takes the AWS endpoint and credentials away from a container, and nothing
+else. Instance types are names, unless the images file says how many there are.
 
 Where the service does not say how it decides, this is what happens here: PREFIX_AWARE sends equal beginnings of requests (512
 bytes) to the same instance; KV_AWARE sends a request to the instance that has seen the longest part of it; both give way to the least
 busy instance. Target tracking scales to `instances * metric / target`. A model of a version that is not approved is refused when
-it is created. A container gets the requests of the OpenAI path at `/v1/chat/completions`.
+it is created. A container gets the requests of the OpenAI path at `/v1/chat/completions`. Data capture is of streams too, with the
+whole answer. A container sees its own folder as `/opt/ml` where the machine has mount namespaces; elsewhere the `/opt/ml` paths in its
+command and environment are pointed at it.
+
+## The images file
+
+What a container image means on this machine, and what this machine plays to be:
+
+```yaml
+{images}
+```
+
+{placeholders}
+
+`limits` has these names; each is the service's own by default, and a request's own timeout counts where it is lower:
+
+| Limit | Default | What it is |
+| --- | --- | --- |
+{limits}
+
+## The record of calls: `DIR/calls.jsonl`
+
+{calls}
 """
 
 _ERROR = "`NotImplemented` (HTTP 501, which AWS's SDKs do not retry)"
@@ -40,7 +71,7 @@ def page() -> str:
     refused = sorted(set(validation.service_model().operation_names) - set(own) - set(delegated))
     return "\n".join(
         [
-            _INTRODUCTION,
+            _introduction(),
             f"## Actions answered here ({len(own)})\n",
             _names(own),
             f"\n## Actions answered by moto: records without behaviour ({len(delegated)})\n",
@@ -56,6 +87,29 @@ def page() -> str:
             "",
         ]
     )
+
+
+def _introduction() -> str:
+    """The page's beginning, with what other modules' docstrings say of themselves."""
+    example, _, placeholders = (images.__doc__ or "").partition("::\n\n")[2].partition("\n\n")
+    _, _, calls_text = (calls.__doc__ or "").partition("\n\n")
+    return (
+        _INTRODUCTION.replace("{images}", textwrap.dedent(example))
+        .replace("{placeholders}", placeholders.strip().replace("``", "`"))
+        .replace("{limits}", "\n".join(_limits()))
+        .replace("{calls}", calls_text.strip().replace("``", "`"))
+    )
+
+
+def _limits() -> Iterator[str]:
+    """A row for each limit: the docstring below its field says what it is."""
+    (definition,) = [node for node in ast.walk(ast.parse(inspect.getsource(limits.Limits))) if isinstance(node, ast.ClassDef)]
+    for field, text in pairwise(definition.body):
+        if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
+            name = ast.unparse(field.target)
+            default = getattr(limits.Limits(), name)
+            shown = "none" if default == float("inf") else f"{default:g}" if isinstance(default, float) else f"{default:,}"
+            yield f"| `{name}` | {shown} | {' '.join(str(text.value.value).split()).replace('``', '`')} |"
 
 
 def _names(names: list[str]) -> str:

@@ -8,7 +8,7 @@ The images file (YAML); the first entry that matches wins::
         environment: {PORT: "{port}"}             # wins over the container's own environment
         working_directory: "/abs"
     capacity: {ml.p5.48xlarge: 0}                 # endpoint instances of a type at once; one that is not here is never short
-    limits: {model_timeout_s: 1}                      # lower than the service's, for tests; see limits.py
+    limits: {model_timeout_s: 1}                  # lower than the service's, for tests; see limits.py
 
 Placeholders in command, environment and working directory: ``{python}`` (this interpreter), ``{opt_ml}`` (the directory that
 stands for ``/opt/ml``), ``{port}`` (a free port, for endpoints), ``{name}`` and ``{instance_type}``.

@@ -22,9 +22,9 @@ class Limits:
     """How long a container has to answer, or to begin its stream (API reference of InvokeEndpoint)."""
     stream_timeout_s: float = 480.0
     """How long a stream may take (developer guide, "Real-time inference": 8 minutes)."""
-    startup_timeout_s: float = 480.0
-    """How long a container has until ``/ping`` answers, unless ContainerStartupHealthCheckTimeoutInSeconds says more
-    ("How containers respond to health check requests": 8 minutes)."""
+    startup_timeout_s: float = 3600.0
+    """How long a container has until ``/ping`` answers: the most that ContainerStartupHealthCheckTimeoutInSeconds may be (API reference);
+    where that is not given it is 8 minutes ("How Containers Respond to Health Check (Ping) Requests")."""
     download_timeout_s: float = 3600.0
     """How long model data may take; also the most that ModelDataDownloadTimeoutInSeconds may be (API reference)."""
     payload_bytes: int = 25 << 20
@@ -50,6 +50,10 @@ class Limits:
             if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
                 raise ImagesFileError(f"{where}: limits.{name} must be a number that is not negative, not {value!r}.")
         return cls(**given)
+
+
+STARTUP_TIMEOUT_S = 480.0
+"""What a container has to become healthy where no request says otherwise."""
 
 
 @dataclass

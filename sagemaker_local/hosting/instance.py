@@ -17,6 +17,7 @@ from sagemaker_local.hosting.capacity import NO_CAPACITY, Capacity
 from sagemaker_local.hosting.download import DownloadError, ModelDataCache
 from sagemaker_local.jobs import mounts
 from sagemaker_local.jobs.layout import InstanceLayout
+from sagemaker_local.limits import STARTUP_TIMEOUT_S
 from sagemaker_local.processes import Launch
 
 if TYPE_CHECKING:
@@ -143,8 +144,8 @@ class Instance:
         return str(self.variant.get("InstanceType", "ml.serverless"))
 
     async def _until_healthy(self, session: ClientSession) -> None:
-        limit_s = self.context.images.limits.startup_timeout_s
-        deadline = time.monotonic() + min(limit_s, self.variant.get("ContainerStartupHealthCheckTimeoutInSeconds") or limit_s)
+        asked_s = self.variant.get("ContainerStartupHealthCheckTimeoutInSeconds") or STARTUP_TIMEOUT_S
+        deadline = time.monotonic() + min(self.context.images.limits.startup_timeout_s, asked_s)
         while True:
             if self.exit_code() is not None:
                 raise InstanceFailed(self._unhealthy())

@@ -12,6 +12,7 @@ from sagemaker_local.hosting.containers import plan
 from sagemaker_local.hosting.download import DownloadError, ModelDataCache
 from sagemaker_local.jobs import mounts
 from sagemaker_local.jobs.errors import JobError
+from sagemaker_local.limits import STARTUP_TIMEOUT_S
 from sagemaker_local.processes import Launch
 
 if TYPE_CHECKING:
@@ -123,7 +124,7 @@ class ModelContainer:
         return content
 
     def _until_healthy(self) -> None:
-        deadline = time.monotonic() + self.place.context.images.limits.startup_timeout_s
+        deadline = time.monotonic() + min(self.place.context.images.limits.startup_timeout_s, STARTUP_TIMEOUT_S)
         while not self._pings():
             if self._child is None or self._child.wait(_PING_INTERVAL_S) is not None or time.monotonic() > deadline:
                 raise ContainerError("AlgorithmError: Model server did not respond to /ping requests. See job logs.")
