@@ -28,6 +28,8 @@ from pipelines.errors import LocalError
 PROJECT = Path(__file__).parents[1]
 STATE = Path(os.environ.get("RELEASE_LOCAL_STATE", PROJECT / ".local"))
 """The state folder; RELEASE_LOCAL_STATE names another, so that a second stack can run beside the first."""
+APPROVAL_RULE = "release-approved"
+"""The EventBridge rule that an approval in the registry meets, here as in infra/delivery.yaml."""
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 30.0
 _PASSED_ON = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy")
@@ -179,8 +181,10 @@ def _best_engine() -> str:
 
 
 def _prepare(environment: Environment) -> None:
-    """What infra/ does in an AWS account: the bucket, and the Hub's token if the user has one."""
+    """What infra/ does in an AWS account: the bucket, the rule for approvals, and the Hub's token if the user has one."""
     import boto3
+
+    _approvals_start_promotions(environment)
 
     s3 = boto3.client("s3", region_name=environment.region)
     if environment.bucket not in {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}:
@@ -195,6 +199,41 @@ def _prepare(environment: Environment) -> None:
             secrets.create_secret(Name=environment.hub_token_secret, SecretString=token)
         except secrets.exceptions.ResourceExistsException:
             secrets.put_secret_value(SecretId=environment.hub_token_secret, SecretString=token)
+
+
+def _approvals_start_promotions(environment: Environment) -> None:
+    """The EventBridge rule of infra/delivery.yaml: a version that is approved in the registry starts the promotion pipeline.
+
+    One that is there already is left as it is, disabled if somebody disabled it.
+    """
+    import boto3
+
+    from steps.names import PROMOTION_PIPELINE
+
+    events = boto3.client("events", region_name=environment.region)
+    try:
+        events.describe_rule(Name=APPROVAL_RULE)
+        return
+    except events.exceptions.ResourceNotFoundException:
+        pattern = {
+            "source": ["aws.sagemaker"],
+            "detail-type": ["SageMaker Model Package State Change"],
+            "detail": {"ModelPackageGroupName": [{"prefix": "release-"}], "ModelApprovalStatus": ["Approved"]},
+        }
+        events.put_rule(Name=APPROVAL_RULE, EventPattern=json.dumps(pattern), State="ENABLED")
+    pipeline = f"arn:aws:sagemaker:{environment.region}:{environment.account_id}:pipeline/{PROMOTION_PIPELINE}"
+    parameters = [{"Name": "ModelPackageArn", "Value": "$.detail.ModelPackageArn"}]
+    events.put_targets(
+        Rule=APPROVAL_RULE,
+        Targets=[
+            {
+                "Id": "promotion",
+                "Arn": pipeline,
+                "RoleArn": f"arn:aws:iam::{environment.account_id}:role/release-events",
+                "SageMakerPipelineParameters": {"PipelineParameterList": parameters},
+            }
+        ],
+    )
 
 
 def _spawn(name: str, command: list[str], state: Path) -> subprocess.Popen[bytes]:

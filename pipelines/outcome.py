@@ -38,7 +38,7 @@ def outcome(release: Release, view: ExecutionView, executions: Executions) -> tu
     if promotion:
         lines += [f"production: endpoint {promotion['endpoint']} serves {promotion['model_package']}", *_how_to_call(release)]
     elif view.status == "Succeeded":
-        lines += _how_to_approve(view)
+        lines += _how_to_approve(release, view)
     return facts, "\n".join(lines)
 
 
@@ -54,10 +54,12 @@ def _how_to_call(release: Release) -> list[str]:
     ]
 
 
-def _how_to_approve(view: ExecutionView) -> list[str]:
+def _how_to_approve(release: Release, view: ExecutionView) -> list[str]:
     registered = view.step("RegisterModel")
     version = registered.detail if registered else "the version"
+    number = version.removeprefix("version ")
     return [
         f"{version} passed and waits for a person: approve it in the Model Registry, and the pipeline `promotion` promotes it:",
-        "  aws sagemaker update-model-package --model-approval-status Approved --model-package-arn ARN",
+        f"  python -m pipelines.run approve {release.name} {number} --comment WHY"
+        + ("" if release.environment.kind == "local" else " --env aws"),
     ]

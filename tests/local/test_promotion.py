@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
 import pytest
 
 from tests.local.conftest import Stack
+from tests.sagemaker_local.hosting_client import eventually
 
 FAST = {"ttft_ms": 20, "itl_ms": 2, "output_tokens": 16}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def running(stack: Stack) -> None:
+    """The rule that starts promotions is off until the test that is about it: the others start them at their own moment."""
     assert stack.run("local", "up").returncode == 0
+    stack.client("events").disable_rule(Name="release-approved")
 
 
 @pytest.fixture(scope="module")
@@ -82,10 +86,27 @@ def test_an_approved_version_whose_weights_were_exchanged_is_refused(stack: Stac
     assert stack.endpoints() == []
 
 
-def test_an_approved_version_that_is_intact_reaches_production(stack: Stack, waiting: str) -> None:
-    stack.client("sagemaker").update_model_package(ModelPackageArn=waiting, ModelApprovalStatus="Approved")
-    assert promoted(stack, waiting)[0] == "Succeeded"
+def test_an_approval_by_the_command_leads_to_production_through_the_rule(stack: Stack, waiting: str) -> None:
+    sagemaker = stack.client("sagemaker")
+    before = sagemaker.list_pipeline_executions(PipelineName="promotion")["PipelineExecutionSummaries"]
+    stack.client("events").enable_rule(Name="release-approved")
+    assert stack.run("reject", "by-hand", "1").returncode == 0  # the tests above approved it without the command
+    approved = stack.run("approve", "by-hand", "1", "--comment", "all is well")
+    assert approved.returncode == 0, approved.stderr
+    assert "the rule release-approved starts the pipeline promotion" in approved.stdout
+
+    def started() -> dict[str, Any] | None:
+        listed = sagemaker.list_pipeline_executions(PipelineName="promotion")["PipelineExecutionSummaries"]
+        return listed[0] if len(listed) > len(before) and listed[0]["PipelineExecutionStatus"] != "Executing" else None
+
+    assert eventually(started, "the promotion is over", 60)["PipelineExecutionStatus"] == "Succeeded"
     assert stack.endpoints() == ["by-hand"]
+    stack.client("events").disable_rule(Name="release-approved")
+    history = json.loads(stack.run("history", "by-hand", "--json").stdout)["events"]
+    kinds = [event["kind"] for event in history]
+    assert kinds[:3] == ["fetched", "registered", "evaluated"]
+    assert kinds[-3:] == ["rejected", "approved", "promoted"]
+    assert history[-2]["details"]["comment"] == "all is well"
 
 
 def test_promoting_what_production_serves_already_changes_nothing(stack: Stack, waiting: str) -> None:
