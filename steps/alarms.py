@@ -19,7 +19,7 @@ from steps.errors import StepError
 
 _MICROSECONDS = 1000  # in a millisecond: ModelLatency's unit
 _NO_INSTANCE_PERIODS = 3
-_DELETED_AT_ONCE = 100  # DeleteAlarms (API reference)
+_OF_FLEET = ("errors", "latency")
 
 
 class Alarms:
@@ -107,11 +107,17 @@ class Alarms:
 
     def delete(self, config: str) -> None:
         """Delete the alarms on the instances of an endpoint config; those that are gone already are no error."""
-        with explained(f"delete the alarms of {config}"):
-            pages = self._cloudwatch.get_paginator("describe_alarms").paginate(AlarmNamePrefix=f"{config}-")
-            names = [alarm["AlarmName"] for page in pages for alarm in page["MetricAlarms"]]
-            if names:
-                self._cloudwatch.delete_alarms(AlarmNames=names[:_DELETED_AT_ONCE])
+        self._delete([f"{config}-{name}" for name in _OF_FLEET])
+
+    def delete_endpoints_own(self) -> None:
+        """Delete the alarm that is the endpoint's own; it is no error when it is gone already."""
+        self._delete([self.no_instance])
+
+    def _delete(self, names: Sequence[str]) -> None:
+        there = list(self._states(names))
+        if there:
+            with explained(f"delete the alarms {', '.join(there)}"):
+                self._cloudwatch.delete_alarms(AlarmNames=there)
 
     def _states(self, names: Sequence[str]) -> dict[str, tuple[str, str, str]]:
         """The state of each alarm that there is, why, and its description."""

@@ -215,9 +215,13 @@ class Production:
 
     def _delete(self) -> None:
         self._lease.confirm()
+        state = self._hosting.state(self.endpoint)
         self._clients.scaling.remove()
         self._hosting.delete(self.endpoint)
         self._hosting.wait_gone(self.endpoint)
+        self._clients.alarms.delete_endpoints_own()
+        if state is not None and state.config:
+            self._clients.alarms.delete(state.config)
 
     def _forget(self, config: str) -> None:
         self._clients.alarms.delete(config)

@@ -78,5 +78,7 @@ def test_a_first_version_that_is_wrong_leaves_no_endpoint_and_no_autoscaling(wor
     first = world.version(name, settings={"answers": {QUESTION: "nothing"}}, autoscaling=scaling)
     assert "it was the first and is deleted" in world.refuse(first).message
     assert world.endpoint(name) is None
+    assert world.definitions(name) == []
+    assert not world.client("cloudwatch").describe_alarms(AlarmNamePrefix=name)["MetricAlarms"]
     targets = world.client("application-autoscaling").describe_scalable_targets(ServiceNamespace="sagemaker")["ScalableTargets"]
     assert not [target for target in targets if f"/{name}/" in target["ResourceId"]]

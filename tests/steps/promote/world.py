@@ -29,7 +29,8 @@ from steps.fetch_weights.manifest import Manifest, ManifestFile
 from steps.ledger import Event, Ledger
 from steps.names import Fact
 from steps.promote.models import Promotion
-from tests.steps.evaluate_world import IMAGE, ROOT, closed_loop
+from tests.infra.audit import every_call_is_allowed
+from tests.steps.evaluate_world import BUCKET, IMAGE, ROOT, closed_loop
 from tests.steps.evaluate_world import world as evaluate_world
 
 QUICK = {"ttft_ms": 10, "itl_ms": 5, "output_tokens": 12}
@@ -233,7 +234,7 @@ class World:
             process = subprocess.Popen(
                 [sys.executable, "-m", "steps.promote", *arguments, *more],
                 cwd=ROOT,
-                env={**os.environ, **self.server.environment()},
+                env={**os.environ, **self.server.environment(version.release.environment.roles.promote)},
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -262,10 +263,12 @@ class World:
 
     def endpoint(self, name: str) -> dict[str, Any] | None:
         """DescribeEndpoint's answer, None when there is none."""
-        listed = self.client("sagemaker").list_endpoints(NameContains=name, MaxResults=100)["Endpoints"]
-        if name not in {endpoint["EndpointName"] for endpoint in listed}:
+        sagemaker = self.client("sagemaker")
+        try:
+            described: dict[str, Any] = sagemaker.describe_endpoint(EndpointName=name)
+        except sagemaker.exceptions.ClientError as error:
+            assert "Could not find" in str(error)
             return None
-        described: dict[str, Any] = self.client("sagemaker").describe_endpoint(EndpointName=name)
         return described
 
     def config(self, name: str) -> dict[str, Any]:
@@ -310,3 +313,4 @@ def world(folder: Path) -> Iterator[World]:
     """A world of its own for one test module."""
     with evaluate_world(folder) as base:
         yield World(base.server, folder)
+    every_call_is_allowed(folder / "state", BUCKET)
