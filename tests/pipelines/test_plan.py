@@ -29,7 +29,7 @@ from steps.names import Fact
 from tests.local.conftest import ROOT, Stack
 
 ENVIRONMENT = load_environment(str(Path(__file__).parent / "environments" / "everything.yaml"))
-ACCOUNT = ENVIRONMENT.account_id
+EXAMPLE = Path(__file__).parent / "environments" / "example.yaml"
 
 
 def release_of(model: str = "qwen3-32b", **production: Any) -> Release:
@@ -154,7 +154,7 @@ def test_a_release_file_of_a_format_that_is_gone_is_still_compared() -> None:
 
 def test_without_an_account_it_says_what_it_could_not_look_up() -> None:
     result = subprocess.run(
-        [sys.executable, "-m", "pipelines.run", "plan", "deepseek-r1", "--env", "aws", "--offline", "--json"],
+        [sys.executable, "-m", "pipelines.run", "plan", "deepseek-r1", "--env", str(EXAMPLE), "--offline", "--json"],
         cwd=ROOT, env={"PATH": "/usr/bin:/bin", "HOME": "/nonexistent"}, capture_output=True, text=True, check=True,
     )  # fmt: skip
     planned = json.loads(result.stdout)
