@@ -75,7 +75,7 @@ def processing_job(
 def model_package(release: Release, facts: dict[str, Any]) -> dict[str, Any]:
     """A CreateModelPackage request: pending, uncompressed weights from S3, the serving container's environment, `facts` as metadata.
 
-    Network isolation is not a member of model packages: steps.hosting sets it on every model made from one. Neither are tags, for a
+    Network isolation is not a member of model packages: steps.deployment sets it on every model made from one. Neither are tags, for a
     version of a group (API reference of CreateModelPackage).
     """
     container = {
