@@ -61,6 +61,8 @@ def approve(model: str, env: str, number: int, comment: str, *, force: bool) -> 
     by = caller(about.environment)
     if against:
         registry.annotate(about.sagemaker, package.arn, {Fact.GATE_WAIVED_BY: by})
+    if package.approval_status == "Approved":
+        registry.reopen(about.sagemaker, package.arn, "approved again")
     registry.approve(about.sagemaker, package.arn, _description("approved", by, comment))
     details: dict[str, JsonValue] = {"despite": against} if against else {}
     if tried is None:

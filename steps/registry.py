@@ -87,6 +87,11 @@ def reject(sagemaker: SageMakerClient, arn: str, description: str) -> None:
     _decide(sagemaker, arn, "Rejected", description)
 
 
+def reopen(sagemaker: SageMakerClient, arn: str, description: str) -> None:
+    """Take an approval back without rejecting the version, so that approving it again is a change, and an event."""
+    _decide(sagemaker, arn, "PendingManualApproval", description)
+
+
 def _decide(sagemaker: SageMakerClient, arn: str, status: str, description: str) -> None:
     with explained(f"mark {arn} as {status}"):
         sagemaker.update_model_package(

@@ -35,15 +35,6 @@ def exchange_weights(world: Prepared, version: Version) -> None:
     world.write(location, bytes(body), ChecksumAlgorithm="CRC64NVME")
 
 
-def exchange_weights_and_manifest(world: Prepared, version: Version) -> None:
-    location = fact(world, version, "weights:prefix") + "manifest.json"
-    world.write(location, world.read(location).replace(b'"size": ', b'"size": 1'))
-
-
-def add_a_file(world: Prepared, version: Version) -> None:
-    world.write(fact(world, version, "weights:prefix") + "modeling_evil.py", b"import os")
-
-
 def edit_the_report(world: Prepared, version: Version) -> None:
     world.write(version.report, world.read(version.report).replace(b"as prepared", b"even better"))
 
@@ -64,12 +55,9 @@ def nothing(world: Prepared, version: Version) -> None:
     ("attack", "made", "check", "says"),
     [
         (exchange_weights, {}, "weights", "model.safetensors is not what was evaluated"),
-        (exchange_weights_and_manifest, {}, "weights", "is not the one that was evaluated"),
-        (add_a_file, {}, "weights", "modeling_evil.py was not evaluated"),
         (edit_the_report, {}, "evaluation", "was changed after it was stored"),
         (withdraw_the_approval, {}, "approval", "is Rejected now, not Approved"),
         (nothing, {"evaluated_at": datetime.now(UTC) - timedelta(days=31)}, "evaluation", "31.0 days old"),
-        (nothing, {"verdict": "failed"}, "evaluation", "the verdict in"),
         (move_the_tag, {}, "image", "the tag was moved"),
     ],
 )
@@ -98,3 +86,20 @@ def test_what_the_gate_refused_is_promoted_when_a_person_said_so(world: Prepared
     result = world.promote(version)
     assert result.returncode == 0, result.stderr
     assert set(world.endpoints()) == {MODEL, "forced"}
+
+
+def test_a_promotion_that_failed_is_not_repeated_by_an_event_until_somebody_approves_again(world: Prepared) -> None:
+    """Approval by the gate is an event, too: it starts a promotion of the same version while the release's own is under way."""
+    version = world.version("doomed", settings={"crash_at_start": True})
+    failed = world.promote(version)
+    assert failed.returncode == 1
+    assert "crash" in failed.stderr
+    by_the_event = world.promote(version)
+    assert by_the_event.returncode == 1
+    assert "order: the promotion of version 1 was tried at" in by_the_event.stderr
+    assert "approve it again" in by_the_event.stderr
+    again = world.run("approve", "doomed", "1", "--comment", "the instance was broken")
+    assert "is approved again, after its promotion failed" in again.stdout
+    assert "was tried at" not in world.promote(version).stderr
+    assert [event.kind for event in world.ledger("doomed")] == ["refused", "refused", "approved", "refused"]
+    assert "doomed" not in world.endpoints()
