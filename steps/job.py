@@ -107,4 +107,6 @@ def _fail(message: str, exit_code: int, message_file: Path | None) -> int:
 
 
 def _raise_terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
+    """Once: the cleaning up that this begins is not to be broken off by an impatient second SIGTERM."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise Terminated

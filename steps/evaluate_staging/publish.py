@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import boto3
 
@@ -77,22 +78,25 @@ def evaluated(ledger: Ledger, evaluation: Evaluation, facts: Mapping[str, str]) 
 
 
 def cloudwatch(evaluation: Evaluation, region: str) -> None:
-    """Every metric of every profile, by model, version and profile, so that versions can be seen beside one another over time."""
+    """Every metric of every profile, by model, version and profile, and every lm-eval score, by model and version, so that versions can be
+    seen beside one another over time."""
+    version = {"Model": evaluation.model, "Version": str(evaluation.version)}
     data = [
-        {
-            "MetricName": metric,
-            "Dimensions": [
-                {"Name": "Model", "Value": evaluation.model},
-                {"Name": "Version", "Value": str(evaluation.version)},
-                {"Name": "Profile", "Value": name},
-            ],
-            "Value": value,
-        }
+        _datum(metric, value, {**version, "Profile": name})
         for name, profile in evaluation.profiles.items()
         for metric, value in profile.metrics.items()
         if value is not None
+    ] + [
+        _datum(f"lm_eval_{task}", result.value, version)
+        for task, result in evaluation.lm_eval.items()
+        if result.value is not None
     ]
     client = boto3.client("cloudwatch", region_name=region)
     with explained("publish the evaluation's metrics to CloudWatch"):
         for first in range(0, len(data), 500):  # 1,000 metrics a call at most (API reference of PutMetricData)
             client.put_metric_data(Namespace=_NAMESPACE, MetricData=data[first : first + 500])
+
+
+def _datum(metric: str, value: float, dimensions: dict[str, str]) -> dict[str, Any]:
+    named = [{"Name": name, "Value": text} for name, text in dimensions.items()]
+    return {"MetricName": metric, "Dimensions": named, "Value": value}

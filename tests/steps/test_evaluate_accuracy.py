@@ -69,6 +69,10 @@ def test_a_task_is_asked_and_its_score_decides(quizzed: World) -> None:
     assert run.evaluation.summary == "lm-eval capitals 0.75 (must be at least 0.9)"
     assert quizzed.facts(version)["evaluation:lm_eval:capitals"] == "0.75"
     assert "capitals" in (run.output / "report.html").read_text()
+    points = quizzed.client("cloudwatch").list_metrics(
+        Namespace="Release/Evaluation", MetricName="lm_eval_capitals", Dimensions=[{"Name": "Model", "Value": "sim"}]
+    )["Metrics"]
+    assert len(points) == 1
     paths = [condition["LeftValue"]["Std:JsonGet"]["Path"] for condition in gate(version.release)]
     assert "lm_eval.capitals.compared_value" in paths
     assert quizzed.left() == []
@@ -83,9 +87,10 @@ def gate(release: Any) -> list[dict[str, Any]]:
 @pytest.mark.parametrize(
     ("task", "says"),
     [
-        (
+        pytest.param(
             "chosen",
             "the lm-eval task 'chosen' is scored by multiple_choice, which a chat API does not give; choose one that generates",
+            marks=pytest.mark.soak,
         ),
         pytest.param("nonsense", "lm-eval has no task 'nonsense'", marks=pytest.mark.soak),
         pytest.param("gsm8k", "lm-eval cannot load the task 'gsm8k'", marks=pytest.mark.soak),
