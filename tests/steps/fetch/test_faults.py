@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -19,8 +19,8 @@ from steps.fetch_weights import hub as asking
 from steps.fetch_weights import step
 from steps.fetch_weights.manifest import Manifest
 from steps.fetch_weights.models import WeightsOutput
+from steps.fetch_weights.selection import Selection
 from steps.fetch_weights.settings import MIB, Settings
-from steps.fetch_weights.source import Hub, HubSource
 from tests.steps.fetch import world
 from tests.steps.fetch.faulty_s3 import Fault, FaultyS3, faulty
 
@@ -243,11 +243,24 @@ def test_what_does_not_belong_under_the_prefix_is_named_and_nothing_moves(scene:
     assert not [r for r in scene.s3.requests if "partNumber" in r.target]
 
 
-def test_a_file_that_is_gone_since_the_listing(scene: Scene, root: Path) -> None:
-    weights = scene.given.model.weights
-    selection = asking.choose_files(weights, scene.hub.endpoint, None)
-    source = HubSource(Hub(scene.hub.endpoint, weights.repository, weights.revision), FAST, threading.Event())
-    file = next(f for f in selection.files if f.path == SHARD)
-    (root / weights.repository / SHARD).write_bytes(b"another commit")
-    with pytest.raises(StepError, match="a commit cannot change"):
-        source.check(file)
+def test_a_commit_that_is_gone_since_the_listing(scene: Scene, root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def then_rewrite(selection: Selection) -> Selection:
+        (root / selection.repository / SHARD).write_bytes(b"force-pushed")
+        return selection
+
+    after_listing(monkeypatch, then_rewrite)
+    scene.assert_refused("is gone: it was listed, now the answer is 404; a commit cannot change")
+
+
+def test_a_file_that_is_another_since_the_listing(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    def then_differ(selection: Selection) -> Selection:
+        files = [replace(f, sha256="0" * 64) if f.path == SHARD else f for f in selection.files]
+        return replace(selection, files=tuple(files))
+
+    after_listing(monkeypatch, then_differ)
+    scene.assert_refused(f"{SHARD} changed since it was listed.*a commit cannot change")
+
+
+def after_listing(monkeypatch: pytest.MonkeyPatch, act: Callable[[Selection], Selection]) -> None:
+    choose_files = asking.choose_files
+    monkeypatch.setattr(asking, "choose_files", lambda *arguments: act(choose_files(*arguments)))
