@@ -37,15 +37,24 @@ class RunningServer:
             **settings,
         )
 
-    def environment(self) -> dict[str, str]:
-        """Environment variables that point any AWS client at this server."""
+    def environment(self, role_arn: str | None = None) -> dict[str, str]:
+        """Environment variables that point any AWS client at this server, with the credentials of a role or of the account's owner."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint_url,
             "AWS_REGION": self.region,
             "AWS_DEFAULT_REGION": self.region,
-            "AWS_ACCESS_KEY_ID": "local",
-            "AWS_SECRET_ACCESS_KEY": "local",
             "AWS_EC2_METADATA_DISABLED": "true",
+            **self._credentials(role_arn),
+        }
+
+    def _credentials(self, role_arn: str | None) -> dict[str, str]:
+        if role_arn is None:
+            return {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
+        given = self.client("sts").assume_role(RoleArn=role_arn, RoleSessionName="testing")["Credentials"]
+        return {
+            "AWS_ACCESS_KEY_ID": given["AccessKeyId"],
+            "AWS_SECRET_ACCESS_KEY": given["SecretAccessKey"],
+            "AWS_SESSION_TOKEN": given["SessionToken"],
         }
 
 

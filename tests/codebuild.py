@@ -19,6 +19,7 @@ from typing import Any
 import yaml
 
 from sagemaker_local.testing import RunningServer, running
+from tests.infra.audit import every_call_is_allowed
 
 ROOT = Path(__file__).parents[1]
 ACCOUNT, REGION = "123456789012", "us-east-1"
@@ -117,15 +118,6 @@ class CodeBuild:
     def counts(self, *models: str) -> dict[str, int]:
         return {model: len(self.executions(model)) for model in models}
 
-    def _role(self) -> dict[str, str]:
-        """The credentials of the project's role."""
-        given = self.client("sts").assume_role(RoleArn=BUILD_ROLE, RoleSessionName="AWSCodeBuild")["Credentials"]
-        return {
-            "AWS_ACCESS_KEY_ID": given["AccessKeyId"],
-            "AWS_SECRET_ACCESS_KEY": given["SecretAccessKey"],
-            "AWS_SESSION_TOKEN": given["SessionToken"],
-        }
-
     def build(self, **variables: str) -> Build:
         """Run the phases as CodeBuild does: each in its order, the next only when the one before was successful."""
         buildspec = yaml.safe_load((self.clone / "buildspec.yml").read_text())
@@ -133,8 +125,7 @@ class CodeBuild:
         record.write_text("")
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "HF_"))},
-            **self.server.environment(),
-            **self._role(),
+            **self.server.environment(BUILD_ROLE),
             **buildspec["env"]["variables"],
             "PATH": f"{self.clone.parent / 'bin'}:{os.environ['PATH']}",
             "HOME": str(self.clone.parent),
@@ -186,7 +177,7 @@ def codebuild(folder: Path) -> Iterator[CodeBuild]:
     images = folder / "images.yaml"
     entry = {"match": "*/release-steps:*", "command": ["false"], "environment": {"PYTHONPATH": str(broken.parents[1])}}
     images.write_text(yaml.safe_dump({"images": [entry]}))
-    with running(folder / "state", images) as server, _hub(folder / "hub") as (hub_url, revision):
+    with running(folder / "state", images) as server, hub(folder / "hub") as (hub_url, revision):
         server.client("s3").create_bucket(Bucket=BUCKET)
         for repository in ("release-steps", "release-serving"):
             server.client("ecr").create_repository(repositoryName=repository, imageTagMutability="IMMUTABLE")
@@ -197,6 +188,7 @@ def codebuild(folder: Path) -> Iterator[CodeBuild]:
         made.git("init", "--quiet", "--initial-branch", "main")
         made.commit("The project")
         yield made
+    every_call_is_allowed(folder / "state", BUCKET)
 
 
 def _write_environment(made: CodeBuild) -> None:
@@ -217,7 +209,7 @@ def _write_environment(made: CodeBuild) -> None:
 
 
 @contextmanager
-def _hub(root: Path) -> Iterator[tuple[str, str]]:
+def hub(root: Path) -> Iterator[tuple[str, str]]:
     """A Hub with one small repository: its address, and the repository's revision."""
     repository = root / "test" / "tiny"
     repository.mkdir(parents=True)

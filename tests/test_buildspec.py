@@ -28,7 +28,7 @@ def two_changed_one_deleted(line: CodeBuild) -> Build:
     sagemaker = line.client("sagemaker")
     definition = '{"Version": "2020-12-01", "Steps": [{"Name": "Wait", "Type": "Callback", "SqsQueueUrl": "%s"}]}'
     queue = line.client("sqs").create_queue(QueueName="waits")["QueueUrl"]
-    role = "arn:aws:iam::123456789012:role/release-pipeline"
+    role = "arn:aws:iam::123456789012:role/of-the-test"
     sagemaker.create_pipeline(PipelineName="release-old", PipelineDefinition=definition % queue, RoleArn=role)
     sagemaker.start_pipeline_execution(PipelineName="release-old")
     line.write_model("one", concurrency=2)

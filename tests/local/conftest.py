@@ -15,6 +15,8 @@ import boto3
 import pytest
 import yaml
 
+from tests.infra.audit import every_call_is_allowed
+
 ROOT = Path(__file__).parents[2]
 SIMULATED_IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/release-serving:simulated"
 REGION = "us-east-1"
@@ -139,3 +141,5 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     shared = Stack(tmp_path_factory.mktemp("stack"))
     yield shared
     shared.run("local", "down")
+    if (shared.state / "sagemaker" / "calls.jsonl").exists():
+        every_call_is_allowed(shared.state / "sagemaker", "release-local")
