@@ -65,7 +65,11 @@ class S3Front:
         elif request.method == "POST" and "uploadId" in request.query:
             await self._complete(request)
         elif request.method == "HEAD" and is_object:
-            await wsgi.send(request, await self._head(request))
+            async with self._writes.turn(
+                Write(_bucket_and_name(request))
+            ):  # moto's fails on an object that is just being replaced
+                answer = await self._head(request)
+            await wsgi.send(request, answer)
         elif request.method == "GET" and is_object and not (_NOT_PLAIN_GET & request.query.keys()):
             await self._get(request)
         elif request.method == "DELETE" and is_object:
@@ -157,14 +161,17 @@ class S3Front:
         return xml.replace(end, added.encode() + end)
 
     async def _get(self, request: Request) -> None:
-        """GetObject: moto answers as to HeadObject, the bytes come from its file."""
-        answer = await self._head(request)
-        if answer.status not in (200, 206):
+        """GetObject: moto answers as to HeadObject, the bytes come from its file. No write comes between the two."""
+        source = None
+        async with self._writes.turn(Write(_bucket_and_name(request))):
+            answer = await self._head(request)
+            if answer.status in (200, 206):
+                source = open_object(self._moto, *_bucket_and_name(request), request.query.get("versionId"))
+        if source is None:
             # moto's own GET has the error's XML; a HEAD answer has none.
             environ = wsgi.environ(request, io.BytesIO(), 0)
             await wsgi.send(request, await self._in_moto(environ))
             return
-        source = open_object(self._moto, *_bucket_and_name(request), request.query.get("versionId"))
         try:
             await _send_object(request, answer, source)
         finally:

@@ -96,6 +96,27 @@ def test_a_delete_during_a_conditional_write_is_a_conflict(server: RunningServer
     assert (answer.status, b"ConditionalRequestConflict" in answer.read()) == (409, True)
 
 
+def test_a_read_while_the_object_is_replaced_is_of_one_object(s3: Any, a_bucket: str) -> None:
+    bodies = [bytes([number]) * (1000 + number) for number in range(10)]
+    s3.put_object(Bucket=a_bucket, Key="k", Body=bodies[0])
+    over = threading.Event()
+
+    def replace() -> None:
+        while not over.is_set():
+            for body in bodies:
+                s3.put_object(Bucket=a_bucket, Key="k", Body=body, ChecksumAlgorithm="SHA256")
+
+    with ThreadPoolExecutor(2) as pool:
+        replacing = [pool.submit(replace) for _ in range(2)]
+        try:
+            for _ in range(150):
+                assert s3.get_object(Bucket=a_bucket, Key="k", ChecksumMode="ENABLED")["Body"].read() in bodies
+        finally:
+            over.set()
+        for one in replacing:
+            one.result()
+
+
 def test_a_large_upload_costs_its_size_on_disk_and_no_memory(tmp_path: Path) -> None:
     """32 parts of 8 MiB: moto itself would need all 256 MiB in memory three times, and twice on disk."""
     with running(tmp_path / "state") as server:
