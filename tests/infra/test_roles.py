@@ -59,6 +59,7 @@ OF_SERVICES: dict[str, dict[str, str]] = {
         "ecr:CompleteLayerUpload": "docker push: 'IAM permissions for pushing an image', ECR user guide",
         "codeconnections:UseConnection codestar-connections:UseConnection": "CodeBuild clones: 'Add CodeBuild GitClone permissions', CodePipeline",
         "logs:CreateLogStream logs:PutLogEvents": "CodeBuild's log: 'Create a CodeBuild service role'",
+        "s3:GetObjectVersion s3:GetBucketAcl s3:GetBucketLocation": "the source artifact: 'Create a CodeBuild service role'",
         "kms:Decrypt kms:Encrypt kms:GenerateDataKey kms:DescribeKey": "S3 and CodePipeline's artifacts, encrypted",
         "s3:ListBucket": "S3 itself, to say that a key is not there: API reference of GetObject",
         "secretsmanager:GetSecretValue": "the preflight with a token (pipelines/preflight.py); the tests' Hub needs none",
@@ -66,7 +67,8 @@ OF_SERVICES: dict[str, dict[str, str]] = {
     },
     "DeliveryRole": {
         "codeconnections:UseConnection codestar-connections:UseConnection codebuild:StartBuild codebuild:BatchGetBuilds s3:GetObject "
-        "s3:PutObject kms:Decrypt kms:Encrypt kms:GenerateDataKey kms:DescribeKey": "'CodePipeline service role policy'",
+        "s3:GetObjectVersion s3:PutObject s3:PutObjectAcl s3:GetBucketAcl s3:GetBucketLocation s3:GetBucketVersioning kms:Decrypt "
+        "kms:Encrypt kms:GenerateDataKey kms:DescribeKey": "'CodePipeline service role policy', CodePipeline user guide",
     },
 }
 """What AWS's services do with a role, or code of ours in a place that no run on this machine reaches: with the source."""
