@@ -57,7 +57,7 @@ class AllAtOnce(Strict):
 
     def longest_s(self, count: int, start_s: float) -> float:
         """How long it may take for `count` instances that each come up within `start_s`. Seconds."""
-        return start_s + self.bake_s
+        return start_s + self.waits_s()
 
     def return_config(self) -> dict[str, Any]:
         """The boto3 `DeploymentConfig` for giving production back what it served, as fast as the capacity allows."""
@@ -91,7 +91,7 @@ class Canary(Strict):
 
     def longest_s(self, count: int, start_s: float) -> float:
         """How long it may take for `count` instances that each come up within `start_s`. Seconds."""
-        return start_s + 2 * self.bake_s
+        return start_s + self.waits_s()
 
     def return_config(self) -> dict[str, Any]:
         """As `AllAtOnce.return_config`: there is capacity for a second fleet."""
@@ -126,7 +126,7 @@ class Linear(Strict):
 
     def longest_s(self, count: int, start_s: float) -> float:
         """How long it may take for `count` instances that each come up within `start_s`. Seconds."""
-        return start_s + math.ceil(100 / self.step_percent) * self.bake_s
+        return start_s + self.waits_s()
 
     def return_config(self) -> dict[str, Any]:
         """As `AllAtOnce.return_config`: there is capacity for a second fleet."""

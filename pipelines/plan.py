@@ -12,8 +12,8 @@ from pipelines.differences import Difference, differences
 from pipelines.observed import Observed, observe
 from pipelines.prices import Cost, Span
 from pipelines.quotas import Need, needs, shortage
+from pipelines.requests import FETCH_MAX_RUNTIME_S
 
-FETCH_MAX_RUNTIME_S = 12 * 3600
 _GPU_SHARE = 0.9  # of the GPUs' memory that weights may take: the rest is for the KV cache and CUDA graphs
 
 

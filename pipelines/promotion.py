@@ -12,7 +12,6 @@ from __future__ import annotations
 from typing import Any
 
 from config.environment import Environment
-from config.schema import LONGEST_UPDATE_S
 from pipelines import layout, requests
 from pipelines.sdk import (
     ConditionEquals,
@@ -30,7 +29,6 @@ from pipelines.sdk import (
 from steps.names import APPROVAL_FILE, NOTHING_SAID, PROMOTION_PIPELINE, RELEASE_FILE
 
 _VERIFY_MAX_RUNTIME_S = 600
-_PROMOTE_MAX_RUNTIME_S = LONGEST_UPDATE_S + 3600  # an update of 700 GB takes hours; then its way back, the smoke test, the lease
 _EXECUTION = ExecutionVariables.PIPELINE_EXECUTION_ID
 
 
@@ -80,7 +78,7 @@ def build(environment: Environment) -> Pipeline:
                 Join(on="=", values=["--comment", comment]),  # one argument: a comment may begin with a dash
             ],
             {"release": release_file},
-            _PROMOTE_MAX_RUNTIME_S,
+            requests.PROMOTE_MAX_RUNTIME_S,
         ),
         description="Update the production endpoint, smoke-test it",
     )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from config.schema import LONGEST_UPDATE_S, Release
+from config.schema import Release
 from pipelines import layout, requests
 from pipelines.sdk import (
     CacheConfig,
@@ -34,9 +34,7 @@ from steps.names import EVALUATION_FILE, WEIGHTS_FILE, Fact, pipeline_name
 
 _LOCAL_HUB = "http://localhost"  # its port is known only when it runs, so an execution's parameter gives it
 
-_FETCH_MAX_RUNTIME_S = 12 * 3600  # 1.4 TB at 50 MB/s, the slowest link worth waiting for
 _EVALUATE_MARGIN_S = 1800  # the job outlives its own staging endpoint, so that it is the one who deletes it
-_PROMOTE_MAX_RUNTIME_S = LONGEST_UPDATE_S + 3600  # an update of 700 GB takes hours; then its way back, the smoke test, the lease
 _CONTROL_MAX_RUNTIME_S = 600
 _CACHE_FOR = "P7D"
 
@@ -96,7 +94,7 @@ def _fetch(release: Release, parameters: _Parameters) -> tuple[Processing, Prope
         instance_count=release.model.weights.hosts,
         arguments=["--hub-endpoint", parameters.hub_endpoint],
         output=layout.fetch_output(release),
-        max_runtime_s=_FETCH_MAX_RUNTIME_S,
+        max_runtime_s=requests.FETCH_MAX_RUNTIME_S,
         tags=_tags(release),
     )
     step = Processing(
@@ -178,7 +176,7 @@ def _approved(release: Release, parameters: _Parameters, package: Any) -> Condit
             instance_type=parameters.control_instance_type,
             arguments=["--model-package", package, "--execution", _EXECUTION, "--approval", parameters.approval],
             output=_output(release, "promote"),
-            max_runtime_s=_PROMOTE_MAX_RUNTIME_S,
+            max_runtime_s=requests.PROMOTE_MAX_RUNTIME_S,
             tags=_tags(release, _EXECUTION),
         ),
         description=f"Update the endpoint {release.model.production.endpoint}, smoke-test it",

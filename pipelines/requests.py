@@ -8,13 +8,15 @@ from __future__ import annotations
 from typing import Any
 
 from config.environment import Environment
-from config.schema import Release
+from config.schema import LONGEST_UPDATE_S, Release
 
 INPUT = "/opt/ml/processing/input"
 OUTPUT = "/opt/ml/processing/output"
 RELEASE_FILE = f"{INPUT}/release/release.json"
 MESSAGE_FILE = "/opt/ml/output/message"
 """What SageMaker shows as a failed job's ExitMessage."""
+FETCH_MAX_RUNTIME_S = 12 * 3600  # 1.4 TB at 50 MB/s on one host, the slowest link worth waiting for
+PROMOTE_MAX_RUNTIME_S = 2 * LONGEST_UPDATE_S + 4 * 3600  # there, back again where it fails, and the wait for the endpoint's lease
 _JOB_VOLUME_GB = 30  # steps write nothing but their report; 30 is what SageMaker needs for the image
 
 
