@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from pydantic import JsonValue
 
@@ -32,9 +34,9 @@ class Outcome:
     text: str
     """For a person: what was done, and what happens next."""
 
-    def say(self, *, as_json: bool) -> None:
-        """Print it: one JSON object, or the text."""
-        facts = {
+    def facts(self) -> dict[str, Any]:
+        """For `--json`."""
+        return {
             "model": self.model,
             "version": self.version,
             "model_package": self.arn,
@@ -42,7 +44,34 @@ class Outcome:
             "by": self.by,
             "changed": self.changed,
         }
-        print(json.dumps(facts) if as_json else self.text)
+
+    def say(self, *, as_json: bool) -> None:
+        """Print it: one JSON object, or the text."""
+        print(json.dumps(self.facts()) if as_json else self.text)
+
+
+def approve_and_follow(model: str, env: str, number: int, comment: str, *, force: bool, as_json: bool) -> None:
+    """Approve a version and stay until its promotion is over. UsageError where no rule starts one, or it was approved before."""
+    from pipelines import promoting
+
+    about = subject(model, env)
+    asked_at = datetime.now(UTC)
+    version = about.version(number)
+    before = set(promoting.executions_for(about, version.arn, asked_at - _CLOCKS))
+    if not _rules(about):
+        raise UsageError(
+            f"no EventBridge rule starts a promotion here: approve without --follow, then {_start_by_hand(about, version)}"
+        )
+    outcome = approve(model, env, number, comment, force=force)
+    progress = sys.stderr if as_json else sys.stdout
+    print(outcome.text, file=progress)
+    if not outcome.changed:
+        raise UsageError(f"version {number} was approved before: there is nothing to follow")
+    ended = promoting.follow(about, promoting.started_by_event(about, version.arn, asked_at, not_among=before), progress)
+    if as_json:
+        print(json.dumps({**outcome.facts(), "status": ended.view.status, "production": ended.promotion}))
+    elif ended.promotion:
+        print(f"production: endpoint {ended.promotion['endpoint']} serves version {ended.promotion['version']}")
 
 
 def approve(model: str, env: str, number: int, comment: str, *, force: bool) -> Outcome:

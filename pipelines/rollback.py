@@ -7,19 +7,16 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
-from pipelines import layout
-from pipelines.errors import ExecutionError, UsageError
-from pipelines.execution import Executions, ExecutionView
+from pipelines import promoting
+from pipelines.errors import UsageError
+from pipelines.execution import Executions
 from pipelines.subject import Subject, caller, subject
 from steps import served
 from steps.ledger import Event
-from steps.names import NOTHING_SAID, PROMOTION_FILE, PROMOTION_PIPELINE, Fact
+from steps.names import NOTHING_SAID, PROMOTION_PIPELINE, Fact
 
-_PATH = ["VerifyApproval", "Approved", "Promote"]
 _LONGEST_COMMENT = 200  # it becomes a container's argument: 256 characters (API reference of AppSpecification)
-_FOLLOW_INTERVAL_S = {"local": 0.3, "aws": 2.0}
 _OLD_DAYS = 30
 
 
@@ -54,24 +51,17 @@ def rollback(model: str, env: str, to: int | None, comment: str, *, force: bool,
         print(f"  {line}", file=progress)
     if len(comment) > _LONGEST_COMMENT:
         raise UsageError(f"the comment has {len(comment)} characters; {_LONGEST_COMMENT} at most")
-    executions = Executions(about.environment)
-    arn = _start(asked, executions)
+    arn = _start(asked, Executions(about.environment))
     facts = {"execution": arn, "from": asked.leaving, "to": asked.target.version}
     if not follow:
         again = f"python -m pipelines.run status {model}" + ("" if env == "local" else f" --env {env}")
         print(json.dumps({**facts, "status": "Executing"}) if as_json else f"execution {arn}\nsee: {again}")
         return
-    from pipelines import display
-
-    view = display.follow(executions.follow(arn, _FOLLOW_INTERVAL_S[about.environment.kind]), _PATH, progress)
-    promotion = executions.read_json(_promotion_file(about, arn))
-    done = f"production: endpoint {asked.endpoint} serves version {asked.target.version} again"
+    ended = promoting.follow(about, arn, progress)
     if as_json:
-        print(json.dumps({**facts, "status": view.status, "production": promotion}))
-    elif view.status == "Succeeded":
-        print(done)
-    if view.status != "Succeeded":
-        raise ExecutionError(_failure(asked, view, executions))
+        print(json.dumps({**facts, "status": ended.view.status, "production": ended.promotion}))
+    else:
+        print(f"production: endpoint {asked.endpoint} serves version {asked.target.version} again")
 
 
 def _worth_saying(asked: Return, *, force: bool) -> Iterator[str]:
@@ -108,22 +98,3 @@ def _start(asked: Return, executions: Executions) -> str:
         "Comment": " ".join(asked.comment.split()) or NOTHING_SAID,
     }
     return executions.start(PROMOTION_PIPELINE, parameters, str(asked)[:3072])
-
-
-def _promotion_file(about: Subject, execution: str) -> str:
-    folder = layout.executions(about.environment.bucket, PROMOTION_PIPELINE)
-    return f"{folder}/{execution.rsplit('/', 1)[1]}/promote/{PROMOTION_FILE}"
-
-
-def _failure(asked: Return, view: ExecutionView, executions: Executions) -> str:
-    failed = next((step for step in view.steps if step.status == "Failed"), None)
-    if failed is None:
-        return f"the execution ended as {view.status}: {view.failure or 'no reason was given'}"
-    log: list[Any] = [f"  | {line}" for line in executions.log_tail(failed.job, 15)] if failed.job else []
-    return "\n".join(
-        [
-            f"{failed.name} failed: {failed.failure or view.failure}",
-            *log,
-            f"see: python -m pipelines.run status {asked.about.name}",
-        ]
-    )

@@ -93,11 +93,15 @@ def approve(
     env: Env = "local",
     comment: Comment = "",
     force: Annotated[bool, typer.Option("--force", help="Although the gate refused it; needs --comment.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", help="Stay until the promotion that this starts is over.")] = False,
     json: AsJson = False,
 ) -> None:
     """Approve VERSION of MODEL, which starts its promotion. Who and why stand in the registry and in the ledger."""
     from pipelines import decisions
 
+    if follow:
+        decisions.approve_and_follow(model, env, version, comment, force=force, as_json=json)
+        return
     decisions.approve(model, env, version, comment, force=force).say(as_json=json)
 
 
@@ -207,7 +211,9 @@ def environment(
     stack: Annotated[str, typer.Argument(help="The name of a CloudFormation stack made from infra/delivery.yaml.")],
     region: Annotated[str | None, typer.Option(help="The stack's region; without it: that of your AWS configuration.")] = None,
     file: Annotated[str, typer.Option(help="Which environment file: a name in config/environments, or a path.")] = "aws",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace values of your own that differ from the stack's.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace values of your own that differ from the stack's.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change; write nothing.")] = False,
 ) -> None:
     """Write a stack's outputs into an environment file. Comments and keys of your own stay."""
