@@ -118,6 +118,12 @@ class CodeBuild:
     def counts(self, *models: str) -> dict[str, int]:
         return {model: len(self.executions(model)) for model in models}
 
+    def changed(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """The command alone, as an engineer runs it in the clone."""
+        command = [sys.executable, "-m", "pipelines.run", "changed", "--env", "aws", *arguments]
+        environment = {**os.environ, **self.server.environment()}
+        return subprocess.run(command, cwd=self.clone, env=environment, capture_output=True, text=True, check=False)
+
     def build(self, **variables: str) -> Build:
         """Run the phases as CodeBuild does: each in its order, the next only when the one before was successful."""
         buildspec = yaml.safe_load((self.clone / "buildspec.yml").read_text())

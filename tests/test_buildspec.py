@@ -110,6 +110,37 @@ def test_a_broken_model_file_is_one_clear_error_and_the_others_start(line: CodeB
     assert line.last_success() == delivered  # the next build begins there again
 
 
+def test_a_dry_run_says_what_would_be_started_and_changes_nothing(line: CodeBuild, two_changed_one_deleted: Build) -> None:
+    before, delivered = line.counts(*MODELS), line.last_success()
+    since = line.git("rev-parse", "HEAD")
+    line.write_model("two", concurrency=7)
+    line.write_model("here", change=lambda content: content["weights"].update(hub="local"))
+    line.commit("One for AWS, one for this machine only")
+    done = line.changed("--since", since, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert "two: nothing is started: would be started" in done.stdout
+    assert "here: nothing is started: its weights.hub is `local`" in done.stdout
+    assert (line.counts(*MODELS), line.last_success()) == (before, delivered)
+
+
+def test_what_cannot_be_compared_is_refused_before_anything_is_sent(line: CodeBuild, two_changed_one_deleted: Build) -> None:
+    unknown = line.changed("--since", "0123456789abcdef0123456789abcdef01234567")
+    assert unknown.returncode == 2
+    assert "this clone has no commit '0123456789abcdef0123456789abcdef01234567'" in unknown.stderr
+    line.write_model("three", concurrency=9)
+    dirty = line.changed()
+    line.git("checkout", "--quiet", "--", "config/models")
+    assert dirty.returncode == 2
+    assert dirty.stderr.startswith("error: ") and "three.yaml differs from the commit" in dirty.stderr
+    delivered = line.git("rev-parse", "HEAD")
+    line.delivered(delivered)
+    line.git("checkout", "--quiet", "HEAD~1")
+    older = line.changed()
+    line.git("checkout", "--quiet", "main")
+    assert older.returncode == 2
+    assert f"is older than {delivered[:12]}, which was delivered already" in older.stderr
+
+
 @pytest.mark.soak
 def test_a_mended_model_file_starts_and_what_started_before_does_not_start_again(
     line: CodeBuild, two_changed_one_deleted: Build
