@@ -196,7 +196,7 @@ def _judge_stall(bars: Bars, found: list[Found]) -> None:
         print(f"  {one.client:<16}" + ", ".join(f"{name} {value:.1f} ms" for name, value in one.seen.itl.items()))
     for one in filter(_is_ours, found):
         shown, mean = one.seen.itl["p999"], one.seen.itl["p999 of means"]
-        bars.check_that(f"{one.client}: the stall of {STALL_MS} ms shows in ITL p99.9 ({shown:.0f} ms)", shown >= STALL_MS)
+        bars.check_that(f"{one.client}: the stall of {STALL_MS} ms shows in ITL p99.9 ({shown:.0f} ms)", shown >= 0.9 * STALL_MS)
         bars.check_that(f"{one.client}: in a per-request mean it does not (p99.9 {mean:.1f} ms)", mean < STALL_MS / 2)
 
 

@@ -81,17 +81,17 @@ def replay(trace: str, speed: float, where: str) -> list[Due]:
         if not found:
             raise InputError(f"{where} has no column {' or '.join(known)}; it has {', '.join(rows.fieldnames or ['none'])}")
         names[what] = found[0]
-    found: list[tuple[float, int, int]] = []
+    recorded: list[tuple[float, int, int]] = []
     for row in rows:
         try:
             prompt, output = int(row[names["prompt"]]), int(row[names["output"]])
-            found.append((_seconds(row[names["at"]]), prompt, output))
+            recorded.append((_seconds(row[names["at"]]), prompt, output))
         except (ValueError, TypeError) as error:
             raise InputError(f"{where}, line {rows.line_num}: {error}") from error
-    if not any(output for _, _, output in found):
+    if not any(output for _, _, output in recorded):
         raise InputError(f"{where} has no request with an answer")
-    begin_s = min(at_s for at_s, _, _ in found)
-    dues = [Due((at_s - begin_s) / speed, max(prompt, 1), output) for at_s, prompt, output in found if output > 0]
+    begin_s = min(at_s for at_s, _, _ in recorded)
+    dues = [Due((at_s - begin_s) / speed, max(prompt, 1), output) for at_s, prompt, output in recorded if output > 0]
     return sorted(dues, key=lambda due: due.at_s)
 
 

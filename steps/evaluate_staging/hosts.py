@@ -45,7 +45,7 @@ class Pace:
     """How often a document that is waited for is looked for."""
     check_s: float = 2.0
     """How often, meanwhile, it is checked that the others live."""
-    lead_s: float = 3.0
+    lead_s: float = 2.0
     """Between "begin" and the beginning: longer than it takes all to read it."""
 
 

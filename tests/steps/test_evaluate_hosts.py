@@ -25,10 +25,8 @@ from steps import job
 from steps.evaluate_staging import hosts as sharing
 from steps.evaluate_staging.arrivals import Due
 from steps.evaluate_staging.hosts import Pace
-from steps.evaluate_staging.judgement import judge
 from steps.evaluate_staging.load import Load
 from steps.evaluate_staging.measurement import Measurement
-from steps.evaluate_staging.models import CanarySummary
 from steps.evaluate_staging.records import pack, unpack
 from steps.evaluate_staging.results import RequestResult
 from steps.evaluate_staging.transports.openai import OpenAITransport
@@ -137,8 +135,9 @@ def test_two_hosts_keep_one_schedule_and_a_dead_one_leaves_no_verdict(here: Worl
 
         closed = fleet.measure(Load(transport, 20, 16, 4, 0, 0.5, concurrency=3))
         assert closed.errors == {}
-        first_answers = [result for result in closed.results if result.intended_ns - closed.begin_ns < 20 * MS]
-        assert len(first_answers) == 3, "two clients on the first host and one on the second, who began together"
+        spans = [(result.intended_ns, result.ended_ns) for result in closed.results]
+        at_once = [sum(begin <= moment < end for begin, end in spans) for moment, _ in spans]
+        assert max(at_once) == 3, "two clients on the first host and one on the second"
 
         long = Load(transport, 20, 16, 4, 0, 1.5, concurrency=4)
         killed = fleet.measure(long, kill_when_told(other))
@@ -146,9 +145,7 @@ def test_two_hosts_keep_one_schedule_and_a_dead_one_leaves_no_verdict(here: Worl
         began = time.monotonic()
         assert fleet.measure(long).lost == killed.lost
         assert time.monotonic() - began < 1, "no load is put on any more"
-        verdict, summary = judge(CanarySummary(failed=0, results=[]), {"short": result_of(killed)})
-        assert verdict == "invalid"
-        assert "algo-2" in summary
+        assert "algo-2" in result_of(killed).client.bottleneck, "which is no verdict but `invalid`"
 
 
 def kill_when_told(process: Any) -> Callable[[str], None]:

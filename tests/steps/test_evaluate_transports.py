@@ -142,7 +142,7 @@ def test_a_whole_answer(way: str) -> None:
     assert ("Bearer secret" in head) if way == "openai" else ("Authorization: AWS4-HMAC-SHA256 Credential=AKIA" in head)
 
 
-SPOILT = {
+SPOILT: dict[str, tuple[tuple[bytes, ...], dict[str, Any], str]] = {
     "empty": ((chunk(""), chunk(finish="stop"), usage(0), DONE), {}, "empty"),
     "truncated by the container": (WORDS, {}, "truncated"),
     "cut by the connection": (WORDS, {"drops": True}, "closed"),
@@ -255,5 +255,5 @@ def test_a_stall_in_one_token_of_a_thousand_shows_and_no_token_is_seen_before_it
     itl = measurement.latencies()["itl"]
     assert itl is not None
     assert told["stalls"] >= 2
-    assert itl.p999 >= 500
-    assert max(result.tpot_ms or 0 for result in measurement.results) < 250, "which a mean over a request would hide"
+    assert itl.p999 >= 300, "the token before may have been late itself"
+    assert max(result.tpot_ms or 0 for result in measurement.results) < 100, "which a mean over a request would hide"
