@@ -100,7 +100,10 @@ class Executions:
             self._sagemaker.create_model_package_group(
                 ModelPackageGroupName=release.package_group,
                 ModelPackageGroupDescription=f"Versions of {release.name}",
-                Tags=[{"Key": "release:model", "Value": release.name}],
+                Tags=[
+                    {"Key": key, "Value": value}
+                    for key, value in (release.environment.tags | {"release:model": release.name}).items()
+                ],
             )
         policy = group_policy(release.environment, release.package_group)
         if policy is not None:
