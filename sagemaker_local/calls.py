@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from sagemaker_local import wsgi
+from sagemaker_local.events import iso_ms
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,9 +90,8 @@ def _entry(seen: _Seen) -> dict[str, Any]:
         action, parameters = str(seen.action), dict(seen.parameters or {})
     else:
         action, parameters = _understood(seen.service, seen.request, seen.body)
-    moment = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seen.at))
     return {
-        "at": f"{moment}.{int(seen.at * 1000) % 1000:03d}Z",
+        "at": iso_ms(seen.at),
         "service": _PREFIXES.get(seen.service, seen.service),
         "action": action,
         "account": seen.caller.account_id,

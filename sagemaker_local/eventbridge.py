@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.errors import AwsError
+from sagemaker_local.events import iso
 
 if TYPE_CHECKING:
     from sagemaker_local.accounts import Accounts
@@ -66,7 +67,7 @@ def _publish(context: Context, event: Event) -> None:
 def _send(context: Context, moto_delivers: Callable[..., None], rule: Any, event: dict[str, Any]) -> None:
     message = {key: value for key, value in event.items() if key != "ingestion-time"}
     if isinstance(message.get("time"), (int, float)):
-        message["time"] = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(message["time"]))
+        message["time"] = iso(message["time"])
     if rule.state == "DISABLED" or not rule.event_pattern.matches_event(message):
         return
     for target in list(rule.targets):

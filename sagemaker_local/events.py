@@ -21,6 +21,11 @@ def iso(seconds: float) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
+def iso_ms(seconds: float) -> str:
+    """Epoch seconds as ``2021-02-24T17:00:14.123Z``."""
+    return f"{iso(seconds)[:-1]}.{int(seconds * 1000) % 1000:03d}Z"
+
+
 @dataclass(frozen=True)
 class Event:
     """An event from ``aws.sagemaker``."""

@@ -9,6 +9,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sagemaker_local.jobs.paging import within
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -64,12 +66,8 @@ def listed(records: list[Record], request: Mapping[str, Any], name_member: str) 
         modified = float(record.get("LastModifiedTime") or record["CreationTime"])
         return (
             request.get("NameContains", "").lower() in str(record.get(name_member, "")).lower()
-            and _within(record["CreationTime"], request.get("CreationTimeAfter"), request.get("CreationTimeBefore"))
-            and _within(modified, request.get("LastModifiedTimeAfter"), request.get("LastModifiedTimeBefore"))
+            and within(record["CreationTime"], request.get("CreationTimeAfter"), request.get("CreationTimeBefore"))
+            and within(modified, request.get("LastModifiedTimeAfter"), request.get("LastModifiedTimeBefore"))
         )
 
     return [record for record in records if wanted(record)]
-
-
-def _within(value: float, after: float | None, before: float | None) -> bool:
-    return (after is None or value > after) and (before is None or value < before)

@@ -5,8 +5,9 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
+
+from sagemaker_local.events import iso
 
 if TYPE_CHECKING:
     from sagemaker_local.context import Context
@@ -47,11 +48,6 @@ def step_changed(context: Context, execution: ExecutionRecord, step: StepRecord,
         "pipelineExecutionArn": execution.arn,
     }
     _put(context, execution, _STEP_CHANGE, detail)
-
-
-def iso(seconds: float) -> str:
-    """Epoch seconds as ``2021-03-15T16:03:14Z``."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 def _put(context: Context, execution: ExecutionRecord, detail_type: str, detail: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
+from sagemaker_local.events import iso_ms
 from sagemaker_local.jobs.fetch import split_uri
 from sagemaker_local.pipelines.functions import Scope, UnresolvedError
 
@@ -49,8 +50,8 @@ class _Source:
             "PipelineArn": execution.pipeline_arn,
             "PipelineExecutionId": execution.id,
             "PipelineExecutionArn": execution.arn,
-            "StartDateTime": _iso_ms(execution.created),
-            "CurrentDateTime": _iso_ms(time.time()),
+            "StartDateTime": iso_ms(execution.created),
+            "CurrentDateTime": iso_ms(time.time()),
         }
         if name not in values:
             raise UnresolvedError(f"Execution.{name} is undefined: known are {', '.join(values)}.")
@@ -80,9 +81,3 @@ class _Source:
             raise UnresolvedError(f"Received an error while reading file {uri} from S3: {error}") from error
         except ValueError as error:
             raise UnresolvedError(f"Contents of file {uri} are not in valid JSON format: {error}") from error
-
-
-def _iso_ms(seconds: float) -> str:
-    """Epoch seconds as ``2021-03-15T16:03:14.123Z``."""
-    whole = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-    return f"{whole}.{int(seconds * 1000) % 1000:03d}Z"
