@@ -165,7 +165,7 @@ class Ledger:
         return self._prefix / f"{number:08d}.json"
 
 
-_WHAT_NEXT = "the bucket's versions and CloudTrail's data events say who did it and what was there"
+_WHAT_NEXT = "restore the object from the bucket's versions; CloudTrail's data events say who did it"
 
 
 def newest(events: Iterable[Event], *kinds: Kind) -> Event | None:

@@ -18,7 +18,7 @@ def refused_under_traffic(world: World, production: dict[str, Any], bad: dict[st
     """Promote a good version, then a bad one under traffic; returns the bad one's run, and what went wrong for callers after it was over."""
     name = world.name()
     first = world.version(name, **production)
-    world.promote(first)
+    world.serve(first)
     second = world.version(name, settings=bad, **production)
     with traffic(world, name) as sent:
         run = world.refuse(second)

@@ -29,19 +29,21 @@ def right_state(world: World, version: Version, *, serves: int) -> None:
     assert {name.removesuffix("-errors") for name in world.definitions(version.release.name)} == {config}
 
 
-def test_a_first_promotion_killed_half_way_is_taken_up(world: World) -> None:
+def test_a_first_promotion_stopped_half_way_gives_the_lease_back_and_is_taken_up_by_another_execution(world: World) -> None:
     version = world.version(world.name())
-    run = world.start(version, execution="same-execution")
+    run = world.start(version, execution="stopped-execution")
     run.wait_for(" is Creating")
-    run.kill()
-    again = world.promote(version, execution="same-execution")
+    run.process.terminate()
+    assert run.wait() == 143
+    again = world.promote(version, execution="another-execution")
+    assert "waiting for another promotion" not in again.text
     assert again.promotion.action == "created"
     right_state(world, version, serves=1)
 
 
 def test_an_update_killed_half_way_is_taken_up_by_the_same_execution_at_once(world: World) -> None:
     name = world.name()
-    world.promote(world.version(name))
+    world.serve(world.version(name))
     second = world.version(name)
     run = world.start(second, execution="same-execution")
     run.wait_for(" is Updating")
@@ -51,7 +53,7 @@ def test_an_update_killed_half_way_is_taken_up_by_the_same_execution_at_once(wor
     assert again.promotion.action == "updated"
     assert again.promotion.previous_version == 1
     right_state(world, second, serves=2)
-    assert world.promote(second).promotion.action == "unchanged"
+    assert world.serve(second).action == "unchanged"
     assert [event.kind for event in world.events(second)] == ["promoted", "promoted"]
 
 

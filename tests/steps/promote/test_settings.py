@@ -31,7 +31,7 @@ def test_guards_autoscaling_routing_and_data_capture(world: World) -> None:
         "guards": {"errors_percent": 2.0, "model_latency_p99_ms": 1500.0},
         "routing": {"strategy": "prefix_aware"},
     }
-    world.promote(world.version(name, **settings))
+    world.serve(world.version(name, **settings))
     config = world.config(name)
     assert config["ProductionVariants"][0]["RoutingConfig"]["RoutingStrategy"] == "PREFIX_AWARE"
     bounds = target(world, name)
@@ -60,7 +60,7 @@ def test_guards_autoscaling_routing_and_data_capture(world: World) -> None:
         )
 
     eventually(lambda: desired() == 1, "scaled in")
-    world.promote(world.version(name, **settings))
+    world.serve(world.version(name, **settings))
     assert desired() == 1
     assert target(world, name) is not None
     described = world.endpoint(name)
@@ -70,7 +70,7 @@ def test_guards_autoscaling_routing_and_data_capture(world: World) -> None:
     assert {alarm["AlarmName"] for alarm in watched} == {f"{served}-errors", f"{served}-latency", f"{name}-no-instance"}
 
     # The model file is the truth: without the section there is no autoscaling, and its own instance count again.
-    world.promote(world.version(name, instance_count=2))
+    world.serve(world.version(name, instance_count=2))
     assert desired() == 2
     assert target(world, name) is None
 

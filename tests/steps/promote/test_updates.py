@@ -47,7 +47,7 @@ def test_every_strategy_loses_nothing(world: World, update: dict[str, Any], inst
 def everything(world: World, update: dict[str, Any], instances: int) -> None:
     name = world.name()
     first = world.version(name, update=update, instance_count=instances)
-    assert world.promote(first).promotion.action == "created"
+    assert world.serve(first).action == "created"
     second = world.version(name, update=update, instance_count=instances)
     promoted_unnoticed(world, second, instances)
     promoted_unnoticed(world, first, instances, "--intent", "rollback", "--by", "ana", "--comment", "it was better before")

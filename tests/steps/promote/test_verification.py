@@ -149,7 +149,7 @@ def test_what_the_step_refuses_leaves_production_as_it_was(world: World, tmp_pat
     """An older version, an alarm of the team's that is not there or rings, and an endpoint that is somebody else's."""
     name = world.name()
     first, second = world.version(name), world.version(name)
-    world.promote(second)
+    world.serve(second)
     before = world.endpoint(name)
     assert "order: production serves version 2, which is newer than 1" in world.refuse(first).message
     third = world.version(name, alarms=["ours"])

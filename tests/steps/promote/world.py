@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import yaml
 from awscrt import checksums
@@ -28,6 +29,7 @@ from sagemaker_local.testing import RunningServer
 from steps.fetch_weights.manifest import Manifest, ManifestFile
 from steps.ledger import Event, Ledger
 from steps.names import Fact
+from steps.promote import step
 from steps.promote.models import Promotion
 from tests.infra.audit import every_call_is_allowed
 from tests.steps.evaluate_world import BUCKET, IMAGE, ROOT, closed_loop
@@ -240,6 +242,12 @@ class World:
                 text=True,
             )
         return Run(process, output, log)
+
+    def serve(self, version: Version) -> Promotion:
+        """Promote in this process: for what a test needs before it begins."""
+        execution = uuid.uuid4().hex[:12]
+        with mock.patch.dict(os.environ, self.server.environment()), mock.patch("boto3.DEFAULT_SESSION", None):
+            return step.run(step.Request(version.release, version.arn, execution, "manual", self.folder / execution))
 
     def promote(self, version: Version, *more: str, execution: str | None = None) -> Run:
         """Run the step to its end, which must be a good one."""
