@@ -93,18 +93,6 @@ class Measurement:
             seconds[(moment - self.begin_ns) // 1_000_000_000] += amount
         return seconds
 
-    @property
-    def backlog_growth(self) -> float:
-        """By how many requests more are unanswered at the end of the measured time than at its beginning, as a share of those due in it.
-
-        An endpoint that cannot keep up with an open loop shows here before its latencies have grown past a bound.
-        """
-        under_way = [
-            sum(result.intended_ns <= moment < result.ended_ns for result in self.results)
-            for moment in (self.begin_ns, self.end_ns)
-        ]
-        return (under_way[1] - under_way[0]) / max(1, len(self.counted))
-
     def client(self, lag_at_most_ms: float) -> ClientHealth:
         """The measuring side, and whether it was the bottleneck."""
         lag = histogram(moment / 1e6 for moment in self._lag_ns)

@@ -21,8 +21,10 @@ from steps.evaluate_staging.scoring import all_met
 from steps.evaluate_staging.transports import Transport
 
 _BACKLOG_SHARE = 0.03
-"""An endpoint that ends a trial with this share of its requests more unanswered than at the beginning does not keep up."""
+"""An endpoint that ends a trial with this share of its requests more unanswered than half-way does not keep up."""
 _BACKLOG_REQUESTS = 3
+_BACKLOG_DEVIATIONS = 3
+"""With independent arrivals the number of unanswered requests varies by itself: by its square root, as Poisson's distribution does."""
 
 
 @dataclass
@@ -134,17 +136,39 @@ class Runner:
             nonlocal last
             due = _until(load.window_s[1], _arrivals(profile.arrivals, rate, 1.0, seed + len(trials)))
             last = self.fleet.measure(replace(load, dues=due), _prefixed(f"at {rate:.4g} requests/s", on_progress))
-            met, metrics = all_met(last, objectives) and _keeps_up(last), last.metrics(objectives)
-            trials.append(Trial(load=rate, met=met, metrics=metrics))
-            return Answer(met, metrics["requests_per_s"] or 0.0)
+            settled = Settled(last)
+            met = all_met(last, objectives) and settled.keeps_up(varies=profile.arrivals == "poisson")
+            trials.append(Trial(load=rate, met=met, metrics=last.metrics(objectives)))
+            return Answer(met, settled.completed_per_s)
 
         found = search(trial, profile.start_rate_per_s, profile.highest_rate_per_s, profile.precision)
         assert last is not None  # noqa: S101  (the search tries at least once)
         return Outcome(last, trials, {CAPACITY: found})
 
 
-def _keeps_up(measurement: Measurement) -> bool:
-    return measurement.backlog_growth <= max(_BACKLOG_SHARE, _BACKLOG_REQUESTS / max(1, len(measurement.counted)))
+class Settled:
+    """The second half of the measured time of an open loop: in the first, long answers of the beginning are still under way."""
+
+    def __init__(self, measurement: Measurement) -> None:
+        self._results, self._end_ns = measurement.results, measurement.end_ns
+        self._begin_ns = (measurement.begin_ns + measurement.end_ns) // 2
+
+    @property
+    def completed_per_s(self) -> float:
+        """How many requests were completed. A second."""
+        completed = sum(result.is_ok and self._begin_ns <= result.ended_ns < self._end_ns for result in self._results)
+        return completed * 1e9 / (self._end_ns - self._begin_ns)
+
+    def keeps_up(self, *, varies: bool) -> bool:
+        """Whether about as many requests are unanswered at its end as at its beginning: an endpoint that cannot keep up shows here before
+        its latencies have grown past a bound. `varies`: arrivals are independent."""
+        due = sum(self._begin_ns <= result.intended_ns < self._end_ns for result in self._results)
+        before, after = self._unanswered(self._begin_ns), self._unanswered(self._end_ns)
+        allowed = max(_BACKLOG_REQUESTS, _BACKLOG_SHARE * due, _BACKLOG_DEVIATIONS * before**0.5 if varies else 0)
+        return after - before <= allowed
+
+    def _unanswered(self, moment_ns: int) -> int:
+        return sum(result.intended_ns <= moment_ns < result.ended_ns for result in self._results)
 
 
 def _arrivals(kind: str, rate_per_s: float, burstiness: float, seed: int) -> Iterator[float]:
