@@ -225,8 +225,8 @@ class Hosting:
         """Delete the endpoint, the config and the model that share this name, each whether or not the others are there."""
         if self.state(name) is not None:
             self._delete_when_allowed(name)
-        self.delete_config(name)
-        self.delete_model(name)
+        if name not in self.delete_config(name):
+            self.delete_model(name)
 
     def wait_gone(self, endpoint: str) -> None:
         """Wait until a deleted endpoint is no longer there, so that its name is free. StepError when it stays."""
@@ -243,8 +243,11 @@ class Hosting:
         with explained(f"delete the model {model}"), _if_present():
             self._sagemaker.delete_model(ModelName=model)
 
-    def delete_config(self, config: str) -> None:
-        """Delete an endpoint config and its models."""
+    def delete_config(self, config: str) -> list[str]:
+        """Delete an endpoint config and its models; returns the models' names, none where the config is gone already.
+
+        What is gone has no tags: a role that may delete by tag is refused there, so that nothing is deleted twice.
+        """
         models: list[str] = []
         with explained(f"delete the endpoint config {config}"), _if_present():
             variants = self._sagemaker.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"]
@@ -252,6 +255,7 @@ class Hosting:
             self._sagemaker.delete_endpoint_config(EndpointConfigName=config)
         for model in models:
             self.delete_model(model)
+        return models
 
     def _delete_when_allowed(self, endpoint: str) -> None:
         """SageMaker refuses to delete an endpoint while it changes: ask again until it does not."""

@@ -118,5 +118,7 @@ def _clear(hosting: Hosting, endpoint: str) -> None:
     """Remove what an earlier try left, of this start or of a step that was killed: its config is another, or it would expire under this one."""
     if hosting.state(endpoint) is not None:
         say(f"{endpoint} is there already, from an earlier try; it is replaced")
+    elif hosting.config(endpoint) is None:
+        return  # a model alone serves as it is; deleting what is not there is refused to a role that may delete by tag
     hosting.remove(endpoint)
     hosting.wait_gone(endpoint)
