@@ -10,6 +10,8 @@ from html import escape
 _WIDTH, _HEIGHT = 520, 250
 _LEFT, _RIGHT, _TOP, _BOTTOM = 58, 16, 14, 40
 _TICKS = 5
+_LOG_SPAN = 3000.0
+"""A logarithmic scale shows no more than this ratio: gaps of a microsecond, tokens that came together, would take all the room."""
 _LOG_FROM = 20.0
 """From this ratio of the largest to the smallest value on, a linear scale would squeeze the small ones."""
 
@@ -43,8 +45,9 @@ def linear(values: Sequence[float], *, from_zero: bool = True, to_the_end: bool 
 
 
 def logarithmic(values: Sequence[float]) -> Scale:
-    """A scale of powers of ten (and twice and five times these, where there are few)."""
-    low, high = max(min(values), 1e-3), max(max(values), 1e-3)
+    """A scale of powers of ten (and twice and five times these, where there are few); what is too small for it is put at its edge."""
+    high = max(max(values), 1e-3)
+    low = max(min(values), high / _LOG_SPAN)
     low, high = low / 1.15, high * 1.15
     decades = math.log10(high / low)
     factors = (1, 2, 5) if decades < 2.2 else (1, 3) if decades < 3.2 else (1,)

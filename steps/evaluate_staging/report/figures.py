@@ -44,6 +44,8 @@ def throughput(profile: ProfileResult, title: str) -> str:
     width = -(-len(seconds) // _POINTS)
     groups = [seconds[first : first + width] for first in range(0, len(seconds), width)]
     points = [((number + 0.5) * width, sum(group) / len(group)) for number, group in enumerate(groups)]
+    if len(points) == 1:
+        points = [(0.0, points[0][1]), (1.0, points[0][1])]
     mean = profile.metrics.get("output_tokens_per_s") or 0.0
     result = profile.objectives.get("output_tokens_per_s")
     bound = result.bound if result is not None and result.bound != result.relative_bound else None
