@@ -11,16 +11,26 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+_CACHE_KIB = 256  # SQLite's own default, 2 MiB a file, would fill while a server runs
+
+
+def open_database(path: Path) -> sqlite3.Connection:
+    """A SQLite file for many threads that take turns; its folder is made."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
+    # WAL without a sync per write: a killed process loses nothing, only a power cut may lose the last moments.
+    database.execute("PRAGMA journal_mode=WAL")
+    database.execute("PRAGMA synchronous=OFF")
+    database.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
+    return database
+
+
 class Store:
     """A thread-safe map of (kind, key) to a JSON value. ``list`` keeps the order in which keys were first put."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.Lock()
-        self._database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
-        # WAL without a sync per write: a killed process loses nothing, only a power cut may lose the last moments.
-        self._database.execute("PRAGMA journal_mode=WAL")
-        self._database.execute("PRAGMA synchronous=OFF")
+        self._database = open_database(path)
         self._database.execute(
             "CREATE TABLE IF NOT EXISTS entries "
             "(sequence INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT, key TEXT, value TEXT, UNIQUE (kind, key))"

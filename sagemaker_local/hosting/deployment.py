@@ -1,4 +1,4 @@
-"""DeploymentConfig: what an update's policy asks for, checked as SageMaker checks it.
+"""What an UpdateEndpoint request asks for: its deployment policy, checked as SageMaker checks it, and what it keeps as it is.
 
 The limits are the API reference's: a canary is at most 50 % of the capacity, a linear step 10 to 50 %, a rolling batch 5 to 50 %.
 """
@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.errors import ValidationError
+
+if TYPE_CHECKING:
+    from sagemaker_local.hosting.fleet import Fleet
 
 Size = dict[str, Any]
 """CapacitySize: ``{"Type": "INSTANCE_COUNT" | "CAPACITY_PERCENT", "Value": n}``."""
@@ -70,6 +73,26 @@ def count_of(size: Size | None, instances: int) -> int:
     if size["Type"] == "INSTANCE_COUNT":
         return min(instances, int(size["Value"]))
     return max(1, math.floor(instances * int(size["Value"]) / 100))
+
+
+def keeps(request: dict[str, Any], kind: str) -> bool:
+    """Whether an UpdateEndpoint request keeps a VariantPropertyType as it is now."""
+    excluded = {entry["VariantPropertyType"] for entry in request.get("ExcludeRetainedVariantProperties") or []}
+    return bool(request.get("RetainAllVariantProperties")) and kind not in excluded
+
+
+def retain(old: Fleet, new: Fleet, request: dict[str, Any]) -> None:
+    """RetainAllVariantProperties: weights, instance counts and data capture stay as they are now, but for what is excluded."""
+    for name, group in new.variants.items():
+        before = old.variants.get(name)
+        if before is None:
+            continue
+        if keeps(request, "DesiredInstanceCount"):
+            group.desired = before.desired
+        if keeps(request, "DesiredWeight"):
+            group.weight = before.weight
+    if keeps(request, "DataCaptureConfig"):
+        new.config = {**new.config, "DataCaptureConfig": old.config.get("DataCaptureConfig")}
 
 
 def _shifts(routing: dict[str, Any], instances: int) -> tuple[float, ...]:

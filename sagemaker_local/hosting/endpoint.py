@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.errors import AwsError, ValidationError
 from sagemaker_local.hosting.capture import summary
-from sagemaker_local.hosting.deployment import Deployment
+from sagemaker_local.hosting.deployment import Deployment, keeps, retain
 from sagemaker_local.hosting.description import changed, scaling, stage, variant_summary
 from sagemaker_local.hosting.download import ModelDataCache
 from sagemaker_local.hosting.fleet import Fleet, VariantFleet
@@ -103,8 +103,11 @@ class Endpoints:
             ValidationError: it is not in a status that can be updated, or the deployment config is wrong.
         """
         self._must_be(region, name, _UPDATABLE, "update")
+        fleet = self.live[region, name].fleet
         for variant in config["ProductionVariants"]:
-            Deployment.of(request.get("DeploymentConfig") or {}, variant["InitialInstanceCount"])
+            before = fleet.variants.get(variant["VariantName"]) if fleet is not None else None
+            kept = before.desired if before is not None and keeps(request, "DesiredInstanceCount") else None
+            Deployment.of(request.get("DeploymentConfig") or {}, kept or variant["InitialInstanceCount"])
         self.change(region, name, EndpointStatus="Updating", FailureReason=None)
         self._on_loop(self._begin(region, name, self._update(region, name, config, models, request)))
 
@@ -272,7 +275,7 @@ class Endpoints:
         assert old is not None  # noqa: S101 -- what can be updated serves
         try:
             fleet = Fleet.of(self.context, region, name, config, models)
-            _retain(old, fleet, request)
+            retain(old, fleet, request)
             await self._shift(endpoint, old, fleet, request.get("DeploymentConfig") or {})
         except (AwsError, InstanceFailed, UpdateFailed) as error:
             self.change(region, name, EndpointStatus="InService", FailureReason=_reason(error))
@@ -381,20 +384,3 @@ class Endpoints:
 
 def _reason(error: Exception) -> str:
     return error.message if isinstance(error, AwsError) else str(error)
-
-
-def _retain(old: Fleet, new: Fleet, request: Record) -> None:
-    """RetainAllVariantProperties: weights, instance counts and data capture stay as they are now, but for what is excluded."""
-    if not request.get("RetainAllVariantProperties"):
-        return
-    excluded = {entry["VariantPropertyType"] for entry in request.get("ExcludeRetainedVariantProperties") or []}
-    for name, group in new.variants.items():
-        before = old.variants.get(name)
-        if before is None:
-            continue
-        if "DesiredInstanceCount" not in excluded:
-            group.desired = before.desired
-        if "DesiredWeight" not in excluded:
-            group.weight = before.weight
-    if "DataCaptureConfig" not in excluded:
-        new.config = {**new.config, "DataCaptureConfig": old.config.get("DataCaptureConfig")}

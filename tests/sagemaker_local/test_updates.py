@@ -224,6 +224,9 @@ def test_properties_of_variants_are_kept_through_an_update_but_for_those_that_ar
         return variant["CurrentInstanceCount"], variant["CurrentWeight"]
 
     assert updated(RetainAllVariantProperties=True) == (2, 3.0)
+    assert updated(RetainAllVariantProperties=True, DeploymentConfig=rolling(batch=1)) == (2, 3.0), "half of the two there are"
+    with pytest.raises(ClientError, match="MaximumBatchSize must be between"):
+        updated(DeploymentConfig=rolling(batch=1))
     excluded = [{"VariantPropertyType": "DesiredWeight"}]
     assert updated(RetainAllVariantProperties=True, ExcludeRetainedVariantProperties=excluded) == (2, 1.0)
     assert updated() == (1, 1.0)
