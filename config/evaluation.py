@@ -54,8 +54,9 @@ class LmEval(Strict):
 
     tasks: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")], LmEvalTask] = Field(min_length=1)
     """Task name → bound. Only tasks that generate can be asked of a chat API (gsm8k, ifeval, mmlu_pro, …)."""
-    folder: str | None = Field(default=None, pattern=r"^s3://[^/]+/.+/$")
-    """S3 prefix of tasks of your own: their YAML files and, named relative to them, their data. For a job without a way to the Hub."""
+    archive: str | None = Field(default=None, pattern=r"^s3://[^/]+/.+\.zip$")
+    """S3 address of a zip of tasks of your own: their YAML files and, named relative to these, their data. For a job without a way to the
+    Hub. The role of the evaluation reads the project's bucket below load/."""
     concurrency: int = Field(default=16, ge=1)
     """How many questions are asked at the same time."""
     timeout_s: float = Field(default=60.0, gt=0)

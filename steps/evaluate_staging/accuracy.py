@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
 import sys
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,8 +43,8 @@ class Accuracy:
             return None
         folder.mkdir()
         made = cls(wanted, folder)
-        if wanted.folder:
-            made._fetch(client, wanted.folder)
+        if wanted.archive:
+            made._unpack(client, wanted.archive)
         progress(f"checking the lm-eval tasks {', '.join(wanted.tasks)}")
         made._harness("check", {})
         return made
@@ -61,27 +63,25 @@ class Accuracy:
             say(f"lm-eval {name}: {task.metric} {found[name].get(task.key)}")
         return found
 
-    def _fetch(self, client: s3.S3Client, prefix: str) -> None:
-        """The model file's own tasks, beside their data."""
-        address = s3.S3Uri.parse(prefix)
-        paths = s3.list_objects(client, address)
-        if not any(path.endswith(".yaml") for path in paths):
-            raise InputError(
-                f"{prefix} has no task files; evaluation.lm_eval.folder must hold the YAML files of tasks, and their data"
-            )
-        for path in paths:
-            target = self.folder / "tasks" / path
-            if not target.resolve().is_relative_to(self.folder.resolve()):
-                raise InputError(f"{prefix}{path} leads out of its folder; name objects without ..")
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(s3.read(client, address / path) or b"")
+    def _unpack(self, client: s3.S3Client, address: str) -> None:
+        """The model file's own tasks, beside their data. (zipfile keeps every member inside the folder, whatever it is called.)"""
+        body = s3.read(client, s3.S3Uri.parse(address))
+        if body is None:
+            raise InputError(f"{address} is not there; the model file names it as evaluation.lm_eval.archive")
+        try:
+            with zipfile.ZipFile(io.BytesIO(body)) as archive:
+                archive.extractall(self.folder / "tasks")
+        except zipfile.BadZipFile as error:
+            raise InputError(f"{address} is not a zip file: {error}") from error
+        if not any((self.folder / "tasks").rglob("*.yaml")):
+            raise InputError(f"{address} has no task files; put the YAML files of tasks into it, and their data")
 
     def _harness(self, action: str, more: dict[str, Any], *, key: str = "") -> dict[str, Any]:
         tasks = self.folder / "tasks"
         tasks.mkdir(exist_ok=True)
         order, answer, log = (self.folder / f"{action}.{kind}" for kind in ("order", "answer", "log"))
         named = {name: task.model_dump(include={"examples", "fewshot", "max_tokens"}) for name, task in self.wanted.tasks.items()}
-        order.write_text(json.dumps({**more, "tasks": named, "folder": str(tasks) if self.wanted.folder else None}))
+        order.write_text(json.dumps({**more, "tasks": named, "folder": str(tasks) if self.wanted.archive else None}))
         with log.open("wb") as stream:
             code = subprocess.run(
                 [sys.executable, "-m", "steps.evaluate_staging.harness", action, str(order), str(answer)],

@@ -32,14 +32,14 @@ def _check(order: dict[str, Any]) -> dict[str, Any]:
     for name in order["tasks"]:
         if name not in manager.all_tasks:
             raise _Refused(
-                f"lm-eval has no task {name!r}; `lm-eval ls tasks` lists its own, evaluation.lm_eval.folder may bring others"
+                f"lm-eval has no task {name!r}; `lm-eval ls tasks` lists its own, evaluation.lm_eval.archive may bring others"
             )
         try:
             leaves = manager.load([name])["tasks"]
         except Exception as error:  # a data set that cannot be had raises anything, by its kind
             raise _Refused(
                 f"lm-eval cannot load the task {name!r}: {type(error).__name__}: {error}; let this job reach the data set, or bring the task "
-                "with its data in evaluation.lm_eval.folder"
+                "with its data in evaluation.lm_eval.archive"
             ) from error
         for leaf, task in leaves.items():
             if task.OUTPUT_TYPE != "generate_until":
@@ -82,7 +82,7 @@ def _run(order: dict[str, Any]) -> dict[str, Any]:
 
 
 def _manager(order: dict[str, Any]) -> Any:
-    """lm-eval's index of tasks. Its own are thousands of files; where the model file's folder has all that is asked for, they are not read."""
+    """lm-eval's index of tasks. Its own are thousands of files; where the model file's archive has all that is asked for, they are not read."""
     from lm_eval.tasks import TaskManager
 
     if order["folder"]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from botocore.exceptions import ClientError
 
 from config.evaluation import LmEval
 from pipelines.release import build
@@ -16,7 +19,7 @@ from steps.errors import InputError
 from steps.evaluate_staging.accuracy import Accuracy, results
 from tests.steps.evaluate_world import BUCKET, World, closed_loop, world
 
-FOLDER = f"s3://{BUCKET}/tasks/"
+ARCHIVE = f"s3://{BUCKET}/load/tasks.zip"
 CAPITALS = {"France": "Paris", "Italy": "Rome", "Spain": "Madrid", "Japan": "Tokyo"}
 TASK = {
     "task": "capitals",
@@ -41,9 +44,16 @@ def quizzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         chosen = {**TASK, "task": "chosen", "output_type": "multiple_choice", "doc_to_choice": ["Paris", "Rome"]}
         lines = "".join(json.dumps({"country": country, "capital": capital}) + "\n" for country, capital in CAPITALS.items())
         files = {"capitals.yaml": yaml.safe_dump(TASK), "chosen.yaml": yaml.safe_dump(chosen), "capitals.jsonl": lines}
-        for name, text in files.items():
-            made.client("s3").put_object(Bucket=BUCKET, Key=f"tasks/{name}", Body=text.encode())
+        made.client("s3").put_object(Bucket=BUCKET, Key="load/tasks.zip", Body=zipped(files))
         yield made
+
+
+def zipped(files: dict[str, str]) -> bytes:
+    body = io.BytesIO()
+    with zipfile.ZipFile(body, "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    return body.getvalue()
 
 
 def knows(*countries: str) -> dict[str, Any]:
@@ -54,7 +64,7 @@ def knows(*countries: str) -> dict[str, Any]:
 def tasks(**bounds: Any) -> dict[str, Any]:
     return {
         "load_profiles": {"short": closed_loop()},
-        "lm_eval": {"folder": FOLDER, "tasks": bounds},
+        "lm_eval": {"archive": ARCHIVE, "tasks": bounds},
         "client_lag_at_most_ms": 1000,
     }
 
@@ -102,6 +112,32 @@ def test_what_cannot_work_is_refused_before_an_endpoint_is_made(quizzed: World, 
     assert f"error: {says}" in run.text
     assert "is being created" not in run.text
     assert "Traceback" not in run.text
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (None, r"tasks.zip is not there; the model file names it as evaluation\.lm_eval\.archive"),
+        (b"no zip", "is not a zip file"),
+        (zipped({"readme.txt": "nothing"}), "has no task files; put the YAML files of tasks into it"),
+    ],
+)
+def test_an_archive_that_is_none_is_refused(tmp_path: Path, body: bytes | None, says: str) -> None:
+    wanted = LmEval.model_validate({"archive": ARCHIVE, "tasks": {"capitals": {"at_least": 0.5}}})
+    with pytest.raises(InputError, match=says):
+        Accuracy.prepare(wanted, Stored(body), tmp_path / "work")
+
+
+class Stored:
+    """An S3 client that has one object, or none."""
+
+    def __init__(self, body: bytes | None) -> None:
+        self._body = body
+
+    def get_object(self, **_: Any) -> dict[str, Any]:
+        if self._body is None:
+            raise ClientError({"Error": {"Code": "NoSuchKey"}}, "GetObject")
+        return {"Body": io.BytesIO(self._body)}
 
 
 def test_without_the_extra_there_is_one_clear_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
