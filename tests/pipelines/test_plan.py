@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from config.environment import ProductionAccount
 from config.evaluation import Staging
 from config.load_profiles import Capacity, Ladder, Objective
 from config.loader import load_environment, load_model
@@ -74,6 +75,17 @@ def test_autoscaling_and_fallbacks_count_with_what_they_may_reach() -> None:
 def test_all_productions_count_and_the_largest_update_once() -> None:
     first, second = release_of(instance_count=2), release_of(instance_count=4).model_copy(update={"name": "second"})
     assert needed(first, second) == {"ml.p5.48xlarge for endpoint": 2 + 4 + 2}
+
+
+def test_production_in_another_account_needs_its_quota_there() -> None:
+    there = ProductionAccount(
+        account_id="222222222222", role="arn:aws:iam::222222222222:role/p", serve_role="arn:aws:iam::222222222222:role/s"
+    )
+    release = release_of(instance_count=4).model_copy(
+        update={"environment": ENVIRONMENT.model_copy(update={"production": there})}
+    )
+    found = {(need.account_id, need.instances) for need in needs([release]) if "endpoint" in need.quota}
+    assert found == {(ENVIRONMENT.account_id, 1), ("222222222222", 6)}
 
 
 def test_a_shortage_says_the_command_that_ends_it() -> None:
