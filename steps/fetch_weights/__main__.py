@@ -6,13 +6,11 @@ import argparse
 import gc
 import sys
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from steps import job
-from steps.fetch_weights import step
-from steps.fetch_weights.manifest import Manifest
-from steps.fetch_weights.selection import Selection
+from steps.fetch_weights import expectations, step
 from steps.hosts import read_hosts, read_job_name
 
 _RESOURCES = Path("/opt/ml/config/resourceconfig.json")  # where SageMaker puts it
@@ -34,20 +32,18 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--resource-config", type=Path, default=_RESOURCES, help="which hosts share the fetch (default: %(default)s)"
     )
-    parser.add_argument("--expectations", action="store_true", help="check the manifest with the great_expectations suite, too")
+    parser.add_argument(
+        "--expectations",
+        action=argparse.BooleanOptionalAction,
+        help="check the manifest with the great_expectations suite, too (default: of 10 GB and more, if it is installed)",
+    )
     given = parser.parse_args(arguments)
     gc.set_threshold(_NEW_OBJECTS)
     release = job.read_release(given.release)
     hosts = read_hosts(given.resource_config, release.model.weights.hosts)
     execution = given.execution or read_job_name(given.resource_config.with_name(_JOB)) or f"run-{uuid.uuid4().hex[:12]}"
-    step.run(step.Request(release, given.hub_endpoint, execution, given.output, hosts, _suite() if given.expectations else None))
+    step.run(step.Request(release, given.hub_endpoint, execution, given.output, hosts, expectations.checker(given.expectations)))
     gc.freeze()  # the process ends: looking for garbage first takes longer than asking S3 for a finished manifest
-
-
-def _suite() -> Callable[[Manifest, Selection], None]:
-    from steps.fetch_weights import expectations
-
-    return expectations.check
 
 
 if __name__ == "__main__":

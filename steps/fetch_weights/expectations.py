@@ -1,13 +1,15 @@
 """What a manifest must show before it is written, as a great_expectations suite over its files beside the Hub's listing.
 
 pydantic has checked the manifest's form; this checks it against its source, file by file. great_expectations takes six seconds to
-import, so the suite runs on request: `--expectations`.
+import: a small model is fetched and served in less, so the suite runs for large ones, and on request.
 """
 
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import os
+from collections.abc import Callable
 from typing import Any
 
 from steps.errors import StepError
@@ -16,18 +18,32 @@ from steps.fetch_weights.selection import Selection
 from steps.fetch_weights.settings import MAX_OBJECT_BYTES
 from steps.job import say
 
+LARGE_BYTES = 10_000_000_000
+"""A fetch of this size takes longer than the suite, by far."""
+
+
+def checker(wanted: bool | None) -> Callable[[Manifest, Selection], None] | None:
+    """What checks a manifest: the suite when it is `wanted`, nothing when it is not; undecided (None), the suite for a large model if
+    great_expectations is installed. StepError, before anything is fetched, when it is wanted and not installed."""
+    if wanted is False:
+        return None
+    if importlib.util.find_spec("great_expectations") is None:
+        if wanted:
+            raise StepError("--expectations needs great_expectations; install it in the image that steps run in")
+        return None
+    return check if wanted else _check_large
+
+
+def _check_large(manifest: Manifest, selection: Selection) -> None:
+    if selection.total_bytes >= LARGE_BYTES:
+        check(manifest, selection)
+
 
 def check(manifest: Manifest, selection: Selection) -> None:
     """Run the suite; StepError naming every expectation that is not met, with the values that broke it."""
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")  # before the import: it would call home
-    try:
-        gx: Any = importlib.import_module("great_expectations")  # no type hints that hold
-        pandas: Any = importlib.import_module("pandas")
-    except ImportError as error:
-        raise StepError(
-            f"--expectations needs great_expectations ({error}); install it in the image that steps run in"
-        ) from error
-
+    gx: Any = importlib.import_module("great_expectations")  # no type hints that hold
+    pandas: Any = importlib.import_module("pandas")
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = {"globally": False}
     frame = pandas.DataFrame(_rows(manifest, selection))

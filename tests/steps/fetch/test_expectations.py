@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,6 +75,20 @@ def test_the_step_checks_its_manifest_before_it_writes_it(
             with pytest.raises(StepError, match="expect_table_row_count_to_equal"):
                 command.main([*arguments, "--expectations"])
         assert "manifest.json" not in world.keys(aws, given)
-        command.main([*arguments, "--expectations"])
+        monkeypatch.setattr(expectations, "LARGE_BYTES", 2000)  # undecided, a large model is checked
+        command.main(arguments)
     assert "the manifest meets 14 expectations" in capfd.readouterr().out
     assert "manifest.json" in world.keys(aws, given)
+
+
+def test_the_suite_is_for_large_models_and_on_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("great_expectations")
+    assert expectations.checker(wanted=False) is None
+    assert expectations.checker(wanted=True) is expectations.check
+    undecided = expectations.checker(wanted=None)
+    assert undecided is not None
+    undecided(manifest(), Selection("acme/model", "0" * 40, ()))  # 0 bytes: nobody looks
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    assert expectations.checker(wanted=None) is None
+    with pytest.raises(StepError, match="needs great_expectations"):
+        expectations.checker(wanted=True)

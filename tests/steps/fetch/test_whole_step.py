@@ -40,22 +40,6 @@ def test_every_byte_arrives_and_s3_confirms_the_checksums(seaweed: str, root: Pa
     assert not s3.list_multipart_uploads(Bucket=world.BUCKET, Prefix=prefix).get("Uploads")
 
 
-def test_a_second_fetch_asks_the_hub_nothing(aws: str, root: Path, tmp_path: Path) -> None:
-    world.write_repository(root, "acme/model", world.model_files([20 * MIB]))
-    with LocalHub(root=root, builtin=False) as hub:
-        given = world.release("acme/model", hub.revision("acme/model"))
-        first = world.Step(given, hub.endpoint, aws, tmp_path / "first")
-        code, log = first.finish()
-        assert code == 0, log
-        asked = len(hub.requests)
-        second = world.Step(given, hub.endpoint, aws, tmp_path / "second")
-        code, log = second.finish()
-        assert code == 0, log
-        assert len(hub.requests) == asked
-    assert second.weights["fetched_bytes"] == 0
-    assert second.weights["manifest_sha256"] == first.weights["manifest_sha256"]
-
-
 def test_wrong_bytes_store_nothing(seaweed: str, root: Path, tmp_path: Path) -> None:
     files = world.model_files([33 * MIB, 2 * MIB])
     world.write_repository(root, "acme/broken", files)
