@@ -29,6 +29,7 @@ from steps.evaluate_staging.worker import WorkerResult
 from steps.hosts import Hosts, Roll
 from steps.job import progress, say
 
+_READINGS = 5
 _TOKEN_S = 12 * 3600  # the longest that SageMaker allows
 
 
@@ -200,8 +201,12 @@ def _of_all(hosts: int, on_progress: Callable[[str], None]) -> Callable[[str], N
 
 
 def _monotonic_ns(wall_ns: int) -> int:
-    """A moment of the wall clock on this host's monotonic one."""
-    return wall_ns - time.time_ns() + time.monotonic_ns()
+    """A moment of the wall clock on this host's monotonic one. Of a few readings the one that was least interrupted counts."""
+    readings = []
+    for _ in range(_READINGS):
+        before, wall, after = time.monotonic_ns(), time.time_ns(), time.monotonic_ns()
+        readings.append((after - before, (before + after) // 2 - wall))
+    return wall_ns + min(readings)[1]
 
 
 @dataclass

@@ -218,6 +218,28 @@ def test_a_bad_line_of_conversations_is_named() -> None:
         conversations(f"{good}\nno json", "f.jsonl")
 
 
+SHAREGPT = """\
+{"id": "QWJhYvA_0", "conversations": [{"from": "human", "value": "one two"}, {"from": "gpt", "value": "three"}, {"from": "human", "value": "four"}]}
+{"id": "i6Iy_0", "conversations": [{"from": "system", "value": "be brief"}, {"from": "human", "value": "a b c d e f"}, {"from": "gpt", "value": "g"}]}
+{"messages": [{"role": "user", "content": "as OpenAI has it, in twelve words that need no more than one token"}]}
+{"prompt": "nothing but a prompt, in a line that has rather more words than any other line of this file"}
+"""
+
+
+def test_recorded_conversations_are_asked_up_to_their_last_question(tmp_path: Path, engine: Callable[..., str]) -> None:
+    file = tmp_path / "sharegpt.jsonl"
+    file.write_text(SHAREGPT)
+    found = conversations(SHAREGPT, file.name)
+    assert [message["role"] for message in found[0]] == ["user", "assistant", "user"]
+    assert [message["role"] for message in found[1]] == ["system", "user"]
+    load = Load(OpenAITransport(engine()), 30, 1, 2, warmup_s=0, duration_s=0.4, concurrency=1, prompts_file=file)
+    with Fleet(1) as fleet:
+        asked = [result.prompt_tokens for result in fleet.measure(load).results]
+    assert len(set(asked[:4])) == 4, "each is asked before any is asked again"
+    words = [sum(len(message["content"].split()) for message in one) for one in found]
+    assert {tokens - min(asked) for tokens in asked} == {count - min(words) for count in words}, "whole, and nothing else"
+
+
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Callable[..., str]]:
     with ExitStack() as stack:
