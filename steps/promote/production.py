@@ -225,5 +225,5 @@ class Production:
 
     def _forget(self, config: str) -> None:
         self._clients.alarms.delete(config)
-        self._hosting.delete_config(config)
-        self._hosting.delete_model(config)
+        if config not in self._hosting.delete_config(config):
+            self._hosting.delete_model(config)
