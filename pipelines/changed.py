@@ -49,7 +49,7 @@ class Deleted:
     model: str
     endpoint: str
     status: str
-    """The endpoint's status; empty: there is none."""
+    """The endpoint's status, or in which other account it would be; empty: there is none."""
     executions: list[str]
     """Those that are not over."""
 
@@ -60,6 +60,8 @@ class Delivery:
 
     since: str
     commit: str
+    is_first: bool = False
+    """Whether nothing was delivered before: then only what the commit itself changed counts, not every model file that is there."""
     started: list[Started] = field(default_factory=list)
     deleted: list[Deleted] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
@@ -109,7 +111,7 @@ class _Work:
         if last is not None and since is None:
             last = self._commits.resolve(last)
         head = self._commits.head
-        delivery = Delivery(since or last or self._commits.before_head(), head)
+        delivery = Delivery(since or last or self._commits.before_head(), head, is_first=not (since or last))
         if since is None and last is not None and last != head and self._commits.is_ancestor(head, last):
             raise UsageError(
                 f"{head[:12]} is older than {last[:12]}, which was delivered already; to go back, revert in a new commit, or roll back: "
@@ -139,13 +141,11 @@ class _Work:
             if running is None and dry_run:
                 delivery.skipped[model] = "would be started; nothing is, as --dry-run asks"
                 return
-            arn = running or self._start(release, display_name)
+            hub = commands.ready(release) if running is None else ""
+            if not dry_run:
+                sending.send_release(release, self._executions)
+            arn = running or sending.start(release, hub, self._executions, only_once=display_name)
             delivery.started.append(Started(model, arn, running is None, _links(release, arn)))
-
-    def _start(self, release: Release, display_name: str) -> str:
-        hub = commands.ready(release)
-        sending.send_release(release, self._executions)
-        return sending.start(release, hub, self._executions, only_once=display_name)
 
     def _is_for_this_machine(self, delivery: Delivery, path: Path) -> bool:
         name, content = loader.load_model(str(path))
@@ -159,7 +159,7 @@ class _Work:
         sending.send_shared(self._environment, self._executions)
         for model in loader.model_names():
             if model in changed_models:
-                continue  # sent when it is started
+                continue  # sent below, when the Hub was asked whether it can be released
             with _collected(delivery, model):
                 if not self._is_for_this_machine(Delivery("", ""), loader.MODELS / f"{model}.yaml"):
                     sending.send_release(commands.resolve(model, self._env), self._executions)
@@ -169,11 +169,15 @@ class _Work:
         import yaml
 
         model = change.path.stem
-        content = yaml.safe_load(self._commits.content(since, change.path))
+        try:
+            content = yaml.safe_load(self._commits.content(since, change.path))
+        except yaml.YAMLError:
+            content = None  # it was never released as it was then; an earlier version of it may have been, under the usual name
         production = content.get("production") if isinstance(content, dict) else None
-        endpoint = production.get("endpoint", model) if isinstance(production, dict) else model
-        status = "" if self._environment.production else self._endpoint_status(str(endpoint))
-        return Deleted(model, str(endpoint), status, self._executions.unfinished(pipeline_name(model)))
+        endpoint = str(production.get("endpoint", model) if isinstance(production, dict) else model)
+        elsewhere = self._environment.production
+        status = f"in account {elsewhere.account_id}, look there" if elsewhere else self._endpoint_status(endpoint)
+        return Deleted(model, endpoint, status, self._executions.unfinished(pipeline_name(model)))
 
     def _endpoint_status(self, endpoint: str) -> str:
         from steps.aws import is_absent
@@ -242,6 +246,11 @@ def _text(delivery: Delivery, env: str, *, dry_run: bool) -> str:
         lines += _gone(gone)
     if not (delivery.started or delivery.skipped or delivery.deleted or delivery.failed):
         lines.append("no model file changed; nothing is started")
+        if delivery.is_first:
+            lines.append(
+                "nothing was delivered before, so only this commit counted: what is there already is released by "
+                f"python -m pipelines.run MODEL --env {env}, or by the next change of its file"
+            )
     if delivery.exit_code:
         lines.append("not recorded as a success: the next run begins at the same commit, and starts nothing twice")
     elif not dry_run:
@@ -253,7 +262,7 @@ def _gone(gone: Deleted) -> list[str]:
     lines = [f"{gone.model}: its file was deleted; nothing is started, and nothing is taken down"]
     if gone.status:
         lines.append(
-            f"  still there: the endpoint {gone.endpoint} ({gone.status}), which costs what it costs until you delete it: "
+            f"  production: the endpoint {gone.endpoint} ({gone.status}), which costs what it costs until you delete it: "
             f"aws sagemaker delete-endpoint --endpoint-name {gone.endpoint}"
         )
     lines += [

@@ -98,6 +98,15 @@ class CodeBuild:
             change(content)
         self.model_file(name).write_text(yaml.safe_dump(content))
 
+    def create_endpoint(self, name: str) -> None:
+        """An endpoint that goes on starting."""
+        sagemaker = self.client("sagemaker")
+        role = f"arn:aws:iam::{ACCOUNT}:role/of-the-test"
+        sagemaker.create_model(ModelName=name, PrimaryContainer={"Image": f"{REGISTRY}/release-serving:1"}, ExecutionRoleArn=role)
+        variant = {"VariantName": "AllTraffic", "ModelName": name, "InstanceType": "ml.p5.48xlarge", "InitialInstanceCount": 1}
+        sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[variant])
+        sagemaker.create_endpoint(EndpointName=name, EndpointConfigName=name)
+
     def delivered(self, commit: str) -> None:
         """Say that this commit was the last success."""
         body = json.dumps({"commit": commit, "at": "2026-01-01T00:00:00+00:00"}).encode()
@@ -182,7 +191,8 @@ def codebuild(folder: Path) -> Iterator[CodeBuild]:
     broken.write_text('raise SystemExit("no step works here")\n')
     images = folder / "images.yaml"
     entry = {"match": "*/release-steps:*", "command": ["false"], "environment": {"PYTHONPATH": str(broken.parents[1])}}
-    images.write_text(yaml.safe_dump({"images": [entry]}))
+    never_ready = {"match": "*/release-serving:*", "command": ["sleep", "600"]}
+    images.write_text(yaml.safe_dump({"images": [entry, never_ready]}))
     with running(folder / "state", images) as server, hub(folder / "hub") as (hub_url, revision):
         server.client("s3").create_bucket(Bucket=BUCKET)
         for repository in ("release-steps", "release-serving"):

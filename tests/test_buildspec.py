@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from pipelines.images import content_tag
-from tests.codebuild import REGISTRY, Build, CodeBuild, codebuild
+from tests.codebuild import BUCKET, REGISTRY, Build, CodeBuild, codebuild
 
 MODELS = ("one", "two", "three", "old")
 
@@ -31,6 +31,7 @@ def two_changed_one_deleted(line: CodeBuild) -> Build:
     role = "arn:aws:iam::123456789012:role/of-the-test"
     sagemaker.create_pipeline(PipelineName="release-old", PipelineDefinition=definition % queue, RoleArn=role)
     sagemaker.start_pipeline_execution(PipelineName="release-old")
+    line.create_endpoint("old")
     line.write_model("one", concurrency=2)
     line.write_model("two", concurrency=2)
     line.model_file("old").unlink()
@@ -69,6 +70,9 @@ def test_a_deleted_model_starts_nothing_and_what_still_runs_is_said(line: CodeBu
     [running] = line.executions("old")
     assert "old: its file was deleted; nothing is started, and nothing is taken down" in two_changed_one_deleted.output
     assert f"still running: {running['PipelineExecutionArn']}" in two_changed_one_deleted.output
+    assert (
+        "production: the endpoint old (Creating), which costs what it costs until you delete it" in two_changed_one_deleted.output
+    )
 
 
 def test_every_pipeline_is_sent(line: CodeBuild, two_changed_one_deleted: Build) -> None:
@@ -121,6 +125,17 @@ def test_a_dry_run_says_what_would_be_started_and_changes_nothing(line: CodeBuil
     assert "two: nothing is started: would be started" in done.stdout
     assert "here: nothing is started: its weights.hub is `local`" in done.stdout
     assert (line.counts(*MODELS), line.last_success()) == (before, delivered)
+
+
+def test_the_very_first_delivery_is_of_its_own_commit_and_says_so(line: CodeBuild, two_changed_one_deleted: Build) -> None:
+    delivered = line.last_success()
+    line.client("s3").delete_object(Bucket=BUCKET, Key="state/delivered.json")
+    (line.clone / "README.md").write_text("Our account.\n")
+    line.commit("Nothing of a model")
+    first = line.changed("--dry-run")
+    line.delivered(delivered)
+    assert first.returncode == 0, first.stderr
+    assert "nothing was delivered before, so only this commit counted" in first.stdout
 
 
 def test_what_cannot_be_compared_is_refused_before_anything_is_sent(line: CodeBuild, two_changed_one_deleted: Build) -> None:
