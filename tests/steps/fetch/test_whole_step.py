@@ -18,7 +18,7 @@ def test_every_byte_arrives_and_s3_confirms_the_checksums(seaweed: str, root: Pa
     files = world.model_files([40 * MIB + 17, 16 * MIB, 3])
     world.write_repository(root, "acme/model", files)
     with LocalHub(root=root, builtin=False) as hub:
-        given = world.release("acme/model", hub.revision("acme/model"))
+        given = world.release("acme/model", hub.revision("acme/model"), memory_bytes=64 * MIB)  # the least there may be
         step = world.Step(given, hub.endpoint, seaweed, tmp_path / "job")
         code, log = step.finish()
         assert code == 0, log
