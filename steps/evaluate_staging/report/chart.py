@@ -1,65 +1,139 @@
-"""A chart as SVG text. Colours are the page's (CSS classes), so that it follows dark mode and paper; nothing is imported to draw it."""
+"""A chart of the report: matplotlib draws it, the page colours it.
+
+Matplotlib knows fixed colours only, the page has three sets of them: light, dark and paper. So each colour here is a stand-in, which becomes
+the page's CSS variable when the SVG is written; text stays text, in the page's font and size.
+"""
 
 from __future__ import annotations
 
-import math
+import io
+import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from html import escape
+from typing import Any, Literal
 
-_WIDTH, _HEIGHT = 520, 250
-_LEFT, _RIGHT, _TOP, _BOTTOM = 58, 16, 14, 40
-_TICKS = 5
-_LOG_SPAN = 3000.0
-"""A logarithmic scale shows no more than this ratio: gaps of a microsecond, tokens that came together, would take all the room."""
+import matplotlib as mpl
+from matplotlib.axis import Axis
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+
+Colour = Literal["ink", "soft", "line", "page", "ours", "theirs", "passed", "failed"]
+"""A colour variable of report.html.j2."""
+_STAND_INS: dict[Colour, str] = {
+    "ink": "#010a01",
+    "soft": "#010a02",
+    "line": "#010a03",
+    "page": "#010a04",
+    "ours": "#010a05",
+    "theirs": "#010a06",
+    "passed": "#010a07",
+    "failed": "#010a08",
+}
+_SIZE = (6.6, 3.2)  # inches of 72 points: wide enough for two beside each other
 _LOG_FROM = 20.0
 """From this ratio of the largest to the smallest value on, a linear scale would squeeze the small ones."""
+_STYLE: Any = {
+    "svg.fonttype": "none",  # text, not outlines
+    "svg.hashsalt": "report",  # the same chart is the same bytes
+    "font.size": 10.0,
+    "axes.edgecolor": _STAND_INS["soft"],
+    "axes.labelcolor": _STAND_INS["soft"],
+    "xtick.color": _STAND_INS["soft"],
+    "ytick.color": _STAND_INS["soft"],
+    "grid.color": _STAND_INS["line"],
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.xmargin": 0.02,
+    "legend.frameon": False,
+    "legend.labelcolor": _STAND_INS["ink"],
+}
 
 
-@dataclass(frozen=True)
-class Scale:
-    """Values to places along an axis, with the values that are written beside it."""
+class Chart:
+    """One chart. Draw into it, then take `svg()`."""
 
-    low: float
-    high: float
-    ticks: tuple[tuple[float, str], ...]
-    is_log: bool = False
+    def __init__(self, title: str, x_label: str, y_label: str) -> None:
+        """`title`: what it shows, for those who cannot see it."""
+        self._title = title
+        with mpl.rc_context(_STYLE):
+            self._figure = Figure(figsize=_SIZE, layout="constrained")
+            self._axes = self._figure.add_subplot(xlabel=x_label, ylabel=y_label)
+            self._axes.tick_params(length=0)
+            self._axes.patch.set_visible(False)
+            self._figure.patch.set_visible(False)
+        for axis in (self._axes.xaxis, self._axes.yaxis):
+            axis.set_major_locator(MaxNLocator(6))
+            axis.set_major_formatter(lambda value, _: label(value))
 
-    def place(self, value: float) -> float:
-        """0 at the axis's beginning, 1 at its end; values beyond are put at the edge."""
-        low, high = self.low, self.high
-        if self.is_log:
-            low, high, value = math.log10(low), math.log10(high), math.log10(max(value, self.low))
-        return min(1.0, max(0.0, (value - low) / (high - low)))
+    def fit_x(self, values: Sequence[float]) -> None:
+        """An x axis for these values: from zero, or logarithmic where a tail would squeeze the rest."""
+        if _is_long_tailed(values):
+            self._axes.set_xscale("log")
+            _name_powers(self._axes.xaxis)
+        else:
+            self._axes.set_xlim(0, max(values) * 1.04 or 1)
 
+    def fit_y(self, values: Sequence[float]) -> None:
+        """A y axis for these values, likewise."""
+        if _is_long_tailed(values):
+            self._axes.set_yscale("log")
+            _name_powers(self._axes.yaxis)
+        else:
+            self._axes.set_ylim(0, max(values) * 1.12 or 1)
 
-def linear(values: Sequence[float], *, from_zero: bool = True, to_the_end: bool = False) -> Scale:
-    """A scale of round numbers around the values; `to_the_end`: it ends at the largest value, round or not."""
-    low, high = (0.0 if from_zero else min(values)), max(values)
-    if high <= low:
-        high = low + (abs(low) or 1.0)
-    step = _round_step((high - low) / (_TICKS - 1))
-    first, last = math.floor(low / step), math.ceil(high / step - 1e-9)
-    end = high if to_the_end else last * step
-    return Scale(first * step, end, tuple((n * step, label(n * step)) for n in range(first, last + 1) if n * step <= end))
+    def name_y(self, ticks: Sequence[tuple[float, str]], top: float) -> None:
+        """A y axis from zero to `top` with these values named."""
+        self._axes.set_ylim(0, top)
+        self._axes.set_yticks([value for value, _ in ticks], [words for _, words in ticks])
 
+    def line(self, points: Sequence[tuple[float, float]], colour: Colour, *, words: str = "", filled: bool = False) -> None:
+        """A line through points; `words` name it in the legend, `filled` paints what is below it, too."""
+        if not points:
+            return
+        x, y = [point[0] for point in points], [point[1] for point in points]
+        self._axes.plot(x, y, color=_STAND_INS[colour], linewidth=2, solid_joinstyle="round", label=words or "_")
+        if filled:
+            self._axes.fill_between(x, y, color=_STAND_INS[colour], alpha=0.13, linewidth=0)
 
-def logarithmic(values: Sequence[float]) -> Scale:
-    """A scale of powers of ten (and twice and five times these, where there are few); what is too small for it is put at its edge."""
-    high = max(max(values), 1e-3)
-    low = max(min(values), high / _LOG_SPAN)
-    low, high = low / 1.15, high * 1.15
-    decades = math.log10(high / low)
-    factors = (1, 2, 5) if decades < 2.2 else (1, 3) if decades < 3.2 else (1,)
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    marks = [factor * 10.0**power for power in powers for factor in factors]
-    return Scale(low, high, tuple((mark, label(mark)) for mark in marks if low <= mark <= high), is_log=True)
+    def dot(self, x: float, y: float, colour: Colour) -> None:
+        """A point."""
+        self._axes.plot([x], [y], "o", color=_STAND_INS[colour], markersize=7, zorder=4)
 
+    def across(self, y: float, colour: Colour, words: str) -> None:
+        """A dashed line over the whole width, with words above its end."""
+        self._axes.axhline(y, color=_STAND_INS[colour], linewidth=1.2, linestyle=(0, (4, 3)))
+        self._axes.annotate(
+            words, (1, y), (-2, 3), xycoords=("axes fraction", "data"), textcoords="offset points", ha="right", **_ink(colour)
+        )
 
-def fitting(values: Sequence[float]) -> Scale:
-    """Linear, or logarithmic where a tail would squeeze the rest."""
-    smallest = min((value for value in values if value > 0), default=1.0)
-    return logarithmic([value for value in values if value > 0]) if max(values) > _LOG_FROM * smallest else linear(values)
+    def bound(self, x: float, y: float, colour: Colour, words: str, *, on_the_left: bool) -> None:
+        """A bound at one height: a triangle there, a dashed line down to the axis, words beside it."""
+        self._axes.vlines(x, self._axes.get_ylim()[0], y, color=_STAND_INS[colour], linewidth=1.2, linestyle=(0, (4, 3)))
+        self._axes.plot([x], [y], "v", color=_STAND_INS[colour], markersize=9, zorder=4)
+        offset, side = ((-8, 0), "right") if on_the_left else ((8, 0), "left")
+        self._axes.annotate(words, (x, y), offset, textcoords="offset points", ha=side, va="center", zorder=5, **_ink(colour))
+
+    def legend(self) -> None:
+        """Name the lines that have words."""
+        with mpl.rc_context(_STYLE):
+            self._axes.legend(loc="upper left")
+
+    def svg(self) -> str:
+        """The chart, to be put into the page: it follows the page's colours, and names nothing outside it."""
+        written = io.StringIO()
+        with mpl.rc_context(_STYLE):
+            self._figure.savefig(written, format="svg", metadata={"Date": None})
+        drawn = written.getvalue()
+        box = re.search(r'viewBox="[^"]*"', drawn)
+        inner = re.sub(r"<metadata>.*?</metadata>", "", drawn[drawn.index(">", drawn.index("<svg")) + 1 :], flags=re.DOTALL)
+        inner = re.sub(r'<g id="[a-zA-Z]+[\d._]*">', "<g>", inner)  # the same in every chart, and an id is to be one's own
+        inner = re.sub(r"font: [\d.]+px '[^;]*;", "", inner)
+        for colour, stand_in in _STAND_INS.items():
+            inner = inner.replace(stand_in, f"var(--{colour})")
+        head = f'<svg class="chart" {box[0] if box else ""} role="img" aria-label="{escape(self._title)}">'
+        return head + re.sub(r"\s*\n\s*", " ", inner).strip()
 
 
 def label(value: float) -> str:
@@ -67,92 +141,19 @@ def label(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 10 or value == int(value) else f"{value:.3g}"
 
 
-def _round_step(rough: float) -> float:
-    power = 10.0 ** math.floor(math.log10(rough))
-    return next(factor * power for factor in (1, 2, 2.5, 5, 10) if factor * power >= rough * 0.999)
+def _ink(colour: Colour) -> dict[str, Any]:
+    """Words in a colour, legible over lines."""
+    paper = {"facecolor": _STAND_INS["page"], "edgecolor": "none", "alpha": 0.8, "pad": 1}
+    return {"color": _STAND_INS["ink" if colour == "soft" else colour], "bbox": paper}
 
 
-@dataclass
-class Chart:
-    """One chart. Draw into it, then take `svg()`."""
+def _is_long_tailed(values: Sequence[float]) -> bool:
+    smallest = min((value for value in values if value > 0), default=1.0)
+    return max(values) > _LOG_FROM * smallest
 
-    title: str
-    """What it shows, for those who cannot see it."""
-    x: Scale
-    y: Scale
-    x_label: str
-    y_label: str
-    _drawn: list[str] = field(default_factory=list)
 
-    def line(self, points: Sequence[tuple[float, float]], kind: str, *, filled: bool = False) -> None:
-        """A line through points; `kind` is its CSS class. `filled` paints what is below it, too."""
-        if not points:
-            return
-        path = "M" + "L".join(f"{self._x(x):.1f} {self._y(y):.1f}" for x, y in points)
-        if filled:
-            floor, first, last = self._y(self.y.low), self._x(points[0][0]), self._x(points[-1][0])
-            self._drawn.append(f'<path class="fill {kind}" d="{path}L{last:.1f} {floor:.1f}L{first:.1f} {floor:.1f}Z"/>')
-        self._drawn.append(f'<path class="line {kind}" d="{path}"/>')
-
-    def dot(self, x: float, y: float, kind: str, says: str) -> None:
-        """A point; `says` is shown when the mouse is over it."""
-        place = f'cx="{self._x(x):.1f}" cy="{self._y(y):.1f}"'
-        self._drawn.append(f'<circle class="dot {kind}" {place} r="4.5"><title>{escape(says)}</title></circle>')
-
-    def across(self, y: float, kind: str, says: str) -> None:
-        """A dashed line over the whole width, with words above its end."""
-        at = self._y(y)
-        self._drawn.append(f'<path class="mark {kind}" d="M{_LEFT} {at:.1f}H{_WIDTH - _RIGHT}"/>')
-        above = at - 5 if at > _TOP + 14 else at + 13
-        self._text(_WIDTH - _RIGHT - 2, above, says, f"says {kind}", "end")
-
-    def bound(self, x: float, y: float, kind: str, says: str) -> None:
-        """A bound at one height: a triangle there, a dashed line down to the axis, words beside it on the side with more room."""
-        left, top = self._x(x), self._y(y)
-        self._drawn.append(f'<path class="mark {kind}" d="M{left:.1f} {top:.1f}V{_HEIGHT - _BOTTOM}"/>')
-        self._drawn.append(f'<path class="dot {kind}" d="M{left - 5:.1f} {top - 9:.1f}h10l-5 9z"/>')
-        roomy = self.x.place(x) < 0.6
-        self._text(left + (9 if roomy else -9), top - 1, says, f"says {kind}", "start" if roomy else "end")
-
-    def legend(self, entries: Sequence[tuple[str, str]]) -> None:
-        """Which line is which, in the upper left corner; `entries` are CSS classes and words."""
-        for row, (kind, says) in enumerate(entries):
-            y = _TOP + 8 + 16 * row
-            self._drawn.append(f'<path class="line {kind}" d="M{_LEFT + 8} {y}h18"/>')
-            self._text(_LEFT + 32, y + 4, says, "says", "start")
-
-    def svg(self) -> str:
-        """The chart."""
-        head = f'<svg class="chart" viewBox="0 0 {_WIDTH} {_HEIGHT}" role="img" aria-label="{escape(self.title)}">'
-        return "".join([head, *self._axes(), *self._drawn, "</svg>"])
-
-    def _axes(self) -> list[str]:
-        parts: list[str] = []
-        right, bottom = _WIDTH - _RIGHT, _HEIGHT - _BOTTOM
-        for value, words in self.y.ticks:
-            at = self._y(value)
-            parts.append(f'<path class="grid" d="M{_LEFT} {at:.1f}H{right}"/>')
-            parts.append(f'<text class="tick" x="{_LEFT - 7}" y="{at + 4:.1f}" text-anchor="end">{escape(words)}</text>')
-        for value, words in self.x.ticks:
-            at = self._x(value)
-            parts.append(f'<path class="grid" d="M{at:.1f} {_TOP}V{bottom}"/>')
-            parts.append(f'<text class="tick" x="{at:.1f}" y="{bottom + 16}" text-anchor="middle">{escape(words)}</text>')
-        parts.append(f'<path class="axis" d="M{_LEFT} {_TOP}V{bottom}H{right}"/>')
-        middle = (_LEFT + right) / 2
-        parts.append(
-            f'<text class="axis-label" x="{middle}" y="{_HEIGHT - 6}" text-anchor="middle">{escape(self.x_label)}</text>'
-        )
-        up = (_TOP + bottom) / 2
-        parts.append(
-            f'<text class="axis-label" transform="translate(12 {up}) rotate(-90)" text-anchor="middle">{escape(self.y_label)}</text>'
-        )
-        return parts
-
-    def _text(self, x: float, y: float, words: str, kind: str, anchor: str) -> None:
-        self._drawn.append(f'<text class="{kind}" x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>')
-
-    def _x(self, value: float) -> float:
-        return _LEFT + self.x.place(value) * (_WIDTH - _LEFT - _RIGHT)
-
-    def _y(self, value: float) -> float:
-        return _HEIGHT - _BOTTOM - self.y.place(value) * (_HEIGHT - _BOTTOM - _TOP)
+def _name_powers(axis: Axis) -> None:
+    """Powers of ten on a logarithmic axis, and twice and five times these."""
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=8))
+    axis.set_major_formatter(lambda value, _: label(value))
+    axis.set_minor_formatter(NullFormatter())

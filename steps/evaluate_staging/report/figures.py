@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from hdrh.histogram import HdrHistogram
 
 from steps.evaluate_staging.models import ObjectiveResult, ProfileResult, Trial
-from steps.evaluate_staging.report.chart import Chart, Scale, fitting, label, linear
+from steps.evaluate_staging.report.chart import Chart, Colour, label
 
 _FIRST_SHARE = 0.02
 _LAST_SHARE = 0.9995
@@ -26,15 +26,23 @@ def distribution(ours: ProfileResult, theirs: ProfileResult | None, latency: str
     other = theirs.latencies_ms.get(latency) if theirs else None
     bounds = _bounds(ours, latency)
     curve, behind = _curve(found.histogram), _curve(other.histogram) if other is not None else []
-    scale = fitting([value for value, _ in [*curve, *behind]] + [result.bound for _, result in bounds])
-    chart = Chart(title, scale, _nines(), "milliseconds", "share of samples within")
-    chart.line(behind, "theirs")
-    chart.line(curve, "ours")
+    chart = Chart(title, "milliseconds", "share of samples within")
+    values = [value for value, _ in [*curve, *behind]] + [result.bound for _, result in bounds]
+    chart.fit_x(values)
+    chart.name_y(_nines(), _stretched(_LAST_SHARE))
+    chart.line(behind, "theirs", words="in production")
+    chart.line(curve, "ours", words="this version")
     for percentile, result in bounds:
         words = f"{percentile.replace('p999', 'p99.9')} {'≤' if result.bound_kind == 'at_most' else '≥'} {label(result.bound)} ms"
-        chart.bound(result.bound, _stretched(_SHARES[percentile]), "met" if result.met else "missed", words)
+        chart.bound(
+            result.bound,
+            _stretched(_SHARES[percentile]),
+            _colour(result.met),
+            words,
+            on_the_left=result.bound > 0.6 * max(values),
+        )
     if behind:
-        chart.legend([("ours", "this version"), ("theirs", "in production")])
+        chart.legend()
     return chart.svg()
 
 
@@ -49,17 +57,13 @@ def throughput(profile: ProfileResult, title: str) -> str:
     mean = profile.metrics.get("output_tokens_per_s") or 0.0
     result = profile.objectives.get("output_tokens_per_s")
     bound = result.bound if result is not None and result.bound != result.relative_bound else None
-    chart = Chart(
-        title,
-        linear([0.0, float(max(1, len(seconds)))], to_the_end=True),
-        linear([value for _, value in points] + [mean] + ([bound] if bound is not None else [])),
-        "seconds since the measurement began",
-        "tokens a second",
-    )
+    chart = Chart(title, "seconds since the measurement began", "tokens a second")
+    chart.fit_x([float(max(1, len(seconds)))])
+    chart.fit_y([value for _, value in points] + [mean] + ([bound] if bound is not None else []))
     chart.line(points, "ours", filled=True)
-    chart.across(mean, "", f"mean {label(mean)}")
+    chart.across(mean, "soft", f"mean {label(mean)}")
     if result is not None and bound is not None:
-        chart.across(bound, "met" if result.met else "missed", f"at {result.bound_kind[3:]} {label(bound)}")
+        chart.across(bound, _colour(result.met), f"at {result.bound_kind[3:]} {label(bound)}")
     return chart.svg()
 
 
@@ -72,22 +76,13 @@ def trials(profile: ProfileResult, metric: str, title: str) -> str:
     if not tried:
         return ""
     of_rates = profile.load["kind"] == "capacity"
-    unit = metric.rsplit("_", 1)[-1] if metric.endswith("_ms") else "a second"
-    chart = Chart(
-        title,
-        linear([trial.load for trial, _ in tried], from_zero=not of_rates),
-        fitting([value for _, value in tried]),
-        "requests a second" if of_rates else "requests at the same time",
-        unit.replace("ms", "milliseconds"),
-    )
-    chart.line(_means(tried), "faint")
+    unit = "milliseconds" if metric.endswith("_ms") else "a second"
+    chart = Chart(title, "requests a second" if of_rates else "requests at the same time", unit)
+    chart.fit_x([trial.load for trial, _ in tried])
+    chart.fit_y([value for _, value in tried])
+    chart.line(_means(tried), "line")
     for trial, value in tried:
-        chart.dot(
-            trial.load,
-            value,
-            "met" if trial.met else "missed",
-            f"{label(trial.load)}: {label(value)} {unit}, {'every objective held' if trial.met else 'missed'}",
-        )
+        chart.dot(trial.load, value, _colour(trial.met))
     return chart.svg()
 
 
@@ -108,9 +103,12 @@ def _bounds(profile: ProfileResult, latency: str) -> list[tuple[str, ObjectiveRe
     ]
 
 
-def _nines() -> Scale:
-    ticks = tuple((_stretched(share), f"{share:.1%}".replace(".0%", "%")) for share in (0.0, 0.5, 0.9, 0.99, 0.999))
-    return Scale(0.0, _stretched(_LAST_SHARE), ticks)
+def _nines() -> list[tuple[float, str]]:
+    return [(_stretched(share), f"{share:.1%}".replace(".0%", "%")) for share in (0.0, 0.5, 0.9, 0.99, 0.999)]
+
+
+def _colour(met: bool) -> Colour:
+    return "passed" if met else "failed"
 
 
 def _stretched(share: float) -> float:
