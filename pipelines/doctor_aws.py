@@ -299,14 +299,19 @@ def _reservation(reservation: CapacityReservation, plan: Mapping[str, Any], foun
 
 
 def _models(account: _Account, found: Findings) -> None:
-    from pipelines.observed import weights_bytes
+    from pipelines.observed import hub_token, weights_bytes
 
+    token = None
+    with found.looking_at(
+        "the Hub's token", "let yourself read the secret, or take hub_token_secret out of the environment file"
+    ):
+        token = hub_token(account.environment)
     for release in account.releases:
         weights = release.model.weights
         with found.looking_at(
             release.name, "see the message; a gated repository needs its licence accepted and hub_token_secret"
         ):
-            size = weights_bytes(release, account.environment.hub_endpoint)
+            size = weights_bytes(release, account.environment.hub_endpoint, token)
             found.ok(f"{release.name}: {weights.repository} at {weights.revision[:12]} may be read, {size / 1e9:,.1f} GB")
 
 

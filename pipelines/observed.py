@@ -46,31 +46,47 @@ def observe(release: Release, hub_endpoint: str) -> Observed:
 
     found = Observed()
     session = boto3.Session(region_name=release.environment.region)
+    if session.get_credentials() is None:
+        found.unknown.append("AWS: there are no credentials here; sign in (aws sso login, aws configure), or set AWS_PROFILE")
+        found.weights_bytes = _try(found, "the Hub", lambda: weights_bytes(release, hub_endpoint, None))
+        return found
     there = _try(found, "production's account", lambda: production_session(release.environment, "plan"))
+    token = _try(found, "the Hub's token", lambda: hub_token(release.environment))
     found.weights_stored = _try(found, "the bucket", lambda: _is_stored(release))
-    found.weights_bytes = _try(found, "the Hub", lambda: weights_bytes(release, hub_endpoint))
+    found.weights_bytes = _try(found, "the Hub", lambda: weights_bytes(release, hub_endpoint, token))
     if there is not None:
         _try(found, "production", lambda: _look_at_production(release, found, session, there))
     if release.environment.kind == "aws":
-        for account, owner in {
-            release.environment.account_id: session,
-            release.environment.for_production.account_id: there,
-        }.items():
-            known = _try(found, f"the quotas of {account}", lambda owner=owner: quotas(owner.client("service-quotas")))  # type: ignore[misc]
-            if known:
-                found.quotas[account] = known
-        if there is not None and release.environment.for_production.subnets:
-            zones = _try(found, "production's subnets", lambda: zones_of(release.environment.for_production, there))
-            found.production_zones = len(zones) if zones is not None else None
+        _look_at_account(release, found, session, there)
     return found
 
 
-def weights_bytes(release: Release, hub_endpoint: str) -> int:
-    """The size of the files that FetchWeights would choose. UsageError for what it would refuse, StepError when the Hub cannot be asked."""
+def hub_token(environment: Environment) -> str | None:
+    """The Hub's token of an environment, None where it has none. StepError when it cannot be read."""
     from steps.fetch_weights import hub
 
-    token = hub.read_token(release.environment.hub_token_secret, release.environment.region)
+    return hub.read_token(environment.hub_token_secret, environment.region)
+
+
+def weights_bytes(release: Release, hub_endpoint: str, token: str | None) -> int:
+    """The size of the files that FetchWeights would choose. StepError for what it would refuse, or when the Hub cannot be asked."""
+    from steps.fetch_weights import hub
+
     return hub.choose_files(release.model.weights, hub_endpoint, token).total_bytes
+
+
+def _look_at_account(release: Release, found: Observed, session: Any, there: Any) -> None:
+    """Quotas, of both accounts where there are two, and the zones of production's subnets."""
+    production = release.environment.for_production
+    for account, owner in {release.environment.account_id: session, production.account_id: there}.items():
+        if owner is None:
+            continue  # said already
+        known = _try(found, f"the quotas of {account}", lambda owner=owner: quotas(owner.client("service-quotas")))  # type: ignore[misc]
+        if known:
+            found.quotas[account] = known
+    if there is not None and production.subnets:
+        zones = _try(found, "production's subnets", lambda: zones_of(production, there))
+        found.production_zones = len(zones) if zones is not None else None
 
 
 def zones_of(environment: Environment, session: Any) -> set[str]:

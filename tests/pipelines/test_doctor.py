@@ -214,6 +214,20 @@ def test_without_the_right_credentials_nothing_else_is_asked(
     assert found[0]["to_do"]
 
 
+def test_without_credentials_a_plan_still_knows_what_the_hub_says(account: Account) -> None:
+    file = account.stack.state / "plan.yaml"
+    file.write_text(yaml.safe_dump({**account.environment, "hub_token_secret": "release/hugging-face-token"}))
+    result = subprocess.run(
+        [sys.executable, "-m", "pipelines.run", "plan", model_file(account, "unknown", alarms=[]), "--env", str(file), "--json"],
+        cwd=ROOT, env={**account.stack.environment, "AWS_EC2_METADATA_DISABLED": "true"}, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    planned = json.loads(result.stdout)
+    [fetch] = [step for step in planned["steps"] if step["name"] == "FetchWeights"]
+    assert fetch["what"].startswith("0.0 GB from the Hub")
+    assert len(planned["unknown"]) == 1
+    assert planned["unknown"][0].startswith("AWS: there are no credentials")
+
+
 def test_on_this_machine_it_looks_at_what_matters_here(tmp_path: Path) -> None:
     result = Stack(tmp_path).run("doctor")
     assert result.returncode == 0, result.stdout + result.stderr
