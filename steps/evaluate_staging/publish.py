@@ -10,7 +10,7 @@ import boto3
 
 from config.schema import Release
 from steps.aws import explained
-from steps.evaluate_staging import expectations, report, table
+from steps.evaluate_staging import expectations, table
 from steps.evaluate_staging.baseline import Baseline
 from steps.evaluate_staging.judgement import number
 from steps.evaluate_staging.models import Evaluation
@@ -28,6 +28,8 @@ def attachments(
     evaluation: Evaluation, release: Release, outcomes: dict[str, Outcome], production: Baseline | None, folder: Path
 ) -> Evaluation:
     """Write requests.parquet, the data docs and report.html into `folder`; returns the evaluation with what the suite found."""
+    from steps.evaluate_staging import report  # here: what draws takes a second to import, and is needed last
+
     progress("writing the report")
     rows = table.build({name: outcome.measurement for name, outcome in outcomes.items()})
     table.write(rows, folder / "requests.parquet")
