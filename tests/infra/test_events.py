@@ -17,7 +17,6 @@ import pytest
 
 from config.loader import load_environment
 from pipelines import reaping
-from tests.infra.audit import every_call_is_allowed
 from tests.infra.template import ACCOUNT, REGION, Stack, template
 from tests.sagemaker_local.hosting_client import eventually
 from tests.steps.evaluate_world import BUCKET, ROOT, World, iso, world
@@ -142,7 +141,6 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     steps = {"match": "*/release-steps:*", "environment": {"PYTHONPATH": str(ROOT)}, "working_directory": str(ROOT)}
     with world(folder, steps) as running:
         yield running
-    every_call_is_allowed(folder / "state", BUCKET)
 
 
 @pytest.mark.parametrize(("rule", "event", "matches"), CASES)

@@ -21,9 +21,11 @@ import yaml
 from config.schema import Release
 from sagemaker_local.testing import RunningServer, running
 from steps.evaluate_staging.models import Evaluation
+from tests.infra.audit import every_call_is_allowed
 
 ROOT = Path(__file__).parents[2]
 BUCKET = "release-local"
+REAP_ROLE = "arn:aws:iam::123456789012:role/release-reap"
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/release-serving:simulated"
 QUICK = {"ttft_ms": 20, "itl_ms": 2}
 
@@ -166,7 +168,7 @@ class World:
             process = subprocess.Popen(
                 [sys.executable, "-m", "steps.evaluate_staging", *arguments, *more],
                 cwd=ROOT,
-                env=self.environment,
+                env={**os.environ, **self.server.environment(version.release.environment.roles.evaluate)},
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -205,7 +207,7 @@ class World:
         return subprocess.run(
             [sys.executable, "-m", "steps.reap", "--region", "us-east-1", *more],
             cwd=ROOT,
-            env=self.environment,
+            env={**os.environ, **self.server.environment(REAP_ROLE)},
             capture_output=True,
             text=True,
             check=False,
@@ -219,8 +221,10 @@ def iso(offset_s: float = 0) -> str:
 
 @contextmanager
 def world(folder: Path, *more_images: dict[str, Any], capacity: dict[str, int] | None = None) -> Iterator[World]:
-    """A world of its own for one test module; `more_images` are entries of its image map, `capacity` is how many endpoint instances of a
-    type it has."""
+    """A world of its own for one test module; what its processes call is held against their roles when it ends.
+
+    `more_images` are entries of its image map, `capacity` is how many endpoint instances of a type it has.
+    """
     images = folder / "images.yaml"
     entry = {
         "match": "*/release-serving:simulated",
@@ -243,3 +247,4 @@ def world(folder: Path, *more_images: dict[str, Any], capacity: dict[str, int] |
         made = World(server, folder)
         made.client("s3").create_bucket(Bucket=BUCKET)
         yield made
+    every_call_is_allowed(folder / "state", BUCKET)

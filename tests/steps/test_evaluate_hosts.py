@@ -159,7 +159,7 @@ def request(here: World, version: Version, execution: str) -> dict[str, Any]:
     made = processing_job(
         version.release.environment,
         step="evaluate_staging",
-        role="arn:aws:iam::123456789012:role/evaluate",
+        role="arn:aws:iam::123456789012:role/release-evaluate",
         image=STEPS_IMAGE,
         instance_type="ml.m5.xlarge",
         instance_count=version.release.model.evaluation.hosts,

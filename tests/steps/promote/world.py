@@ -31,8 +31,7 @@ from steps.ledger import Event, Ledger
 from steps.names import Fact
 from steps.promote import step
 from steps.promote.models import Promotion
-from tests.infra.audit import every_call_is_allowed
-from tests.steps.evaluate_world import BUCKET, IMAGE, ROOT, closed_loop
+from tests.steps.evaluate_world import IMAGE, ROOT, closed_loop
 from tests.steps.evaluate_world import world as evaluate_world
 
 QUICK = {"ttft_ms": 10, "itl_ms": 5, "output_tokens": 12}
@@ -321,4 +320,3 @@ def world(folder: Path) -> Iterator[World]:
     """A world of its own for one test module."""
     with evaluate_world(folder) as base:
         yield World(base.server, folder)
-    every_call_is_allowed(folder / "state", BUCKET)
