@@ -124,10 +124,13 @@ def _by_route(service: str, request: Request, body: bytes) -> tuple[str, dict[st
     from moto.core.routing import get_service_router
     from werkzeug.exceptions import HTTPException
 
+    environ = wsgi.environ(request, io.BytesIO(), 0)
     try:
-        operation, named = get_service_router(service).match(MotoRequest(wsgi.environ(request, io.BytesIO(), 0)))
+        operation, named = get_service_router(service).match(MotoRequest(environ))
     except (HTTPException, ValueError, LookupError):
         return f"{request.method} {request.path}", {}
+    finally:
+        environ.clear()  # as in ``wsgi.call``
     parameters = {**named, **({} if service == "s3" else _json(body))}
     if service == "s3" and "prefix" in request.query:
         parameters["Prefix"] = request.query["prefix"]

@@ -44,8 +44,9 @@ class Runner:
         self._shared = Shared(self.context, self.records, self.execution, scope, self.cache, specs, steps)
         endings = dict.fromkeys(self.leave_out, Ending.SKIPPED)
         endings.update({name: Ending.SUCCEEDED for name in self.settled if name in self.graph.steps})
+        execution = self.execution  # and not self: this would be a cycle, which waits for the garbage collector with all it holds
         self._scheduler = Scheduler(
-            self._shared, self.graph, lambda: self.execution.max_parallel_steps or _DEFAULT_PARALLEL_STEPS, endings
+            self._shared, self.graph, lambda: execution.max_parallel_steps or _DEFAULT_PARALLEL_STEPS, endings
         )
         self._stop_requested = False
 

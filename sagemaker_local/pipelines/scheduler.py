@@ -200,7 +200,11 @@ class Scheduler:
             self._active[spec.name] = run
             if self.shared.stopping.is_set():
                 raise StepStopped
-        return function(run)
+        try:
+            return function(run)
+        finally:
+            with self.shared.lock:
+                run.on_stop.clear()  # they hold the run that holds them
 
     def _reporter(self, step: StepRecord) -> Callable[[dict[str, Any]], None]:
         def report(metadata: dict[str, Any]) -> None:
