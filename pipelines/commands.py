@@ -41,8 +41,13 @@ _LOG_LINES = 15
 
 def release(model: str, env: str, *, follow: bool, as_json: bool) -> None:
     """Release a model, follow it to its end and say what is in production now."""
+    from pipelines.observed import Observed
+    from pipelines.plan import warnings
+
     resolved = resolve(model, env)
     hub = ready(resolved)
+    for warning in warnings(resolved, Observed()):
+        print(f"warning: {warning}", file=sys.stderr)
     arn, executions = _start(resolved, hub)
     if follow:
         _follow(model, env, resolved, executions, arn, as_json=as_json)

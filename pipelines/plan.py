@@ -131,7 +131,7 @@ def build(release: Release, observed: Observed) -> Plan:
         quotas=_quotas(release, observed),
         production_version=observed.production_version,
         differences=None if observed.production_release is None else differences(observed.production_release, release),
-        warnings=list(_warnings(release, observed)),
+        warnings=warnings(release, observed),
         unknown=observed.unknown,
     )
 
@@ -197,7 +197,8 @@ def _quotas(release: Release, observed: Observed) -> list[QuotaNeed]:
     return found
 
 
-def _warnings(release: Release, observed: Observed) -> list[str]:
+def warnings(release: Release, observed: Observed) -> list[str]:
+    """What works and is still worth a thought: one instance, one zone, timeouts and memory that may not do. Nothing on this machine."""
     production, serving, evaluation = release.model.production, release.model.serving, release.model.evaluation
     found: list[str] = []
     if release.environment.kind == "local":
