@@ -229,6 +229,10 @@ class Gateway:
         except _unanswered_errors() as error:
             message = f"The container closed the stream before its end: {error}"
             await _send_part(request, event_stream.exception("ModelStreamError", message, "StreamBroken"))
+        except Exception:
+            _LOGGER.exception("a stream of endpoint %s", invocation.instance.endpoint)
+            message = "The stream processing failed because of an unknown error, exception or failure."
+            await _send_part(request, event_stream.exception("InternalStreamFailure", message))
         await request.send({"type": "http.response.body", "body": b""})
 
     async def _pass_through(self, request: Request, region: str, name: str, path: str) -> None:
