@@ -32,6 +32,8 @@ _STAND_INS: dict[Colour, str] = {
 _SIZE = (6.6, 3.2)  # inches of 72 points: wide enough for two beside each other
 _LOG_FROM = 20.0
 """From this ratio of the largest to the smallest value on, a linear scale would squeeze the small ones."""
+_LOG_SPAN = 3000.0
+"""A logarithmic axis shows no more than this ratio: gaps of a microsecond, tokens that came together, would take all the room."""
 _STYLE: Any = {
     "svg.fonttype": "none",  # text, not outlines
     "svg.hashsalt": "report",  # the same chart is the same bytes
@@ -71,6 +73,7 @@ class Chart:
         """An x axis for these values: from zero, or logarithmic where a tail would squeeze the rest."""
         if _is_long_tailed(values):
             self._axes.set_xscale("log")
+            self._axes.set_xlim(*_log_limits(values))
             _name_powers(self._axes.xaxis)
         else:
             self._axes.set_xlim(0, max(values) * 1.04 or 1)
@@ -79,6 +82,7 @@ class Chart:
         """A y axis for these values, likewise."""
         if _is_long_tailed(values):
             self._axes.set_yscale("log")
+            self._axes.set_ylim(*_log_limits(values))
             _name_powers(self._axes.yaxis)
         else:
             self._axes.set_ylim(0, max(values) * 1.12 or 1)
@@ -150,6 +154,11 @@ def _ink(colour: Colour) -> dict[str, Any]:
 def _is_long_tailed(values: Sequence[float]) -> bool:
     smallest = min((value for value in values if value > 0), default=1.0)
     return max(values) > _LOG_FROM * smallest
+
+
+def _log_limits(values: Sequence[float]) -> tuple[float, float]:
+    high = max(values)
+    return max(min(value for value in values if value > 0), high / _LOG_SPAN) / 1.15, high * 1.15
 
 
 def _name_powers(axis: Axis) -> None:
