@@ -2,7 +2,7 @@
 
 The server (`server.py`) stamps every token with the moment at which it is sent, on the clock that all processes of a machine share, so a
 client's error is received minus stamped, however late the server itself was. Ours on both its transports, beside aiperf, guidellm and
-llmeter, each in its own environment (made below build/benchmarks on first use: 8 GB, guidellm's torch most of it), one after the
+llmeter, each in its own environment (made below build/benchmarks on first use: 7 GB, guidellm's torch most of it), one after the
 other against the same server. CPU counts from a client's first request to the last token, children included: imports and reports
 are nobody's. Prints the figures and the bars, met or missed; exit 1 on a miss.
 """
@@ -181,6 +181,7 @@ def _judge(bars: Bars, streams: int, found: list[Found]) -> None:
             bars.check(f"{one.client}, {streams} streams: client error {name}", one.error_ms[name], bound, "ms")
     peers = [one for one in found if not _is_ours(one)]
     if not peers:
+        bars.lines.append(f"  ------  {streams} streams: CPU per token: no peer ran")
         return
     best = min(peers, key=lambda one: one.cost.us_per_token)
     for one in filter(_is_ours, found):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, replace
+from itertools import count as count_up
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -14,6 +15,9 @@ from steps.evaluate_staging.client import Ask, LoadClient
 from steps.evaluate_staging.prompts import Prompt, Recorded, Synthetic, Tokenizer, conversations
 from steps.evaluate_staging.results import RequestResult
 from steps.evaluate_staging.transports import Transport
+
+COUNTED_EVERY = 20
+"""One answer of so many has its tokens counted."""
 
 
 @dataclass(frozen=True)
@@ -60,9 +64,13 @@ class PromptSource(Protocol):
         """A prompt was answered with `text`, of `tokens` tokens; a chat may go on."""
 
 
-def prompt_source(load: Load) -> PromptSource:
+def tokenizer_of(load: Load) -> Tokenizer | None:
+    """The model's tokenizer; None where the weights have none."""
+    return Tokenizer(load.tokenizer_file.read_text(encoding="utf-8")) if load.tokenizer_file else None
+
+
+def prompt_source(load: Load, tokenizer: Tokenizer | None) -> PromptSource:
     """The prompts of a load, or of a share of it. Reads and prepares what it needs, so that nothing is read while the load is on."""
-    tokenizer = Tokenizer(load.tokenizer_file.read_text(encoding="utf-8")) if load.tokenizer_file else None
     if load.prompts_file:
         found = conversations(load.prompts_file.read_text(encoding="utf-8"), load.prompts_file.name)
         return Recorded(found, load.seed, tokenizer)
@@ -72,15 +80,20 @@ def prompt_source(load: Load) -> PromptSource:
 async def run(
     load: Load, client: LoadClient, prompts: PromptSource, begin_ns: int, note: Callable[[RequestResult], None]
 ) -> None:
-    """Put the load on from `begin_ns` on (monotonic clock); returns when the last answer is complete. `note` gets every result."""
+    """Put the load on from `begin_ns` on (monotonic clock); returns when the last answer is complete. `note` gets every result.
+
+    Where there is a tokenizer, one result in `COUNTED_EVERY` keeps its text, for `count` to look at when the load is over.
+    """
+    numbers = count_up()
 
     async def send(prompt: Prompt, due: Due, intended_ns: int) -> RequestResult:
         tokens = due.output_tokens or load.output_tokens
-        wanted = Ask(prompt.messages, tokens, prompt.tokens, load.exact_output, keep_text=load.keep_text or load.turns > 1)
+        sampled = load.keep_text or (load.tokenizer_file is not None and next(numbers) % COUNTED_EVERY == 0)
+        wanted = Ask(prompt.messages, tokens, prompt.tokens, load.exact_output, keep_text=sampled or load.turns > 1)
         result = await client.send(wanted, intended_ns)
         if result.is_ok:
             prompts.answered(prompt, result.text, result.output_tokens)
-        if not load.keep_text:
+        if not sampled:
             result.text = ""
         note(result)
         return result
@@ -92,6 +105,15 @@ async def run(
         await _closed(load, make, send, begin_ns)
     else:
         await _open(load, make, send, begin_ns)
+
+
+def count(load: Load, results: Iterable[RequestResult], tokenizer: Tokenizer) -> None:
+    """Count the tokens of the answers that kept their text: what the server says of them is not taken on trust."""
+    for result in results:
+        if result.text and result.is_ok:
+            result.counted_tokens = tokenizer.count(result.text)
+        if not load.keep_text:
+            result.text = ""
 
 
 Make = Callable[[Due], Prompt]

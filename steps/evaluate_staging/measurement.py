@@ -18,6 +18,7 @@ _LOWEST_US, _HIGHEST_US, _DIGITS = 1, 3_600_000_000, 3  # 1 µs to 1 h, to three
 _PERCENTILES = {"p50": 500, "p90": 900, "p95": 950, "p99": 990, "p999": 999}  # in thousandths
 _BUSY_SHARE = 0.9
 """Of one core; an event loop that is busier makes its own latencies."""
+_FEW_TOKENS, _FEW_SHARE = 2, 0.02  # by which two counts of one answer may differ
 LATENCIES = ("ttft", "itl", "tpot", "e2e")
 
 
@@ -76,8 +77,12 @@ class Measurement:
 
     @property
     def usage_differs(self) -> float | None:
-        """In which share of the answers the server counted other than the pieces that arrived."""
+        """In which share of the answers the server counted other tokens than there were: by the model's own tokenizer, in those that it was
+        asked about; without one, by the pieces that arrived."""
         good = [result for result in self.counted if result.is_ok]
+        asked = [result for result in good if result.counted_tokens]
+        if asked:
+            return sum(_disagree(result.output_tokens, result.counted_tokens) for result in asked) / len(asked)
         return sum(result.output_tokens != len(result.token_ns) for result in good) / len(good) if good else None
 
     @property
@@ -180,6 +185,11 @@ class Measurement:
             for moment in result.token_ns:
                 if self.begin_ns <= moment < self.end_ns:
                     yield moment, amount
+
+
+def _disagree(claimed: int, counted: int) -> bool:
+    """Text does not always become the tokens again that it was made of, and the last, which ends an answer, has none."""
+    return abs(claimed - counted) > max(_FEW_TOKENS, _FEW_SHARE * counted)
 
 
 def samples(result: RequestResult, latency: str) -> list[float]:

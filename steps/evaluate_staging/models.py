@@ -95,7 +95,8 @@ class ProfileResult(Strict):
     output_tokens: int
     """Tokens that arrived in it."""
     usage_differs: float | None
-    """In which share of the answers the server's token count is not that of the pieces that arrived; None without any answer."""
+    """In which share of the answers the server's token count is not that of the model's tokenizer (looked at in one answer of 20), or,
+    where the weights have none, of the pieces that arrived; None without any answer."""
     latencies_ms: dict[str, Quantiles | None]
     """`ttft`, `itl`, `tpot`, `e2e`; None where there was no sample."""
     tokens_per_s: list[float]

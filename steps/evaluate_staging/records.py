@@ -8,7 +8,7 @@ from typing import Any
 from steps.evaluate_staging.results import RequestResult
 
 _MOMENTS = ("intended_ns", "sent_ns", "ended_ns")
-_REST = ("output_tokens", "prompt_tokens", "planned_tokens", "error", "message", "finish_reason", "text")
+_REST = ("output_tokens", "prompt_tokens", "planned_tokens", "counted_tokens", "error", "message", "finish_reason", "text")
 
 
 def pack(results: list[RequestResult], begin_ns: int) -> bytes:

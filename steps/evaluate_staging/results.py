@@ -35,6 +35,8 @@ class RequestResult:
     """Why the server says that the answer ended."""
     planned_tokens: int = 0
     """How many tokens the prompt was made of; 0 where that is not known."""
+    counted_tokens: int = 0
+    """The tokens that the answer's text has by the model's own tokenizer; 0 where it was not counted."""
     text: str = ""
     """The answer, where it was asked to be kept."""
 

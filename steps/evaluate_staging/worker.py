@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 
 from steps.evaluate_staging.client import Ask, LoadClient
-from steps.evaluate_staging.load import Load, prompt_source, run
+from steps.evaluate_staging.load import Load, count, prompt_source, run, tokenizer_of
 from steps.evaluate_staging.results import RequestResult
 
 _TICK_S = 0.05
@@ -98,7 +98,8 @@ async def _once(order: Once) -> list[RequestResult]:
 async def _measure(load: Load, pipe: Connection) -> WorkerResult:
     """Prepare, say so, wait for the beginning, and put the load on."""
     client = LoadClient(load.transport, load.timeout_s)
-    prompts = prompt_source(load)
+    tokenizer = tokenizer_of(load)
+    prompts = prompt_source(load, tokenizer)
     load.transport.head(b"")  # imports, credentials
     pipe.send(Ready())
     begin = pipe.recv()
@@ -122,6 +123,8 @@ async def _measure(load: Load, pipe: Connection) -> WorkerResult:
         reporting.cancel()
         client.close()
         loop.remove_reader(pipe.fileno())
+    if tokenizer is not None:
+        count(load, found.results, tokenizer)
     if not load.concurrency:
         found.lag_ns.extend(max(0, result.sent_ns - result.intended_ns) for result in found.results)
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
@@ -167,6 +168,33 @@ def test_prompts_have_exactly_the_tokens_asked_for_and_share_what_they_shall(sha
     shared = {message["content"] for prompt in prompts for message in prompt.messages if message["role"] == "system"}
     assert sum(map(tokenizer.count, shared)) == int(200 * share), "one system prompt, the same in every client process"
     assert len({prompt.messages[-1]["content"] for prompt in prompts}) == len(prompts), "and the rest is never the same"
+
+
+@pytest.mark.parametrize(("answer", "differs"), [("word " * 12, 0.0), ("word-word-word-word " * 12, 1.0)])
+def test_a_servers_token_count_is_checked_with_the_models_tokenizer(
+    tmp_path: Path, engine: Callable[..., str], answer: str, differs: float
+) -> None:
+    """Tokens a second, and dollars a token, are made of what the server says: one that counts otherwise than its model is found out."""
+    file = tmp_path / "tokenizer.json"
+    file.write_text(words())
+    transport = OpenAITransport(engine("--sim-answers", json.dumps({"story": answer})))
+    load = Load(transport, 30, 40, 64, 0, 0.5, concurrency=2, tokenizer_file=file)
+    with Fleet(1) as fleet:
+        measurement = fleet.measure(load)
+    assert measurement.errors == {}
+    assert measurement.usage_differs == differs
+    assert 0 < sum(result.counted_tokens > 0 for result in measurement.results) <= len(measurement.results) / 20 + 1
+    assert not any(result.text for result in measurement.results)
+
+
+def words() -> str:
+    """A tokenizer to which a word is a token, as the simulated engine counts, and so is each part of one with hyphens."""
+    from tokenizers import Tokenizer as Made
+    from tokenizers import models, pre_tokenizers
+
+    made = Made(models.WordLevel({"[UNK]": 0, "word": 1}, unk_token="[UNK]"))
+    made.pre_tokenizer = pre_tokenizers.Whitespace()
+    return made.to_str()
 
 
 def byte_pairs() -> Tokenizer:

@@ -80,7 +80,8 @@ class Scripted:
 
 @contextmanager
 def serving(scripted: Scripted) -> Iterator[Scripted]:
-    loop, ready = asyncio.new_event_loop(), threading.Event()
+    loops: list[asyncio.AbstractEventLoop] = []
+    over, ready = asyncio.Event(), threading.Event()
 
     async def serve() -> None:
         async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -91,16 +92,17 @@ def serving(scripted: Scripted) -> Iterator[Scripted]:
 
         server = await asyncio.start_server(handle, "127.0.0.1", 0)
         scripted.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+        loops.append(asyncio.get_running_loop())
         ready.set()
+        await over.wait()
 
-    loop.create_task(serve())
-    thread = threading.Thread(target=loop.run_forever, daemon=True)
+    thread = threading.Thread(target=asyncio.run, args=(serve(),), daemon=True)
     thread.start()
     assert ready.wait(10)
     try:
         yield scripted
     finally:
-        loop.call_soon_threadsafe(loop.stop)
+        loops[0].call_soon_threadsafe(over.set)
         thread.join(10)
 
 
