@@ -23,7 +23,7 @@ demo: $(INSTALLED)
 	@KEEP="$(KEEP)" $(RUN) -m pipelines.demo $(MODEL)
 
 test: $(INSTALLED)
-	$(RUN) -m pytest $(ARGS)
+	$(RUN) -m pytest -n 2 --dist loadfile $(ARGS)
 
 soak: $(INSTALLED)
 	$(RUN) -m pytest -m soak --timeout=1800 $(ARGS)
