@@ -4,28 +4,38 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from benchmarks.sagemaker_local import pipelines
-from sagemaker_local.testing import running
+from sagemaker_local.testing import RunningServer, running
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
 
-def growth(folder: Path, executions: int) -> pipelines.Growth:
-    images = folder / "images.yaml"
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[RunningServer]:
+    images = tmp_path / "images.yaml"
     images.write_text(json.dumps({"images": [pipelines.IMAGE_ENTRY]}))
-    with running(folder / "state", images) as server:
-        return pipelines.growth(server, executions, workers=4)
+    with running(tmp_path / "state", images) as started:
+        yield started
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
-def test_executions_leave_no_files_open(tmp_path: Path) -> None:
-    assert growth(tmp_path, 50).files <= 0
+def test_executions_leave_no_files_open(server: RunningServer) -> None:
+    client = pipelines.Client(server)
+    name = client.create(3)
+    for _ in range(3):
+        client.run(name)
+    before = pipelines.usage(3, server.pid).open_files
+    for _ in range(15):
+        client.run(name)
+    assert pipelines.usage(18, server.pid).open_files <= before
 
 
 @pytest.mark.soak
-def test_a_thousand_executions_leave_nothing_behind(tmp_path: Path) -> None:
-    found = growth(tmp_path, 1000)
+def test_a_thousand_executions_leave_nothing_behind(server: RunningServer) -> None:
+    found = pipelines.growth(server, 1000, workers=4)
     assert found.files <= 0
     assert found.mib < 2
