@@ -104,11 +104,11 @@ class S3Front:
         await wsgi.send(request, answer)
 
     async def _delete(self, request: Request) -> None:
-        """DeleteObject and AbortMultipartUpload."""
+        """DeleteObject, DeleteObjectTagging and AbortMultipartUpload."""
         key = _bucket_and_name(request)
         async with self._writes.turn(Write(key)):
             answer = await self._in_moto(wsgi.environ(request, io.BytesIO(), 0))
-            if answer.status < 300 and "uploadId" not in request.query:
+            if answer.status < 300 and not request.query.keys() & {"uploadId", "tagging"}:
                 self._writes.deleted(key)
         await wsgi.send(request, answer)
 
