@@ -147,23 +147,26 @@ class Runner:
 
 
 class Settled:
-    """The second half of the measured time of an open loop: in the first, long answers of the beginning are still under way."""
+    """An open loop once answers come: at its beginning, long ones are all still under way."""
 
     def __init__(self, measurement: Measurement) -> None:
         self._results, self._end_ns = measurement.results, measurement.end_ns
-        self._begin_ns = (measurement.begin_ns + measurement.end_ns) // 2
+        self._middle_ns = (measurement.begin_ns + measurement.end_ns) // 2
+        ended = (result.ended_ns for result in measurement.results if result.is_ok)
+        self._completed_ns = sorted(moment for moment in ended if measurement.begin_ns <= moment < measurement.end_ns)
 
     @property
     def completed_per_s(self) -> float:
-        """How many requests were completed. A second."""
-        completed = sum(result.is_ok and self._begin_ns <= result.ended_ns < self._end_ns for result in self._results)
-        return completed * 1e9 / (self._end_ns - self._begin_ns)
+        """How many requests were completed, from the first that was. A second."""
+        if not self._completed_ns:
+            return 0.0
+        return (len(self._completed_ns) - 1) * 1e9 / (self._end_ns - self._completed_ns[0])
 
     def keeps_up(self, *, varies: bool) -> bool:
-        """Whether about as many requests are unanswered at its end as at its beginning: an endpoint that cannot keep up shows here before
+        """Whether about as many requests are unanswered at its end as in its middle: an endpoint that cannot keep up shows here before
         its latencies have grown past a bound. `varies`: arrivals are independent."""
-        due = sum(self._begin_ns <= result.intended_ns < self._end_ns for result in self._results)
-        before, after = self._unanswered(self._begin_ns), self._unanswered(self._end_ns)
+        due = sum(self._middle_ns <= result.intended_ns < self._end_ns for result in self._results)
+        before, after = self._unanswered(self._middle_ns), self._unanswered(self._end_ns)
         allowed = max(_BACKLOG_REQUESTS, _BACKLOG_SHARE * due, _BACKLOG_DEVIATIONS * before**0.5 if varies else 0)
         return after - before <= allowed
 
