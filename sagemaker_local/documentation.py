@@ -61,6 +61,10 @@ What a container image means on this machine, and what this machine plays to be:
 {calls}
 """
 
+_MOTO_GAPS = (
+    "s3", "s3_writes", "s3_objects", "eventbridge", "alarms", "composite_alarms", "hosting/autoscaling", "log_store", "registry/packages",
+    "pipelines/lambdas", "snapshot", "moto_refusals",
+)  # fmt: skip
 _ERROR = "`NotImplemented` (HTTP 501, which AWS's SDKs do not retry)"
 
 
@@ -76,6 +80,10 @@ def page() -> str:
             _names(own),
             f"\n## Actions answered by moto: records without behaviour ({len(delegated)})\n",
             _names(delegated),
+            "\n## Where moto is not used as it is: a module for each gap, which says what AWS does and where that is written\n",
+            "| Module | What it is |",
+            "| --- | --- |",
+            *_gaps(),
             f"\n## Members refused by name with {_ERROR}\n",
             "| Action | Member |",
             "| --- | --- |",
@@ -99,6 +107,13 @@ def _introduction() -> str:
         .replace("{limits}", "\n".join(_limits()))
         .replace("{calls}", calls_text.strip().replace("``", "`"))
     )
+
+
+def _gaps() -> Iterator[str]:
+    """A row for each module that corrects moto, or takes its place."""
+    for name in _MOTO_GAPS:
+        text = ast.get_docstring(ast.parse((Path(__file__).parent / f"{name}.py").read_text())) or ""
+        yield f"| `sagemaker_local/{name}.py` | {' '.join(text.partition(chr(10) * 2)[0].split()).replace('``', '`')} |"
 
 
 def _limits() -> Iterator[str]:

@@ -1,8 +1,7 @@
-"""Log events of containers on disk, so that neither their number nor a restart matters; CloudWatch Logs' actions on them.
+"""Log events of containers on disk, so that neither their number nor a restart matters.
 
 moto keeps every event in memory, as an object. The log groups stay moto's (their retention, tags and listing); in those that containers
-write to, streams and events are here. The answers are those of the API reference of DescribeLogStreams, GetLogEvents and
-FilterLogEvents.
+write to, streams and events are here; ``logs_api`` answers CloudWatch Logs' actions on them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""CloudWatch Logs' actions on the streams that containers write to (``log_store``). Everything else of CloudWatch Logs is moto's."""
+"""CloudWatch Logs' actions on the streams that containers write to (``log_store``). Everything else of CloudWatch Logs is moto's.
+
+The answers are those of the API reference of DescribeLogStreams, GetLogEvents and FilterLogEvents.
+"""
 
 from __future__ import annotations
 

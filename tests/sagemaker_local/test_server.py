@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -62,6 +63,17 @@ def _an_endpoints_pid(server: RunningServer) -> int:
     return int(json.loads(answer["Body"].read())["pid"])
 
 
+def make_function(server: RunningServer) -> None:
+    package = io.BytesIO()
+    with zipfile.ZipFile(package, "w") as archive:
+        archive.writestr("program.py", "def handle(event, context): return event")
+    role = server.client("iam").create_role(RoleName="kept", AssumeRolePolicyDocument="{}")["Role"]["Arn"]
+    code = {"ZipFile": package.getvalue()}
+    server.client("lambda").create_function(
+        FunctionName="kept", Runtime="python3.11", Role=role, Handler="program.handle", Code=code
+    )
+
+
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
 def test_state_survives_a_restart(tmp_path: Path, end: signal.Signals) -> None:
     images = write_images_file(tmp_path)
@@ -72,6 +84,7 @@ def test_state_survives_a_restart(tmp_path: Path, end: signal.Signals) -> None:
         s3.put_object(Bucket="kept", Key="gone", Body=b"x")
         s3.delete_object(Bucket="kept", Key="gone")
         first.client("secretsmanager").create_secret(Name="token", SecretString="s3cr3t")
+        make_function(first)
         url = first.client("sqs").create_queue(QueueName="q")["QueueUrl"]
         first.client("sqs").send_message(QueueUrl=url, MessageBody="still here")
         hosting = HostingClient(sagemaker, "1.dkr.ecr.us-east-1.amazonaws.com/tests:1")
@@ -82,14 +95,16 @@ def test_state_survives_a_restart(tmp_path: Path, end: signal.Signals) -> None:
         )
         hosting.settled(endpoint, "InService")
         if end == signal.SIGKILL:
-            snapshot = tmp_path / "state" / "moto" / "sqs.pickle"
-            eventually(lambda: snapshot.exists() and b"still here" in snapshot.read_bytes(), "a snapshot")
+            saved = {"sqs": b"still here", "lambda": b"program.handle", "secretsmanager": b"s3cr3t", "s3": b"model.bin"}
+            files = {tmp_path / "state" / "moto" / f"{service}.pickle": text for service, text in saved.items()}
+            eventually(lambda: all(file.exists() and text in file.read_bytes() for file, text in files.items()), "a snapshot")
             os.kill(first.pid, end)
     with running(tmp_path / "state", images) as second:
         got = second.client("s3").get_object(Bucket="kept", Key="w/model.bin")
         assert (got["Body"].read(), got["Metadata"]) == (b"w" * 100_000, {"a": "1"})
         assert second.client("s3").list_objects_v2(Bucket="kept")["KeyCount"] == 1
         assert second.client("secretsmanager").get_secret_value(SecretId="token")["SecretString"] == "s3cr3t"
+        assert second.client("lambda").get_function(FunctionName="kept")["Configuration"]["Handler"] == "program.handle"
         sqs = second.client("sqs")
         messages = sqs.receive_message(QueueUrl=sqs.get_queue_url(QueueName="q")["QueueUrl"])["Messages"]
         assert messages[0]["Body"] == "still here"
