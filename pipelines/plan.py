@@ -137,19 +137,14 @@ def build(release: Release, observed: Observed) -> Plan:
 
 
 def _steps(release: Release, observed: Observed, total_bytes: int | None) -> list[PlannedStep]:
-    model, jobs = release.model, release.environment.job_instance_types
-    evaluation, serving = model.evaluation, model.serving
-    conditions = 2 + sum(len(profile.objectives) for profile in evaluation.load_profiles.values())
-    profiles = ", ".join(f"{name} ({profile.kind})" for name, profile in evaluation.load_profiles.items())
+    model, evaluation = release.model, release.model.evaluation
+    bounds = [len(profile.objectives) for profile in evaluation.load_profiles.values()]
+    conditions = 2 + sum(bounds) + (len(evaluation.lm_eval.tasks) if evaluation.lm_eval else 0)
     manual = f"waits for a person: python -m pipelines.run approve {release.name} VERSION"
-    evaluate = (
-        f"staging on {_instances(evaluation.instance_count, ' or '.join(evaluation.staging.instance_types or [serving.instance_type]))}, "
-        f"load from {_instances(evaluation.hosts, jobs.evaluate)}: {profiles}; {len(evaluation.canaries)} canary prompts; deleted at the end"
-    )
     return [
         PlannedStep("FetchWeights", _fetch(release, observed), prices.fetch_span(release, total_bytes, FETCH_MAX_RUNTIME_S)),
         PlannedStep("RegisterModel", f"a new version in {release.package_group}, pending approval"),
-        PlannedStep("EvaluateStaging", evaluate, prices.staging_span(release)),
+        PlannedStep("EvaluateStaging", _evaluate(release), prices.staging_span(release)),
         PlannedStep("Gate", f"{conditions} conditions, all must hold"),
         PlannedStep("Approved?", "the gate's verdict is enough" if model.approval == "automatic" else manual),
         PlannedStep("Promote", _promote(release, observed), Span(prices.update_span(release).least_s, release.update_timeout_s)),
@@ -164,6 +159,19 @@ def _fetch(release: Release, observed: Observed) -> str:
     if observed.weights_bytes is None and weights.max_bytes is not None:
         size = f"at most {weights.max_bytes / 1e9:,.1f} GB"
     return f"{size} from the Hub to {release.weights_prefix} by {_instances(weights.hosts, release.environment.job_instance_types.fetch)}"
+
+
+def _evaluate(release: Release) -> str:
+    evaluation = release.model.evaluation
+    types = " or ".join(evaluation.staging.instance_types or [release.model.serving.instance_type])
+    parts = [", ".join(f"{name} ({profile.kind})" for name, profile in evaluation.load_profiles.items())]
+    parts.append(f"{len(evaluation.canaries)} canary prompts")
+    if evaluation.lm_eval:
+        parts.append(f"lm-eval's {', '.join(evaluation.lm_eval.tasks)}")
+    return (
+        f"staging on {_instances(evaluation.instance_count, types)}, load from "
+        f"{_instances(evaluation.hosts, release.environment.job_instance_types.evaluate)}: {'; '.join(parts)}; deleted at the end"
+    )
 
 
 def _promote(release: Release, observed: Observed) -> str:

@@ -14,6 +14,7 @@ import pytest
 import yaml
 from botocore.validate import ParamValidator
 
+from config.evaluation import LmEval, LmEvalTask
 from config.loader import load_environment, load_model
 from config.schema import Release
 from pipelines import plan, promotion
@@ -77,6 +78,16 @@ def test_the_promotion_pipeline() -> None:
 @pytest.mark.parametrize("model", MODELS)
 def test_the_plan_from_the_files_alone(model: str) -> None:
     check(f"{model}.plan.txt", as_text(plan.build(resolved(model), Observed(unknown=["everything: --offline"]))) + "\n")
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_the_plan_counts_the_conditions_that_the_gate_has(model: str) -> None:
+    release = resolved(model)
+    evaluation = release.model.evaluation.model_copy(update={"lm_eval": LmEval(tasks={"gsm8k": LmEvalTask(at_least=0.8)})})
+    release = release.model_copy(update={"model": release.model.model_copy(update={"evaluation": evaluation})})
+    gate = step_of(json.loads(release_pipeline.build(release).definition()), "Gate")["Arguments"]
+    [planned] = [step for step in plan.build(release, Observed()).steps if step.name == "Gate"]
+    assert planned.what == f"{len(gate['Conditions'])} conditions, all must hold"
 
 
 @pytest.mark.parametrize("model", MODELS)
