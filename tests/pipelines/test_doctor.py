@@ -79,41 +79,43 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
     stack = Stack(tmp_path_factory.mktemp("doctor"))
     started = stack.run("local", "up")
     assert started.returncode == 0, started.stderr
-    iam, ecr = stack.client("iam"), stack.client("ecr")
-    for duty in ("pipeline", "fetch", "evaluate", "promote", "serve"):
-        iam.create_role(RoleName=f"release-{duty}", AssumeRolePolicyDocument=trust("sagemaker.amazonaws.com"))
-    iam.create_role(RoleName="release-untrusting", AssumeRolePolicyDocument=trust("ec2.amazonaws.com"))
-    stack.client("s3").put_bucket_versioning(Bucket="release-local", VersioningConfiguration={"Status": "Enabled"})
-    for name in ("release-steps", "release-serving"):
-        ecr.create_repository(repositoryName=name)
-        ecr.put_image(
-            repositoryName=name,
-            imageTag="1",
-            imageManifest=json.dumps({"schemaVersion": 2, "mediaType": MANIFEST, "layers": [], "name": name}),
-        )
-    ec2 = stack.client("ec2")
-    subnets = ec2.describe_subnets()["Subnets"]
-    registry = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
-    yield Account(
-        stack,
-        {
-            "kind": "aws",
-            "region": REGION,
-            "account_id": ACCOUNT,
-            "bucket": "release-local",
-            "roles": {
-                duty: f"arn:aws:iam::{ACCOUNT}:role/release-{duty}"
-                for duty in ("pipeline", "fetch", "evaluate", "promote", "serve")
+    try:
+        iam, ecr = stack.client("iam"), stack.client("ecr")
+        for duty in ("pipeline", "fetch", "evaluate", "promote", "serve"):
+            iam.create_role(RoleName=f"release-{duty}", AssumeRolePolicyDocument=trust("sagemaker.amazonaws.com"))
+        iam.create_role(RoleName="release-untrusting", AssumeRolePolicyDocument=trust("ec2.amazonaws.com"))
+        stack.client("s3").put_bucket_versioning(Bucket="release-local", VersioningConfiguration={"Status": "Enabled"})
+        for name in ("release-steps", "release-serving"):
+            ecr.create_repository(repositoryName=name)
+            ecr.put_image(
+                repositoryName=name,
+                imageTag="1",
+                imageManifest=json.dumps({"schemaVersion": 2, "mediaType": MANIFEST, "layers": [], "name": name}),
+            )
+        ec2 = stack.client("ec2")
+        subnets = ec2.describe_subnets()["Subnets"]
+        registry = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
+        yield Account(
+            stack,
+            {
+                "kind": "aws",
+                "region": REGION,
+                "account_id": ACCOUNT,
+                "bucket": "release-local",
+                "roles": {
+                    duty: f"arn:aws:iam::{ACCOUNT}:role/release-{duty}"
+                    for duty in ("pipeline", "fetch", "evaluate", "promote", "serve")
+                },
+                "images": {"steps": f"{registry}/release-steps:1", "serving": f"{registry}/release-serving:1"},
+                "hub_endpoint": stack.services["local_hub"]["url"],
+                "kms_key": stack.client("kms").create_key()["KeyMetadata"]["Arn"],
+                "subnets": [subnet["SubnetId"] for subnet in subnets[:2]],
+                "security_groups": [ec2.describe_security_groups()["SecurityGroups"][0]["GroupId"]],
+                "capacity_reservations": [{"arn": PLAN, "instance_type": "ml.p5.48xlarge"}],
             },
-            "images": {"steps": f"{registry}/release-steps:1", "serving": f"{registry}/release-serving:1"},
-            "hub_endpoint": stack.services["local_hub"]["url"],
-            "kms_key": stack.client("kms").create_key()["KeyMetadata"]["Arn"],
-            "subnets": [subnet["SubnetId"] for subnet in subnets[:2]],
-            "security_groups": [ec2.describe_security_groups()["SecurityGroups"][0]["GroupId"]],
-            "capacity_reservations": [{"arn": PLAN, "instance_type": "ml.p5.48xlarge"}],
-        },
-    )
-    stack.run("local", "down")
+        )
+    finally:
+        stack.run("local", "down")
 
 
 def trust(service: str) -> str:
