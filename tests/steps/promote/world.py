@@ -245,7 +245,10 @@ class World:
     def serve(self, version: Version) -> Promotion:
         """Promote in this process: for what a test needs before it begins."""
         execution = uuid.uuid4().hex[:12]
-        with mock.patch.dict(os.environ, self.server.environment()), mock.patch("boto3.DEFAULT_SESSION", None):
+        with (
+            mock.patch.dict(os.environ, self.server.environment(version.release.environment.roles.promote)),
+            mock.patch("boto3.DEFAULT_SESSION", None),
+        ):
             return step.run(step.Request(version.release, version.arn, execution, "manual", self.folder / execution))
 
     def promote(self, version: Version, *more: str, execution: str | None = None) -> Run:
