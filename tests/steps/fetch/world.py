@@ -177,6 +177,7 @@ def seaweed(folder: Path) -> Iterator[str]:
     weed = subprocess.Popen(
         [str(Path(sys.executable).with_name("weed")), "server", f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"]
         + ["-master.volumeSizeLimitMB=1024", "-volume.max=20", "-s3", f"-s3.config={folder / 's3.json'}"]
+        + ["-s3.port.iceberg=0", "-s3.port.lance=0"]  # their fixed ports would allow one such server a machine
         + [f"-{name}={port}" for name, port in ports.items()],
         stdout=log,
         stderr=log,
