@@ -40,16 +40,8 @@ def _check_share(strategy: str, key: str, percent: int, instances: int) -> None:
         )
 
 
-class AllAtOnce(Strict):
-    """A whole second fleet, then all traffic at once. Needs double the instances while it runs."""
-
-    strategy: Literal["all_at_once"]
-    bake_s: _WaitSeconds = 0
-    """How long alarms are watched after the traffic moved. Seconds."""
-
-    def deployment_config(self) -> dict[str, Any]:
-        """The boto3 `DeploymentConfig` without its alarms."""
-        return _blue_green({"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": self.bake_s})
+class _BlueGreen(Strict):
+    """What the strategies with a whole second fleet have in common."""
 
     def peak_instances(self, count: int) -> int:
         """How many instances there are at most while it replaces `count`: the old fleet and the new one."""
@@ -60,8 +52,24 @@ class AllAtOnce(Strict):
         return start_s + self.waits_s()
 
     def return_config(self) -> dict[str, Any]:
-        """The boto3 `DeploymentConfig` for giving production back what it served, as fast as the capacity allows."""
+        """The boto3 `DeploymentConfig` for giving production back what it served, at once: there is capacity for a second fleet."""
         return _blue_green({"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0})
+
+    def waits_s(self) -> int:
+        """The waits of an update, summed up. Seconds."""
+        raise NotImplementedError
+
+
+class AllAtOnce(_BlueGreen):
+    """A whole second fleet, then all traffic at once. Needs double the instances while it runs."""
+
+    strategy: Literal["all_at_once"]
+    bake_s: _WaitSeconds = 0
+    """How long alarms are watched after the traffic moved. Seconds."""
+
+    def deployment_config(self) -> dict[str, Any]:
+        """The boto3 `DeploymentConfig` without its alarms."""
+        return _blue_green({"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": self.bake_s})
 
     def check(self, instances: int) -> None:
         """Any number of instances will do."""
@@ -71,7 +79,7 @@ class AllAtOnce(Strict):
         return self.bake_s
 
 
-class Canary(Strict):
+class Canary(_BlueGreen):
     """A whole second fleet; first a share of the traffic, then the rest. Needs double the instances while it runs."""
 
     strategy: Literal["canary"]
@@ -85,18 +93,6 @@ class Canary(Strict):
         size = _percent(self.canary_percent)
         return _blue_green({"Type": "CANARY", "WaitIntervalInSeconds": self.bake_s, "CanarySize": size})
 
-    def peak_instances(self, count: int) -> int:
-        """How many instances there are at most while it replaces `count`: the old fleet and the new one."""
-        return 2 * count
-
-    def longest_s(self, count: int, start_s: float) -> float:
-        """How long it may take for `count` instances that each come up within `start_s`. Seconds."""
-        return start_s + self.waits_s()
-
-    def return_config(self) -> dict[str, Any]:
-        """As `AllAtOnce.return_config`: there is capacity for a second fleet."""
-        return AllAtOnce(strategy="all_at_once").return_config()
-
     def check(self, instances: int) -> None:
         """MisplacedValue when so many instances cannot be divided this way."""
         _check_share(self.strategy, "canary_percent", self.canary_percent, instances)
@@ -106,7 +102,7 @@ class Canary(Strict):
         return 2 * self.bake_s
 
 
-class Linear(Strict):
+class Linear(_BlueGreen):
     """A whole second fleet; the traffic moves in equal steps. Needs double the instances while it runs."""
 
     strategy: Literal["linear"]
@@ -119,18 +115,6 @@ class Linear(Strict):
         """The boto3 `DeploymentConfig` without its alarms."""
         size = _percent(self.step_percent)
         return _blue_green({"Type": "LINEAR", "WaitIntervalInSeconds": self.bake_s, "LinearStepSize": size})
-
-    def peak_instances(self, count: int) -> int:
-        """How many instances there are at most while it replaces `count`: the old fleet and the new one."""
-        return 2 * count
-
-    def longest_s(self, count: int, start_s: float) -> float:
-        """How long it may take for `count` instances that each come up within `start_s`. Seconds."""
-        return start_s + self.waits_s()
-
-    def return_config(self) -> dict[str, Any]:
-        """As `AllAtOnce.return_config`: there is capacity for a second fleet."""
-        return AllAtOnce(strategy="all_at_once").return_config()
 
     def check(self, instances: int) -> None:
         """MisplacedValue when so many instances cannot be divided this way."""
