@@ -34,6 +34,7 @@ from steps.accounts import group_policy
 from steps.fetch_weights.manifest import Manifest, ManifestFile
 from steps.ledger import Event, Ledger
 from steps.names import Fact
+from tests.steps import simulated_engine
 
 ROOT = Path(__file__).parents[2]
 BUCKET = "release-local"
@@ -278,22 +279,7 @@ class Prepared:
 def prepared(folder: Path, **environment: Any) -> Iterator[Prepared]:
     """A world of its own; `environment` changes the environment file (`production: {…}` for a second account)."""
     images = folder / "images.yaml"
-    serving = {
-        "match": "*/release-serving:*",
-        "command": [
-            "{python}",
-            str(ROOT / "container" / "serve"),
-            "--launch",
-            f"{sys.executable} -m container.engines.simulated",
-        ],
-        "environment": {
-            "PYTHONPATH": str(ROOT),
-            "SM_SGLANG_HOST": "127.0.0.1",
-            "SM_SGLANG_PORT": "{port}",
-            "SM_SGLANG_MODEL_PATH": "{opt_ml}/model",
-        },
-        "working_directory": str(ROOT),
-    }
+    serving = simulated_engine.image_entry("*/release-serving:*")
     steps = {"match": "*/release-steps:*", "environment": {"PYTHONPATH": str(ROOT)}, "working_directory": str(ROOT)}
     folder.mkdir(parents=True, exist_ok=True)
     images.write_text(yaml.safe_dump({"images": [serving, steps]}))

@@ -22,6 +22,8 @@ from config.schema import Release
 from sagemaker_local.testing import RunningServer, running
 from steps.evaluate_staging.models import Evaluation
 from tests.infra.audit import every_call_is_allowed
+from tests.steps import simulated_engine
+from tests.steps.started_step import StartedStep
 
 ROOT = Path(__file__).parents[2]
 BUCKET = "release-local"
@@ -58,28 +60,11 @@ class Version:
 
 
 @dataclass
-class Run:
+class Run(StartedStep):
     """One start of the step."""
 
-    process: subprocess.Popen[str]
     version: Version
     execution: str
-    output: Path
-    log: Path
-
-    def wait(self, timeout_s: float = 60) -> int:
-        return self.process.wait(timeout_s)
-
-    @property
-    def text(self) -> str:
-        return self.log.read_text()
-
-    def wait_for(self, words: str, timeout_s: float = 40) -> None:
-        """Until the step's log has these words."""
-        deadline = time.monotonic() + timeout_s
-        while words not in self.text:
-            assert self.process.poll() is None and time.monotonic() < deadline, f"never said {words!r}:\n{self.text}"
-            time.sleep(0.02)
 
     @property
     def evaluation(self) -> Evaluation:
@@ -173,7 +158,7 @@ class World:
                 stderr=subprocess.STDOUT,
                 text=True,
             )
-        return Run(process, version, execution, output, log)
+        return Run(process, output, log, version, execution)
 
     def evaluate(self, version: Version, *more: str, execution: str | None = None) -> Run:
         """Run the step to its end, which must be a good one."""
@@ -226,22 +211,7 @@ def world(folder: Path, *more_images: dict[str, Any], capacity: dict[str, int] |
     `more_images` are entries of its image map, `capacity` is how many endpoint instances of a type it has.
     """
     images = folder / "images.yaml"
-    entry = {
-        "match": "*/release-serving:simulated",
-        "command": [
-            "{python}",
-            str(ROOT / "container" / "serve"),
-            "--launch",
-            f"{sys.executable} -m container.engines.simulated",
-        ],
-        "environment": {
-            "PYTHONPATH": str(ROOT),
-            "SM_SGLANG_HOST": "127.0.0.1",
-            "SM_SGLANG_PORT": "{port}",
-            "SM_SGLANG_MODEL_PATH": "{opt_ml}/model",
-        },
-        "working_directory": str(ROOT),
-    }
+    entry = simulated_engine.image_entry("*/release-serving:simulated")
     images.write_text(yaml.safe_dump({"images": [entry, *more_images], "capacity": capacity or {}}))
     with running(folder / "state", images) as server:
         made = World(server, folder)

@@ -1,4 +1,4 @@
-"""The simulated engine as a process, without a SageMaker before it."""
+"""The simulated engine: as a process, without a SageMaker before it, and as what an image means to one."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from tests.container.processes import free_port
 
@@ -27,3 +28,23 @@ def simulated(folder: Path, *arguments: str) -> Iterator[str]:
     finally:
         process.kill()
         process.wait()
+
+
+def image_entry(match: str) -> dict[str, Any]:
+    """The entry of a sagemaker_local's image map: serving images of that pattern are `container/serve` before the simulated engine."""
+    return {
+        "match": match,
+        "command": [
+            "{python}",
+            str(ROOT / "container" / "serve"),
+            "--launch",
+            f"{sys.executable} -m container.engines.simulated",
+        ],
+        "environment": {
+            "PYTHONPATH": str(ROOT),
+            "SM_SGLANG_HOST": "127.0.0.1",
+            "SM_SGLANG_PORT": "{port}",
+            "SM_SGLANG_MODEL_PATH": "{opt_ml}/model",
+        },
+        "working_directory": str(ROOT),
+    }

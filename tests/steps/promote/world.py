@@ -33,6 +33,7 @@ from steps.promote import step
 from steps.promote.models import Promotion
 from tests.steps.evaluate_world import IMAGE, ROOT, closed_loop
 from tests.steps.evaluate_world import world as evaluate_world
+from tests.steps.started_step import StartedStep
 
 QUICK = {"ttft_ms": 10, "itl_ms": 5, "output_tokens": 12}
 QUESTION = "Which version are you?"
@@ -58,34 +59,20 @@ class Version:
 
 
 @dataclass
-class Run:
+class Run(StartedStep):
     """One start of the step."""
 
-    process: subprocess.Popen[str]
-    output: Path
-    log: Path
-
-    def wait(self, timeout_s: float = 120) -> int:
-        return self.process.wait(timeout_s)
+    END_WITHIN_S = 120
+    SAY_WITHIN_S = 60
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
     @property
-    def text(self) -> str:
-        return self.log.read_text()
-
-    @property
     def message(self) -> str:
         """What SageMaker shows as the job's ExitMessage."""
         return (self.output / "message").read_text()
-
-    def wait_for(self, words: str, timeout_s: float = 60) -> None:
-        deadline = time.monotonic() + timeout_s
-        while words not in self.text:
-            assert self.process.poll() is None and time.monotonic() < deadline, f"never said {words!r}:\n{self.text}"
-            time.sleep(0.02)
 
     @property
     def promotion(self) -> Promotion:
