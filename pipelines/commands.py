@@ -29,6 +29,7 @@ SUBCOMMANDS = {
     "plan",
     "reject",
     "release",
+    "report",
     "rollback",
     "status",
 }
@@ -84,7 +85,7 @@ def _follow(model: str, env: str, resolved: Release, executions: Executions, arn
     except KeyboardInterrupt:
         print(f"\nno longer following; the execution goes on. Follow it again: {_again('follow', model, env)}", file=sys.stderr)
         sys.exit(130)
-    facts, text = outcome(resolved, view, executions)
+    facts, text = outcome(resolved, env, view, executions)
     _say(facts, text, as_json)
     if view.status != "Succeeded":
         raise ExecutionError(_failure(model, env, view, executions))

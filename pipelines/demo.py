@@ -1,4 +1,4 @@
-"""`make demo`: a whole release on this machine, one question to production, then everything is stopped (KEEP=1 leaves it up)."""
+"""`make demo`: a whole release on this machine, its report, one question to production; then everything is stopped (KEEP=1 leaves it up)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from config.errors import ConfigError
 from pipelines import commands, local
 from pipelines.errors import CommandError
+from pipelines.report import report
 
 QUESTION = "Which city is the capital of France?"
 
@@ -18,6 +19,7 @@ def main() -> int:
     keep = bool(os.environ.get("KEEP"))
     try:
         commands.release(model, "local", follow=True, as_json=False)
+        print(f"\nwhat was measured, for a browser: {report(model, 'local', None, None)}")
         print(f"\n{QUESTION}\n> ", end="", flush=True)
         commands.ask(model, "local", QUESTION, max_tokens=48)
     except (ConfigError, CommandError) as error:
@@ -25,9 +27,10 @@ def main() -> int:
         return getattr(error, "exit_code", 2)
     finally:
         if keep:
-            print("\nLeft running; stop it with: make clean, or .venv/bin/python -m pipelines.run local down")
+            print("\nLeft running; stop it with: .venv/bin/python -m pipelines.run local down")
         else:
             local.down()
+            print("\nAll of it is stopped again; make demo KEEP=1 leaves production up.")
     return 0
 
 

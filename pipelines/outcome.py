@@ -9,15 +9,15 @@ from typing import Any
 from config.schema import Release
 from pipelines import layout
 from pipelines.execution import Executions, ExecutionView
-from steps.names import EVALUATION_FILE, PROMOTION_FILE, pipeline_name
+from steps.names import EVALUATION_FILE, PROMOTION_FILE, REPORT_PAGE, pipeline_name
 
 _EXAMPLE = json.dumps(
     {"messages": [{"role": "user", "content": "Which city is the capital of France?"}], "max_tokens": 32, "temperature": 0}
 )
 
 
-def outcome(release: Release, view: ExecutionView, executions: Executions) -> tuple[dict[str, Any], str]:
-    """The facts for `--json`, and the same as text for a person."""
+def outcome(release: Release, env: str, view: ExecutionView, executions: Executions) -> tuple[dict[str, Any], str]:
+    """The facts for `--json`, and the same as text for a person; `env` is the environment's name as it was given to the command."""
     execution = view.arn.rsplit("/", 1)[1]
     report = f"{release.evaluations_prefix}/{execution}/{EVALUATION_FILE}"
     evaluation = executions.read_json(report)
@@ -34,12 +34,21 @@ def outcome(release: Release, view: ExecutionView, executions: Executions) -> tu
     }
     lines = []
     if evaluation:
-        lines += [f"gate: {evaluation['verdict']} — {evaluation['summary']}", f"report: {report}"]
+        lines += [
+            f"gate: {evaluation['verdict']} — {evaluation['summary']}",
+            *_where_the_report_is(release, env, report, evaluation),
+        ]
     if promotion:
         lines += [f"production: endpoint {promotion['endpoint']} serves {promotion['model_package']}", *_how_to_call(release)]
     elif view.status == "Succeeded":
-        lines += _how_to_approve(release, view)
+        lines += _how_to_approve(release, env, view)
     return facts, "\n".join(lines)
+
+
+def _where_the_report_is(release: Release, env: str, report: str, evaluation: dict[str, Any]) -> list[str]:
+    page = f"{report.rsplit('/', 1)[0]}/{REPORT_PAGE}"
+    again = f"python -m pipelines.run report {release.name} {evaluation['version']}"
+    return [f"report: {page}", f"  {again}{_in(env)}   (brings it here)"]
 
 
 def _how_to_call(release: Release) -> list[str]:
@@ -54,12 +63,16 @@ def _how_to_call(release: Release) -> list[str]:
     ]
 
 
-def _how_to_approve(release: Release, view: ExecutionView) -> list[str]:
+def _how_to_approve(release: Release, env: str, view: ExecutionView) -> list[str]:
     registered = view.step("RegisterModel")
     version = registered.detail if registered else "the version"
     number = version.removeprefix("version ")
     return [
         f"{version} passed and waits for a person: approve it in the Model Registry, and the pipeline `promotion` promotes it:",
-        f"  python -m pipelines.run approve {release.name} {number} --comment WHY"
-        + ("" if release.environment.kind == "local" else " --env aws"),
+        f"  python -m pipelines.run approve {release.name} {number} --comment WHY{_in(env)}",
     ]
+
+
+def _in(env: str) -> str:
+    """The option that says which environment, where it must be said."""
+    return "" if env == "local" else f" --env {env}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -126,6 +127,25 @@ def history(model: Model, env: Env = "local", json: AsJson = False) -> None:
     from pipelines.history import history as show
 
     show(model, env, as_json=json)
+
+
+@app.command()
+def report(
+    model: Model,
+    version: Annotated[
+        int | None, typer.Argument(help="A version's number; without it, the newest that was evaluated.", min=1)
+    ] = None,
+    env: Env = "local",
+    to: Annotated[Path | None, typer.Option("--to", help="A folder; without it, build/reports/MODEL/VERSION.")] = None,
+    browser: Annotated[bool, typer.Option("--open", help="Open it in the browser too.")] = False,
+) -> None:
+    """Bring a version's evaluation here (report.html, the table of requests) and print where the page is."""
+    from pipelines.report import report as bring
+
+    page = bring(model, env, version, to)
+    print(page)
+    if browser:
+        typer.launch(str(page))
 
 
 @app.command()

@@ -6,6 +6,8 @@ from enum import StrEnum
 
 WEIGHTS_FILE = "weights.json"
 EVALUATION_FILE = "evaluation.json"
+REPORT_PAGE = "report.html"
+"""The evaluation as a page, beside its file."""
 APPROVAL_FILE = "approval.json"
 PROMOTION_FILE = "promotion.json"
 REJECTION_FILE = "rejection.json"

@@ -17,7 +17,7 @@ from steps.evaluate_staging.models import Evaluation
 from steps.evaluate_staging.profiles import Outcome
 from steps.job import progress
 from steps.ledger import Ledger
-from steps.names import EVALUATION_FILE, Fact
+from steps.names import EVALUATION_FILE, REPORT_PAGE, Fact
 from steps.registry import ModelPackage
 
 _NAMESPACE = "Release/Evaluation"
@@ -27,7 +27,7 @@ _FACT_LIMIT = 40  # of the 50 that a version may have
 def attachments(
     evaluation: Evaluation, release: Release, outcomes: dict[str, Outcome], production: Baseline | None, folder: Path
 ) -> Evaluation:
-    """Write requests.parquet, the data docs and report.html into `folder`; returns the evaluation with what the suite found."""
+    """Write requests.parquet, the data docs and the report into `folder`; returns the evaluation with what the suite found."""
     from steps.evaluate_staging import report  # here: what draws takes a second to import, and is needed last
 
     progress("writing the report")
@@ -36,7 +36,7 @@ def attachments(
     suite = expectations.check(rows, release.model.evaluation.load_profiles, folder / "data_docs")
     evaluation = evaluation.model_copy(update={"expectations": suite})
     html = report.render(evaluation, production.evaluation if production else None)
-    (folder / "report.html").write_text(html, encoding="utf-8")
+    (folder / REPORT_PAGE).write_text(html, encoding="utf-8")
     return evaluation
 
 

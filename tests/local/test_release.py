@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -70,6 +71,18 @@ def test_the_registry_knows_what_was_fetched_and_what_was_measured(stack: Stack,
     assert len(facts["weights:manifest-sha256"]) == 64
     assert facts["evaluation:verdict"] == "passed"
     assert facts["evaluation:report"] == first["evaluation"]["report"]
+
+
+def test_the_report_comes_here_as_a_page_for_a_browser(stack: Stack, first: dict[str, Any], tmp_path: Path) -> None:
+    brought = stack.run("report", MODEL, "--to", str(tmp_path / "here"))
+    assert brought.returncode == 0, brought.stderr
+    page = Path(brought.stdout.strip())
+    assert page == tmp_path / "here" / "report.html"
+    assert "chat" in page.read_text()
+    assert json.loads((page.parent / "evaluation.json").read_text())["verdict"] == "passed"
+    absent = stack.run("report", MODEL, "77", "--to", str(tmp_path / "nothing"))
+    assert (absent.returncode, absent.stderr) == (2, f"error: {MODEL} has no version 77 in the Model Registry; it has 1\n")
+    assert not (tmp_path / "nothing").exists()
 
 
 def test_a_second_release_fetches_nothing_and_updates_production_without_a_failed_request(
