@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Self
@@ -11,6 +12,8 @@ from urllib.parse import urlsplit
 
 from steps import aws
 from steps.errors import InputError
+
+_AWS_HOST = re.compile(r"\.amazonaws\.com(\.cn)?$")
 
 S3Client = Any
 """boto3's S3 client (boto3 publishes no types)."""
@@ -61,7 +64,7 @@ def client(
     """An S3 client: `connections` sockets kept, every call tried `attempts` times with growing pauses (botocore's standard mode).
 
     With `bucket_owner` (an account id) every call fails on a bucket of another account. Bodies are not signed: the checksum that goes
-    with every upload is, and hashing each byte a second time would cost a core.
+    with every upload is, and hashing each byte a second time would cost a core. Presigned addresses are the region's own.
     """
     import boto3
     from botocore.config import Config
@@ -76,6 +79,12 @@ def client(
         s3={"payload_signing_enabled": False},
     )
     s3: S3Client = boto3.client("s3", region_name=region, config=config)
+    if _AWS_HOST.search(s3.meta.endpoint_url):
+        # boto3 presigns for the global s3.amazonaws.com unless it must put the bucket into the host's name (`_should_use_global_endpoint`
+        # in botocore.signers). That host redirects (307) for a bucket's first hours, refuses regions that opened after 2019-03-20
+        # ("Virtual hosting of buckets", S3 user guide), and is not behind a VPC's endpoint for S3. An S3 of one's own wants the path.
+        named = Config(s3={**config.s3, "addressing_style": "virtual"})
+        s3 = boto3.client("s3", region_name=region, config=config.merge(named))
     if bucket_owner:
         s3.meta.events.register("provide-client-params.s3", lambda params, **_: {**params, "ExpectedBucketOwner": bucket_owner})
     return s3
