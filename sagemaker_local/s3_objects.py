@@ -1,11 +1,14 @@
 """S3 objects as files under the state directory, in place of moto's anonymous temporary files, so that they survive a restart.
 
-A multipart upload's parts become one object block by block; moto joins them in memory, three times.
+A deleted or replaced object's file stays until the snapshot that no longer has it is on disk: a killed server goes back to its
+last snapshot, which must not find its objects empty. A multipart upload's parts become one object block by block; moto joins
+them in memory, three times.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import threading
 import uuid
@@ -20,7 +23,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _BLOCK_BYTES = 1 << 20
+_LOGGER = logging.getLogger(__name__)
 _saving = threading.local()
+_deleted: list[Path] = []
 
 
 @dataclass
@@ -54,8 +59,6 @@ class ObjectFile:
         self._start, self._length = start, length
         self._position = 0
         self._closed = False
-        if length is None:
-            self.path.touch()
 
     @property
     def size(self) -> int:
@@ -123,10 +126,10 @@ class ObjectFile:
         return os.open(self.path, os.O_RDONLY)
 
     def close(self) -> None:
-        """The object is deleted, and its file with it."""
+        """The object is deleted. Its file goes with ``deletions_kept``."""
         self._closed = True
         if self._length is None:
-            self.path.unlink(missing_ok=True)
+            _deleted.append(self.path)
 
 
 def complete(multipart: Any, listed: Iterator[tuple[int, str]]) -> tuple[Joined, str, tuple[str, str, int]]:
@@ -183,7 +186,9 @@ def install(folder: Path) -> None:
         @staticmethod
         def SpooledTemporaryFile(max_size: int = 0) -> ObjectFile:
             """A new object's file."""
-            return ObjectFile(folder / uuid.uuid4().hex)
+            file = ObjectFile(folder / uuid.uuid4().hex)
+            file.path.touch()
+            return file
 
     moto_getstate, moto_setstate = models.FakeKey.__getstate__, models.FakeKey.__setstate__
 
@@ -221,13 +226,55 @@ def by_name() -> Iterator[None]:
         _saving.active = False
 
 
+@contextmanager
+def deletions_kept() -> Iterator[None]:
+    """While this lasts, a snapshot is written; what was deleted before it began is then gone from the disk, too."""
+    count = len(_deleted)
+    try:
+        yield
+    finally:
+        for path in _deleted[:count]:
+            path.unlink(missing_ok=True)
+        del _deleted[:count]
+
+
 def forget_orphans(folder: Path) -> None:
-    """Delete the files of objects that moto does not know: they came after the last snapshot of a server that was killed."""
+    """Make moto's objects and the files agree, after a server that was killed between a change and its snapshot.
+
+    Files of objects that moto does not know go; so do objects and parts without a file, rather than to be there and empty.
+    """
     import gc
 
+    from moto.backends import get_backend
     from moto.s3.models import FakeKey
 
+    for regions in get_backend("s3").values():
+        for backend in regions.values():
+            for bucket in backend.buckets.values():
+                _forget_lost(bucket)
     known = {key._value_buffer.path.name for key in gc.get_objects() if isinstance(key, FakeKey)}
     for file in folder.iterdir():
         if file.name not in known:
             file.unlink(missing_ok=True)
+
+
+def _forget_lost(bucket: Any) -> None:
+    """Drop the versions and parts of a bucket whose bytes are not there."""
+    for name, versions in list(bucket.keys._iterlists()):
+        kept = [version for version in versions if _has_bytes(version)]
+        if len(kept) < len(versions):
+            _LOGGER.warning("s3://%s/%s: its bytes are lost, and so is the object", bucket.name, name)
+            if kept:
+                dict.__setitem__(bucket.keys, name, kept)  # not setlist, which disposes of the others
+            else:
+                dict.pop(bucket.keys, name)
+    for upload in bucket.multiparts.values():
+        for number in [number for number, part in upload.parts.items() if not _has_bytes(part)]:
+            del upload.parts[number]
+            upload.partlist.remove(number)
+
+
+def _has_bytes(version: Any) -> bool:
+    """Whether an object's file is there. A delete marker has none and needs none."""
+    buffer = getattr(version, "_value_buffer", None)
+    return buffer is None or buffer.path.exists()

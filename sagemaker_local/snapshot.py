@@ -1,7 +1,7 @@
-"""moto's state on disk: written when the server stops and, after changes, every few seconds; read when it starts.
+"""moto's state on disk: written half a second after a change and when the server stops; read when it starts.
 
-moto keeps everything in memory. Each service's backends are pickled into a file of their own; a service whose state cannot be
-pickled starts empty, and the log says so.
+A server that is killed goes back to what was written last. moto keeps everything in memory. Each service's backends are pickled into a
+file of their own; a service whose state cannot be pickled starts empty, and the log says so.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import marshal
 import pickle
 import sys
 import threading
+import time
 import types
 import weakref
 from collections import defaultdict
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-INTERVAL_S = 5.0
+_PAUSE_S = 0.5
+_PAUSE_OF_COST = 20.0  # a large state is written less often: for a twentieth of the time at most
 # Much data that changes all the time: only written when the server stops.
 _ONLY_AT_STOP = frozenset({"cloudwatch"})
 # Made anew by moto, large, and of no use here.
@@ -85,16 +87,19 @@ class Snapshots:
         self._write(everything=True)
 
     def _run(self) -> None:
-        while not self._stopped.wait(INTERVAL_S):
+        pause_s = _PAUSE_S
+        while not self._stopped.wait(pause_s):
             self._changed.wait()
             if not self._stopped.is_set():
                 self._changed.clear()
+                started = time.monotonic()
                 self._write(everything=False)
+                pause_s = max(_PAUSE_S, _PAUSE_OF_COST * (time.monotonic() - started))
 
     def _write(self, *, everything: bool) -> None:
         from moto.core.base_backend import BackendDict
 
-        with self._lock:
+        with self._lock, s3_objects.deletions_kept():
             for backends in list(BackendDict._instances):
                 service = backends.service_name
                 if service in _NEVER or (service in _ONLY_AT_STOP and not everything) or not backends:

@@ -116,6 +116,36 @@ def test_state_survives_a_restart(tmp_path: Path, end: signal.Signals) -> None:
         assert (told["name"], told["files"]) == ("kept", {"model.bin": 100_000})
 
 
+def test_a_killed_server_goes_back_to_whole_objects(tmp_path: Path) -> None:
+    whole = {"deleted": b"d" * 1000, "lost": b"l" * 1000}
+    part = b"p" * (5 << 20)
+    with running(tmp_path / "state") as first:
+        s3 = first.client("s3")
+        s3.create_bucket(Bucket="kept")
+        upload = s3.create_multipart_upload(Bucket="kept", Key="parts")["UploadId"]
+        where = {"Bucket": "kept", "Key": "parts", "UploadId": upload}
+        parts = [{"PartNumber": n, "ETag": s3.upload_part(**where, PartNumber=n, Body=part)["ETag"]} for n in (1, 2)]
+        for key, body in whole.items():
+            s3.put_object(Bucket="kept", Key=key, Body=body)
+        pickled = tmp_path / "state" / "moto" / "s3.pickle"
+        eventually(lambda: pickled.exists() and b"lost" in pickled.read_bytes(), "a snapshot with everything")
+        s3.delete_object(Bucket="kept", Key="deleted")
+        s3.complete_multipart_upload(**where, MultipartUpload={"Parts": parts})
+        os.kill(first.pid, signal.SIGKILL)
+    for file in (tmp_path / "state" / "moto" / "s3-objects").iterdir():
+        if file.read_bytes() == whole["lost"]:
+            file.unlink()
+    with running(tmp_path / "state") as second:
+        s3 = second.client("s3")
+        there = {entry["Key"] for entry in s3.list_objects_v2(Bucket="kept").get("Contents", ())}
+        assert "lost" not in there
+        if "parts" not in there:
+            s3.complete_multipart_upload(**where, MultipartUpload={"Parts": parts})
+        assert s3.get_object(Bucket="kept", Key="parts")["Body"].read() == part * 2
+        for key in there & whole.keys():
+            assert s3.get_object(Bucket="kept", Key=key)["Body"].read() == whole[key]
+
+
 def test_two_servers_on_one_state_directory_are_refused(server: RunningServer) -> None:
     second = subprocess.run(
         [sys.executable, "-m", "sagemaker_local", "--state", str(server.state_dir)],
