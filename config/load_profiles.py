@@ -67,9 +67,12 @@ class Objective(Strict):
 _LATENCIES = [f"{name}_p{p}_ms" for name in ("ttft", "itl", "tpot", "e2e") for p in ("50", "90", "95", "99", "999")]
 CAPACITY = "capacity_per_s"
 COST = "usd_per_million_output_tokens"
+ERRORS = "error_rate"
+_ERRORS_AT_MOST = 0.01
+"""Where a load profile names no bound."""
 METRICS = (
     *_LATENCIES,
-    "error_rate",
+    ERRORS,
     "requests_per_s",
     "output_tokens_per_s",
     "total_tokens_per_s",
@@ -105,7 +108,12 @@ class _Profile(Strict):
     timeout_s: float = Field(default=60.0, gt=0)
     """A request without an answer after this long is an error. Seconds; SageMaker itself cuts a request at 60 s, a stream at 8 minutes."""
     objectives: dict[str, Objective] = Field(min_length=1)
-    """Metric → bound. The gate passes only if every one is met."""
+    """Metric → bound. The gate passes only if every one is met. Latencies are those of the requests that were answered, so how many may fail
+    is always among them: where error_rate is not named, at most 0.01."""
+
+    def model_post_init(self, _context: object) -> None:
+        """Bound the share of failed requests: an endpoint that refuses half of its load answers the other half fast."""
+        self.objectives.setdefault(ERRORS, Objective(at_most=_ERRORS_AT_MOST))
 
 
 class ClosedLoop(_Profile):

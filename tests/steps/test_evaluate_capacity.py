@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchmarks.capacity import Engine
 from benchmarks.capacity import search as live_search
-from config.load_profiles import CAPACITY
+from config.load_profiles import CAPACITY, Capacity
 from steps.evaluate_staging.capacity import Answer, search
+from steps.evaluate_staging.load import Load
 from steps.evaluate_staging.measurement import Measurement
-from steps.evaluate_staging.profiles import Settled
+from steps.evaluate_staging.profiles import Materials, Outcome, Runner, Settled
 from steps.evaluate_staging.results import RequestResult
+from steps.evaluate_staging.transports.openai import OpenAITransport
 
 PRECISION = 0.03
 SECOND = 1_000_000_000
@@ -111,3 +116,47 @@ def test_an_endpoint_that_falls_behind_by_a_tenth_does_not_keep_up() -> None:
     settled = Settled(open_loop(10, 60, takes_s=2, slower_by=0.1))
     assert not settled.keeps_up(varies=False)
     assert settled.completed_per_s == pytest.approx(10 / 1.1, rel=0.05)
+
+
+@dataclass
+class Endpoint:
+    """A fleet on an endpoint that answers so many requests a second, each in 50 ms, and refuses all others at once."""
+
+    answers_per_s: float
+    tried: list[float] = field(default_factory=list)
+
+    def measure(self, load: Load, _: Callable[[str], None]) -> Measurement:
+        self.tried.append(len(load.dues) / load.window_s[1])
+        measurement = Measurement.of(load.window_s, 0, [])
+        free = 0.0
+        for due in load.dues:
+            is_answered, due_ns = due.at_s >= free, int(due.at_s * SECOND)
+            free = max(free, due.at_s - 1 / self.answers_per_s) + 1 / self.answers_per_s if is_answered else free
+            ended_ns = due_ns + (SECOND // 20 if is_answered else SECOND // 1000)
+            result = RequestResult(due_ns, due_ns, ended_ns=ended_ns, error="" if is_answered else "http_429")
+            if is_answered:
+                result.token_ns.append(ended_ns)
+            measurement.add(result)
+        return measurement
+
+    def searched(self, folder: Path, **changes: Any) -> Outcome:
+        profile = Capacity.model_validate(
+            {"kind": "capacity", "arrivals": "constant", "start_rate_per_s": 4, "warmup_s": 0, "duration_s": 20}
+            | {"objectives": {"ttft_p99_ms": {"at_most": 1000}}}
+            | changes
+        )
+        runner = Runner(self, lambda _: OpenAITransport(""), NoWeights(None, folder, "s3://none/none/"))  # type: ignore[arg-type]
+        return runner.run(profile, 0, lambda _: None)
+
+
+class NoWeights(Materials):
+    """Weights without a tokenizer."""
+
+    def _file(self, uri: str) -> None:
+        return None
+
+
+def test_an_endpoint_that_refuses_what_it_cannot_do_has_the_capacity_that_it_answers(tmp_path: Path) -> None:
+    """Its refusals are fast, and its answers as well: without a bound on errors it would carry every rate."""
+    found = Endpoint(answers_per_s=20).searched(tmp_path).more[CAPACITY]
+    assert found == pytest.approx(20, rel=0.05)

@@ -7,7 +7,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from config.load_profiles import METRICS, Objective
+from config.load_profiles import METRICS, ClosedLoop, Objective
 from steps.evaluate_staging.measurement import Measurement
 from steps.evaluate_staging.models import ProfileResult
 from steps.evaluate_staging.results import RequestResult
@@ -85,6 +85,21 @@ def test_failures_are_counted_by_kind_and_have_no_latency() -> None:
     assert result.metrics["error_rate"] == 0.75
     assert result.latencies_ms["ttft"] is not None
     assert result.latencies_ms["ttft"].samples == 1
+
+
+def test_a_model_file_that_bounds_no_errors_allows_one_in_a_hundred() -> None:
+    """Latencies are those of answers: where every third request fails, the others' are as good as ever."""
+    profile = ClosedLoop.model_validate(
+        {"kind": "closed_loop", "concurrency": 1, "duration_s": 10, "objectives": {"ttft_p50_ms": {"at_most": 200}}}
+    )
+    requests = steady(20)
+    for result in requests[::3]:
+        result.error, result.token_ns = "timeout", []
+    scored = result_of(measured(*requests), profile.objectives).objectives
+    assert {name: result.met for name, result in scored.items()} == {"ttft_p50_ms": True, "error_rate": False}
+    assert profile.objectives["error_rate"].at_most == 0.01
+    named = profile.model_copy(update={"objectives": {"error_rate": Objective(at_most=0.5)}})
+    assert ClosedLoop.model_validate(named.model_dump()).objectives["error_rate"].at_most == 0.5
 
 
 def test_goodput_is_the_rate_of_requests_that_keep_every_bound_by_themselves() -> None:
