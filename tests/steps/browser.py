@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
 import shutil
+import signal
 import subprocess
 import tempfile
 from dataclasses import dataclass, field
@@ -43,16 +45,16 @@ class Visit:
 
 def visit(page: Path, expressions: tuple[str, ...] = (), schemes: tuple[str, ...] = ()) -> Visit:
     """Open a file in Chromium (`PROGRAM` must not be None), wait until it is loaded, evaluate the expressions, take screenshots."""
-    with tempfile.TemporaryDirectory() as profile:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         command = [str(PROGRAM), *_FLAGS, f"--user-data-dir={profile}", "--remote-debugging-port=0", "about:blank"]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True)
         try:
             assert process.stderr is not None
             line = next(line for line in process.stderr if line.startswith("DevTools listening on "))
             host = line.removeprefix("DevTools listening on ws://").split("/", 1)[0]
             return asyncio.run(_visit(host, page, expressions, schemes))
         finally:
-            process.kill()
+            os.killpg(process.pid, signal.SIGKILL)  # with its helpers, which write into the profile
             process.wait()
 
 
