@@ -34,6 +34,9 @@ class Weights(Strict):
     """Refuse a repository whose chosen files are larger than this in total."""
     memory_bytes: int = Field(default=512 * 1024**2, ge=64 * 1024**2)
     """How much of a fetch may be in memory at a time, whatever the model's size."""
+    xet: bool = False
+    """Whether what the Hub keeps in Xet storage is read by hf_xet: faster on some networks, but it takes gigabytes of memory beyond
+    `memory_bytes`, and may stall. False: over HTTP, as everything else."""
     hosts: int = Field(default=1, ge=1, le=20)
     """How many instances share the fetch."""
     storage_class: Literal["STANDARD", "INTELLIGENT_TIERING", "STANDARD_IA", "ONEZONE_IA", "GLACIER_IR"] = "STANDARD"

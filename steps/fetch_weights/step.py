@@ -16,7 +16,7 @@ from steps.fetch_weights.destination import Destination, Stored
 from steps.fetch_weights.journal import Entry, Journal
 from steps.fetch_weights.manifest import Choice, Manifest, ManifestFile
 from steps.fetch_weights.models import WeightsOutput
-from steps.fetch_weights.pipeline import Pipeline
+from steps.fetch_weights.pipeline import Pipeline, Source
 from steps.fetch_weights.plan import shares
 from steps.fetch_weights.progress import Progress, duration, size
 from steps.fetch_weights.selection import MANIFEST, HubFile, Selection
@@ -170,9 +170,7 @@ class Fetch:
             f"{len(missing)} of {len(files)} files to fetch, {size(sum(f.size for f in missing))} of {size(sum(f.size for f in files))}"
         )
         stop = threading.Event()
-        repository = Hub(self._request.hub_endpoint, selection.repository, selection.revision, token)
-        http = HubSource(repository, self._settings, stop)
-        source = xet.XetSource(repository, http, stop) if xet.is_installed() and any(f.xet_hash for f in missing) else http
+        source = self._source(Hub(self._request.hub_endpoint, selection.repository, selection.revision, token), stop)
         sender = PartSender(self._client, self._settings, stop, self._request.release.environment.account_id)
         destination = Destination(self._client, self._prefix, sender, self._options)
         destination.abort_abandoned(self._settings.abandoned_upload_age_s, [f.path for f in files])
@@ -188,6 +186,17 @@ class Fetch:
         self._progress = pipeline.progress
         pipeline.run(missing)
         return entries
+
+    def _source(self, repository: Hub, stop: threading.Event) -> Source:
+        """Where the bytes come from."""
+        http = HubSource(repository, self._settings, stop)
+        if not self._weights.xet:
+            return http
+        if not xet.is_installed():
+            raise InputError(
+                "weights.xet is true, but hf_xet is not installed; install it in the image that steps run in, or leave it out"
+            )
+        return xet.XetSource(repository, http, stop)
 
     def _wait_for(self, files: tuple[HubFile, ...], roll: Roll) -> dict[str, Entry]:
         """The journal's entries of all files, as soon as every host's are there. StepError when a host will not finish its own."""

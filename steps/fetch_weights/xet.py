@@ -1,7 +1,10 @@
-"""Bytes out of Xet storage, for files that the Hub keeps there, when `hf_xet` is installed; over HTTP otherwise.
+"""Bytes out of Xet storage by `hf_xet`, for files that the Hub keeps there, where the model file asks for it (`weights.xet`).
 
-hf_xet rebuilds a range from deduplicated chunks and holds some of its own memory while it does, on top of `weights.memory_bytes`: that is
-why it is installed by choice (`pip install hf-xet`) and is no part of the image that jobs run in. The digests are compared either way.
+Without it they come over HTTP like all others: for who does not speak Xet the Hub's address of such a file leads to a bridge that puts it
+together ("Backward Compatibility with LFS" in the Hub's documentation). That is the default although huggingface_hub brings hf_xet along:
+hf_xet keeps gigabytes of buffers of its own, whatever `weights.memory_bytes` says (`HF_XET_RECONSTRUCTION_DOWNLOAD_BUFFER_LIMIT`: 8 GB),
+and a download of it may stall without an error (huggingface/xet-core issues 850, 869 and 883), where HTTP has timeouts. The digests are
+compared either way.
 """
 
 from __future__ import annotations

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+from steps import s3
+from steps.fetch_weights import step
 from steps.fetch_weights.plan import split
 from steps.fetch_weights.selection import HubFile
 from steps.fetch_weights.settings import MIB, Settings
@@ -77,6 +79,18 @@ def read_all(endpoint: str, file: HubFile, told: list[str]) -> bytes:
     for part in split(file, 5 * MIB):
         source.read(part, memoryview(body)[part.offset : part.offset + part.size])
     return bytes(body)
+
+
+def test_xet_storage_is_asked_only_where_the_model_file_says_so(aws: str, root: Path, tmp_path: Path) -> None:
+    """huggingface_hub brings hf_xet along: that it is there says nothing."""
+    hub, stop = Hub("http://hub", "acme/model", world.REVISION), threading.Event()
+
+    def source(**weights: Any) -> object:
+        request = step.Request(world.release("acme/model", **weights), hub.endpoint, "exec-1", tmp_path)
+        return step.Fetch(request, s3.client("us-east-1"), Settings(), {})._source(hub, stop)
+
+    assert isinstance(source(), HubSource)
+    assert isinstance(source(xet=True), XetSource)
 
 
 def test_ranges_come_from_xet_storage(tmp_path: Path) -> None:
