@@ -20,8 +20,8 @@ from steps.fetch_weights.wire import Answer
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoFile
 
-PREFLIGHT = Settings(attempts=3)
-"""For a person who waits at a terminal: a Hub that does not answer is given up after about a second."""
+PREFLIGHT = Settings(attempts=3, longest_retry_after_s=5.0)
+"""For a person who waits at a terminal: a Hub that does not answer is given up after about a second, one that asks to wait at once."""
 _LARGEST_DOCUMENT = 64 * MIB
 _LIST_TIMEOUT_S = 30.0
 

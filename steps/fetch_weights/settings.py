@@ -45,8 +45,8 @@ class Settings:
     """The pause after the first failed try; it doubles each time, with jitter."""
     longest_pause_s: float = 30.0
     """No pause of our own choosing is longer."""
-    longest_retry_after_s: float = 300.0
-    """A Retry-After beyond this is not waited for: the step fails and says so."""
+    longest_retry_after_s: float = 360.0
+    """A server that asks to wait longer is not waited for: the step fails and says so. The Hub's quotas are of five minutes."""
     connect_timeout_s: float = 10.0
     """How long a connection may take to be made."""
     read_timeout_s: float = 60.0

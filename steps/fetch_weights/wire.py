@@ -6,6 +6,7 @@ Redirects are the caller's business, because a token must not follow them to ano
 from __future__ import annotations
 
 import http.client
+import re
 import socket
 import ssl
 from collections.abc import Callable
@@ -20,6 +21,7 @@ _BODY_EXCERPT = 600
 _PIECE_BYTES = 1024**2
 _USER_AGENT = "fetch-weights/1"
 _Body = TypeVar("_Body")
+_USED_UP = re.compile(r";\s*r\s*=\s*0\s*;\s*t\s*=\s*(\d+)")
 _PASSING_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -33,16 +35,18 @@ class Answer:
 
     @property
     def retry_after_s(self) -> float | None:
-        """The server's word on when to come again, seconds."""
+        """The server's word on when to come again, seconds: Retry-After, or what the Hub says instead when a quota is used up, as in
+        `RateLimit: "resolvers";r=0;t=55` ("Hub Rate limits" in its documentation: windows of five minutes)."""
+        used_up = _USED_UP.search(self.headers.get("ratelimit", "")) if self.status == 429 else None
+        if used_up:
+            return float(used_up[1]) + 1  # whole seconds: they may have been rounded down
         return _seconds(self.headers.get("retry-after"))
 
     def passing_error(self, url: str) -> PassingError | None:
         """The error to raise when this status may pass by itself, else None."""
         if self.status not in _PASSING_STATUSES:
             return None
-        return PassingError(
-            f"{public(url)} answered {self.status} {self.excerpt}".rstrip(), _seconds(self.headers.get("retry-after"))
-        )
+        return PassingError(f"{public(url)} answered {self.status} {self.excerpt}".rstrip(), self.retry_after_s)
 
 
 class Wire:

@@ -1,0 +1,56 @@
+"""What a server says on when to come again."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import pytest
+
+from steps.errors import StepError
+from steps.fetch_weights.hub import PREFLIGHT
+from steps.fetch_weights.retries import Retries
+from steps.fetch_weights.settings import Settings
+from steps.fetch_weights.wire import Answer
+
+USED_UP = {"ratelimit": '"resolvers";r=0;t=1', "ratelimit-policy": '"fixed window";"resolvers";q=3000;w=300'}
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "wait_s"),
+    [
+        (429, USED_UP, 2.0),
+        (429, {"ratelimit": '"api";r=12;t=280'}, None),  # something else was too much
+        (429, {**USED_UP, "ratelimit": '"api";r=12;t=280', "retry-after": "7"}, 7.0),
+        (503, {"retry-after": "7"}, 7.0),
+        (503, {"retry-after": "Wed, 25 Nov 2026 07:28:00 GMT"}, None),
+        (503, {}, None),
+    ],
+)
+def test_when_to_come_again(status: int, headers: dict[str, str], wait_s: float | None) -> None:
+    answer = Answer(status, headers)
+    assert answer.retry_after_s == wait_s
+    error = answer.passing_error("https://hub/file")
+    assert error is not None and error.retry_after_s == wait_s
+
+
+def test_a_quota_that_is_used_up_is_waited_for_as_long_as_the_hub_says() -> None:
+    answers = [Answer(429, USED_UP), Answer(200, {})]
+    told: list[str] = []
+
+    def attempt() -> float:
+        if error := answers.pop(0).passing_error("https://hub/file"):
+            raise error
+        return time.monotonic()
+
+    started = time.monotonic()
+    assert Retries(Settings(), threading.Event(), told.append).call("read", attempt) - started >= 2
+    assert "trying again in 2.0 s" in told[0]
+
+
+def test_a_whole_window_of_the_hubs_is_waited_for_by_a_job_and_not_by_a_person() -> None:
+    error = Answer(429, {"ratelimit": '"api";r=0;t=300'}).passing_error("https://hub/api")
+    assert error is not None
+    assert Retries(Settings(), threading.Event())._pause(1, error, "list") == 301
+    with pytest.raises(StepError, match="asks to wait 301 s"):
+        Retries(PREFLIGHT, threading.Event())._pause(1, error, "list")
