@@ -75,15 +75,22 @@ class Destination:
 
     def complete(self, file: HubFile, upload_id: str, etags: Mapping[int, str], crc64nvme: str) -> Stored:
         """Make the object of its parts. S3 refuses it when the whole does not have that checksum and size."""
+        from botocore.exceptions import ClientError
+
         with s3.explained(f"complete {self.prefix / file.path}"):
-            self._client.complete_multipart_upload(
-                **self._at(file),
-                UploadId=upload_id,
-                MultipartUpload={"Parts": [{"PartNumber": number, "ETag": etag} for number, etag in sorted(etags.items())]},
-                ChecksumCRC64NVME=crc64nvme,
-                ChecksumType="FULL_OBJECT",
-                MpuObjectSize=file.size,
-            )
+            try:
+                self._client.complete_multipart_upload(
+                    **self._at(file),
+                    UploadId=upload_id,
+                    MultipartUpload={"Parts": [{"PartNumber": number, "ETag": etag} for number, etag in sorted(etags.items())]},
+                    ChecksumCRC64NVME=crc64nvme,
+                    ChecksumType="FULL_OBJECT",
+                    MpuObjectSize=file.size,
+                )
+            except ClientError as error:
+                # boto3 sends a request again whose answer got lost, and an upload that was completed is no upload any more.
+                if s3.error_code(error) != "NoSuchUpload" or not self._has(file, crc64nvme):
+                    raise
         with self._lock:
             self._open.pop(upload_id, None)
         return self._check(file, crc64nvme)
@@ -119,6 +126,18 @@ class Destination:
         for path in paths:
             with s3.explained(f"delete {self.prefix / path}"):
                 self._client.delete_object(Bucket=self.prefix.bucket, Key=self._key(path))
+
+    def _has(self, file: HubFile, crc64nvme: str) -> bool:
+        """Whether an object with the file's size and checksum is there."""
+        from botocore.exceptions import ClientError
+
+        try:
+            head = self._client.head_object(**self._at(file), ChecksumMode="ENABLED")
+        except ClientError as error:
+            if s3.error_code(error) == "404":
+                return False
+            raise
+        return (head["ContentLength"], head.get("ChecksumCRC64NVME")) == (file.size, crc64nvme)
 
     def _check(self, file: HubFile, crc64nvme: str) -> Stored:
         """Ask S3 what it has now; anything but the file's size and checksum is deleted and an error."""

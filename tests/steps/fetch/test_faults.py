@@ -121,6 +121,9 @@ def test_a_hub_that_stays_wrong_is_refused(scene: Scene, fault: HubFault, told: 
         Fault("hang", "PUT", "partNumber"),
         Fault("flip", "PUT", "partNumber"),
         Fault("drop", "PUT", "partNumber"),
+        Fault("drop", "POST", "uploads"),
+        Fault("drop", "POST", "uploadId"),
+        Fault("drop", "PUT", "manifest.json"),
         Fault("status", "GET", "list-type", times=2),
     ],
     ids=lambda fault: f"{fault.kind}-{fault.method}-{fault.target}-{fault.code}",
@@ -149,6 +152,20 @@ def test_an_s3_that_stays_wrong_is_refused_and_the_next_run_completes_it(scene: 
     scene.assert_refused(told)
     scene.fetch()
     scene.assert_complete()
+
+
+def test_an_upload_that_was_completed_and_never_answered_is_not_fetched_again(scene: Scene) -> None:
+    """S3 may say to the second request that there is no such upload (API reference of CompleteMultipartUpload)."""
+    gone = Fault("status", "POST", "uploadId", status=404, code="NoSuchUpload")
+    scene.s3.faults += [Fault("drop", "POST", "uploadId"), gone]
+    scene.fetch()
+    assert gone.times == 0
+    scene.assert_complete()
+
+
+def test_an_upload_that_somebody_aborted_is_refused(scene: Scene) -> None:
+    scene.s3.faults.append(Fault("status", "POST", "uploadId", status=404, code="NoSuchUpload"))
+    scene.assert_refused("complete s3://.*NoSuchUpload")
 
 
 def test_every_call_names_the_account_that_the_bucket_must_belong_to(scene: Scene) -> None:
