@@ -112,7 +112,7 @@ class Hosting:
         """
         from botocore.exceptions import ClientError
 
-        deadline = time.monotonic() + _DELETE_TIMEOUT_S
+        started = time.monotonic()
         with explained(f"update the endpoint {endpoint}"):
             while True:
                 before_each_try()
@@ -125,9 +125,17 @@ class Hosting:
                     )
                     return
                 except ClientError as error:
-                    if not is_busy(error) or time.monotonic() > deadline:
+                    if not is_busy(error) or time.monotonic() - started > _DELETE_TIMEOUT_S:
                         raise
-                time.sleep(_QUICK_POLL_S)
+                if self._is_switched(endpoint, config):
+                    return  # boto3 sends a request again whose answer got lost: what is in progress is this very update
+                _pause(started)
+
+    def _is_switched(self, endpoint: str, config: str) -> bool:
+        """Whether the endpoint serves that config, or is being given it."""
+        found = self._sagemaker.describe_endpoint(EndpointName=endpoint)
+        pending = found.get("PendingDeploymentSummary", {}).get("EndpointConfigName")
+        return config in {pending, found.get("EndpointConfigName")}
 
     def config(self, name: str) -> dict[str, Any] | None:
         """DescribeEndpointConfig's answer, None when there is no such config."""
@@ -210,7 +218,7 @@ class Hosting:
             if int(elapsed) > said_s:
                 said_s = int(elapsed)
                 on_progress(f"{endpoint} is {state.status}, {said_s} s")
-            time.sleep(_QUICK_POLL_S if elapsed < _QUICK_FOR_S else _POLL_S)
+            _pause(started)
 
     def delete(self, endpoint: str) -> None:
         """Delete the endpoint and the config and models behind it; what is gone already is no error."""
@@ -230,13 +238,13 @@ class Hosting:
 
     def wait_gone(self, endpoint: str) -> None:
         """Wait until a deleted endpoint is no longer there, so that its name is free. StepError when it stays."""
-        deadline = time.monotonic() + _DELETE_TIMEOUT_S
+        started = time.monotonic()
         while self.state(endpoint) is not None:
-            if time.monotonic() > deadline:
+            if time.monotonic() - started > _DELETE_TIMEOUT_S:
                 raise StepError(
                     f"the endpoint {endpoint} is still being deleted after {_DELETE_TIMEOUT_S:.0f} s; try again later"
                 )
-            time.sleep(_QUICK_POLL_S)
+            _pause(started)
 
     def delete_model(self, model: str) -> None:
         """Delete a model; one that is gone already is no error."""
@@ -261,16 +269,16 @@ class Hosting:
         """SageMaker refuses to delete an endpoint while it changes: ask again until it does not."""
         from botocore.exceptions import ClientError
 
-        deadline = time.monotonic() + _DELETE_TIMEOUT_S
+        started = time.monotonic()
         with explained(f"delete the endpoint {endpoint}"), _if_present():
             while True:
                 try:
                     self._sagemaker.delete_endpoint(EndpointName=endpoint)
                     return
                 except ClientError as error:
-                    if not is_busy(error) or time.monotonic() > deadline:
+                    if not is_busy(error) or time.monotonic() - started > _DELETE_TIMEOUT_S:
                         raise
-                time.sleep(_QUICK_POLL_S)
+                _pause(started)
 
     def log_tail(self, endpoint: str, lines: int = _LOG_LINES) -> list[str]:
         """The last lines that the endpoint's newest container wrote; empty when none wrote any."""
@@ -306,6 +314,11 @@ class Hosting:
 def is_busy(error: BaseException) -> bool:
     """Whether SageMaker refuses because the endpoint is changing just now."""
     return "in-progress" in str(error)
+
+
+def _pause(started: float) -> None:
+    """Between two looks: short in the first minute since `started` (time.monotonic()), longer after it, for SageMaker's sake."""
+    time.sleep(_QUICK_POLL_S if time.monotonic() - started < _QUICK_FOR_S else _POLL_S)
 
 
 @contextmanager
