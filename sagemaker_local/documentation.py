@@ -11,21 +11,88 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sagemaker_local import actions, calls, images, limits, moto_refusals, unsupported, validation
+from sagemaker_local.pipelines.definition import STEP_TYPES
+from sagemaker_local.pipelines.steps import RUN
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _INTRODUCTION = """\
 <!-- Made by `python -m sagemaker_local.documentation docs/sagemaker_local.md`; a test compares. Change the code instead. -->
-# sagemaker_local: what is emulated, and what is refused
+# sagemaker_local: a SageMaker on this machine
+
+Pipelines, processing, training and transform jobs, endpoints with their updates and scaling, and the Model Registry: behind one HTTP port
+that boto3, the AWS CLI, the SageMaker SDK and the OpenAI SDK talk to as to AWS. No account, no Docker: a file says which command on this
+machine stands for a container image. What is not emulated is refused by name, never ignored; the tables are below.
+
+## In three minutes
 
 ```
-python -m sagemaker_local [--host 127.0.0.1] [--port P] [--state DIR] [--images FILE]
+echo 'images: [{match: "*", command: ["{python}"]}]' > images.yaml      # every image is this Python
+python -m sagemaker_local --port 4566 --images images.yaml
 ```
 
-prints `AWS_ENDPOINT_URL=http://127.0.0.1:PORT` when it is ready; any AWS client pointed there works. Its state and its logs are in DIR
-and survive a restart; two servers with a directory each do not touch one another. In tests: `sagemaker_local.testing.running(DIR)`
-(a context manager) and `sagemaker_local.testing.server_fixture()` (a pytest fixture).
+prints `AWS_ENDPOINT_URL=http://127.0.0.1:4566` when it is ready. In another shell:
+
+```
+export AWS_ENDPOINT_URL=http://127.0.0.1:4566 AWS_DEFAULT_REGION=us-east-1 AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local
+python first.py
+```
+
+`first.py`, a pipeline of one step:
+
+```python
+import json, time, boto3
+
+code = "import pathlib; pathlib.Path('/opt/ml/processing/out/hello.txt').write_text('hello')"
+output = {"S3Uri": "s3://mine/out", "LocalPath": "/opt/ml/processing/out", "S3UploadMode": "EndOfJob"}
+step = {
+    "Name": "Hello",
+    "Type": "Processing",
+    "Arguments": {
+        "AppSpecification": {"ImageUri": "any/image:1", "ContainerEntrypoint": ["python", "-c", code]},
+        "ProcessingResources": {"ClusterConfig": {"InstanceCount": 1, "InstanceType": "ml.m5.large", "VolumeSizeInGB": 1}},
+        "ProcessingOutputConfig": {"Outputs": [{"OutputName": "out", "S3Output": output}]},
+        "RoleArn": "arn:aws:iam::123456789012:role/any",
+    },
+}
+sagemaker, s3 = boto3.client("sagemaker"), boto3.client("s3")
+s3.create_bucket(Bucket="mine")
+sagemaker.create_pipeline(
+    PipelineName="first",
+    PipelineDefinition=json.dumps({"Version": "2020-12-01", "Steps": [step]}),
+    RoleArn="arn:aws:iam::123456789012:role/any",
+)
+execution = sagemaker.start_pipeline_execution(PipelineName="first")["PipelineExecutionArn"]
+while sagemaker.describe_pipeline_execution(PipelineExecutionArn=execution)["PipelineExecutionStatus"] == "Executing":
+    time.sleep(0.2)
+for step in sagemaker.list_pipeline_execution_steps(PipelineExecutionArn=execution)["PipelineExecutionSteps"]:
+    print(step["StepName"], step["StepStatus"], step.get("FailureReason", ""))
+print(s3.get_object(Bucket="mine", Key="out/hello.txt")["Body"].read().decode())
+```
+
+A definition of the SageMaker SDK runs as it is. But the SDK sends some calls to AWS's own address, so it gets a session that does not:
+
+```python
+from sagemaker.core.workflow.pipeline_context import PipelineSession
+from sagemaker_local.session import Session
+
+session = PipelineSession(boto_session=Session())      # talks to $AWS_ENDPOINT_URL, whatever address the SDK names
+```
+
+and `SAGEMAKER_VALIDATE_ROLE=false` in the environment, since a role's permissions are not simulated. An image with AWS's training toolkit
+(script mode) is `command: ["{python}", "-m", "sagemaker_local.training.script"]` in the images file.
+
+State and logs are in the folder that `--state` names (`.sagemaker_local`) and survive a restart; a server that is killed comes back as it
+was half a second before, and what ran is recorded as failed. What a container wrote is in `logs/` there, and in CloudWatch Logs under the
+groups' usual names (`/aws/sagemaker/ProcessingJobs`, ...); the server's own log is `sagemaker_local.log`. Two servers with a folder each do
+not touch one another. In tests: `sagemaker_local.testing.running(DIR)` (a context manager) and
+`sagemaker_local.testing.server_fixture()` (a pytest fixture).
+
+Steps that run: {steps}.
+An execution that reaches a step of another type fails there, by its name: {other_steps}.
+
+## What is different from AWS
 
 Nothing here checks who calls: signatures, roles and policies are not evaluated, and an OpenAI client may send any bearer token (one
 that the SageMaker SDK made is refused once it has expired). But who calls is known: a container has temporary credentials of its role,
@@ -105,6 +172,8 @@ def _introduction() -> str:
         _INTRODUCTION.replace("{images}", textwrap.dedent(example))
         .replace("{placeholders}", placeholders.strip().replace("``", "`"))
         .replace("{limits}", "\n".join(_limits()))
+        .replace("{steps}", ", ".join(sorted(RUN)))
+        .replace("{other_steps}", ", ".join(sorted(STEP_TYPES - RUN.keys())))
         .replace("{calls}", calls_text.strip().replace("``", "`"))
     )
 

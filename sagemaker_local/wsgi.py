@@ -6,7 +6,9 @@ import asyncio
 import io
 import json
 import logging
+import re
 from typing import IO, TYPE_CHECKING, Any
+from xml.sax.saxutils import escape
 
 from sagemaker_local.errors import NotImplementedHere
 
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 _BLOCK_BYTES = 256 * 1024
 _LOGGER = logging.getLogger(__name__)
 _PRESERVED = "moto.preserved_header_names"  # moto.core.request.PRESERVED_HEADER_NAMES_ENVIRON_KEY
+_REST_XML = {"s3", "route53", "cloudfront"}  # services whose requests do not show that they speak XML
+_SIGNED_FOR = re.compile(r"Credential=[^/,]+/\d+/[^/,]+/([^/,]+)/")
 _NOT_PASSED_ON = {"date", "server", "connection", "transfer-encoding"}
 
 
@@ -90,7 +94,7 @@ def call(application: Any, environment: dict[str, Any]) -> Answer:
             if hasattr(parts, "close"):
                 parts.close()
     except NotImplementedError as error:
-        _refuse(answer, NotImplementedHere(str(error) or "This action is not emulated."))
+        _refuse(answer, environment, NotImplementedHere(str(error) or "This action is not emulated."))
     finally:
         environment.clear()  # werkzeug's request is in it and has it: with its body it would wait for the garbage collector
     return answer
@@ -116,7 +120,19 @@ async def send(request: Request, answer: Answer) -> None:
     await request.send({"type": "http.response.body", "body": b""})
 
 
-def _refuse(answer: Answer, error: NotImplementedHere) -> None:
+def _refuse(answer: Answer, environment: dict[str, Any], error: NotImplementedHere) -> None:
+    """An error in the shape that the service's protocol has ("AWS query protocol", "AWS restXml protocol" in Smithy's documentation)."""
     answer.status = error.status
-    answer.headers = [(b"content-type", b"application/x-amz-json-1.1"), (b"x-amzn-errortype", error.code.encode())]
-    answer.body = json.dumps({"__type": error.code, "message": error.message}).encode()
+    found = _SIGNED_FOR.search(environment.get("HTTP_AUTHORIZATION", ""))
+    service = found[1] if found else ""
+    if service not in _REST_XML and not environment.get("CONTENT_TYPE", "").startswith("application/x-www-form-urlencoded"):
+        answer.headers = [(b"content-type", b"application/x-amz-json-1.1"), (b"x-amzn-errortype", error.code.encode())]
+        answer.body = json.dumps({"__type": error.code, "message": error.message}).encode()
+        return
+    told = f"<Error><Code>{error.code}</Code><Message>{escape(error.message)}</Message></Error>"
+    if service == "ec2":
+        told = f"<Response><Errors>{told}</Errors></Response>"
+    elif service != "s3":
+        told = f"<ErrorResponse>{told}</ErrorResponse>"
+    answer.headers = [(b"content-type", b"text/xml")]
+    answer.body = told.encode()

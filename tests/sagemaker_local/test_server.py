@@ -20,6 +20,7 @@ from awscrt import checksums
 from botocore.exceptions import ClientError
 
 from sagemaker_local import documentation
+from sagemaker_local.session import Session
 from sagemaker_local.testing import RunningServer, running
 from tests.sagemaker_local.conftest import write_images_file
 from tests.sagemaker_local.hosting_client import HostingClient, eventually
@@ -270,12 +271,37 @@ def test_what_is_not_emulated_is_refused_at_once_and_by_name(server: RunningServ
         sagemaker.create_notebook_instance(
             NotebookInstanceName="x", InstanceType="ml.t3.medium", RoleArn="arn:aws:iam::123456789012:role/x"
         )
-    assert time.monotonic() - started < 1
+    with pytest.raises(ClientError, match=r"NotImplemented.*simulate_principal_policy"):  # of a service that speaks XML
+        server.client("iam").simulate_principal_policy(PolicySourceArn="arn:aws:iam::123456789012:role/x", ActionNames=["s3:*"])
+    assert time.monotonic() - started < 2
 
 
 def test_records_without_behaviour_are_motos(sagemaker: Any) -> None:
     sagemaker.create_experiment(ExperimentName="kept")
     assert sagemaker.describe_experiment(ExperimentName="kept")["ExperimentName"] == "kept"
+
+
+def test_the_first_pipeline_of_the_page_runs_as_it_is_printed(tmp_path: Path) -> None:
+    page = documentation.page()
+    images, program = tmp_path / "images.yaml", tmp_path / "first.py"
+    images.write_text(page.partition("echo '")[2].partition("'")[0])
+    program.write_text(page.partition("```python\n")[2].partition("```")[0])
+    with running(tmp_path / "state", images) as server:
+        environment = {**os.environ, **server.environment()}
+        ran = subprocess.run(
+            [sys.executable, str(program)], env=environment, capture_output=True, text=True, check=False, timeout=60
+        )
+    assert (ran.stdout, ran.returncode) == ("Hello Succeeded \nhello\n", 0), ran.stderr
+
+
+def test_a_session_of_the_server_reaches_nothing_else(server: RunningServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = Session(server.endpoint_url)
+    sts = session.client("sts", "us-east-1", endpoint_url="https://sts.us-east-1.amazonaws.com")
+    assert sts.get_caller_identity()["Account"] == "123456789012"
+    assert session.resource("s3").meta.client.meta.endpoint_url == server.endpoint_url
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    with pytest.raises(ValueError, match="AWS_ENDPOINT_URL"):
+        Session()
 
 
 def test_the_page_about_what_is_emulated_is_what_the_code_says() -> None:

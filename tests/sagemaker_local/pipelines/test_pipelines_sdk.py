@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sagemaker_local.jobs import mounts
+from sagemaker_local.session import Session
 from tests.sagemaker_local.pipelines.definitions import IMAGE, ROLE, token
 
 if TYPE_CHECKING:
@@ -46,10 +47,9 @@ def sdk(local_server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     }
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    import boto3
     from sagemaker.core.workflow.pipeline_context import PipelineSession
 
-    return PipelineSession(boto_session=boto3.Session(region_name="us-east-1"), default_bucket="sdk-bucket")
+    return PipelineSession(boto_session=Session(), default_bucket="sdk-bucket")
 
 
 def _pipeline(session: Any, folder: Path) -> Any:
@@ -128,6 +128,12 @@ def test_upsert_start_and_wait(sdk: Any, tmp_path: Path) -> None:
     assert {step["StepName"]: step.get("FailureReason") for step in bad.list_steps()}["TooBad"] == "mse 8.0 is above 6.0"
     assert pipeline.latest_pipeline_version_id == 2
     pipeline.delete()
+
+
+def test_the_sdk_asks_the_server_for_the_account_too(sdk: Any) -> None:
+    sdk._default_bucket_name_override = None  # as in the SDK's examples: the bucket's name has the account's number
+    assert sdk.account_id() == "123456789012"
+    assert sdk.default_bucket() == "sagemaker-us-east-1-123456789012"
 
 
 TRAIN = """
