@@ -52,10 +52,15 @@ class Scaling:
     def remove(self) -> None:
         """Take the target away, and its policies with it; none is no error."""
         with explained(f"take away the autoscaling of {self._endpoint}"):
-            if self._is_there():
+            if self._registered():
                 self._client.deregister_scalable_target(**self._target)
 
-    def _is_there(self) -> bool:
+    def is_there(self) -> bool:
+        """Whether it has any."""
+        with explained(f"look at the autoscaling of {self._endpoint}"):
+            return self._registered()
+
+    def _registered(self) -> bool:
         found = self._client.describe_scalable_targets(
             ServiceNamespace=self._target["ServiceNamespace"],
             ResourceIds=[self._target["ResourceId"]],

@@ -61,6 +61,11 @@ class EndpointState:
         """Whether it is changing just now."""
         return self.status in _BUSY
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether it serves nobody and can only be deleted (API reference of DescribeEndpoint, EndpointStatus)."""
+        return self.status == "Failed"
+
 
 class Hosting:
     """Endpoints of one account and region."""

@@ -8,6 +8,7 @@ from typing import Self
 from pydantic import JsonValue, ValidationError
 
 from config.base import Strict
+from config.production import Autoscaling
 from steps.errors import InputError
 from steps.ledger import Event
 
@@ -28,6 +29,8 @@ class Deployed(Strict):
     """On how many."""
     instance_bounds: tuple[int, int] | None = None
     """With autoscaling, how few and how many it may become."""
+    autoscaling: Autoscaling | None = None
+    """All of its autoscaling, as the model file said."""
     container: dict[str, JsonValue]
     """What it runs, as the version's InferenceSpecification says: Image, Environment, ModelDataSource."""
     facts: dict[str, str]
@@ -42,6 +45,15 @@ class Deployed(Strict):
             raise InputError(
                 f"the ledger's event {event.sequence} ({event.kind}) does not say what it left in production: {error}"
             ) from error
+
+
+def left_with(events: Iterable[Event], config: str | None) -> Deployed | None:
+    """What the last promotion or rollback to that endpoint config left in production; None when the ledger knows of none."""
+    for event in reversed(list(events)):
+        left = event.details.get("deployment")
+        if event.kind in ("promoted", "rolled_back") and isinstance(left, dict) and left.get("config") == config:
+            return Deployed.of(event)
+    return None
 
 
 def lineage(events: Iterable[Event]) -> list[Event]:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from config.production import Autoscaling
 from config.schema import Release
 from steps import canaries, deployment
 from steps.canaries import CanaryResult
@@ -34,6 +35,8 @@ class Serving:
     """None when this project did not make it."""
     previous: str | None
     """The endpoint config before it, where it is known."""
+    autoscaling: Autoscaling | None = None
+    """What it is to have back when its autoscaling was taken away for an update that came to nothing."""
 
 
 class Production:
@@ -49,10 +52,7 @@ class Production:
         self._timeout_s = release.update_timeout_s + _MARGIN_S
 
     def at_rest(self) -> EndpointState | None:
-        """The endpoint, once nothing changes it any more; None when there is none.
-
-        A first endpoint that failed serves nobody and is deleted. InputError when it is not this model's.
-        """
+        """The endpoint, once nothing changes it any more; None when there is none. InputError when it is not this model's."""
         state = self._hosting.state(self.endpoint)
         if state is None:
             return None
@@ -64,10 +64,6 @@ class Production:
             self._lease.check()
             time.sleep(_WATCH_POLL_S)
             state = self._hosting.state(self.endpoint)
-        if state is not None and state.status == "Failed":
-            say(f"{self.endpoint} is Failed and serves nobody: it is deleted")
-            self._delete()
-            return None
         return state
 
     def serving(self, state: EndpointState) -> Serving:
@@ -77,9 +73,14 @@ class Production:
         return Serving(state.config, int(version) if version else None, tags.get(PREVIOUS_TAG))
 
     def create(self, new: Deployment) -> EndpointState:
-        """A first endpoint. One that does not come up is deleted: nobody is served by it. StepError says why it did not."""
+        """A first endpoint, or one instead of one that failed. One that does not come up is deleted: nobody is served by it. StepError says
+        why it did not."""
         self._lease.confirm()
         self.touched = True
+        there = self._hosting.state(self.endpoint)
+        if there is not None and there.has_failed:
+            say(f"{self.endpoint} is Failed and serves nobody: it is deleted")
+            self._delete()
         self._hosting.create(self.endpoint, new)
         try:
             state = self._wait()
@@ -92,7 +93,8 @@ class Production:
         return state
 
     def update(self, new: Deployment, old: Serving) -> EndpointState:
-        """Replace what it serves, the way that the model file says. StepError when SageMaker took the update back, and why."""
+        """Replace what it serves, the way that the model file says. StepError when SageMaker refused the update or took it back, and why;
+        autoscaling is then as before."""
         self._lease.confirm()
         self._hosting.define(new)
         own = self._clients.alarms.put(self._settings.guards, new.name, new.tags)
@@ -107,16 +109,21 @@ class Production:
         if watched:
             policy["AutoRollbackConfiguration"] = {"Alarms": [{"AlarmName": name} for name in watched]}
         self._make_way_for(new, old)
-        self._switch(new.name, policy)
-        state = self._wait()
+        try:
+            self._switch(new.name, policy)
+            state = self._wait()
+        except LeaseLost:
+            raise
+        except StepError as error:
+            raise StepError(f"{error}{self._bring_back(old.autoscaling)}") from error
         if state.config == new.name:
             return state
         reasons = [state.failure, *self._clients.alarms.ringing(watched)]
         reason = "; ".join(reason for reason in reasons if reason) or "it does not say why"
         last_words = self._hosting.last_words(self.endpoint)
+        lost = self._bring_back(old.autoscaling)
         self._forget(new.name)
-        self._clients.scaling.apply(self._settings.autoscaling)
-        raise StepError(f"SageMaker took the update of {self.endpoint} back: {reason}{last_words}")
+        raise StepError(f"SageMaker took the update of {self.endpoint} back: {reason}{lost}{last_words}")
 
     def look_over(self, state: EndpointState, new: Deployment) -> list[CanaryResult]:
         """The image, the canary prompts, the alarms for as long as the model file says. StepError for the first that is not right."""
@@ -131,8 +138,9 @@ class Production:
         self._watch([*self._clients.alarms.of_fleet(self._settings.guards, state.config), *self._settings.alarms])
         return results
 
-    def give_back(self, previous: str | None, left: str) -> None:
-        """Give it back the endpoint config that it served before; delete it where there was none. `left` is what it serves now."""
+    def give_back(self, previous: str | None, left: str, autoscaling: Autoscaling | None) -> None:
+        """Give it back the endpoint config that it served before, with that `autoscaling` where it has none any more; delete it where there
+        was no config before. `left` is what it serves now. StepError when it cannot be given back."""
         self._lease.confirm()
         if previous is None or self._hosting.config(previous) is None:
             if previous is not None:
@@ -146,6 +154,8 @@ class Production:
         state = self._wait()
         if state.config != previous:
             raise StepError(f"{self.endpoint} serves {state.config} and could not be given {previous} back: {state.failure}")
+        if lost := self._bring_back(autoscaling):
+            raise StepError(f"{self.endpoint} serves {previous} again{lost}")
         self._forget(left)
 
     def settle(self, state: EndpointState, new: Deployment) -> None:
@@ -204,6 +214,15 @@ class Production:
         ]
         if types[0] != types[1] or self._settings.autoscaling is None:
             self._clients.scaling.remove()
+
+    def _bring_back(self, autoscaling: Autoscaling | None) -> str:
+        """Make way no longer: give it that autoscaling where it has none. Why that failed, to go behind an error; empty when it did not."""
+        try:
+            if autoscaling is not None and not self._clients.scaling.is_there():
+                self._clients.scaling.apply(autoscaling)
+        except StepError as error:
+            return f"; its autoscaling was taken away and could not be brought back: {error}"
+        return ""
 
     def _switch(self, config: str, policy: dict[str, Any]) -> None:
         keep_counts = self._settings.autoscaling is not None

@@ -12,12 +12,13 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from pydantic import JsonValue
 
+from config.production import Autoscaling
 from config.schema import Release
 from steps import canaries, decisions, lease, registry, returning, served, verification
 from steps.errors import InputError, LeaseHeld, LeaseLost, LedgerBroken, StepError
@@ -102,20 +103,22 @@ class Promoter:
         self._production = Production(request.release, clients, held)
         self._ledger = Ledger(clients.s3, request.release.environment.bucket, request.release.name)
         self._started = time.monotonic()
+        self._in_ledger = False
+        """Whether the ledger has it that the version reached production."""
 
     def run(self) -> Promotion:
         """The whole of it; see the module."""
         with self._told():
-            target = self._target()
             state = self._production.at_rest()
-            before = self._production.serving(state) if state else None
+            before = self._serving(state) if state and not state.has_failed else None
+            target = self._target()  # not before the wait for what changes the endpoint: the approval counts as it is now
             self._check(target, before)
             if state is None or before is None:
                 new = self._deployment(target, None)
                 return self._finish(target, new, self._production.create(new), "created")
             if before.version == target.package.version:
                 return self._take_up(target, state, before)
-            new = self._deployment(target, before.config)
+            new = self._deployment(target, self._to_go_back_to(before))
             return self._finish(target, new, self._production.update(new, before), "updated")
 
     @contextmanager
@@ -126,23 +129,31 @@ class Promoter:
         except (LeaseHeld, LeaseLost, LedgerBroken):
             raise
         except StepError as error:
-            self._lease.check()
-            package = self._request.model_package
-            version = package.rsplit("/", 1)[1]
-            self._ledger.append(
-                "refused",
-                by=self._request.who,
-                version=int(version) if version.isdigit() else None,
-                model_package=package,
-                details={
-                    "reason": str(error),
-                    "intent": self._request.intent,
-                    "tried": self._production.touched,
-                    "execution": self._request.execution,
-                    "endpoint": self._production.endpoint,
-                },
-            )
+            if self._in_ledger:
+                raise  # it did reach production
+            try:
+                self._refuse(error)
+            except StepError as unsaid:
+                raise StepError(f"{error}; nor could the ledger be told of it: {unsaid}") from error
             raise
+
+    def _refuse(self, error: StepError) -> None:
+        self._lease.check()
+        package = self._request.model_package
+        version = package.rsplit("/", 1)[1]
+        self._ledger.append(
+            "refused",
+            by=self._request.who,
+            version=int(version) if version.isdigit() else None,
+            model_package=package,
+            details={
+                "reason": str(error),
+                "intent": self._request.intent,
+                "tried": self._production.touched,
+                "execution": self._request.execution,
+                "endpoint": self._production.endpoint,
+            },
+        )
 
     def _target(self) -> Target:
         """The version, as the registry has it; of a rollback, as the ledger remembers it."""
@@ -194,14 +205,33 @@ class Promoter:
             spelt_out=target.spelt_out,
         )
 
+    def _serving(self, state: EndpointState) -> Serving:
+        found = self._production.serving(state)
+        return replace(found, autoscaling=self._autoscaling_of(found.config))
+
+    def _autoscaling_of(self, config: str | None) -> Autoscaling | None:
+        """The autoscaling of what served that endpoint config, by the ledger."""
+        left = served.left_with(self._ledger.events(), config)
+        return left.autoscaling if left else None
+
+    def _to_go_back_to(self, before: Serving) -> str:
+        """The endpoint config to return to when the version turns out wrong: what production serves now; or, where that is a newer version
+        that an ended try left and nobody looked over, what it served before that. A rollback leaves what serves now, whatever it is."""
+        told = newest(self._ledger.events(), "promoted", "rolled_back")
+        if self._request.intent == "rollback" or told is None or before.previous is None:
+            return before.config
+        is_unknown = before.previous == served.Deployed.of(told).config and (before.version or 0) > (told.version or 0)
+        return before.previous if is_unknown and self._clients.hosting.config(before.previous) is not None else before.config
+
     def _take_up(self, target: Target, state: EndpointState, before: Serving) -> Promotion:
         """The endpoint serves the version. Either that is old news, or a try was killed before it told the ledger: what it left is done."""
         told = newest(self._ledger.events(), "promoted", "rolled_back")
         if told is not None and served.Deployed.of(told).config == state.config:
+            self._in_ledger = True
             if told.details.get("execution") == self._request.execution:
                 self._turn_down(told.details.get("previous_version"))
             say(f"{self._production.endpoint} serves version {before.version} already: nothing is changed")
-            self._production.tidy_up(state)
+            self._tidy_up(state)
             return self._promotion(target, before.version, "unchanged", [])
         progress(
             f"{self._production.endpoint} serves version {before.version}, but was not looked over yet: an earlier try was ended"
@@ -218,15 +248,28 @@ class Promoter:
         except LeaseLost:
             raise
         except StepError as error:
-            self._production.give_back(previous, state.config)
+            try:
+                self._production.give_back(previous, state.config, self._autoscaling_of(previous))
+            except LeaseLost:
+                raise
+            except StepError as worse:
+                raise StepError(f"{error}; {worse}") from error
             back = f"it serves version {previous_version} again" if previous else "it was the first and is deleted"
             raise StepError(f"{error}; version {target.package.version} was taken out of production, {back}") from error
         self._production.settle(state, new)
         promotion = self._promotion(target, previous_version, action, smoke)
         self._tell(target, state, promotion)
+        self._in_ledger = True
         self._turn_down(previous_version)
-        self._production.tidy_up(state)
+        self._tidy_up(state)
         return promotion
+
+    def _tidy_up(self, state: EndpointState) -> None:
+        """What earlier promotions left costs nothing: that it cannot be deleted now makes no promotion a failed one."""
+        try:
+            self._production.tidy_up(state)
+        except StepError as error:
+            say(f"what earlier promotions left stays for the next one: {error}")
 
     def _tell(self, target: Target, state: EndpointState, promotion: Promotion) -> None:
         kind: Kind = "rolled_back" if self._request.intent == "rollback" else "promoted"
@@ -238,6 +281,7 @@ class Promoter:
             instance_type=model.serving.instance_type,
             instance_count=model.production.instance_count,
             instance_bounds=(bounds.min_instances, bounds.max_instances) if bounds else None,
+            autoscaling=bounds,
             container=dict(package.container),
             facts=dict(package.facts),
         )

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from unittest import mock
 
 import yaml
@@ -111,12 +111,13 @@ class World:
         canaries: list[dict[str, Any]] | None = None,
         image: str = IMAGE,
         more_facts: dict[str, str] | None = None,
+        instance_type: str = "ml.p5.48xlarge",
         **production: Any,
     ) -> Version:
         """Register, evaluate (on paper) and approve the model's next version; its engine answers `QUESTION` with `version N`."""
         number = len(self._versions(name)) + 1
         engine = {**QUICK, "answers": {QUESTION: " ".join(["version", str(number), *"abcdefghij"])}, **(settings or {})}
-        release = self._release(name, number, canaries, image, production)
+        release = self._release(name, number, canaries, image, instance_type, production)
         facts = {**self._weights(release, engine), **(more_facts or {})}
         release_file = f"releases/{name}/{release.sha256}/release.json"
         self._put(release, release_file, release.to_json().encode())
@@ -152,7 +153,13 @@ class World:
         return listed
 
     def _release(
-        self, name: str, number: int, canaries: list[dict[str, Any]] | None, image: str, production: dict[str, Any]
+        self,
+        name: str,
+        number: int,
+        canaries: list[dict[str, Any]] | None,
+        image: str,
+        instance_type: str,
+        production: dict[str, Any],
     ) -> Release:
         expected = [{"prompt": QUESTION, "expect": f"version {number} "}]
         return Release.model_validate(
@@ -165,7 +172,7 @@ class World:
                         "revision": hashlib.sha1(f"{name} {number}".encode(), usedforsecurity=False).hexdigest(),
                     },
                     "serving": {
-                        "instance_type": "ml.p5.48xlarge",
+                        "instance_type": instance_type,
                         "tensor_parallel_size": 8,
                         "image": image,
                         "startup_timeout_s": 60,
@@ -229,14 +236,14 @@ class World:
             )
         return Run(process, output, log)
 
-    def serve(self, version: Version) -> Promotion:
-        """Promote in this process: for what a test needs before it begins."""
+    def serve(self, version: Version, *, intent: Literal["promotion", "rollback"] = "promotion") -> Promotion:
+        """Promote, or roll back to it, in this process."""
         execution = uuid.uuid4().hex[:12]
         with (
             mock.patch.dict(os.environ, self.server.environment(version.release.environment.roles.promote)),
             mock.patch("boto3.DEFAULT_SESSION", None),
         ):
-            return step.run(step.Request(version.release, version.arn, execution, "manual", self.folder / execution))
+            return step.run(step.Request(version.release, version.arn, execution, "manual", self.folder / execution, intent))
 
     def promote(self, version: Version, *more: str, execution: str | None = None) -> Run:
         """Run the step to its end, which must be a good one."""

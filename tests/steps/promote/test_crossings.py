@@ -1,0 +1,183 @@
+"""What may happen while a promotion waits, between two of its calls, or after the last one that counts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from steps import registry
+from steps.errors import StepError
+from steps.ledger import Ledger
+from steps.promote.models import Promotion
+from steps.promote.production import Production
+from tests.steps.promote.test_settings import target
+from tests.steps.promote.world import QUESTION, Version, World
+
+WRONG = {"answers": {QUESTION: "something else a b c d e f g h i j"}}
+SCALING = {"min_instances": 1, "max_instances": 3, "concurrent_requests_per_instance": 16, "scale_in_cooldown_s": 3600}
+MORE_SCALING = {**SCALING, "max_instances": 4}
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+@contextmanager
+def instead(owner: type, method: str, act: Callable[[], object], *, then: bool = False) -> Iterator[None]:
+    """`act` in the method's place, or before it."""
+    real = getattr(owner, method)
+
+    def called(self: Any, *arguments: Any, **more: Any) -> Any:
+        result = act()
+        return real(self, *arguments, **more) if then else result
+
+    with mock.patch.object(owner, method, called):
+        yield
+
+
+def refused(error: str) -> Callable[[], None]:
+    """What AWS says."""
+
+    def act() -> None:
+        raise StepError(error)
+
+    return act
+
+
+def kill() -> None:
+    raise Killed
+
+
+def kinds(world: World, version: Version) -> list[tuple[str, int | None]]:
+    return [(event.kind, event.version) for event in world.events(version)]
+
+
+def serves(world: World, version: Version) -> int:
+    """The version that the endpoint serves, by the name of its config."""
+    return int(world.config(version.endpoint)["EndpointConfigName"].split("-v")[1].split("-")[0])
+
+
+def left_unseen(world: World, version: Version) -> None:
+    """Promote it with a process that ends after the update, before it was looked over."""
+    with instead(Production, "look_over", kill), pytest.raises(Killed):
+        world.serve(version)
+    assert serves(world, version) == version.number
+
+
+def test_an_approval_that_is_withdrawn_during_the_wait_for_the_endpoint_counts(world: World) -> None:
+    version = world.version(world.name())
+
+    def withdraw() -> None:
+        registry.reject(world.client("sagemaker"), version.arn, "on second thought")
+
+    with (
+        instead(Production, "at_rest", withdraw, then=True),
+        pytest.raises(StepError, match="approval: the version is Rejected now"),
+    ):
+        world.serve(version)
+    assert world.endpoint(version.endpoint) is None
+
+
+def test_a_failed_endpoint_is_there_until_a_version_may_take_its_place(world: World) -> None:
+    name = world.name()
+    with instead(Production, "_delete", kill), pytest.raises(Killed):
+        world.serve(world.version(name, settings={"crash_at_start": True}))
+    pending = world.version(name, status="PendingManualApproval")
+    with pytest.raises(StepError, match="approval: "):
+        world.serve(pending)
+    assert (world.endpoint(name) or {})["EndpointStatus"] == "Failed"
+    assert world.serve(world.version(name)).action == "created"
+
+
+def test_what_cannot_be_tidied_up_is_no_failed_promotion(world: World, capfd: pytest.CaptureFixture[str]) -> None:
+    version = world.version(world.name())
+    with instead(Production, "tidy_up", refused("ThrottlingException")):
+        assert world.serve(version).action == "created"
+    assert "stays for the next one: ThrottlingException" in capfd.readouterr().out
+    assert kinds(world, version) == [("promoted", 1)]
+
+
+def test_a_rollback_that_cannot_reject_what_it_left_is_in_the_ledger_as_what_it_is(world: World) -> None:
+    name = world.name()
+    first, second = world.version(name), world.version(name)
+    world.serve(first)
+    world.serve(second)
+    with (
+        mock.patch.object(registry, "reject", mock.Mock(side_effect=StepError("AccessDenied"))),
+        pytest.raises(StepError, match="AccessDenied"),
+    ):
+        world.serve(first, intent="rollback")
+    assert kinds(world, first)[-1] == ("rolled_back", 1)
+    assert serves(world, first) == 1
+
+
+def test_a_reason_outlives_a_ledger_that_cannot_be_written(world: World) -> None:
+    version = world.version(world.name(), settings={"crash_at_start": True})
+    with instead(Ledger, "append", refused("SlowDown")), pytest.raises(StepError, match="ping health check") as caught:
+        world.serve(version)
+    assert "nor could the ledger be told of it: SlowDown" in str(caught.value)
+
+
+def test_a_reason_outlives_an_old_version_that_cannot_be_given_back(world: World) -> None:
+    name = world.name()
+    world.serve(world.version(name))
+    second = world.version(name, settings=WRONG)
+    switch = Production._switch
+
+    def no_way_back(self: Production, config: str, policy: dict[str, Any]) -> None:
+        if "-v1-" in config:
+            raise StepError("ThrottlingException")
+        switch(self, config, policy)
+
+    with mock.patch.object(Production, "_switch", no_way_back), pytest.raises(StepError, match="ThrottlingException") as caught:
+        world.serve(second)
+    assert "answered 'Which version are you?' with 'something else" in str(caught.value)
+    assert kinds(world, second) == [("promoted", 1), ("refused", 2)]
+
+
+def test_a_version_that_nobody_looked_over_is_not_what_a_later_one_gives_back(world: World) -> None:
+    name = world.name()
+    first = world.version(name)
+    world.serve(first)
+    left_unseen(world, world.version(name))
+    third = world.version(name, settings=WRONG)
+    with pytest.raises(StepError, match="it serves version 1 again"):
+        world.serve(third)
+    assert serves(world, first) == 1
+
+
+def test_the_version_after_one_that_nobody_looked_over_is_promoted_and_tidies_up(world: World) -> None:
+    name = world.name()
+    world.serve(world.version(name))
+    left_unseen(world, world.version(name))
+    third = world.version(name)
+    promotion: Promotion = world.serve(third)
+    assert (promotion.version, promotion.previous_version) == (3, 1)
+    assert all("-v3-" in definition for definition in world.definitions(name))
+
+
+@pytest.mark.parametrize("ends", ["refused", "wrong"])
+def test_an_update_that_comes_to_nothing_leaves_the_old_versions_autoscaling(world: World, ends: str) -> None:
+    """SageMaker refuses an update of the instance type while there is a target: it is taken away before, and must come back."""
+    name = world.name()
+    first = world.version(name, autoscaling=SCALING)
+    world.serve(first)
+    second = world.version(name, settings=WRONG, autoscaling=MORE_SCALING, instance_type="ml.p5e.48xlarge")
+    if ends == "refused":
+        with (
+            instead(Production, "_switch", refused("ResourceLimitExceeded")),
+            pytest.raises(StepError, match="ResourceLimitExceeded"),
+        ):
+            world.serve(second)
+    else:
+        with pytest.raises(StepError, match="it serves version 1 again"):
+            world.serve(second)
+    bounds = target(world, name)
+    assert bounds is not None
+    assert (bounds["MinCapacity"], bounds["MaxCapacity"]) == (1, 3)
+    assert len(bounds["policies"]) == 1
+    assert serves(world, first) == 1
