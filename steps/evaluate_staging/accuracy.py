@@ -49,8 +49,8 @@ class Accuracy:
         made._harness("check", {})
         return made
 
-    def ask(self, transport: OpenAITransport, timeout_s: float) -> dict[str, dict[str, float]]:
-        """Task → every number that lm-eval gives; StepError when it fails."""
+    def ask(self, transport: OpenAITransport, timeout_s: float, within_s: float) -> dict[str, dict[str, float]]:
+        """Task → every number that lm-eval gives; StepError when it fails, or has not ended `within_s`."""
         progress(f"lm-eval: {', '.join(self.wanted.tasks)}")
         order = {
             "base_url": f"{transport.url}/chat/completions",
@@ -58,7 +58,7 @@ class Accuracy:
             "concurrency": self.wanted.concurrency,
             "timeout_s": timeout_s,
         }
-        found: dict[str, dict[str, float]] = self._harness("run", order, key=transport.token)["results"]
+        found: dict[str, dict[str, float]] = self._harness("run", order, key=transport.token, within_s=within_s)["results"]
         for name, task in self.wanted.tasks.items():
             say(f"lm-eval {name}: {task.metric} {found[name].get(task.key)}")
         return found
@@ -76,21 +76,28 @@ class Accuracy:
         if not any((self.folder / "tasks").rglob("*.yaml")):
             raise InputError(f"{address} has no task files; put the YAML files of tasks into it, and their data")
 
-    def _harness(self, action: str, more: dict[str, Any], *, key: str = "") -> dict[str, Any]:
+    def _harness(self, action: str, more: dict[str, Any], *, key: str = "", within_s: float | None = None) -> dict[str, Any]:
         tasks = self.folder / "tasks"
         tasks.mkdir(exist_ok=True)
         order, answer, log = (self.folder / f"{action}.{kind}" for kind in ("order", "answer", "log"))
         named = {name: task.model_dump(include={"examples", "fewshot", "max_tokens"}) for name, task in self.wanted.tasks.items()}
         order.write_text(json.dumps({**more, "tasks": named, "folder": str(tasks) if self.wanted.archive else None}))
         with log.open("wb") as stream:
-            code = subprocess.run(
-                [sys.executable, "-m", "steps.evaluate_staging.harness", action, str(order), str(answer)],
-                cwd=tasks,  # so that a task's data files are named as they lie beside it
-                env={**os.environ, "OPENAI_API_KEY": key, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                check=False,
-            ).returncode
+            try:
+                code = subprocess.run(
+                    [sys.executable, "-m", "steps.evaluate_staging.harness", action, str(order), str(answer)],
+                    cwd=tasks,  # so that a task's data files are named as they lie beside it
+                    env={**os.environ, "OPENAI_API_KEY": key, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+                    stdout=stream,
+                    stderr=subprocess.STDOUT,
+                    check=False,
+                    timeout=within_s,
+                ).returncode
+            except subprocess.TimeoutExpired as error:
+                raise StepError(
+                    f"lm-eval had not ended after {error.timeout:.0f} s, when the staging endpoint expires; raise evaluation.max_runtime_s, "
+                    "or bound the tasks' examples"
+                ) from error
         said: dict[str, Any] = json.loads(answer.read_text()) if answer.exists() else {}
         if code != 0:
             raise _WORD_OF_CODE.get(code, StepError)(said.get("error") or f"lm-eval ended with {code}: {_tail(log)}")
@@ -100,10 +107,18 @@ class Accuracy:
 def results(
     wanted: LmEval | None, found: dict[str, dict[str, float]], before: dict[str, ObjectiveResult]
 ) -> dict[str, ObjectiveResult]:
-    """Each task as an objective; `before` are those of production."""
+    """Each task as an objective; `before` are those of production. A task that lm-eval has no numbers of makes the run invalid."""
     if wanted is None:
         return {}
-    return {name: _result(task, found[name], before.get(name)) for name, task in wanted.tasks.items()}
+    return {
+        name: _result(task, found[name], before.get(name)) if name in found else _unasked(task)
+        for name, task in wanted.tasks.items()
+    }
+
+
+def _unasked(task: LmEvalTask) -> ObjectiveResult:
+    """There is no score, and that is not the model's fault."""
+    return score(task, None).model_copy(update={"undecided": "lm-eval failed; the step's log says why"})
 
 
 def _result(task: LmEvalTask, numbers: dict[str, float], before: ObjectiveResult | None) -> ObjectiveResult:

@@ -2,17 +2,27 @@
 
 Requests of one second have met the same queue and tokens of one answer the same batch, so they are not independent of each other; slices of
 the measured time nearly are. Whole slices are drawn again with replacement, and the metric is computed on each draw. One method for
-latencies, rates and shares.
+latencies, rates and shares. (Where an endpoint changes more slowly than a slice lasts, the intervals are still too narrow.)
+
+A bootstrap only draws what was seen: of 40 samples it never finds a 99th percentile beyond the largest, which the true one exceeds two times
+in three, and of no failure it makes no failure ever. So a quantile's interval is at least that of its order statistics, without an end where
+there are too few samples for one, and a share's at least Wilson's.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 SLICES = 20
-_DRAWS = 400
+_DRAWS = 1000
 _BUCKET = 1.002  # latencies are put into buckets this much apart: finer than any interval
-_FEWEST = 30  # samples; fewer say nothing of a tail
+_Z = 1.96  # standard deviations to either side: 95 %
+_TAIL = 1.6
+"""Per cent of the draws beyond either end. 2.5 would be too narrow an interval for 20 slices: the expanded percentiles of Hesterberg, "What
+Teachers Should Know About the Bootstrap" (The American Statistician, 2015), for n = 20."""
+Interval = tuple[float, float | None]
+"""From, to; to None: no end can be told."""
 
 
 class Slices:
@@ -32,22 +42,28 @@ class Slices:
         """Something that is summed, in slice number `place`."""
         self._sums.setdefault(name, [0.0] * SLICES)[min(max(place, 0), SLICES - 1)] += amount
 
-    def quantile(self, name: str, share: float) -> tuple[float, float] | None:
-        """The interval of a latency's quantile, in the unit of the samples."""
+    def quantile(self, name: str, share: float) -> Interval | None:
+        """The interval of a latency's quantile, in the unit of the samples. None without a sample."""
         import numpy
 
         places, values = self._samples.get(name, ([], []))
-        if len(values) < _FEWEST or len(set(places)) < 2:
+        if not values:
             return None
-        logs = numpy.log(numpy.maximum(numpy.asarray(values), 1e-6))
+        samples = numpy.asarray(values)
+        logs = numpy.log(numpy.maximum(samples, 1e-6))
         lowest = logs.min()
         buckets = numpy.floor((logs - lowest) / numpy.log(_BUCKET)).astype(numpy.int64)
         matrix = numpy.zeros((SLICES, int(buckets.max()) + 1))
         numpy.add.at(matrix, (numpy.asarray(places), buckets), 1)
         drawn = numpy.cumsum(self._weights() @ matrix, axis=1)
-        ranks = share * drawn[:, -1:]
-        found = (drawn >= ranks).argmax(axis=1)
-        return self._interval(numpy.exp(lowest + found * numpy.log(_BUCKET)))
+        drawn = drawn[drawn[:, -1] > 0]  # not those of empty slices alone
+        found = (drawn >= share * drawn[:, -1:]).argmax(axis=1)
+        low, high = self._interval(numpy.exp(lowest + found * numpy.log(_BUCKET)))
+        samples.sort()
+        spread = _Z * math.sqrt(len(samples) * share * (1 - share))
+        first = max(0, math.floor(share * len(samples) - spread) - 1)
+        last = math.ceil(share * len(samples) + spread)
+        return min(low, float(samples[first])), max(high, float(samples[last])) if last < len(samples) else None
 
     def rate(self, name: str, duration_s: float) -> tuple[float, float] | None:
         """The interval of a sum a second."""
@@ -63,7 +79,11 @@ class Slices:
             return None
         wholes = self._weights() @ self._array(whole)
         parts = self._weights() @ self._array(part) if part in self._sums else wholes * 0
-        return self._interval(parts[wholes > 0] / wholes[wholes > 0]) if numpy.any(wholes > 0) else None
+        if not numpy.any(wholes > 0):
+            return None
+        low, high = self._interval(parts[wholes > 0] / wholes[wholes > 0])
+        least, most = _wilson(sum(self._sums.get(part, ())), sum(self._sums[whole]))
+        return min(low, least), max(high, most)
 
     def _array(self, name: str) -> Any:
         import numpy
@@ -81,5 +101,13 @@ class Slices:
     def _interval(values: Any) -> tuple[float, float]:
         import numpy
 
-        low, high = numpy.percentile(values, [2.5, 97.5])
+        low, high = numpy.percentile(values, [_TAIL, 100 - _TAIL])
         return float(low), float(high)
+
+
+def _wilson(part: float, whole: float) -> tuple[float, float]:
+    """The interval of a share of independent events: that of none in 20 ends at a sixth. (E. B. Wilson, 1927.)"""
+    share, scale = part / whole, 1 + _Z**2 / whole
+    middle = (share + _Z**2 / (2 * whole)) / scale
+    spread = _Z / scale * math.sqrt(share * (1 - share) / whole + _Z**2 / (4 * whole**2))
+    return max(0.0, middle - spread), min(1.0, middle + spread)

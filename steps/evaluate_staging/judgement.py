@@ -12,10 +12,16 @@ def judge(
 ) -> tuple[Verdict, str]:
     """The verdict and one line for people. Numbers that cannot decide come before those that are bad."""
     invalid = [f"{name}: {reason}" for name, profile in profiles.items() if (reason := _undecidable(profile))]
+    invalid += [
+        f"{name}: {result.undecided}"
+        for name, profile in profiles.items()
+        for result in profile.objectives.values()
+        if result.undecided
+    ] + [f"lm-eval {task}: {result.undecided}" for task, result in lm_eval.items() if result.undecided]
     objectives = {
         f"{name} {metric}": result for name, profile in profiles.items() for metric, result in profile.objectives.items()
     } | {f"lm-eval {task}": result for task, result in lm_eval.items()}
-    missed = [f"{name} {_missed(result)}" for name, result in objectives.items() if not result.met]
+    missed = [f"{name} {_missed(result)}" for name, result in objectives.items() if not (result.met or result.undecided)]
     wrong = [f"canary {result.prompt!r} was answered {result.answer!r}" for result in canaries.results if not result.passed]
     headline = [f"{name} {number(result.value)}" for name, result in objectives.items()]
     verdict: Verdict = "invalid" if invalid else "failed" if missed or wrong else "passed"

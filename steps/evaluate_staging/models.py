@@ -8,7 +8,7 @@ from config.base import Strict
 from steps.canaries import CanaryResult
 
 Verdict = Literal["passed", "failed", "invalid"]
-"""`invalid`: the numbers cannot decide, because nothing was measured or the client was the bottleneck. It is not passed."""
+"""`invalid`: the numbers cannot decide, because nothing was measured, or too little, or the client was the bottleneck. It is not passed."""
 
 
 class ObjectiveResult(Strict):
@@ -19,7 +19,7 @@ class ObjectiveResult(Strict):
     low: float | None = None
     """Where its 95 % confidence interval begins; None when there was too little to say."""
     high: float | None = None
-    """Where that ends."""
+    """Where that ends; None when there were too few samples for an end."""
     production: float | None = None
     """The same metric of what is in production, for a relative objective; None when there is nothing to compare with."""
     compared_value: float
@@ -35,6 +35,9 @@ class ObjectiveResult(Strict):
     """Whether all of it holds."""
     note: str = ""
     """What a reader must know: why there is nothing to compare with."""
+    undecided: str = ""
+    """Why there is no value (lm-eval failed), or one that, though within its bounds, cannot decide: a percentile of too few samples. It makes
+    the run invalid. Empty when it decides."""
 
 
 class Quantiles(Strict):
@@ -75,6 +78,8 @@ class Trial(Strict):
     """Whether every objective held, and the endpoint kept up with the rate."""
     metrics: dict[str, float | None]
     """What was measured."""
+    bottleneck: str = ""
+    """Why the numbers say more about the client; empty when they do not."""
 
 
 class ProfileResult(Strict):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path
 
-from config.load_profiles import CAPACITY, COST, Capacity, ClosedLoop, Ladder, LoadProfile, OpenLoop, Ramp, Replay
+from config.load_profiles import CAPACITY, COST, Capacity, ClosedLoop, Ladder, LoadProfile, Objective, OpenLoop, Ramp, Replay
 from steps import s3
 from steps.errors import InputError
 from steps.evaluate_staging import arrivals
@@ -17,7 +19,6 @@ from steps.evaluate_staging.fleet import Fleet
 from steps.evaluate_staging.load import Load
 from steps.evaluate_staging.measurement import Measurement
 from steps.evaluate_staging.models import Trial
-from steps.evaluate_staging.scoring import all_met
 from steps.evaluate_staging.transports import Transport
 
 _BACKLOG_SHARE = 0.03
@@ -69,6 +70,10 @@ class Outcome:
     """Metrics that no single run measures."""
 
 
+class OutOfTime(Exception):
+    """A load would not end before the endpoint may be deleted."""
+
+
 @dataclass
 class Runner:
     """Runs load profiles over a fleet of client processes, one after the other, so that they do not measure each other."""
@@ -76,19 +81,36 @@ class Runner:
     fleet: Fleet
     transport: Callable[[LoadProfile], Transport]
     materials: Materials
+    until_s: float = math.inf
+    """When the endpoint expires, on the monotonic clock: the failures of one that was deleted under a load would look like the model's."""
+    lag_at_most_ms: float = math.inf
+    """A client later than this is the bottleneck."""
 
     def run(self, profile: LoadProfile, seed: int, on_progress: Callable[[str], None]) -> Outcome:
-        """Put one profile's load on."""
-        load = self._common(profile, seed)
-        match profile:
-            case ClosedLoop():
-                return Outcome(self.fleet.measure(replace(load, concurrency=profile.concurrency), on_progress))
-            case Ladder():
-                return self._ladder(profile, load, on_progress)
-            case Capacity():
-                return self._capacity(profile, load, seed, on_progress)
-            case _:
-                return Outcome(self.fleet.measure(replace(load, dues=self._dues(profile, seed)), on_progress))
+        """Put one profile's load on. Where there is no time for all of it, the outcome's measurement says so, and decides nothing."""
+        load, outcome = self._common(profile, seed), Outcome(Measurement.of((0, profile.duration_s), 0, []))
+        try:
+            match profile:
+                case ClosedLoop():
+                    outcome.measurement = self._measure(replace(load, concurrency=profile.concurrency), on_progress)
+                case Ladder():
+                    self._ladder(profile, load, outcome, on_progress)
+                case Capacity():
+                    self._capacity(profile, load, outcome, on_progress)
+                case _:
+                    outcome.measurement = self._measure(replace(load, dues=self._dues(profile, seed)), on_progress)
+        except OutOfTime as error:
+            outcome.measurement.lost = str(error)
+        return outcome
+
+    def _measure(self, load: Load, on_progress: Callable[[str], None]) -> Measurement:
+        left_s, needed_s = self.until_s - time.monotonic(), load.window_s[1]
+        if needed_s > left_s:
+            raise OutOfTime(
+                f"the staging endpoint expires in {left_s:.0f} s and this load takes {needed_s:.0f} s: it was not put on; raise "
+                "evaluation.max_runtime_s"
+            )
+        return self.fleet.measure(load, on_progress)
 
     def _common(self, profile: LoadProfile, seed: int) -> Load:
         return Load(
@@ -119,31 +141,45 @@ class Runner:
                 text = self.materials.required(profile.trace).read_text(encoding="utf-8-sig")
                 return tuple(due for due in arrivals.replay(text, profile.speed, profile.trace) if due.at_s < end_s)
 
-    def _ladder(self, profile: Ladder, load: Load, on_progress: Callable[[str], None]) -> Outcome:
-        trials: list[Trial] = []
+    def _ladder(self, profile: Ladder, load: Load, outcome: Outcome, on_progress: Callable[[str], None]) -> None:
         for concurrency in profile.concurrencies:
-            measurement = self.fleet.measure(replace(load, concurrency=concurrency), _prefixed(f"at {concurrency}", on_progress))
-            metrics = measurement.metrics(profile.objectives)
-            trials.append(Trial(load=concurrency, met=all_met(measurement, profile.objectives), metrics=metrics))
-        return Outcome(measurement, trials)
+            told = _prefixed(f"at {concurrency}", on_progress)
+            outcome.measurement = self._measure(replace(load, concurrency=concurrency), told)
+            outcome.trials.append(self._trial(concurrency, outcome.measurement, profile.objectives))
 
-    def _capacity(self, profile: Capacity, load: Load, seed: int, on_progress: Callable[[str], None]) -> Outcome:
+    def _capacity(self, profile: Capacity, load: Load, outcome: Outcome, on_progress: Callable[[str], None]) -> None:
         objectives = {name: bound for name, bound in profile.objectives.items() if name not in {CAPACITY, COST}}
-        trials: list[Trial] = []
-        last: Measurement | None = None
+        trials = outcome.trials
 
         def trial(rate: float) -> Answer:
-            nonlocal last
-            due = _until(load.window_s[1], _arrivals(profile.arrivals, rate, 1.0, seed + len(trials)))
-            last = self.fleet.measure(replace(load, dues=due), _prefixed(f"at {rate:.4g} requests/s", on_progress))
-            settled = Settled(last)
-            met = all_met(last, objectives) and settled.keeps_up(varies=profile.arrivals == "poisson")
-            trials.append(Trial(load=rate, met=met, metrics=last.metrics(objectives)))
-            return Answer(met, settled.completed_per_s)
+            due = _until(load.window_s[1], _arrivals(profile.arrivals, rate, 1.0, load.seed + len(trials)))
+            told = _prefixed(f"at {rate:.4g} requests/s", on_progress)
+            outcome.measurement = self._measure(replace(load, dues=due), told)
+            settled = Settled(outcome.measurement)
+            keeps_up = settled.keeps_up(varies=profile.arrivals == "poisson")
+            trials.append(self._trial(rate, outcome.measurement, objectives, keeps_up=keeps_up))
+            return Answer(trials[-1].met, settled.completed_per_s)
 
         found = search(trial, profile.start_rate_per_s, profile.highest_rate_per_s, profile.precision)
-        assert last is not None  # noqa: S101  (the search tries at least once)
-        return Outcome(last, trials, {CAPACITY: found})
+        outcome.more[CAPACITY] = found
+        outcome.measurement.lost = outcome.measurement.lost or _ended_by_the_client(trials, found or 0.0)
+
+    def _trial(
+        self, load: float, measurement: Measurement, objectives: Mapping[str, Objective], *, keeps_up: bool = True
+    ) -> Trial:
+        metrics = measurement.metrics(objectives)
+        met = keeps_up and all(objective.met_by(metrics[name]) for name, objective in objectives.items())
+        return Trial(load=load, met=met, metrics=metrics, bottleneck=measurement.client(self.lag_at_most_ms).bottleneck)
+
+
+def _ended_by_the_client(trials: Sequence[Trial], found: float) -> str:
+    """Why the rate that was found is the client's, not the endpoint's: at the next one that was tried the client was the bottleneck. Empty
+    when it was not."""
+    above = [trial for trial in trials if not trial.met and trial.load > found]
+    ended = [trial for trial in above if trial.load == min(one.load for one in above)]
+    if not ended or not all(trial.bottleneck for trial in ended):
+        return ""
+    return f"the search ended below {ended[0].load:.4g} requests/s, and there {ended[0].bottleneck}"
 
 
 class Settled:

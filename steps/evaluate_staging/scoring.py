@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from config.load_profiles import Objective
-from steps.evaluate_staging.measurement import Measurement
-from steps.evaluate_staging.models import ObjectiveResult, ProfileResult, Trial
+from steps.evaluate_staging.confidence import Interval
+from steps.evaluate_staging.measurement import Measurement, fewest
+from steps.evaluate_staging.models import ObjectiveResult, ProfileResult, Quantiles, Trial
 
 _LOSING = 1e12
 """What an objective without a value is compared as: beyond every bound that a person would write."""
@@ -28,7 +29,7 @@ def profile_result(
     """Everything that is said of a profile. `more` are metrics that no single run measures, such as the capacity found; `incomparable`
     says why production's numbers must not be compared with, empty where they may be."""
     metrics = {**measurement.metrics(objectives, usd_per_hour), **(more or {})}
-    intervals = measurement.intervals(objectives, objectives)
+    intervals, latencies = measurement.intervals(objectives, objectives), measurement.latencies()
     if production is not None and production.load != load:
         incomparable = "production was measured under another load"
     comparable = None if incomparable else production
@@ -41,29 +42,42 @@ def profile_result(
         finish_reasons=measurement.finish_reasons,
         output_tokens=measurement.output_tokens,
         usage_differs=measurement.usage_differs,
-        latencies_ms=measurement.latencies(),
+        latencies_ms=latencies,
         tokens_per_s=measurement.tokens_per_s,
         metrics=metrics,
         client=measurement.client(lag_at_most_ms),
         trials=trials or [],
         objectives={
-            name: score(
-                objective,
-                metrics[name],
-                comparable.metrics.get(name) if comparable else None,
-                intervals.get(name),
-                note=incomparable,
+            name: _decided(
+                score(
+                    objective,
+                    metrics[name],
+                    comparable.metrics.get(name) if comparable else None,
+                    intervals.get(name),
+                    note=incomparable,
+                ),
+                name,
+                latencies,
             )
             for name, objective in objectives.items()
         },
     )
 
 
+def _decided(result: ObjectiveResult, metric: str, latencies: Mapping[str, Quantiles | None]) -> ObjectiveResult:
+    """A bound that is missed is missed; one that is met by too few samples is neither."""
+    distribution, needed = latencies.get(metric.split("_", 1)[0]), fewest(metric)
+    if not result.met or distribution is None or distribution.samples >= needed:
+        return result
+    few = f"{metric} is of {distribution.samples} samples and needs {needed}; measure longer, or bound a lower percentile"
+    return result.model_copy(update={"undecided": few})
+
+
 def score(
     objective: Objective,
     value: float | None,
     production: float | None = None,
-    interval: tuple[float, float] | None = None,
+    interval: Interval | None = None,
     *,
     note: str = "",
 ) -> ObjectiveResult:
@@ -94,9 +108,3 @@ def score(
         met=met,
         note=note if objective.relative is not None else "",
     )
-
-
-def all_met(measurement: Measurement, objectives: Mapping[str, Objective]) -> bool:
-    """Whether every absolute objective holds."""
-    metrics = measurement.metrics(objectives)
-    return all(objective.met_by(metrics[name]) for name, objective in objectives.items())

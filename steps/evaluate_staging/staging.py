@@ -27,6 +27,8 @@ class Staged:
     endpoint: str
     instance_type: str
     """What it runs on: one of `evaluation.staging.instance_types`."""
+    until_s: float
+    """When it expires, on the monotonic clock. Seconds."""
 
 
 @contextmanager
@@ -53,6 +55,7 @@ class _Start:
     def __init__(self, hosting: Hosting, release: Release, package: ModelPackage, execution: str) -> None:
         self._hosting, self._release, self._package, self._execution = hosting, release, package, execution
         self.endpoint = self._deployment(release).name
+        self._until_s = 0.0
 
     def run(self) -> Staged:
         """Try every instance type, then all again; StepError when none comes up."""
@@ -66,7 +69,7 @@ class _Start:
             for instance_type in types:
                 reason = self._try(instance_type)
                 if reason is None:
-                    return Staged(self.endpoint, instance_type)
+                    return Staged(self.endpoint, instance_type, self._until_s)
                 say(f"there is no capacity of {instance_type} now: {reason}")
         raise StepError(
             f"there was no capacity of {' or '.join(types)} in {wanted.capacity_retries + 1} tries, the last time: {reason}; name more "
@@ -76,6 +79,7 @@ class _Start:
     def _try(self, instance_type: str) -> str | None:
         """One start; None when it is up, else why there was no capacity. StepError for every other failure."""
         _clear(self._hosting, self.endpoint)
+        self._until_s = time.monotonic() + self._release.model.evaluation.max_runtime_s
         deployment = self._deployment(_on(self._release, instance_type))
         timeout_s = min(self._release.model.evaluation.max_runtime_s, self._release.start_s)
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ import boto3
 from config.load_profiles import LoadProfile
 from config.schema import Release
 from steps import canaries, images, registry, s3
+from steps.errors import StepError
 from steps.evaluate_staging import baseline, judgement, publish
 from steps.evaluate_staging.accuracy import Accuracy, results
 from steps.evaluate_staging.client import Ask
@@ -69,7 +71,7 @@ def run(request: Request) -> Evaluation:
         _check(request.release, materials)
         accuracy = Accuracy.prepare(request.release.model.evaluation.lm_eval, client, Path(folder) / "lm_eval")
         with staging(hosting, request.release, package, request.execution) as staged:
-            measured = _Measuring(request, boto3.client("sagemaker-runtime", region_name=region), staged.endpoint, materials)
+            measured = _Measuring(request, boto3.client("sagemaker-runtime", region_name=region), staged, materials)
             asked, outcomes = measured.run()
             scores = measured.ask_lm_eval(accuracy)
     evaluation = _evaluation(request, package, staged, asked, outcomes, scores, production)
@@ -97,40 +99,46 @@ def _check(release: Release, materials: Materials) -> None:
 class _Measuring:
     """Everything that is asked of one endpoint."""
 
-    def __init__(self, request: Request, runtime: Any, endpoint: str, materials: Materials) -> None:
+    def __init__(self, request: Request, runtime: Any, staged: Staged, materials: Materials) -> None:
         """`runtime` is a boto3 sagemaker-runtime client: its address and credentials are used."""
         self._release, self._member = request.release, request.member
-        self._runtime, self._endpoint, self._materials = runtime, endpoint, materials
+        self._runtime, self._staged, self._materials = runtime, staged, materials
 
     def run(self) -> tuple[CanarySummary, dict[str, Outcome]]:
         """The canaries, then every load profile."""
         evaluation = self._release.model.evaluation
-        results = canaries.ask_all(self._runtime, self._endpoint, evaluation.canaries)
+        results = canaries.ask_all(self._runtime, self._staged.endpoint, evaluation.canaries)
         for result in results:
             say(f"canary {'passed' if result.passed else 'FAILED'}: {result.prompt!r} → {result.answer!r}")
         outcomes: dict[str, Outcome] = {}
         with self._member.fleet(evaluation.client_processes) as fleet:
             batch = self._batch(fleet)
-            runner = Runner(fleet, self._transport, self._materials)
+            runner = Runner(fleet, self._transport, self._materials, self._staged.until_s, evaluation.client_lag_at_most_ms)
             for seed, (name, profile) in enumerate(evaluation.load_profiles.items()):
                 outcomes[name] = runner.run(profile, seed, _prefixed(name))
                 say(f"load profile {name}: {len(outcomes[name].measurement.counted)} requests measured")
         return CanarySummary(failed=sum(not result.passed for result in results), results=results, batch=batch), outcomes
 
     def ask_lm_eval(self, accuracy: Accuracy | None) -> dict[str, dict[str, float]]:
-        """Every lm-eval task's numbers; empty where the model file names none."""
-        return {} if accuracy is None else accuracy.ask(self._openai(), accuracy.wanted.timeout_s)
+        """Every lm-eval task's numbers; empty where the model file names none, and where lm-eval fails: what the load measured is kept."""
+        if accuracy is None:
+            return {}
+        try:
+            return accuracy.ask(self._openai(), accuracy.wanted.timeout_s, self._staged.until_s - time.monotonic())
+        except StepError as error:
+            say(str(error))
+            return {}
 
     def _transport(self, profile: LoadProfile) -> Transport:
         url, region = self._runtime.meta.endpoint_url, self._release.environment.region
         if profile.client == "sagemaker":
-            return SageMakerTransport(self._endpoint, region, url)
+            return SageMakerTransport(self._staged.endpoint, region, url)
         return self._openai()
 
     def _openai(self) -> OpenAITransport:
         url, region = self._runtime.meta.endpoint_url, self._release.environment.region
         credentials = boto3.Session(region_name=region).get_credentials()
-        return OpenAITransport.of_endpoint(url, self._endpoint, bearer_token(credentials, region, _TOKEN_S))
+        return OpenAITransport.of_endpoint(url, self._staged.endpoint, bearer_token(credentials, region, _TOKEN_S))
 
     def _batch(self, fleet: Fleet) -> BatchConsistency | None:
         """The first canary alone, then as many times at once as the first profile has clients."""

@@ -111,7 +111,7 @@ class Stack:
                         "output_tokens": 16,
                         "warmup_s": 0.2,
                         "duration_s": 1.0,
-                        "objectives": {"ttft_p99_ms": {"at_most": 2000}, "error_rate": {"at_most": 0}},
+                        "objectives": {"ttft_p50_ms": {"at_most": 2000}, "error_rate": {"at_most": 0}},
                     }
                 },
             },

@@ -14,8 +14,10 @@ import yaml
 from botocore.exceptions import ClientError
 
 from config.evaluation import LmEval
-from steps.errors import InputError
+from steps.errors import InputError, StepError
 from steps.evaluate_staging.accuracy import Accuracy, results
+from steps.evaluate_staging.judgement import judge
+from steps.evaluate_staging.models import CanarySummary
 from steps.evaluate_staging.transports.openai import OpenAITransport
 from tests.steps.evaluate_world import BUCKET, World, closed_loop, world
 from tests.steps.simulated_engine import simulated
@@ -83,7 +85,7 @@ def test_a_task_is_asked_of_the_endpoints_chat_api(offline: None, tmp_path: Path
     assert accuracy is not None
     answers = json.dumps(knows("France", "Italy", "Spain")["answers"])
     with simulated(tmp_path, "--sim-ttft-ms", "1", "--sim-itl-ms", "1", "--sim-answers", answers) as url:
-        found = accuracy.ask(OpenAITransport(url), timeout_s=10)
+        found = accuracy.ask(OpenAITransport(url), timeout_s=10, within_s=100)
     result = results(wanted, found, {})["capitals"]
     assert (result.value, result.met, result.compared_value) == (0.75, False, 0.75)
     assert result.low is not None and result.high is not None and result.low < 0.75 < result.high
@@ -160,6 +162,22 @@ def test_without_the_extra_there_is_one_clear_error(tmp_path: Path, monkeypatch:
     wanted = LmEval.model_validate({"tasks": {"gsm8k": {"at_least": 0.5}}})
     with pytest.raises(InputError, match="lm-eval is not installed here; install this project's extra `lm-eval`"):
         Accuracy.prepare(wanted, None, tmp_path / "work")
+
+
+def test_lm_eval_ends_before_the_endpoint_does(tmp_path: Path) -> None:
+    accuracy = Accuracy(LmEval.model_validate({"tasks": {"gsm8k": {"at_least": 0.5}}}), tmp_path)
+    with pytest.raises(
+        StepError, match=r"lm-eval had not ended after 0 s, when the staging endpoint expires; raise evaluation.max_runtime_s"
+    ):
+        accuracy.ask(OpenAITransport("http://127.0.0.1:9/v1"), timeout_s=1, within_s=0.01)
+
+
+def test_where_lm_eval_fails_the_run_is_invalid_and_the_version_not_to_blame() -> None:
+    wanted = LmEval.model_validate({"tasks": {"gsm8k": {"at_least": 0.5}}})
+    found = results(wanted, {}, {})
+    assert not found["gsm8k"].met
+    verdict = judge(CanarySummary(failed=0, results=[]), {}, found)
+    assert verdict == ("invalid", "lm-eval gsm8k: lm-eval failed; the step's log says why")
 
 
 def test_a_score_is_compared_with_productions_too() -> None:

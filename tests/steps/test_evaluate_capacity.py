@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import random
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +21,7 @@ from steps.evaluate_staging.measurement import Measurement
 from steps.evaluate_staging.profiles import Materials, Outcome, Runner, Settled
 from steps.evaluate_staging.results import RequestResult
 from steps.evaluate_staging.transports.openai import OpenAITransport
+from steps.evaluate_staging.worker import WorkerResult
 
 PRECISION = 0.03
 SECOND = 1_000_000_000
@@ -123,11 +126,16 @@ class Endpoint:
     """A fleet on an endpoint that answers so many requests a second, each in 50 ms, and refuses all others at once."""
 
     answers_per_s: float
-    tried: list[float] = field(default_factory=list)
+    client_carries_per_s: float = math.inf
+    """Beyond this rate it is the client that is late."""
+    left_s: float = math.inf
+    """How much longer the endpoint lives."""
 
     def measure(self, load: Load, _: Callable[[str], None]) -> Measurement:
-        self.tried.append(len(load.dues) / load.window_s[1])
+        self.runner.until_s -= load.window_s[1]
         measurement = Measurement.of(load.window_s, 0, [])
+        if len(load.dues) / load.window_s[1] > self.client_carries_per_s:
+            measurement.merge(WorkerResult(lag_ns=[SECOND]))
         free = 0.0
         for due in load.dues:
             is_answered, due_ns = due.at_s >= free, int(due.at_s * SECOND)
@@ -145,8 +153,9 @@ class Endpoint:
             | {"objectives": {"ttft_p99_ms": {"at_most": 1000}}}
             | changes
         )
-        runner = Runner(self, lambda _: OpenAITransport(""), NoWeights(None, folder, "s3://none/none/"))  # type: ignore[arg-type]
-        return runner.run(profile, 0, lambda _: None)
+        files = NoWeights(None, folder, "s3://none/none/")
+        self.runner = Runner(self, lambda _: OpenAITransport(""), files, time.monotonic() + self.left_s, 50)  # type: ignore[arg-type]
+        return self.runner.run(profile, 0, lambda _: None)
 
 
 class NoWeights(Materials):
@@ -158,5 +167,35 @@ class NoWeights(Materials):
 
 def test_an_endpoint_that_refuses_what_it_cannot_do_has_the_capacity_that_it_answers(tmp_path: Path) -> None:
     """Its refusals are fast, and its answers as well: without a bound on errors it would carry every rate."""
-    found = Endpoint(answers_per_s=20).searched(tmp_path).more[CAPACITY]
-    assert found == pytest.approx(20, rel=0.05)
+    outcome = Endpoint(answers_per_s=20).searched(tmp_path)
+    assert outcome.more[CAPACITY] == pytest.approx(20, rel=0.05)
+    assert outcome.measurement.client(50).bottleneck == ""
+
+
+def test_a_search_that_the_client_ended_decides_nothing(tmp_path: Path) -> None:
+    outcome = Endpoint(answers_per_s=20, client_carries_per_s=30).searched(tmp_path)
+    assert outcome.measurement.client(50).bottleneck == "", "it was late at rates that the endpoint does not carry either"
+
+    class Slower(Endpoint):
+        def measure(self, load: Load, told: Callable[[str], None]) -> Measurement:
+            measurement = super().measure(load, told)
+            if len(load.dues) / load.window_s[1] > self.client_carries_per_s:
+                for result in measurement.results:
+                    result.ended_ns = result.token_ns[0] = result.token_ns[0] + 2 * SECOND
+            return measurement
+
+    outcome = Slower(answers_per_s=1000, client_carries_per_s=19).searched(tmp_path)
+    assert outcome.more[CAPACITY] == pytest.approx(19, rel=0.05)
+    assert "and there the client was 1e+03 ms late (p99)" in outcome.measurement.client(50).bottleneck
+
+
+def test_no_load_begins_that_would_outlive_the_endpoint(tmp_path: Path) -> None:
+    """Else the answers to what is asked of a deleted endpoint would be the model's failures, and the version rejected."""
+    outcome = Endpoint(answers_per_s=20, left_s=95).searched(tmp_path)
+    assert len(outcome.trials) == 4, "each takes 20 s"
+    assert outcome.more == {}
+    said = outcome.measurement.client(50).bottleneck
+    assert said == (
+        "the staging endpoint expires in 15 s and this load takes 20 s: it was not put on; raise evaluation.max_runtime_s"
+    )
+    assert outcome.measurement.counted, "what the last trial measured can be seen"

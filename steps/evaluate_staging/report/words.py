@@ -62,11 +62,18 @@ def bounds(metric: str, result: ObjectiveResult) -> list[str]:
     return found if result.relative_bound is None else [*found, f"{side} {result.relative_bound:.0%} of production's"]
 
 
+def outcome(result: ObjectiveResult) -> str:
+    """`met`, `missed`, or `undecided`."""
+    return "undecided" if result.undecided else "met" if result.met else "missed"
+
+
 def interval(metric: str, result: ObjectiveResult) -> str:
     """Its 95 % confidence interval; empty where there was too little to say."""
-    if result.low is None or result.high is None:
+    if result.low is None:
         return ""
-    return f"{value(metric, result.low).removesuffix(' ms').removesuffix(' %')} to {value(metric, result.high)}"
+    if result.high is None:
+        return f"{value(metric, result.low)} or more"
+    return f"{value(metric, result.low).removesuffix(' ms').removesuffix('%')} to {value(metric, result.high)}"
 
 
 def change(metric: str, ours: float | None, theirs: float | None) -> dict[str, str] | None:
@@ -91,7 +98,7 @@ def bar(result: ObjectiveResult) -> dict[str, float | None]:
     def place(one: float | None) -> float | None:
         return None if one is None else round(max(0.0, min(100.0, 100 * one / scale)), 2)
 
-    low, high = place(result.low), place(result.high)
+    low, high = place(result.low), place(result.high if result.high is not None else scale)
     width = None if low is None or high is None else max(0.5, high - low)
     return {"value": place(result.value), "bound": place(tightest), "low": low, "width": width}
 
