@@ -21,14 +21,14 @@ class Limits:
     model_timeout_s: float = 60.0
     """How long a container has to answer, or to begin its stream (API reference of InvokeEndpoint)."""
     stream_timeout_s: float = 480.0
-    """How long a stream may take (developer guide, "Real-time inference": 8 minutes)."""
+    """How long a stream may take (developer guide, "Model Hosting FAQs": 8 minutes for streaming responses)."""
     startup_timeout_s: float = 3600.0
     """How long a container has until ``/ping`` answers: the most that ContainerStartupHealthCheckTimeoutInSeconds may be (API reference);
     where that is not given it is 8 minutes ("How Containers Respond to Health Check (Ping) Requests")."""
     download_timeout_s: float = 3600.0
     """How long model data may take; also the most that ModelDataDownloadTimeoutInSeconds may be (API reference)."""
     payload_bytes: int = 25 << 20
-    """A request's body on the data plane (25 MB; the service's model still says 6)."""
+    """A request's body on the data plane (developer guide, "Model Hosting FAQs": 25 MB for real-time endpoints; the service's model says 6)."""
     invocations_per_s: float = float("inf")
     """Requests to one endpoint in a second; AWS does not publish when it throttles."""
     calls_per_s: float = float("inf")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.errors import ValidationError
+from sagemaker_local.pipelines.arguments import check_arguments
 from sagemaker_local.pipelines.properties import check_property
 
 if TYPE_CHECKING:
@@ -30,6 +31,11 @@ STEP_TYPES = frozenset(
         *("RegisterModel", "Training", "Transform", "Tuning"),
     }
 )
+
+VARIABLES = ("PipelineName", "PipelineArn", "PipelineExecutionId", "PipelineExecutionArn", "StartDateTime", "CurrentDateTime")
+"""The execution variables that every step has (the SDK's ``execution_variables.py``)."""
+JOB_NAMES = {"TrainingJobName": "Training", "ProcessingJobName": "Processing"}
+"""Those that are the name of the step's own job: the type of step that has them."""
 
 _STEP_NAME = re.compile(r"[A-Za-z0-9\-_]{1,64}\Z")
 _STEP_REFERENCE = re.compile(r"Steps\.([A-Za-z0-9\-_]+)")
@@ -124,7 +130,7 @@ def parse(text: str) -> Definition:
         raise _invalid(f"The top level must be an object, not {type(document).__name__}.")
     if document.get("Version") != VERSION:
         raise _invalid(f"Version {document.get('Version')!r} is not supported: expected {VERSION!r}.")
-    parameters = {spec.name: spec for spec in map(_parameter, document.get("Parameters") or [])}
+    parameters = _parameters(document.get("Parameters") or [])
     steps: dict[str, StepSpec] = {}
     _collect(document.get("Steps") or [], None, steps)
     if not steps:
@@ -171,6 +177,15 @@ def _invalid(reason: str) -> ValidationError:
     return ValidationError(f"Unable to parse pipeline definition. {reason}")
 
 
+def _parameters(raw_parameters: list[Any]) -> dict[str, ParameterSpec]:
+    parameters: dict[str, ParameterSpec] = {}
+    for spec in map(_parameter, raw_parameters):
+        if spec.name in parameters:
+            raise _invalid(f"Parameter names must be unique: {spec.name!r} is declared twice.")
+        parameters[spec.name] = spec
+    return parameters
+
+
 def _parameter(raw: Any) -> ParameterSpec:
     if not isinstance(raw, dict) or not isinstance(raw.get("Name"), str):
         raise _invalid(f"A parameter needs a Name: {raw!r}.")
@@ -202,7 +217,9 @@ def _step(raw: Any, branch: Branch | None) -> StepSpec:
     if raw.get("Type") not in STEP_TYPES:
         raise _invalid(f"Step {raw['Name']!r} has unknown type {raw.get('Type')!r}.")
     dependencies = tuple(_dependency(raw["Name"], entry) for entry in raw.get("DependsOn") or ())
-    return StepSpec(raw["Name"], raw["Type"], raw.get("Arguments"), dependencies, branch, raw)
+    step = StepSpec(raw["Name"], raw["Type"], raw.get("Arguments"), dependencies, branch, raw)
+    check_arguments(step)
+    return step
 
 
 def _check_body(step: StepSpec, steps: dict[str, StepSpec]) -> None:
@@ -236,12 +253,22 @@ def _check_references(definition: Definition) -> None:
                 raise _invalid(f"Step {step.name!r} uses parameter {rest!r}, which is not declared in Parameters.")
             if kind == "ForEach" and step.type == "ForEach":
                 continue
+            if kind == "Execution":
+                _check_variable(step, rest)
             if kind not in ("Parameters", "Execution", "Steps"):
                 raise _invalid(f"Step {step.name!r} has reference {reference!r}: expected Parameters, Execution or Steps.")
             name = referenced_step(reference)
             if name is not None and name not in step.inner_names:
                 _check_step_reference(definition, step, name, "refers to")
                 _check_path(definition.steps[name], step, reference)
+
+
+def _check_variable(step: StepSpec, name: str) -> None:
+    """An execution variable is one that there is; the name of a job only its own step has."""
+    types = {step.type, *(body.type for body in (body_steps(step) if step.type == "ForEach" else ()))}
+    known = [*VARIABLES, *(variable for variable, owner in JOB_NAMES.items() if owner in types)]
+    if name not in known:
+        raise _invalid(f"Step {step.name!r} uses Execution.{name}, which it does not have: known are {', '.join(known)}.")
 
 
 def _check_step_reference(definition: Definition, step: StepSpec, name: str, verb: str) -> None:

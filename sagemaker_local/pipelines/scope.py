@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.events import iso_ms
 from sagemaker_local.jobs.fetch import split_uri
+from sagemaker_local.pipelines.definition import JOB_NAMES
 from sagemaker_local.pipelines.functions import Scope, UnresolvedError
 
 if TYPE_CHECKING:
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from sagemaker_local.context import Context
     from sagemaker_local.pipelines.definition import StepSpec
     from sagemaker_local.pipelines.records import ExecutionRecord, StepRecord
+
+JOB_NAME = "${the name of this step's job}"
+"""What stands for the execution variables that are a job's name: each attempt has a job, and a name, of its own."""
 
 
 def make_scope(
@@ -52,6 +56,7 @@ class _Source:
             "PipelineExecutionArn": execution.arn,
             "StartDateTime": iso_ms(execution.created),
             "CurrentDateTime": iso_ms(time.time()),
+            **dict.fromkeys(JOB_NAMES, JOB_NAME),
         }
         if name not in values:
             raise UnresolvedError(f"Execution.{name} is undefined: known are {', '.join(values)}.")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from sagemaker_local.pipelines.scope import JOB_NAME
 from sagemaker_local.pipelines.steps.base import (
     CAPACITY_ERROR,
     JOB_INTERNAL_ERROR,
@@ -38,7 +39,7 @@ def run_transform(run: StepRun) -> StepResult:
 def _run(run: StepRun, jobs: JobTable) -> StepResult:
     prefix = jobs.kind.prefix
     name = run.resource_name(run.arguments.get(f"{prefix}Name"))
-    request = {**run.arguments, f"{prefix}Name": name}
+    request = {**_named(run.arguments, name), f"{prefix}Name": name}
     tags = run.tags(request.get("Tags"))
     if tags:
         request["Tags"] = tags
@@ -52,6 +53,15 @@ def _run(run: StepRun, jobs: JobTable) -> StepResult:
     if status == "Stopped" and not reason and record.get("SecondaryStatus") != "MaxRuntimeExceeded":
         raise StepStopped
     raise StepFailed(reason or f"ClientError: {prefix} {name} ran longer than MaxRuntimeInSeconds.", _kind(reason))
+
+
+def _named(value: Any, name: str) -> Any:
+    """A request with the job's name where an execution variable stands for it."""
+    if isinstance(value, str):
+        return value.replace(JOB_NAME, name)
+    if isinstance(value, list):
+        return [_named(item, name) for item in value]
+    return {key: _named(item, name) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 def _kind(reason: str) -> str | None:

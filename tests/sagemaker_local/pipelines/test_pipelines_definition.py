@@ -27,6 +27,10 @@ def processing(name: str, *references: str, **more: Any) -> dict[str, Any]:
     return {"Name": name, "Type": "Processing", "Arguments": arguments, **more}
 
 
+def with_arguments(kind: str, **arguments: Any) -> str:
+    return document({"Name": "A", "Type": kind, "Arguments": arguments})
+
+
 def condition(name: str, if_steps: list[Any], else_steps: list[Any], left: Any = 1) -> dict[str, Any]:
     conditions = [{"Type": "Equals", "LeftValue": left, "RightValue": 1}]
     return {
@@ -61,6 +65,15 @@ LAMBDA = {"Name": "L", "Type": "Lambda", "FunctionArn": "f", "OutputParameters":
         (document(LAMBDA, processing("B", "Steps.L.OutputParameters['y']")), "step L has the OutputParameters x"),
         (document(processing("A", DependsOn=["B"]), processing("B", "Steps.A.ProcessingJobName")), "wait for one another: A, B"),
         (document(processing("A"), parameters=[{"Name": "P", "Type": "Blob"}]), "has type 'Blob'"),
+        (document(processing("A"), parameters=[{"Name": "P", "Type": "String"}] * 2), "'P' is declared twice"),
+        (document(processing("A", "Execution.Name")), "uses Execution.Name, which it does not have"),
+        (document(processing("A", "Execution.TrainingJobName")), "ProcessingJobName."),
+        (document({"Name": "A", "Type": "Processing"}), "needs Arguments"),
+        (with_arguments("Processing", AppSpecificaton={}), "Unknown Argument member 'AppSpecificaton'."),
+        (with_arguments("Processing", NetworkConfig={"VpcConfig": {"Subnets": "s"}}), "Expecting start of Json Array."),
+        (with_arguments("Training", Environment=[]), "Expecting start of Json Object."),
+        (with_arguments("Training", Environment={"A": {"Std:Split": {}}}), "no function Std:Split"),
+        (with_arguments("RegisterModel", ModelPackageName="m"), "Unknown Argument member 'ModelPackageName'."),
     ],
 )
 def test_an_invalid_definition_is_refused_with_its_reason(text: str, says: str) -> None:

@@ -243,7 +243,7 @@ def test_an_invalid_definition_is_refused_when_it_is_created(local_server: Serve
 
 
 def test_execution_variables_and_the_pipelines_tags_reach_the_job(runs: Runs, local_server: Server, bucket: str) -> None:
-    names = ("PipelineName", "PipelineArn", "PipelineExecutionId", "PipelineExecutionArn", "StartDateTime")
+    names = ("PipelineName", "PipelineArn", "PipelineExecutionId", "PipelineExecutionArn", "StartDateTime", "ProcessingJobName")
     environment = {name: {"Get": f"Execution.{name}"} for name in names}
     arguments = ("/opt/ml/processing/out", *names)
     step = processing("A", "write_environment", *arguments, outputs={"out": f"s3://{bucket}/v"}, Environment=environment)
@@ -253,13 +253,14 @@ def test_execution_variables_and_the_pipelines_tags_reach_the_job(runs: Runs, lo
     values = json.loads(local_server.s3.get_object(Bucket=bucket, Key="v/environment.json")["Body"].read())
     assert values.pop("StartDateTime").endswith("Z")
     pipeline_arn, _, execution_id = arn.rpartition("/execution/")
+    job = runs.steps(arn)["A"]["Metadata"]["ProcessingJob"]["Arn"]
     assert values == {
         "PipelineName": name,
         "PipelineArn": pipeline_arn,
         "PipelineExecutionId": execution_id,
         "PipelineExecutionArn": arn,
+        "ProcessingJobName": job.rpartition("/")[2],
     }
-    job = runs.steps(arn)["A"]["Metadata"]["ProcessingJob"]["Arn"]
     assert local_server.sagemaker.list_tags(ResourceArn=job)["Tags"] == [{"Key": "team", "Value": "a"}]
 
 
