@@ -79,16 +79,26 @@ class Stack:
         return properties
 
     def statements(self, role: str) -> list[dict[str, Any]]:
-        """The statements of a role's own policy (`EvaluateRole`)."""
+        """What the code of a duty may do with its role (`EvaluateRole`): the role's own policy, and what two duties share."""
+        own = [policy["PolicyDocument"] for policy in self.resource(role)["Policies"]]
         return [
-            statement for policy in self.resource(role)["Policies"] for statement in listed(policy["PolicyDocument"]["Statement"])
+            statement for document in own + self._shared(role, of_sagemaker=False) for statement in listed(document["Statement"])
         ]
 
     def managed_statements(self, role: str) -> list[dict[str, Any]]:
-        """Those of the managed policies that are attached to it: what SageMaker itself does with the role."""
-        attached = template()["Resources"][role]["Properties"].get("ManagedPolicyArns", [])
-        names = [entry["Ref"] for entry in attached if "Ref" in entry]
-        return [statement for name in names for statement in listed(self.resource(name)["PolicyDocument"]["Statement"])]
+        """What SageMaker itself does with the role."""
+        return [statement for document in self._shared(role, of_sagemaker=True) for statement in listed(document["Statement"])]
+
+    def _shared(self, role: str, *, of_sagemaker: bool) -> list[dict[str, Any]]:
+        """The managed policies that are attached to a role, those that are there without a VPC."""
+        return [
+            self.resource(name)["PolicyDocument"]
+            for name, resource in template()["Resources"].items()
+            if resource["Type"] == "AWS::IAM::ManagedPolicy"
+            and {"Ref": role} in resource["Properties"]["Roles"]
+            and "Condition" not in resource
+            and name.startswith("SageMaker") == of_sagemaker
+        ]
 
     def _resolved(self, value: Any) -> Any:
         if isinstance(value, list):
