@@ -11,7 +11,7 @@ import pytest
 
 from pipelines import images
 from steps.evaluate_staging import publish
-from tests.infra.template import REGION, Stack, template
+from tests.infra.template import ACCOUNT, REGION, Stack, template
 
 ROOT = Path(__file__).parents[2]
 STACK = Stack("release-local")
@@ -34,6 +34,61 @@ def test_every_alarm_tells_the_topic() -> None:
     assert alarms
     for name in alarms:
         assert STACK.resource(name)["AlarmActions"] == ["arn:aws:sns:us-east-1:123456789012:release"]
+
+
+def of_service(document: dict[str, Any], service: str) -> list[dict[str, Any]]:
+    """The statements of a resource's policy that are for one of AWS's services."""
+    return [entry for entry in document["Statement"] if entry["Principal"].get("Service") == f"{service}.amazonaws.com"]
+
+
+@pytest.mark.parametrize(("resource", "document"), [("Key", "KeyPolicy"), ("TopicPolicy", "PolicyDocument")])
+def test_what_a_rule_sends_to_the_encrypted_topic_arrives(resource: str, document: str) -> None:
+    """No condition on the source: EventBridge meets none in a topic's policy ("Using resource-based policies for Amazon EventBridge": "You
+    can't use of Condition blocks in Amazon SNS topic policies for EventBridge"), and none in its key's ("Managing Amazon SNS encryption keys
+    and costs": "not supported for EventBridge-to-encrypted topics"). Alarms meet one."""
+    policy = STACK.resource(resource)[document]
+    [rules], [alarms] = of_service(policy, "events"), of_service(policy, "cloudwatch")
+    assert "Condition" not in rules
+    assert alarms["Condition"] == {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
+    assert (
+        rules["Action"] == alarms["Action"] == (["kms:Decrypt", "kms:GenerateDataKey*"] if resource == "Key" else "sns:Publish")
+    )
+
+
+def test_the_key_is_for_the_log_of_the_build_as_cloudwatch_documents_it() -> None:
+    """ "Encrypt log data in CloudWatch Logs using AWS KMS": without these the log group, and with it the stack, is not made."""
+    [statement] = of_service(STACK.resource("Key")["KeyPolicy"], f"logs.{REGION}")
+    assert statement["Action"] == ["kms:Encrypt*", "kms:Decrypt*", "kms:ReEncrypt*", "kms:GenerateDataKey*", "kms:Describe*"]
+    group = f"arn:aws:logs:{REGION}:{ACCOUNT}:log-group:{STACK.resource('BuildLog')['LogGroupName']}"
+    assert statement["Condition"] == {"ArnEquals": {"kms:EncryptionContext:aws:logs:arn": group}}
+
+
+def test_rules_about_parameters_use_no_function_but_those_that_rules_know() -> None:
+    """ "Rule functions", CloudFormation template reference: `Ref` and each other, nothing else; cfn-lint lets others pass."""
+    known = {
+        "Ref",
+        "And",
+        "Contains",
+        "EachMemberEquals",
+        "EachMemberIn",
+        "Equals",
+        "Not",
+        "Or",
+        "RefAll",
+        "ValueOf",
+        "ValueOfAll",
+    }
+
+    def functions(value: Any) -> set[str]:
+        if isinstance(value, list):
+            return set().union(*map(functions, value))
+        return (
+            {name.removeprefix("Fn::") for name in value} | functions(list(value.values())) if isinstance(value, dict) else set()
+        )
+
+    for rule in template()["Rules"].values():
+        expressions = [rule["RuleCondition"], *(assertion["Assert"] for assertion in rule["Assertions"])]
+        assert functions(expressions) <= known
 
 
 def test_each_path_that_triggers_a_delivery_is_one_of_the_project_and_all_that_goes_into_an_image_triggers_one() -> None:
