@@ -12,7 +12,8 @@ from pipelines import promoting
 from pipelines.errors import UsageError
 from pipelines.execution import Executions
 from pipelines.subject import Subject, caller, subject
-from steps import served
+from steps import accounts, served
+from steps.hosting import Hosting
 from steps.ledger import Event
 from steps.names import NOTHING_SAID, PROMOTION_PIPELINE, Fact
 
@@ -44,7 +45,8 @@ def rollback(model: str, env: str, to: int | None, comment: str, *, force: bool,
     """Start it, and stay until production serves the earlier version again. Errors when it cannot be started, or does not succeed."""
     about = subject(model, env)
     events = about.ledger.events()
-    asked = Return(about, served.version_now(events), served.returning_to(events, to), comment)
+    serving = _serving(about, events)
+    asked = Return(about, serving, served.returning_to(events, to, serving), comment)
     progress = sys.stderr if as_json else sys.stdout
     print(asked, file=progress)
     for line in _worth_saying(asked, force=force):
@@ -64,8 +66,23 @@ def rollback(model: str, env: str, to: int | None, comment: str, *, force: bool,
         print(f"production: endpoint {asked.endpoint} serves version {asked.target.version} again")
 
 
+def _serving(about: Subject, events: list[Event]) -> int | None:
+    """The version that production serves or is being given: the endpoint's where it is newer than the ledger's, as when its promotion was
+    ended before it was done."""
+    known = served.version_now(events)
+    if known is None:
+        return None
+    there = accounts.production_session(about.environment, "rollback")
+    hosting = Hosting(there.client("sagemaker"), there.client("logs"))
+    state = hosting.state(served.Deployed.of(served.lineage(events)[-1]).endpoint)
+    found = hosting.version_of(state.pending or state.config) if state else None
+    return max(known, found or known)
+
+
 def _worth_saying(asked: Return, *, force: bool) -> Iterator[str]:
     """What a person should know of the version that production returns to. UsageError when it was rejected and `force` is not given."""
+    if asked.leaving != served.version_now(asked.about.ledger.events()):
+        yield f"the promotion of version {asked.leaving} was ended before it was done"
     known = {version.number: version for version in asked.about.versions()}
     registered = known.get(asked.target.version or 0)
     if registered is None:

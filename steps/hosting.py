@@ -55,6 +55,8 @@ class EndpointState:
     failure: str
     images: tuple[str, ...] = ()
     """What its instances run, as SageMaker resolved it: REPOSITORY@DIGEST on AWS."""
+    pending: str = ""
+    """The endpoint config that it is being given; empty when none is."""
 
     @property
     def is_busy(self) -> bool:
@@ -93,6 +95,7 @@ class Hosting:
             found.get("EndpointConfigName", ""),
             found.get("FailureReason", ""),
             tuple(image["ResolvedImage"] for image in images if "ResolvedImage" in image),
+            found.get("PendingDeploymentSummary", {}).get("EndpointConfigName", ""),
         )
 
     def tags(self, arn: str) -> dict[str, str]:
@@ -132,15 +135,10 @@ class Hosting:
                 except ClientError as error:
                     if not is_busy(error) or time.monotonic() - started > _DELETE_TIMEOUT_S:
                         raise
-                if self._is_switched(endpoint, config):
+                state = self.state(endpoint)
+                if state is not None and config in {state.config, state.pending}:
                     return  # boto3 sends a request again whose answer got lost: what is in progress is this very update
                 _pause(started)
-
-    def _is_switched(self, endpoint: str, config: str) -> bool:
-        """Whether the endpoint serves that config, or is being given it."""
-        found = self._sagemaker.describe_endpoint(EndpointName=endpoint)
-        pending = found.get("PendingDeploymentSummary", {}).get("EndpointConfigName")
-        return config in {pending, found.get("EndpointConfigName")}
 
     def config(self, name: str) -> dict[str, Any] | None:
         """DescribeEndpointConfig's answer, None when there is no such config."""

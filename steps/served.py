@@ -78,22 +78,28 @@ def version_now(events: Iterable[Event]) -> int | None:
     return served[-1].version if served else None
 
 
-def returning_to(events: Iterable[Event], version: int | None) -> Event:
+def returning_to(events: Iterable[Event], version: int | None, serving: int | None = None) -> Event:
     """The event that brought the version to return to into production: the one before the last, or the newest of `version`.
 
-    InputError, saying what there is to return to, when there is none.
+    `serving` is the version that the endpoint serves, or is being given, where that is known. Is it newer than the ledger's last one, its
+    promotion was ended before it was done: the last one is then what to return to. InputError, saying what there is to return to, when there
+    is none.
     """
     events = list(events)
     served = lineage(events)
     if not served:
         raise InputError("production never served a version: there is nothing to return to")
+    last = served[-1].version or 0
+    if serving is not None and serving > last:
+        served.append(served[-1].model_copy(update={"version": serving}))
+        last = serving
     if version is None:
         if len(served) < 2:
             raise InputError(
-                f"production never served another version than {served[-1].version}: there is nothing to return to; --to names one"
+                f"production never served another version than {last}: there is nothing to return to; --to names one"
             )
         return served[-2]
-    if version == served[-1].version:
+    if version == last:
         raise InputError(f"production serves version {version} now")
     brought = [event for event in events if event.kind in ("promoted", "rolled_back") and event.version == version]
     if not brought:

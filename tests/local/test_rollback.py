@@ -6,9 +6,11 @@ import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from unittest import mock
 
 import pytest
 
+from steps.promote.production import Production
 from tests.local.prepared import Prepared, Version, prepared
 
 MODEL = "back"
@@ -101,3 +103,17 @@ def test_what_there_is_nothing_to_return_to_is_said(world: Prepared, versions: l
     assert result.returncode == 2
     assert "version 3 was rejected since" in result.stderr
     assert answer(world) == "This is 1."
+
+
+def test_a_version_whose_promotion_was_cut_off_is_left_for_the_one_before_it(world: Prepared) -> None:
+    """SageMaker goes on with an update when the job that asked for it is gone: what then serves is not in the ledger."""
+    first, second = world.version("cut-off"), world.version("cut-off")
+    assert world.promote(first).returncode == 0
+    with mock.patch.object(Production, "look_over", side_effect=SystemExit(137)):
+        assert world.promote(second).returncode == 137
+    result = world.run("rollback", "cut-off")
+    assert result.returncode == 0, result.stderr + result.stdout
+    assert "goes back from version 2 to 1" in result.stdout
+    assert "the promotion of version 2 was ended before it was done" in result.stdout
+    assert [event.kind for event in world.ledger("cut-off")] == ["promoted", "rolled_back", "rejected"]
+    assert [world.status(each) for each in (first, second)] == ["Approved", "Rejected"]

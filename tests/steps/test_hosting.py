@@ -29,7 +29,12 @@ class Updating:
 
 def busy(config: str, pending: str) -> dict[str, Any]:
     summary = {"PendingDeploymentSummary": {"EndpointConfigName": pending}} if pending else {}
-    return {"EndpointStatus": "Updating" if pending else "InService", "EndpointConfigName": config, **summary}
+    return {
+        "EndpointArn": "arn",
+        "EndpointStatus": "Updating" if pending else "InService",
+        "EndpointConfigName": config,
+        **summary,
+    }
 
 
 def switch(sagemaker: Updating) -> int:
