@@ -78,15 +78,24 @@ def prompt_source(load: Load, tokenizer: Tokenizer | None) -> PromptSource:
 
 
 async def run(
-    load: Load, client: LoadClient, prompts: PromptSource, begin_ns: int, note: Callable[[RequestResult], None]
+    load: Load,
+    client: LoadClient,
+    prompts: PromptSource,
+    begin_ns: int,
+    begun: Callable[[int], None],
+    note: Callable[[RequestResult], None],
 ) -> None:
-    """Put the load on from `begin_ns` on (monotonic clock); returns when the last answer is complete. `note` gets every result.
+    """Put the load on from `begin_ns` on (monotonic clock); returns when the last answer is complete.
+
+    `begun` is called as each request's turn comes, with when that was due; from there on it is the network's and the endpoint's time.
+    `note` gets every result.
 
     Where there is a tokenizer, one result in `COUNTED_EVERY` keeps its text, for `count` to look at when the load is over.
     """
     numbers = count_up()
 
     async def send(prompt: Prompt, due: Due, intended_ns: int) -> RequestResult:
+        begun(intended_ns)
         tokens = due.output_tokens or load.output_tokens
         sampled = load.keep_text or (load.tokenizer_file is not None and next(numbers) % COUNTED_EVERY == 0)
         wanted = Ask(prompt.messages, tokens, prompt.tokens, load.exact_output, keep_text=sampled or load.turns > 1)

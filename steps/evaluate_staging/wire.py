@@ -7,6 +7,7 @@ not those of whoever reads it later. Only what a load client needs: POST, one re
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import time
 from collections.abc import Callable
@@ -16,6 +17,9 @@ from urllib.parse import urlsplit
 Receive = Callable[[bytes, int], None]
 """Takes a piece of the body and the moment it arrived, in nanoseconds of the monotonic clock."""
 _HEAD_LIMIT = 65536
+_KNOWN_FOR_S = 30.0
+"""How long a host's addresses are kept. A VPC's resolver answers 1,024 packets a second from an interface and drops the rest ("Hybrid
+Cloud DNS Options for Amazon VPC", AWS whitepaper, Constraints): a thousand clients that begin together must not ask it a thousand times."""
 
 
 class WireError(Exception):
@@ -232,6 +236,9 @@ class Pool:
         self._timeout_s = timeout_s
         self._idle: list[Connection] = []
         self._context = _tls() if self._secure else None
+        self._lookup: asyncio.Task[tuple[list[str], list[str]]] | None = None
+        self._known_until = 0.0
+        self._connections = 0
 
     async def post(self, request: bytes, answer: Answer, on_sent: Callable[[], None]) -> None:
         """Send one request and wait until its answer is whole. WireError when it does not come to that.
@@ -272,18 +279,45 @@ class Pool:
             connection = self._idle.pop()  # the one used last is the least likely to have been closed
             if connection.is_open:
                 return connection
-        loop = asyncio.get_running_loop()
-        server_name: Any = self._host if self._secure else None
         try:
             async with asyncio.timeout_at(deadline):
-                _, made = await loop.create_connection(
-                    Connection, self._host, self._port, ssl=self._context, server_hostname=server_name
-                )
+                return await self._new()
         except TimeoutError as error:
             raise WireError("timeout", f"no connection to {self._host}:{self._port} within {self._timeout_s:g} s") from error
         except OSError as error:
             raise WireError("connect", str(error)) from error
-        return made
+
+    async def _new(self) -> Connection:
+        """A new connection, to each of the host's addresses in turn, to the next where one refuses. OSError when all do."""
+        loop = asyncio.get_running_loop()
+        if self._lookup is None or loop.time() > self._known_until:
+            self._lookup, self._known_until = loop.create_task(self._addresses()), loop.time() + _KNOWN_FOR_S
+        try:
+            preferred, others = await asyncio.shield(self._lookup)
+        except OSError:
+            self._lookup = None
+            raise
+        self._connections += 1
+        first = self._connections % len(preferred)
+        addresses = [*preferred[first:], *preferred[:first], *others]
+        server_name: Any = self._host if self._secure else None
+        for place, address in enumerate(addresses, 1):
+            try:
+                _, made = await loop.create_connection(
+                    Connection, address, self._port, ssl=self._context, server_hostname=server_name
+                )
+            except OSError:
+                if place == len(addresses):
+                    raise
+            else:
+                return made
+        raise OSError(f"{self._host} has no address")
+
+    async def _addresses(self) -> tuple[list[str], list[str]]:
+        """Those of the family that the system prefers, and the others: a family may have no route to the outside."""
+        found = await asyncio.get_running_loop().getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+        preferred = [str(address[0]) for family, *_, address in found if family == found[0][0]]
+        return preferred, [str(address[0]) for family, *_, address in found if family != found[0][0]]
 
 
 def _time_out(done: asyncio.Future[None], timeout_s: float) -> None:
@@ -293,6 +327,8 @@ def _time_out(done: asyncio.Future[None], timeout_s: float) -> None:
 
 def _tls() -> ssl.SSLContext:
     """With the certificate authorities that boto3 trusts, so that both reach the same servers."""
+    import botocore.session
     from botocore.httpsession import get_cert_path
 
-    return ssl.create_default_context(cafile=get_cert_path(True))
+    named = botocore.session.get_session().get_config_variable("ca_bundle")
+    return ssl.create_default_context(cafile=get_cert_path(named or True))

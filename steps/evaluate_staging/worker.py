@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import time
 from array import array
@@ -17,6 +18,7 @@ from steps.evaluate_staging.results import RequestResult
 
 _TICK_S = 0.05
 _REPORT_S = 0.5
+_OPEN_FILES = 32_768
 
 
 @dataclass(slots=True)
@@ -34,7 +36,7 @@ class WorkerResult:
 
     results: list[RequestResult] = field(default_factory=list)
     lag_ns: MutableSequence[int] = field(default_factory=lambda: array("q"))
-    """By how much its event loop was late, twenty times a second, and how late each due request was sent, while it was measured."""
+    """By how much its event loop was late, twenty times a second, and how late it turned to each due request, while it was measured."""
     cpu_share: float = 0.0
     """Which share of one core it used while it was measured."""
 
@@ -71,6 +73,7 @@ def main(pipe: Connection) -> None:
     """Serve the pipe until it closes. What SIGINT and SIGTERM mean is the parent's to decide."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    _allow_open_files()
     while True:
         try:
             order = pipe.recv()
@@ -85,6 +88,14 @@ def main(pipe: Connection) -> None:
             return  # the parent ended it before it began
         except Exception as error:  # noqa: BLE001  (the parent must hear of it, whatever it is)
             pipe.send(Failed(f"{type(error).__name__}: {error}"))
+
+
+def _allow_open_files() -> None:
+    """A connection is an open file, and a stalled endpoint is left with thousands: the usual 1,024 would look like its refusals."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def _once(order: Once) -> list[RequestResult]:
@@ -107,17 +118,23 @@ async def _measure(load: Load, pipe: Connection) -> WorkerResult:
     _end_with_parent(pipe)
     found, progress = WorkerResult(), Progress()
 
+    from_s, to_s = load.window_s
+    from_ns, to_ns = begin.begin_ns + int(from_s * 1e9), begin.begin_ns + int(to_s * 1e9)
+
+    def begun(due_ns: int) -> None:
+        if not load.concurrency and from_ns <= due_ns < to_ns:
+            found.lag_ns.append(max(0, time.monotonic_ns() - due_ns))
+
     def note(result: RequestResult) -> None:
         found.results.append(result)
         progress.requests += 1
         progress.failed += not result.is_ok
         progress.tokens += len(result.token_ns)
 
-    from_s, to_s = load.window_s
-    watching = asyncio.create_task(_watch(found, begin.begin_ns, from_s, to_s))
+    watching = asyncio.create_task(_watch(found, begin.begin_ns, from_ns, to_ns))
     reporting = asyncio.create_task(_report(progress, pipe))
     try:
-        await run(load, client, prompts, begin.begin_ns, note)
+        await run(load, client, prompts, begin.begin_ns, begun, note)
     finally:
         watching.cancel()
         reporting.cancel()
@@ -125,14 +142,11 @@ async def _measure(load: Load, pipe: Connection) -> WorkerResult:
         loop.remove_reader(pipe.fileno())
     if tokenizer is not None:
         count(load, found.results, tokenizer)
-    if not load.concurrency:
-        found.lag_ns.extend(max(0, result.sent_ns - result.intended_ns) for result in found.results)
     return found
 
 
-async def _watch(found: WorkerResult, begin_ns: int, from_s: float, to_s: float) -> None:
+async def _watch(found: WorkerResult, begin_ns: int, from_ns: int, to_ns: int) -> None:
     """Measure the client itself while it measures: lateness of the event loop, and CPU."""
-    from_ns, to_ns = begin_ns + int(from_s * 1e9), begin_ns + int(to_s * 1e9)
     due = time.monotonic_ns()
     cpu: tuple[float, int] | None = None
     while due < to_ns:
