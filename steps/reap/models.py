@@ -8,6 +8,10 @@ from config.base import Strict
 
 Kind = Literal["endpoint", "endpoint-config", "model"]
 
+Outcome = Literal["deleted", "busy", "in use", "failed", "dry run"]
+"""What became of a resource. `busy`: the endpoint was still changing when the pass had waited long enough; `failed`: AWS refused; `in use`: by
+an endpoint that is one of both. The next pass tries all of these again."""
+
 
 class Reaped(Strict):
     """One resource that outlived its run."""
@@ -22,9 +26,10 @@ class Reaped(Strict):
     """Its tag release:execution."""
     reason: str
     """Why it should be gone."""
-    outcome: Literal["deleted", "busy", "in use", "dry run"]
-    """What became of it. `busy`: the endpoint was still changing when the pass had waited long enough;
-    `in use`: by such an endpoint. The next pass tries again."""
+    outcome: Outcome
+    """What became of it."""
+    error: str = ""
+    """Why it could not be deleted."""
 
 
 class Pass(Strict):

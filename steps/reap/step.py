@@ -1,8 +1,9 @@
 """Delete every SageMaker endpoint, endpoint config and model that has outlived its run, and say so.
 
-A resource that must not outlive its run carries release:expires-at. It is deleted when that time has passed, or when the pipeline
-execution that made it (release:model, release:execution) is over: nobody will delete it any more. Resources without the tag are never
-touched.
+A resource that must not outlive its run is called `staging-…` and carries release:expires-at. It is deleted when that time has passed, or
+when the pipeline execution that made it (release:model, release:execution) is over: nobody will delete it any more. Resources of another
+name or without the tag are never touched, and the reaper's role lets it delete no others. One that cannot be deleted keeps none of the
+others: the pass goes on, and fails at its end.
 """
 
 from __future__ import annotations
@@ -15,13 +16,18 @@ from pathlib import Path
 from typing import Any, Literal
 
 import boto3
+from botocore.config import Config
 
 from steps.aws import explained, is_absent
+from steps.errors import StepError
 from steps.hosting import EXECUTION_TAG, EXPIRES_TAG, MODEL_TAG, is_busy
 from steps.job import say
 from steps.names import REAPED_FILE, pipeline_name
-from steps.reap.models import Kind, Pass, Reaped
+from steps.reap.models import Kind, Outcome, Pass, Reaped
 
+_PREFIX = "staging-"
+_PATIENT = Config(retries={"mode": "standard", "total_max_attempts": 10})
+"""A call for each resource's tags: SageMaker may throttle them."""
 _OVER = {"Succeeded", "Failed", "Stopped"}
 _POLL_S = 1.0
 _LISTINGS: dict[Kind, tuple[str, str, str, str]] = {
@@ -60,8 +66,8 @@ class Resource:
 
 
 def run(request: Request) -> Pass:
-    """One pass over the region. StepError when SageMaker cannot be asked."""
-    sagemaker = boto3.client("sagemaker", region_name=request.region)
+    """One pass over the region. StepError when SageMaker cannot be asked, and, at its end, when something could not be deleted."""
+    sagemaker = boto3.client("sagemaker", region_name=request.region, config=_PATIENT)
     done = Reaper(sagemaker, dry_run=request.dry_run, wait_s=request.wait_s).reap(datetime.now(UTC))
     for item in done.reaped:
         say(f"{item.kind} {item.name}: {item.outcome}; {item.reason}")
@@ -70,6 +76,9 @@ def run(request: Request) -> Pass:
     if request.output is not None:
         request.output.mkdir(parents=True, exist_ok=True)
         (request.output / REAPED_FILE).write_text(done.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    if failed := [item for item in done.reaped if item.outcome == "failed"]:
+        names = ", ".join(f"{item.kind} {item.name}" for item in failed)
+        raise StepError(f"{len(failed)} of {len(done.reaped)} could not be deleted ({names}): {failed[0].error}")
     return done
 
 
@@ -93,8 +102,8 @@ class Reaper:
             if reason is None:
                 remaining.add(resource.name)
                 continue
-            outcome = "in use" if resource.name in remaining else self._delete(resource)
-            if outcome == "busy":
+            outcome, error = self._end(resource, in_use=resource.name in remaining)
+            if outcome in ("busy", "failed"):
                 remaining.add(resource.name)
             reaped.append(
                 Reaped(
@@ -104,6 +113,7 @@ class Reaper:
                     execution=resource.tags.get(EXECUTION_TAG, ""),
                     reason=reason,
                     outcome=outcome,
+                    error=error,
                 )
             )
         return Pass(at=now.isoformat(timespec="seconds"), seen=seen, reaped=reaped)
@@ -112,7 +122,8 @@ class Reaper:
         """Endpoints first, then configs, then models: what still stands behind a living endpoint is known before its turn."""
         for kind, (operation, member, name, arn) in _LISTINGS.items():
             with explained(f"list every {kind}"):
-                items = [item for page in self._sagemaker.get_paginator(operation).paginate() for item in page[member]]
+                pages = self._sagemaker.get_paginator(operation).paginate(NameContains=_PREFIX)
+                items = [item for page in pages for item in page[member] if item[name].startswith(_PREFIX)]
             for item in items:
                 tags = self._tags(item[arn])
                 if EXPIRES_TAG in tags:
@@ -164,6 +175,15 @@ class Reaper:
                         raise
                     self._executions[model, execution] = None  # not made by a pipeline: only its expiry counts
         return self._executions[model, execution]
+
+    def _end(self, resource: Resource, *, in_use: bool) -> tuple[Outcome, str]:
+        """Delete the resource unless it is in use; what became of it, and why it could not be deleted."""
+        if in_use:
+            return "in use", ""
+        try:
+            return self._delete(resource), ""
+        except StepError as error:
+            return "failed", str(error)
 
     def _delete(self, resource: Resource) -> Literal["deleted", "busy", "dry run"]:
         from botocore.exceptions import ClientError

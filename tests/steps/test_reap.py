@@ -8,10 +8,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
+from botocore.exceptions import ClientError
 
-from tests.steps.evaluate_world import World, closed_loop, iso, world
+from steps.errors import StepError
+from steps.reap import step
+from tests.steps.evaluate_world import IMAGE, World, closed_loop, iso, world
 
 LONG = {"load_profiles": {"long": closed_loop(duration_s=60)}}
 
@@ -64,6 +68,44 @@ def test_what_carries_no_expiry_is_never_touched(staged: World) -> None:
         assert "kept" in staged.left()
     finally:
         sagemaker.delete_model(ModelName="kept")
+
+
+def made(staged: World, name: str, expires_at: str) -> None:
+    staged.client("sagemaker").create_model(
+        ModelName=name,
+        PrimaryContainer={"Image": IMAGE},
+        ExecutionRoleArn="arn:aws:iam::123456789012:role/release-serve",
+        Tags=[{"Key": "release:expires-at", "Value": expires_at}],
+    )
+
+
+def test_one_that_cannot_be_deleted_keeps_none_of_the_others(staged: World) -> None:
+    """Somebody's own models among them, with such a tag by mistake: the role lets none but staging's be deleted."""
+    sagemaker = staged.client("sagemaker")
+    for name in ("of-somebody-else", "staging-a", "staging-b", "staging-c"):
+        made(staged, name, iso(-1))
+    refusing = mock.Mock(wraps=sagemaker)
+
+    def delete(ModelName: str) -> None:
+        if ModelName == "staging-b":
+            error = {
+                "Code": "AccessDeniedException",
+                "Message": f"not authorized to perform sagemaker:DeleteModel on {ModelName}",
+            }
+            raise ClientError({"Error": error}, "DeleteModel")
+        sagemaker.delete_model(ModelName=ModelName)
+
+    refusing.delete_model = delete
+    try:
+        with (
+            mock.patch("boto3.client", return_value=refusing),
+            pytest.raises(StepError, match=r"1 of 3 .* \(model staging-b\): .*AccessDenied"),
+        ):
+            step.run(step.Request("us-east-1"))
+        assert sorted(staged.left()) == ["of-somebody-else", "staging-b"]
+    finally:
+        for name in ("of-somebody-else", "staging-b"):
+            sagemaker.delete_model(ModelName=name)
 
 
 def test_a_second_try_replaces_what_a_killed_one_left(staged: World) -> None:
