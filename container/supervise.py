@@ -3,12 +3,18 @@
 Outside a container `serve` *becomes* the server (`execvp`): signals, exit code and process id are then the server's own
 and nothing stands between. As process 1 of a container that does not do: the kernel drops signals for which process 1
 has no handler (SGLang has none while it loads weights, which takes minutes), and orphans of SGLang's own children
-would stay as zombies. There `serve` stays, starts the server in a process group of its own, passes signals on to the
-whole group, reaps, and exits with the server's code, or 128 + n when signal n ended it.
+would stay as zombies. There `serve` stays, passes signals on to the server, reaps, and exits with the server's code, or
+128 + n when signal n ended it.
+
+Signals go to the server alone, never to its children: on SIGTERM SGLang's main process finishes the requests that it
+has and then ends its schedulers itself, which have no handler and would die with those requests in hand
+(`sigterm_watchdog` in sglang/srt/managers/tokenizer_manager.py; sgl-project/sglang pull request 35202). SageMaker gives
+it 30 seconds before SIGKILL ("Custom Inference Code with Hosting Services", SageMaker developer guide).
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -40,15 +46,15 @@ def become(argv: Sequence[str]) -> NoReturn:
 
 
 def supervise(argv: Sequence[str]) -> int:
-    """Run `argv` as a child in its own process group until it ends, and return the exit code to end with.
+    """Run `argv` as a child until it ends, and return the exit code to end with.
 
-    Signals that arrive meanwhile go to the whole group. Orphans adopted as process 1 are reaped as they end.
+    Signals that arrive meanwhile go to the child. Orphans adopted as process 1 are reaped as they end.
     """
     # Blocked until the child exists, so that a signal in between is neither lost nor ends this process.
     signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
     child = os.fork()
     if child == 0:
-        os.setpgid(0, 0)
+        os.setpgid(0, 0)  # a terminal's Ctrl-C reaches this process alone, and so the server's children neither
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
         try:
             become(argv)
@@ -56,17 +62,14 @@ def supervise(argv: Sequence[str]) -> int:
             os.write(2, f"serve: {error}\n".encode())
             os._exit(127)
     for number in _FORWARDED:
-        signal.signal(number, lambda received, _frame: _signal_group(child, received))
+        signal.signal(number, lambda received, _frame: _pass_on(child, received))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
     return _reap_until(child)
 
 
-def _signal_group(leader: int, number: int) -> None:
-    try:
-        os.killpg(leader, number)
-    except (ProcessLookupError, PermissionError):
-        # Not a group leader yet (it has just been forked), or gone.
-        os.kill(leader, number)
+def _pass_on(child: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):  # it has just ended, and so will this process
+        os.kill(child, number)
 
 
 def _reap_until(child: int) -> int:

@@ -89,16 +89,17 @@ def test_supervised_exit_codes(code: str, expected: int) -> None:
     assert subprocess.run(command, env=environment(), timeout=30).returncode == expected
 
 
-def test_supervised_signals_reach_the_whole_group() -> None:
-    # The server ignores the signal that its child needs: only a signal to the group ends both.
+def test_supervised_signals_reach_the_server_and_not_its_children() -> None:
+    # As SGLang does: the server takes SIGTERM as "finish", its child works on until the server says that all is done.
     code = (
-        "import os, signal, sys, time\n"
-        "signal.signal(signal.SIGTERM, lambda *_: None)\n"
+        "import os, signal, sys\n"
+        "inlet, outlet = os.pipe()\n"
         "child = os.fork()\n"
         "if child == 0:\n"
-        "    signal.signal(signal.SIGTERM, lambda *_: os._exit(3))\n"
-        "    print('up', flush=True)\n"
-        "    time.sleep(60)\n"
+        "    os.read(inlet, 1)\n"
+        "    os._exit(3)\n"
+        "signal.signal(signal.SIGTERM, lambda *_: os.write(outlet, b'.'))\n"
+        "print('up', flush=True)\n"
         "sys.exit(40 + os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
     )
     command = [sys.executable, "-c", SUPERVISED, sys.executable, "-c", code]
