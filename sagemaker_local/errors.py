@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+
 
 class AwsError(Exception):
     """An error that a client sees: ``{"__type": code, "message": message}`` with this HTTP status."""
@@ -46,6 +48,18 @@ class NotImplementedHere(AwsError):
 
     def __init__(self, message: str) -> None:
         super().__init__("NotImplemented", message, 501)
+
+
+class DiskFull(AwsError):
+    """The disk with the server's state is full. 507 is a status that boto3 does not retry."""
+
+    def __init__(self, folder: object) -> None:
+        super().__init__("InternalFailure", f"The disk of {folder} is full: free some space and try again.", 507)
+
+    @classmethod
+    def of(cls, error: Exception, folder: object) -> DiskFull | None:
+        """This error, where another one means it; None where it means something else."""
+        return cls(folder) if isinstance(error, OSError) and error.errno == errno.ENOSPC else None
 
 
 class ImagesFileError(ValueError):

@@ -122,5 +122,10 @@ class LogStore:
     def _write(self, query: str, rows: list[tuple[Any, ...]]) -> None:
         with self._lock:
             self._database.execute("BEGIN")
-            self._database.executemany(query, rows)
-            self._database.execute("COMMIT")
+            try:
+                self._database.executemany(query, rows)
+                self._database.execute("COMMIT")
+            except sqlite3.OperationalError:  # the disk is full; the next write must not find this one open
+                if self._database.in_transaction:
+                    self._database.execute("ROLLBACK")
+                raise

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import select
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -14,6 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sagemaker_local.errors import AwsError
+from sagemaker_local.store import hurried
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -22,6 +27,7 @@ if TYPE_CHECKING:
 
 _KIND = "process"
 _TAIL_BYTES = 256 * 1024
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -164,8 +170,12 @@ class ProcessTable:
             self._keeper.wait()
 
     def _ended(self, child: Child) -> None:
-        self._logs.finish(child._tail)
-        self._store.delete(_KIND, str(child.pid))
+        try:
+            self._logs.finish(child._tail)
+            with hurried():
+                self._store.delete(_KIND, str(child.pid))
+        except (sqlite3.OperationalError, AwsError) as error:  # what waits for the process must learn of its end all the same
+            _LOGGER.error("the last lines of %s are lost: %s", child.launch.name, error)
         with self._lock:
             self._children.pop(child.pid, None)
             self._tell_keeper(f"-{child.pid}")

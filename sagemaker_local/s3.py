@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
 from sagemaker_local import wsgi
-from sagemaker_local.errors import AwsError
+from sagemaker_local.errors import AwsError, DiskFull
 from sagemaker_local.s3_upload import ALGORITHMS, Checksum, UploadBody
 from sagemaker_local.s3_writes import Write, Writes
 
@@ -55,6 +55,11 @@ class S3Front:
             await self._serve(request)
         except AwsError as error:
             await _respond_error(request, error)
+        except OSError as error:
+            full = DiskFull.of(error, "sagemaker_local's state or temporary files")
+            if full is None:
+                raise
+            await _respond_error(request, full)
 
     async def _serve(self, request: Request) -> None:
         is_object = "/" in request.path.strip("/")

@@ -28,6 +28,16 @@ _saving = threading.local()
 _deleted: list[Path] = []
 
 
+@contextmanager
+def _whole_or_none(path: Path) -> Iterator[None]:
+    """While a file is written: on a full disk a piece of an object only takes room."""
+    try:
+        yield
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+
+
 @dataclass
 class Joined:
     """The value of an object made of parts, already in a file: what moto measures and writes as if it were bytes."""
@@ -88,7 +98,7 @@ class ObjectFile:
         if isinstance(data, Joined):
             data.become(self.path)
             return
-        with self.path.open("r+b") as file:
+        with _whole_or_none(self.path), self.path.open("r+b") as file:
             file.seek(self._position)
             file.write(data)
             self._position = file.tell()
@@ -144,7 +154,7 @@ def complete(multipart: Any, listed: Iterator[tuple[int, str]]) -> tuple[Joined,
     md5s, whole, of_parts = hashlib.md5(usedforsecurity=False), Checksum(algorithm), Checksum(algorithm)
     buffers = [part._value_buffer for part in parts]
     value = Joined(buffers[0].path.with_name(uuid.uuid4().hex), buffers, [buffer.size for buffer in buffers])
-    with value.path.open("wb") as file:
+    with _whole_or_none(value.path), value.path.open("wb") as file:
         for part in parts:
             md5s.update(bytes.fromhex(part.etag.strip('"')))
             own = whole if kind == "FULL_OBJECT" else Checksum(algorithm)

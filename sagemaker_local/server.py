@@ -14,13 +14,13 @@ import socket
 import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from sagemaker_local import actions, eventbridge, logs_api, moto_refusals, wsgi
 from sagemaker_local.accounts import Accounts
 from sagemaker_local.calls import LONGEST_BODY_BYTES, CallLog
 from sagemaker_local.context import Context
-from sagemaker_local.errors import AwsError
+from sagemaker_local.errors import AwsError, DiskFull
 from sagemaker_local.events import EventSink
 from sagemaker_local.hosting import bearer
 from sagemaker_local.http import Disconnected, Request
@@ -32,7 +32,7 @@ from sagemaker_local.moto import DEFAULT_ACCOUNT_ID, Moto
 from sagemaker_local.processes import ProcessTable
 from sagemaker_local.s3 import S3Front
 from sagemaker_local.snapshot import Snapshots
-from sagemaker_local.store import Store
+from sagemaker_local.store import Store, hurried, stop_waiting
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,7 +71,10 @@ class Application:
             await self._route(request)
         except Disconnected:
             return
-        except Exception:
+        except Exception as error:
+            if full := DiskFull.of(error, self._context.state_dir):
+                await request.respond_error(full)
+                return
             _LOGGER.exception("%s %s", request.method, request.path)
             await request.respond_error(AwsError("InternalFailure", f"See {self._context.state_dir}/sagemaker_local.log.", 500))
 
@@ -138,11 +141,17 @@ class Application:
             self._throttle.take()
             loop = asyncio.get_running_loop()
             context = await asyncio.to_thread(self._accounts.of, caller.account_id)
-            answer = await loop.run_in_executor(self._executor, actions.run, context, region, action, data)
+            answer = await loop.run_in_executor(self._executor, _run_at_once, context, region, action, data)
         except AwsError as error:
             await request.respond_error(error)
         else:
             await request.respond_json(answer)
+
+
+def _run_at_once(context: Context, region: str, action: str, data: dict[str, Any]) -> dict[str, Any]:
+    """Run an action of a request, which waits for nothing but what the action itself waits for."""
+    with hurried():
+        return actions.run(context, region, action, data)
 
 
 def serve(state_dir: Path, images: ImageMap, host: str = "127.0.0.1", port: int = 0) -> None:
@@ -204,6 +213,7 @@ async def _serve(state_dir: Path, images: ImageMap, listener: socket.socket) -> 
     sys.stdout.flush()
     await stop.wait()
     server.should_exit = True
+    stop_waiting()
     await asyncio.gather(*(_close(context) for context in accounts.all()))
     await asyncio.to_thread(snapshots.close)
     await asyncio.to_thread(accounts.default.calls.close)
@@ -288,6 +298,7 @@ def _only_one(state_dir: Path) -> Iterator[None]:
 
 
 def _log_to(path: Path) -> None:
+    logging.raiseExceptions = False  # on a full disk it would fill the terminal
     handler = logging.FileHandler(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)

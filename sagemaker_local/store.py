@@ -1,16 +1,29 @@
-"""What must survive a restart: JSON values by kind and key, in one SQLite file."""
+"""What must survive a restart: JSON values by kind and key, in one SQLite file.
+
+While the disk is full, a thread that runs a step or a job waits with its record until there is room: its work is done and must not be
+lost. Requests, and what runs on the event loop, are told at once (``DiskFull``).
+"""
 
 from __future__ import annotations
 
+import asyncio
 import json
+import logging
 import sqlite3
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from sagemaker_local.errors import DiskFull
+
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
-
+_RETRY_S = 0.5
+_LOGGER = logging.getLogger(__name__)
+_hurry = threading.local()
+_stopping = threading.Event()
 _CACHE_KIB = 256  # SQLite's own default, 2 MiB a file, would fill while a server runs
 
 
@@ -25,10 +38,35 @@ def open_database(path: Path) -> sqlite3.Connection:
     return database
 
 
+@contextmanager
+def hurried() -> Iterator[None]:
+    """While this lasts, this thread does not wait for a full disk."""
+    _hurry.active = True
+    try:
+        yield
+    finally:
+        _hurry.active = False
+
+
+def stop_waiting() -> None:
+    """The server stops: nobody waits for a full disk any more."""
+    _stopping.set()
+
+
+def _may_wait() -> bool:
+    """Whether this thread has nothing else to do than to wait."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return not getattr(_hurry, "active", False)
+    return False
+
+
 class Store:
     """A thread-safe map of (kind, key) to a JSON value. ``list`` keeps the order in which keys were first put."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._lock = threading.Lock()
         self._database = open_database(path)
         self._database.execute(
@@ -38,12 +76,10 @@ class Store:
 
     def put(self, kind: str, key: str, value: Any) -> None:
         """Store a JSON value under a kind and key, replacing what was there."""
-        text = json.dumps(value)
-        with self._lock:
-            self._database.execute(
-                "INSERT INTO entries (kind, key, value) VALUES (?, ?, ?) ON CONFLICT (kind, key) DO UPDATE SET value = excluded.value",
-                (kind, key, text),
-            )
+        self._write(
+            "INSERT INTO entries (kind, key, value) VALUES (?, ?, ?) ON CONFLICT (kind, key) DO UPDATE SET value = excluded.value",
+            (kind, key, json.dumps(value)),
+        )
 
     def get(self, kind: str, key: str) -> Any:
         """The value under a kind and key, a fresh copy each time; None when there is none."""
@@ -59,10 +95,30 @@ class Store:
 
     def delete(self, kind: str, key: str) -> None:
         """Remove a value; nothing happens when there is none."""
-        with self._lock:
-            self._database.execute("DELETE FROM entries WHERE kind = ? AND key = ?", (kind, key))
+        self._write("DELETE FROM entries WHERE kind = ? AND key = ?", (kind, key))
 
     def close(self) -> None:
         """Close the file. The store cannot be used afterwards."""
         with self._lock:
             self._database.close()
+
+    def _write(self, statement: str, values: tuple[str, ...]) -> None:
+        """Run a statement, when there is room on the disk.
+
+        Raises:
+            DiskFull: there is none, and this thread must not wait.
+        """
+        told = False
+        while True:
+            try:
+                with self._lock:
+                    self._database.execute(statement, values)
+                return
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
+                    raise
+                if not told:
+                    _LOGGER.error("no room for %s: %s", self._path, values[:2])
+                told = True
+                if not _may_wait() or _stopping.wait(_RETRY_S):
+                    raise DiskFull(self._path.parent) from error
