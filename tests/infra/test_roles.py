@@ -38,6 +38,7 @@ OF_SERVICES: dict[str, dict[str, str]] = {
         "sagemaker:DescribeProcessingJob sagemaker:StopProcessingJob": "Pipelines follows and stops the jobs that it made: "
         "'IAM Access Management', SageMaker Pipelines",
         "kms:Decrypt kms:DescribeKey kms:CreateGrant": "S3 and the volumes of jobs, with kms_key: 'CreateProcessingJob API'",
+        "ecr:BatchGetImage ecr:DescribeImages s3:ListBucket": "what a registration looks at: 'Register a Model Version from a Different Account'",
     },
     "FetchRole": {
         "s3:DeleteObject": "of an object that S3 stored otherwise than it was sent: tests/steps/fetch/test_destination.py, a faulty S3",
@@ -51,6 +52,7 @@ OF_SERVICES: dict[str, dict[str, str]] = {
         "ecr:BatchCheckLayerAvailability ecr:GetDownloadUrlForLayer ecr:BatchGetImage ecr:GetAuthorizationToken logs:CreateLogGroup "
         "logs:CreateLogStream logs:DescribeLogStreams logs:PutLogEvents cloudwatch:PutMetricData": "'CreateModel API: Execution Role Permissions'",
         "kms:Decrypt kms:DescribeKey kms:GenerateDataKey kms:CreateGrant": "the same, with kms_key",
+        "cloudwatch:DescribeAlarms": "updates with alarms: 'Auto-Rollback Configuration and Monitoring'",
         "s3:PutObject": "'Capture data from real-time endpoint', which production.data_capture turns on",
     },
     "ReapRole": {},
@@ -147,6 +149,27 @@ def test_only_promotion_approves_and_nobody_registers_an_approved_version() -> N
     assert [role for role in ROLES if allows(STACK.statements(role), approve)] == ["PromoteRole"]
     register = Need("sagemaker:CreateModelPackage", version, {"sagemaker:ModelApprovalStatus": "Approved"})
     assert not any(allows(STACK.statements(role), register) for role in ROLES)
+
+
+def test_an_update_can_see_the_alarms_that_take_it_back() -> None:
+    """ "Ensure that your IAM execution role has permission to perform the cloudwatch:DescribeAlarms action on the auto-rollback alarms you
+    specify" ("Auto-Rollback Configuration and Monitoring", SageMaker developer guide): the role of the endpoint's model, and the caller's."""
+    for role in ("PromoteRole", "ServeRole"):
+        for alarm in ("production-qwen3-32b-v4-efgh1234-errors", "of-the-team"):
+            need = Need("cloudwatch:DescribeAlarms", f"arn:aws:cloudwatch:us-east-1:123456789012:alarm:{alarm}")
+            assert allows(STACK.statements(role), need), (role, alarm)
+
+
+def test_a_version_is_registered_by_one_who_may_read_what_it_is_made_of() -> None:
+    """ "Register a Model Version from a Different Account" (SageMaker developer guide) names what a registration reads, and "Deploy a Model
+    Version from a Different Account" that CreateModel is asked for on the version, too."""
+    image = "arn:aws:ecr:us-east-1:123456789012:repository/release-serving"
+    weights = "arn:aws:s3:::release-local/weights/Qwen/Qwen3-32B/9216db5781bf/config.json"
+    reads = [Need("ecr:BatchGetImage", image), Need("ecr:DescribeImages", image), Need("s3:GetObject", weights)]
+    assert all(allows(STACK.statements("PipelineRole"), need) for need in reads)
+    version = "arn:aws:sagemaker:us-east-1:123456789012:model-package/release-qwen3-32b/4"
+    tags = {"aws:RequestTag/release:model": "qwen3-32b"}
+    assert allows(STACK.statements("PromoteRole"), Need("sagemaker:CreateModel", version, tags))
 
 
 def test_each_wildcard_resource_has_its_reason_written_above_it() -> None:
