@@ -25,6 +25,7 @@ from config.base import Strict
 from steps import s3
 from steps.errors import LeaseHeld, LeaseLost, StepError
 
+_DATE_S = 1.0  # HTTP's dates are whole seconds: others may see the lease expire so much earlier
 _RENEWALS = 4  # in the time for which it is good: three may fail
 _POLL_S = (0.5, 5.0)
 _CONFLICTS = {"PreconditionFailed", "ConditionalRequestConflict", "412", "NoSuchKey", "404"}
@@ -167,8 +168,12 @@ class Lease:
                 self._lost = f"somebody took the lease of {self._stored.endpoint} over just now"
 
     def _write(self, etag: str | None, *, released: bool = False) -> bool:
-        """Write the record if the object still has this ETag (None: if there is none); False when it has not."""
-        asked = time.monotonic()
+        """Write the record if the object still has this ETag (None: if there is none); False when it has not.
+
+        It is good for us no longer than it is for others, who go by what is written: from the answer that told the time, however long this
+        process stood still since.
+        """
+        good_until = self._stored.asked_at + self._expires_s - _DATE_S
         record = Record(
             owner=self._owner,
             execution=self._execution,
@@ -181,7 +186,7 @@ class Lease:
         if written is None:
             return False
         self._etag = written
-        self._good_until = asked + self._expires_s
+        self._good_until = good_until
         return True
 
 
@@ -201,20 +206,23 @@ class _Object:
         self._uri = s3.S3Uri(bucket, f"leases/{endpoint}.json")
         self.now = datetime.now(UTC)
         """S3's clock when it answered last."""
+        self.asked_at = time.monotonic()
+        """When it was asked for that answer, time.monotonic()."""
 
     def read(self) -> _Found | None:
         from botocore.exceptions import ClientError
 
+        asked_at = time.monotonic()
         with s3.explained(f"read the lease {self._uri}"):
             try:
                 answer = self._s3.get_object(Bucket=self._uri.bucket, Key=self._uri.key)
                 body = answer["Body"].read()
             except ClientError as error:
-                self._note_time(error.response)
+                self._note_time(error.response, asked_at)
                 if s3.error_code(error) == "NoSuchKey":
                     return None
                 raise
-        self._note_time(answer)
+        self._note_time(answer, asked_at)
         try:
             return _Found(Record.model_validate_json(body), answer["ETag"])
         except ValidationError as error:
@@ -226,6 +234,7 @@ class _Object:
 
         body = (record.model_dump_json(indent=2) + "\n").encode()
         condition: dict[str, Any] = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
+        asked_at = time.monotonic()
         with s3.explained(f"write the lease {self._uri}"):
             try:
                 answer = self._s3.put_object(
@@ -237,9 +246,10 @@ class _Object:
                 # Refused, but ours: boto3 sends a request again whose answer got lost.
                 found = self.read()
                 return found.etag if found is not None and found.record == record else None
-        self._note_time(answer)
+        self._note_time(answer, asked_at)
         return str(answer["ETag"])
 
-    def _note_time(self, answer: Mapping[str, Any]) -> None:
+    def _note_time(self, answer: Mapping[str, Any], asked_at: float) -> None:
+        self.asked_at = asked_at
         date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
         self.now = parsedate_to_datetime(date) if date else datetime.now(UTC)

@@ -8,7 +8,9 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -113,3 +115,27 @@ def test_an_owner_that_was_replaced_is_stopped_and_leaves_the_new_one_alone(s3: 
         again.confirm()
     found = lease.read(s3, BUCKET, endpoint)
     assert found is not None and found[0].released
+
+
+def test_an_owner_that_stood_still_believes_in_its_lease_no_longer_than_others_do(s3: Any, endpoint: str) -> None:
+    """A paused process: what it writes afterwards still runs from the time that it read before."""
+    stored = lease._Object(s3, BUCKET, endpoint)
+    write = stored.write
+
+    def late(*arguments: Any) -> str | None:
+        time.sleep(1.5)
+        return write(*arguments)
+
+    with mock.patch.object(stored, "write", late):
+        paused = lease.Lease(stored, "tests", "paused", 30)
+        paused.take(0, print)
+    try:
+        believes_s = paused._good_until - time.monotonic()
+        found = lease._Object(s3, BUCKET, endpoint).read()
+        assert found is not None
+        written_s = (
+            datetime.fromisoformat(found.record.expires_at) - datetime.now(UTC)
+        ).total_seconds()  # the same machine's clock
+        assert believes_s <= written_s
+    finally:
+        paused.release()
