@@ -1,9 +1,13 @@
 """The ledger of a model: what happened to its versions, append-only, `s3://BUCKET/releases/MODEL/00000001.json` and so on.
 
-Each event holds the SHA-256 of the bytes of the one before, so that a change to any of them shows. An event's number alone is its key,
-and it is written with `If-None-Match: *`: of two writers who both saw event 7 as the last, one gets 8, the other is refused, reads again and
-gets 9. (S3 user guide, "How to prevent object overwrites with conditional writes".) What was cut off at the end does not show in a chain:
-against that the bucket has versioning.
+Each event holds the SHA-256 of the bytes of the one before. An event's number alone is its key, and it is written with
+`If-None-Match: *`: of two writers who both saw event 7 as the last, one gets 8, the other is refused, reads again and gets 9. (S3 user
+guide, "How to prevent object overwrites with conditional writes".)
+
+What the chain shows: that an event with another behind it was changed, or one was taken out. What it cannot show: that the last event was
+changed, or that events were cut off at the end. On AWS the bucket's policy keeps anybody from either (infra/delivery.yaml): an event is
+written without that condition, or deleted, by nobody who did not change the policy first, and CloudTrail has that. On this machine
+nothing does.
 """
 
 from __future__ import annotations
@@ -165,7 +169,10 @@ class Ledger:
         return self._prefix / f"{number:08d}.json"
 
 
-_WHAT_NEXT = "restore the object from the bucket's versions; CloudTrail's data events say who did it"
+_WHAT_NEXT = (
+    "the bucket's versions of it have the original: delete what is in front of that one, for which whoever may has to take the statement "
+    "LedgerStays out of the bucket's policy; CloudTrail says who changed the policy before"
+)
 
 
 def newest(events: Iterable[Event], *kinds: Kind) -> Event | None:

@@ -6,11 +6,14 @@ import json
 import re
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from pipelines import images
 from steps.evaluate_staging import publish
+from steps.ledger import Ledger
+from tests.infra.policies import Need, allows
 from tests.infra.template import ACCOUNT, REGION, Stack, template
 
 ROOT = Path(__file__).parents[2]
@@ -115,3 +118,33 @@ def test_what_every_release_adds_expires_and_weights_ledger_and_state_do_not(pre
     assert prefix in expiring
     assert not expiring & {"weights/", "releases/", "state/", "leases/", ""}
     assert [rule for rule in rules if "AbortIncompleteMultipartUpload" in rule]
+
+
+@pytest.mark.parametrize(
+    ("action", "key", "headers", "denied"),
+    [
+        ("s3:PutObject", "releases/qwen3-32b/00000007.json", {"s3:if-none-match": "*"}, False),
+        ("s3:PutObject", "releases/qwen3-32b/00000007.json", {}, True),
+        ("s3:DeleteObject", "releases/qwen3-32b/00000007.json", {}, True),
+        ("s3:DeleteObjectVersion", "releases/qwen3-32b/00000007.json", {}, True),
+        ("s3:PutObject", f"releases/qwen3-32b/{'0' * 64}/release.json", {}, False),
+        ("s3:PutObject", "leases/qwen3-32b.json", {}, False),
+        ("s3:DeleteObject", "weights/Qwen/Qwen3-32B/9216db5781bf/00000007.json", {}, False),
+    ],
+)
+def test_an_event_of_the_ledger_is_written_once_and_stays(
+    action: str, key: str, headers: dict[str, str], *, denied: bool
+) -> None:
+    statements = STACK.resource("BucketPolicy")["PolicyDocument"]["Statement"]
+    denials = [{**entry, "Effect": "Allow"} for entry in statements if entry and entry["Effect"] == "Deny"]
+    need = Need(action, f"arn:aws:s3:::release-local/{key}", {"aws:SecureTransport": "true", **headers})
+    assert allows([entry for entry in denials if entry["Sid"] != "OnlyEncryptedInTransit"], need) is denied
+
+
+def test_the_ledgers_keys_are_those_that_the_buckets_policy_keeps() -> None:
+    sent: list[dict[str, Any]] = []
+    client = mock.Mock()
+    client.get_paginator.return_value.paginate.return_value = []
+    client.put_object = lambda **request: sent.append(request)
+    Ledger(client, "release-local", "qwen3-32b").append("registered", by="execution")
+    assert (sent[0]["Key"], sent[0]["IfNoneMatch"]) == ("releases/qwen3-32b/00000001.json", "*")
