@@ -12,6 +12,8 @@ there are too few samples for one, and a share's at least Wilson's.
 from __future__ import annotations
 
 import math
+from array import array
+from collections.abc import Sequence
 from typing import Any
 
 SLICES = 20
@@ -29,14 +31,14 @@ class Slices:
     """What each slice of the measured time had."""
 
     def __init__(self) -> None:
-        self._samples: dict[str, tuple[list[int], list[float]]] = {}
+        self._samples: dict[str, tuple[array[int], array[float]]] = {}
         self._sums: dict[str, list[float]] = {}
 
-    def sample(self, name: str, place: int, value_ms: float) -> None:
-        """A latency that belongs to slice number `place`."""
-        places, values = self._samples.setdefault(name, ([], []))
-        places.append(min(max(place, 0), SLICES - 1))
-        values.append(value_ms)
+    def sample(self, name: str, place: int, values_ms: Sequence[float]) -> None:
+        """Latencies that belong to slice number `place`."""
+        places, values = self._samples.setdefault(name, (array("b"), array("d")))
+        places.extend([min(max(place, 0), SLICES - 1)] * len(values_ms))
+        values.extend(values_ms)
 
     def count(self, name: str, place: int, amount: float = 1) -> None:
         """Something that is summed, in slice number `place`."""
@@ -46,10 +48,10 @@ class Slices:
         """The interval of a latency's quantile, in the unit of the samples. None without a sample."""
         import numpy
 
-        places, values = self._samples.get(name, ([], []))
+        places, values = self._samples.get(name, ((), ()))
         if not values:
             return None
-        samples = numpy.asarray(values)
+        samples = numpy.array(values)
         logs = numpy.log(numpy.maximum(samples, 1e-6))
         lowest = logs.min()
         buckets = numpy.floor((logs - lowest) / numpy.log(_BUCKET)).astype(numpy.int64)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from steps.evaluate_staging.models import CanarySummary, ObjectiveResult, ProfileResult, Verdict
+from steps.evaluate_staging.scoring import NOTHING_THERE
 
 
 def judge(
@@ -23,7 +24,10 @@ def judge(
     } | {f"lm-eval {task}": result for task, result in lm_eval.items()}
     missed = [f"{name} {_missed(result)}" for name, result in objectives.items() if not (result.met or result.undecided)]
     wrong = [f"canary {result.prompt!r} was answered {result.answer!r}" for result in canaries.results if not result.passed]
-    headline = [f"{name} {number(result.value)}" for name, result in objectives.items()]
+    headline = [
+        f"{name} {number(result.value)}" + (f" ({result.note})" if result.note not in {"", NOTHING_THERE} else "")
+        for name, result in objectives.items()
+    ]
     verdict: Verdict = "invalid" if invalid else "failed" if missed or wrong else "passed"
     return verdict, ", ".join([*invalid, *missed, *wrong] or headline)
 

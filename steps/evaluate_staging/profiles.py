@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path
@@ -19,8 +19,11 @@ from steps.evaluate_staging.fleet import Fleet
 from steps.evaluate_staging.load import Load
 from steps.evaluate_staging.measurement import Measurement
 from steps.evaluate_staging.models import Trial
+from steps.evaluate_staging.prompts import Tokenizer, conversations
 from steps.evaluate_staging.transports import Transport
 
+_FILLED = 0.9
+"""A trace that ends earlier, as a share of the time that is measured, is too short for it."""
 _BACKLOG_SHARE = 0.03
 """An endpoint that ends a trial with this share of its requests more unanswered than half-way does not keep up."""
 _BACKLOG_REQUESTS = 3
@@ -48,6 +51,26 @@ class Materials:
         if found is None:
             raise InputError(f"{uri} is not there; the model file names it as a load profile's trace or prompts")
         return found
+
+    def check(self, profiles: Iterable[LoadProfile]) -> None:
+        """Fetch and read what load profiles are made of before an endpoint is paid for. InputError for what is not there or not good."""
+        tokenizer = self.tokenizer
+        if tokenizer is not None:
+            Tokenizer(tokenizer.read_text(encoding="utf-8"))
+        for profile in profiles:
+            if profile.prompts:
+                conversations(self.required(profile.prompts).read_text(encoding="utf-8"), profile.prompts)
+            if isinstance(profile, Replay):
+                wanted_s, has_s = profile.warmup_s + profile.duration_s, self.replayed(profile)[-1].at_s
+                if has_s < _FILLED * wanted_s:
+                    raise InputError(
+                        f"{profile.trace} ends after {has_s:.0f} s at {profile.speed:g} times its speed, and warmup_s and duration_s are "
+                        f"{wanted_s:.0f} s together: what is measured would be idle for the rest; shorten duration_s"
+                    )
+
+    def replayed(self, profile: Replay) -> list[Due]:
+        """A trace's requests. InputError where it is none."""
+        return arrivals.replay(self.required(profile.trace).read_text(encoding="utf-8-sig"), profile.speed, profile.trace)
 
     def _file(self, uri: str) -> Path | None:
         if uri not in self._found:
@@ -138,8 +161,7 @@ class Runner:
                 rates = profile.from_rate_per_s, profile.to_rate_per_s
                 return _until(end_s, arrivals.ramp(*rates, profile.warmup_s, profile.duration_s))
             case Replay():
-                text = self.materials.required(profile.trace).read_text(encoding="utf-8-sig")
-                return tuple(due for due in arrivals.replay(text, profile.speed, profile.trace) if due.at_s < end_s)
+                return tuple(due for due in self.materials.replayed(profile) if due.at_s < end_s)
 
     def _ladder(self, profile: Ladder, load: Load, outcome: Outcome, on_progress: Callable[[str], None]) -> None:
         for concurrency in profile.concurrencies:

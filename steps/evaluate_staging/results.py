@@ -57,13 +57,14 @@ class RequestResult:
 
     @property
     def gaps_ms(self) -> list[float]:
-        """The inter-token latencies: each gap, never their mean, which hides a stall."""
+        """The inter-token latencies: each gap between two pieces of text, never their mean, which hides a stall."""
         moments = self.token_ns
         return [(moments[place] - moments[place - 1]) / 1e6 for place in range(1, len(moments))]
 
     @property
     def tpot_ms(self) -> float | None:
-        """The mean of the gaps; None for an answer of one token."""
+        """The time from the first piece to the last, for each token after the first (as SGLang's bench_serving has it); None for an answer in
+        one piece. Where a piece is one token, the mean of the gaps; speculative decoding puts several into one."""
         if len(self.token_ns) < 2:
             return None
-        return (self.token_ns[-1] - self.token_ns[0]) / 1e6 / (len(self.token_ns) - 1)
+        return (self.token_ns[-1] - self.token_ns[0]) / 1e6 / (max(len(self.token_ns), self.output_tokens) - 1)

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from config.load_profiles import Objective
+from config.load_profiles import COST, Objective
 from steps.evaluate_staging.confidence import Interval
 from steps.evaluate_staging.measurement import Measurement, fewest
 from steps.evaluate_staging.models import ObjectiveResult, ProfileResult, Quantiles, Trial
 
+_OF_COUNTED_TOKENS = {"output_tokens_per_s", "total_tokens_per_s", COST}
+"""Metrics that lean on the server's count of its tokens; TPOT does, too."""
+NOTHING_THERE = "nothing in production to compare with"
 _LOSING = 1e12
 """What an objective without a value is compared as: beyond every bound that a person would write."""
 
@@ -54,23 +57,34 @@ def profile_result(
                     metrics[name],
                     comparable.metrics.get(name) if comparable else None,
                     intervals.get(name),
-                    note=incomparable,
+                    note=incomparable or ("" if comparable is None else f"production's evaluation has no {name}"),
                 ),
-                name,
-                latencies,
+                _few(name, latencies) or (_overclaimed(name, measurement) if not load.get("exact_output") else ""),
             )
             for name, objective in objectives.items()
         },
     )
 
 
-def _decided(result: ObjectiveResult, metric: str, latencies: Mapping[str, Quantiles | None]) -> ObjectiveResult:
-    """A bound that is missed is missed; one that is met by too few samples is neither."""
+def _decided(result: ObjectiveResult, doubt: str) -> ObjectiveResult:
+    """A bound that is missed is missed; one that is met in doubt is neither."""
+    return result.model_copy(update={"undecided": doubt}) if result.met and doubt else result
+
+
+def _few(metric: str, latencies: Mapping[str, Quantiles | None]) -> str:
+    """That a percentile is of too few samples."""
     distribution, needed = latencies.get(metric.split("_", 1)[0]), fewest(metric)
-    if not result.met or distribution is None or distribution.samples >= needed:
-        return result
-    few = f"{metric} is of {distribution.samples} samples and needs {needed}; measure longer, or bound a lower percentile"
-    return result.model_copy(update={"undecided": few})
+    if distribution is None or distribution.samples >= needed:
+        return ""
+    return f"{metric} is of {distribution.samples} samples and needs {needed}; measure longer, or bound a lower percentile"
+
+
+def _overclaimed(metric: str, measurement: Measurement) -> str:
+    """That a metric is made of tokens that nobody saw. (Not asked of answers of exactly so many tokens: what an engine makes after the end of
+    an answer, ignore_eos, is often no text.)"""
+    if metric not in _OF_COUNTED_TOKENS and not metric.startswith("tpot_"):
+        return ""
+    return f"{metric}: {measurement.overclaimed}" if measurement.overclaimed else ""
 
 
 def score(
@@ -87,7 +101,7 @@ def score(
     if value is not None and objective.relative is not None:
         relative = objective.relative
         if production is None:
-            related, note = True, note or "nothing in production to compare with"
+            related, note = True, note or NOTHING_THERE
         else:
             related = objective.within(value / production, relative) if production else objective.within(value, 0)
         if objective.absolute is None:  # the gate's bound is a ratio then; where there is none, exactly that bound

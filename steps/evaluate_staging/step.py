@@ -68,7 +68,7 @@ def run(request: Request) -> Evaluation:
     production = baseline.read(request.release, hosting, sagemaker, client)
     with tempfile.TemporaryDirectory(prefix="evaluation-") as folder:
         materials = Materials(client, Path(folder), request.release.weights_prefix)
-        _check(request.release, materials)
+        materials.check(request.release.model.evaluation.load_profiles.values())
         accuracy = Accuracy.prepare(request.release.model.evaluation.lm_eval, client, Path(folder) / "lm_eval")
         with staging(hosting, request.release, package, request.execution) as staged:
             measured = _Measuring(request, boto3.client("sagemaker-runtime", region_name=region), staged, materials)
@@ -86,14 +86,6 @@ def run(request: Request) -> Evaluation:
     say(f"{evaluation.verdict}: {evaluation.summary}")
     progress(f"{evaluation.verdict}: {evaluation.summary}")
     return evaluation
-
-
-def _check(release: Release, materials: Materials) -> None:
-    """Fetch what the load profiles name before an endpoint is paid for. InputError for what is not there."""
-    for profile in release.model.evaluation.load_profiles.values():
-        for uri in (profile.prompts, getattr(profile, "trace", None)):
-            if uri:
-                materials.required(uri)
 
 
 class _Measuring:
@@ -159,6 +151,16 @@ def _prefixed(name: str) -> Callable[[str], None]:
     return lambda detail: progress(f"{name}: {detail}")
 
 
+def _incomparable(production: baseline.Baseline | None, profile: str, instances: str) -> str:
+    """Why production's numbers say nothing of this version's; empty where they do, or where there are none."""
+    if production is None:
+        return ""
+    before = production.evaluation.environment.get("instances")
+    if before not in {None, instances}:
+        return f"production was measured on {before}"
+    return "" if profile in production.evaluation.profiles else "production was measured without this load profile"
+
+
 def _evaluation(
     request: Request,
     package: registry.ModelPackage,
@@ -172,7 +174,6 @@ def _evaluation(
     model, prices = release.model, release.environment.instance_usd_per_hour
     price = prices.get(staged.instance_type)
     instances = f"{model.evaluation.instance_count} {staged.instance_type}"
-    before = production.evaluation.environment.get("instances") if production else None
     profiles: dict[str, ProfileResult] = {}
     for name, outcome in outcomes.items():
         profile = model.evaluation.load_profiles[name]
@@ -183,7 +184,7 @@ def _evaluation(
             usd_per_hour=price * model.evaluation.instance_count if price else None,
             lag_at_most_ms=model.evaluation.client_lag_at_most_ms,
             production=production.evaluation.profiles.get(name) if production else None,
-            incomparable=f"production was measured on {before}" if before not in {None, instances} else "",
+            incomparable=_incomparable(production, name, instances),
             trials=outcome.trials,
             more=outcome.more,
         )

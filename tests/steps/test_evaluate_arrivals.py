@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ from itertools import islice, pairwise
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import ClientError
 
 from config.load_profiles import OpenLoop, Replay
 from steps.errors import InputError
@@ -144,6 +146,37 @@ def test_a_replayed_request_has_the_recorded_lengths_at_the_recorded_time(tmp_pa
     assert (second.intended_ns - first.intended_ns) / 1e9 == pytest.approx(0.5), "two seconds, four times faster"
     assert (first.output_tokens, second.output_tokens) == (12, 7)
     assert first.prompt_tokens - second.prompt_tokens == pytest.approx(60, abs=5)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        (
+            "azure.csv",
+            AZURE_2023,
+            r"azure\.csv ends after 1 s at 2 times its speed, and warmup_s and duration_s are 60 s together",
+        ),
+        ("azure.csv", "TIMESTAMP,a\n1,2\n", r"azure\.csv has no column ContextTokens"),
+        ("prompts.jsonl", "no json", r"prompts\.jsonl, line 1: not a conversation"),
+        ("tokenizer.json", "{}", r"tokenizer\.json cannot be read"),
+    ],
+)
+def test_what_a_load_is_made_of_is_read_before_an_endpoint_is_paid_for(
+    tmp_path: Path, name: str, content: str, says: str
+) -> None:
+    class Stored:
+        def get_object(self, Key: str, **_: object) -> object:
+            texts = {"azure.csv": AZURE_2023.replace("18:15:48", "18:17:48"), "prompts.jsonl": SHAREGPT, name: content}
+            if Key.removeprefix("weights/") not in texts:
+                raise ClientError({"Error": {"Code": "NoSuchKey"}}, "GetObject")
+            return {"Body": io.BytesIO(texts[Key.removeprefix("weights/")].encode())}
+
+    files = Materials(Stored(), tmp_path, "s3://bucket/weights/")
+    common = {"warmup_s": 0, "duration_s": 60, "objectives": {"error_rate": {"at_most": 0}}}
+    replayed = Replay.model_validate({"kind": "replay", "trace": "s3://bucket/azure.csv", "speed": 2, **common})
+    recorded = OpenLoop.model_validate({"kind": "open_loop", "rate_per_s": 1, "prompts": "s3://bucket/prompts.jsonl", **common})
+    with pytest.raises(InputError, match=says):
+        files.check([replayed, recorded])
 
 
 def test_a_trace_with_other_columns_is_refused_by_name() -> None:

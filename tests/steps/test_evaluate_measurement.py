@@ -150,6 +150,52 @@ def test_pieces_of_several_tokens_count_as_the_server_says() -> None:
     assert measured(result).usage_differs == 1.0
 
 
+def test_the_time_for_a_token_is_of_tokens_where_pieces_have_several() -> None:
+    drafted = answer(1500, gaps_ms=(30, 30))
+    drafted.output_tokens = 9  # three a piece, as speculative decoding sends them
+    assert drafted.tpot_ms == 60 / 8
+    assert drafted.gaps_ms == [30, 30], "what a reader waits is the piece"
+    assert answer(1500, gaps_ms=(30, 30)).tpot_ms == 30
+
+
+@pytest.mark.parametrize(
+    ("claimed", "counted", "exact", "verdict"),
+    [
+        (20, 20, False, "passed"),
+        (22, 20, False, "passed"),
+        (40, 20, False, "invalid"),
+        (40, 0, False, "passed"),
+        (40, 20, True, "passed"),
+    ],
+)
+def test_a_server_that_counts_tokens_that_are_none_is_not_fast(claimed: int, counted: int, exact: bool, verdict: str) -> None:
+    requests = steady()
+    for result in requests:
+        result.output_tokens, result.counted_tokens = claimed, counted
+    objectives = {"output_tokens_per_s": Objective(at_least=1), "ttft_p50_ms": Objective(at_most=1000)}
+    load = {"exact_output": exact}
+    found = profile_result(load, measured(*requests), objectives, usd_per_hour=None, lag_at_most_ms=50, production=None)
+    said = judgement.judge(CanarySummary(failed=0, results=[]), {"chat": found}, {})
+    assert said[0] == verdict
+    if verdict == "invalid":
+        assert said[1] == (
+            "chat: output_tokens_per_s: the server counts 2 tokens for each that its answers have by the model's tokenizer"
+        )
+
+
+def test_what_was_not_compared_with_production_is_in_the_line_for_people() -> None:
+    objectives = {"ttft_p50_ms": Objective(at_most_production=1.1)}
+    fast = result_of(measured(*steady(ttft_ms=10)))
+    canaries = CanarySummary(failed=0, results=[])
+    other = profile_result({"rate": 2}, measured(*steady()), objectives, usd_per_hour=None, lag_at_most_ms=50, production=fast)
+    assert judgement.judge(canaries, {"chat": other}, {})[1].endswith("(production was measured under another load)")
+    bare = fast.model_copy(update={"metrics": {}})
+    unlike = profile_result({}, measured(*steady()), objectives, usd_per_hour=None, lag_at_most_ms=50, production=bare)
+    assert unlike.objectives["ttft_p50_ms"].note == "production's evaluation has no ttft_p50_ms"
+    first = result_of(measured(*steady()), objectives)
+    assert "nothing in production" not in judgement.judge(canaries, {"chat": first}, {})[1]
+
+
 def test_every_objective_has_an_interval_that_holds_its_value() -> None:
     objectives = {
         "ttft_p90_ms": Objective(at_most=150),
