@@ -126,7 +126,8 @@ class Linear(_BlueGreen):
 
 
 class Rolling(Strict):
-    """A batch of instances at a time. Needs only one batch more than it has."""
+    """A batch of instances at a time, on the way back, too: never more than one batch beyond what it has. At 100 %, its default, SageMaker
+    would use "a blue/green rollback strategy" (API reference of `CapacitySize`): double the instances, asked for at the worst moment."""
 
     strategy: Literal["rolling"]
     batch_percent: Annotated[int, Field(ge=5, le=50)] = 50
@@ -148,7 +149,7 @@ class Rolling(Strict):
             "RollingUpdatePolicy": {
                 "MaximumBatchSize": size,
                 "WaitIntervalInSeconds": wait_s,
-                "RollbackMaximumBatchSize": _percent(100),
+                "RollbackMaximumBatchSize": size,
             }
         }
 

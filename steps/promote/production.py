@@ -49,7 +49,7 @@ class Production:
         self.endpoint = self._settings.endpoint
         self.touched = False
         """Whether what it serves was changed, or begun to."""
-        self._timeout_s = release.update_timeout_s + _MARGIN_S
+        self._timeout_s = 2 * release.update_timeout_s + _MARGIN_S  # there, and back where SageMaker takes it back
 
     def at_rest(self) -> EndpointState | None:
         """The endpoint, once nothing changes it any more; None when there is none. InputError when it is not this model's."""

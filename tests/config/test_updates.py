@@ -24,6 +24,15 @@ def test_a_second_fleet_or_one_batch_more(update: Update, count: int, peak: int,
     assert update.longest_s(count, 1000) == longest_s
 
 
+@pytest.mark.parametrize("back", [False, True])
+def test_a_rolling_update_that_is_taken_back_needs_no_more_instances_than_it_is_said_to(back: bool) -> None:
+    """ "If you set the Value to 100%, then SageMaker uses a blue/green rollback strategy" (API reference of CapacitySize)."""
+    update = Rolling(strategy="rolling", batch_percent=25)
+    policy = (update.return_config() if back else update.deployment_config())["RollingUpdatePolicy"]
+    assert policy["RollbackMaximumBatchSize"] == policy["MaximumBatchSize"] == {"Type": "CAPACITY_PERCENT", "Value": 25}
+    assert update.peak_instances(8) == 8 + 2
+
+
 @pytest.mark.parametrize(("count", "timeout_s"), [(2, 15_000), (40, 15_000)])
 def test_an_update_may_take_as_long_as_its_starts_may(count: int, timeout_s: int) -> None:
     name, model = load_model("qwen3-32b")

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import Mock
 
 import botocore.session
 from botocore.validate import ParamValidator
 
+from config.loader import load_environment, load_model
+from config.schema import Release
+from pipelines.requests import PROMOTE_MAX_RUNTIME_S
 from steps import registry
 from steps.hosting import Deployment
+from steps.promote.production import Production
 from tests.sagemaker_local.hosting_client import eventually
 from tests.steps.promote.world import World
 
@@ -85,3 +90,13 @@ def test_what_is_captured_is_said_in_sagemakers_words(world: World) -> None:
     report = ParamValidator().validate(request, shape)
     assert not report.has_errors(), report.generate_report()
     assert "DataCaptureConfig" not in Deployment(version.release, package, "staging", "execution-1", 1).config_request()
+
+
+def test_an_update_that_sagemaker_takes_back_is_awaited_until_it_is_back() -> None:
+    """SageMaker begins the way back when the update's time is up, at the latest, and the way back is as long."""
+    name, model = load_model("qwen3-32b")
+    release = Release(name=name, model=model, environment=load_environment("aws"), serving_image="i")
+    clients = Mock()
+    Production(release, clients, Mock())._wait()
+    [_, timeout_s, *_] = clients.hosting.wait.call_args.args
+    assert 2 * release.update_timeout_s < timeout_s < PROMOTE_MAX_RUNTIME_S
