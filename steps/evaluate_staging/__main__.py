@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> None:
         if member.leads:
             step.run(step.Request(release, given.model_package, given.execution, given.output, member))
         else:
-            member.follow(evaluation.client_processes, sharing.token_maker(release.environment.region))
+            member.follow(evaluation.client_processes)
 
 
 if __name__ == "__main__":

@@ -58,7 +58,7 @@ class Accuracy:
             "concurrency": self.wanted.concurrency,
             "timeout_s": timeout_s,
         }
-        found: dict[str, dict[str, float]] = self._harness("run", order, key=transport.token, within_s=within_s)["results"]
+        found: dict[str, dict[str, float]] = self._harness("run", order, key=transport.bearer, within_s=within_s)["results"]
         for name, task in self.wanted.tasks.items():
             say(f"lm-eval {name}: {task.metric} {found[name].get(task.key)}")
         return found

@@ -24,13 +24,11 @@ from steps.evaluate_staging.load import Load
 from steps.evaluate_staging.measurement import Measurement
 from steps.evaluate_staging.orders import Begin, D, Desk, Done, Order, Process, Ready
 from steps.evaluate_staging.records import pack, unpack
-from steps.evaluate_staging.transports.openai import bearer_token
 from steps.evaluate_staging.worker import WorkerResult
 from steps.hosts import Hosts, Roll
 from steps.job import progress, say
 
 _READINGS = 5
-_TOKEN_S = 12 * 3600  # the longest that SageMaker allows
 
 
 @dataclass(frozen=True)
@@ -70,12 +68,12 @@ class Member:
             return Fleet(processes)
         return SharedFleet(processes, self._desk, _Patience(self._roll, self._pace), self.hosts, self._pace)
 
-    def follow(self, processes: int | None, token: Callable[[], str]) -> None:
+    def follow(self, processes: int | None) -> None:
         """Do what the first host says until it says that there is no more. StepError when that one is gone."""
         assert self._roll is not None and self._desk is not None  # noqa: S101  (there is one to follow)
         patience = _Patience(self._roll, self._pace, self.hosts.names[:1])
         with tempfile.TemporaryDirectory(prefix="evaluation-") as folder, Fleet(processes) as fleet:
-            follower = _Follower(fleet, self._desk, patience, self.hosts, token, Path(folder))
+            follower = _Follower(fleet, self._desk, patience, self.hosts, Path(folder))
             while follower.next():
                 pass
 
@@ -91,17 +89,6 @@ def member(release: Release, execution: str, hosts: Hosts, job: str | None, pace
     prefix = s3.S3Uri.parse(f"{release.evaluations_prefix}/{execution}")
     with Roll(client, prefix, job or execution, hosts, pace, lambda: "at work") as roll:
         yield Member(hosts, roll, Desk(client, roll.folder), pace)
-
-
-def token_maker(region: str) -> Callable[[], str]:
-    """Makes bearer tokens with this host's own credentials."""
-
-    def make() -> str:
-        import boto3
-
-        return bearer_token(boto3.Session(region_name=region).get_credentials(), region, _TOKEN_S)
-
-    return make
 
 
 class HostLost(StepError):
@@ -217,7 +204,6 @@ class _Follower:
     desk: Desk
     patience: _Patience
     hosts: Hosts
-    token: Callable[[], str]
     folder: Path
     number: int = 0
 
@@ -247,7 +233,7 @@ class _Follower:
         return True
 
     def _prepared(self, order: Order) -> tuple[int, Load]:
-        load = self.desk.load(order, self.folder, self.token).share(self.hosts.index, len(self.hosts.names))
+        load = self.desk.load(order, self.folder).share(self.hosts.index, len(self.hosts.names))
         self.fleet.prepare(load)
         self.desk.put(f"ready/{self.number}/{self.hosts.current}.json", Ready())
         begin = self.patience.until(self.desk, f"begin/{self.number}.json", Begin)

@@ -13,7 +13,6 @@ No credentials are among them: each host makes its own.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -117,8 +116,8 @@ class Desk:
         dues = [(due.at_s, due.prompt_tokens, due.output_tokens) for due in load.dues]
         return Order(kind="measure", transport=_described(load.transport), load=numbers, dues=dues, files=files)
 
-    def load(self, order: Order, folder: Path, token: Callable[[], str]) -> Load:
-        """The load of an order; its files are kept in `folder`. `token` makes a bearer token."""
+    def load(self, order: Order, folder: Path) -> Load:
+        """The load of an order; its files are kept in `folder`."""
         files: dict[str, Any] = {}
         for name, path in order.files.items():
             files[name] = folder / path.replace("/", "-")
@@ -128,19 +127,19 @@ class Desk:
                     raise StepError(f"{self._folder}files/{path}, which the first host stored, is gone")
                 files[name].write_bytes(content)
         dues = tuple(Due(*due) for due in order.dues)
-        return Load(transport=_restored(order.transport, token), dues=dues, **order.load, **files)
+        return Load(transport=_restored(order.transport), dues=dues, **order.load, **files)
 
 
 def _described(transport: Transport) -> dict[str, str]:
     match transport:
         case SageMakerTransport(endpoint, region, url):
             return {"kind": "sagemaker", "endpoint": endpoint, "region": region, "url": url}
-        case OpenAITransport(url, _, model):
-            return {"kind": "openai", "url": url, "model": model}
+        case OpenAITransport(url, _, model, region):
+            return {"kind": "openai", "url": url, "model": model, "region": region}
     raise StepError(f"hosts cannot be told of a {type(transport).__name__}")
 
 
-def _restored(described: dict[str, str], token: Callable[[], str]) -> Transport:
+def _restored(described: dict[str, str]) -> Transport:
     if described["kind"] == "sagemaker":
         return SageMakerTransport(described["endpoint"], described["region"], described["url"])
-    return OpenAITransport(described["url"], token(), described["model"])
+    return OpenAITransport(described["url"], model=described["model"], region=described["region"])

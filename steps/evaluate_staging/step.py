@@ -28,14 +28,13 @@ from steps.evaluate_staging.profiles import Materials, Outcome, Runner
 from steps.evaluate_staging.scoring import profile_result
 from steps.evaluate_staging.staging import Staged, staging
 from steps.evaluate_staging.transports import Transport
-from steps.evaluate_staging.transports.openai import OpenAITransport, bearer_token
+from steps.evaluate_staging.transports.openai import OpenAITransport
 from steps.evaluate_staging.transports.sagemaker import SageMakerTransport
 from steps.hosting import Hosting
 from steps.job import progress, say
 from steps.ledger import Ledger
 from steps.names import EVALUATION_FILE
 
-_TOKEN_S = 12 * 3600  # the longest that SageMaker allows
 _SHOWN = 300
 _BATCH_AT_MOST = 32
 
@@ -129,8 +128,7 @@ class _Measuring:
 
     def _openai(self) -> OpenAITransport:
         url, region = self._runtime.meta.endpoint_url, self._release.environment.region
-        credentials = boto3.Session(region_name=region).get_credentials()
-        return OpenAITransport.of_endpoint(url, self._staged.endpoint, bearer_token(credentials, region, _TOKEN_S))
+        return OpenAITransport.of_endpoint(url, self._staged.endpoint, region)
 
     def _batch(self, fleet: Fleet) -> BatchConsistency | None:
         """The first canary alone, then as many times at once as the first profile has clients."""

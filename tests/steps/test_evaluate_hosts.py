@@ -87,7 +87,7 @@ def follow(release: Path, execution: str, environment: dict[str, str]) -> None:
     """What the second host's process does."""
     os.environ.update(environment)
     with sharing.member(job.read_release(release), execution, Hosts(NAMES, NAMES[1]), "job", QUICK) as member:
-        member.follow(1, lambda: "")
+        member.follow(1)
 
 
 @contextmanager

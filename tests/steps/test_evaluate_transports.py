@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
+import re
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import Any
 
 import pytest
+from botocore.credentials import ReadOnlyCredentials
 from botocore.eventstream import EventStreamBuffer
 from hypothesis import given
 from hypothesis import strategies as st
@@ -142,6 +145,26 @@ def test_a_whole_answer(way: str) -> None:
         assert 0 < result.sent_ns < result.token_ns[0] <= result.token_ns[-1] <= result.ended_ns
     head = server.requests[0].split(b"\r\n\r\n")[0].decode()
     assert ("Bearer secret" in head) if way == "openai" else ("Authorization: AWS4-HMAC-SHA256 Credential=AKIA" in head)
+
+
+def test_a_token_is_made_anew_before_the_credentials_that_it_is_of_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    now, issued = [0.0], count(1)
+
+    class Credentials:
+        def get_frozen_credentials(self) -> ReadOnlyCredentials:
+            return ReadOnlyCredentials(f"AKIA{next(issued)}", "secret", "session")
+
+    monkeypatch.setattr("botocore.session.Session.get_credentials", lambda _: Credentials())
+    monkeypatch.setattr("steps.evaluate_staging.transports.openai.time.monotonic", lambda: now[0])
+    transport = OpenAITransport.of_endpoint("https://runtime.sagemaker.us-east-1.amazonaws.com", "some", "us-east-1")
+    heads = []
+    for moment in (0, 200, 301, 600, 602):
+        now[0] = moment
+        [line] = [
+            line for line in transport.head(b"{}").split(b"\r\n") if line.startswith(b"Authorization: Bearer sagemaker-api-key-")
+        ]
+        heads.append(re.findall(rb"Credential=(AKIA\d)", base64.b64decode(line.rpartition(b"-")[2])))
+    assert heads == [[b"AKIA1"], [b"AKIA1"], [b"AKIA2"], [b"AKIA2"], [b"AKIA3"]]
 
 
 SPOILT: dict[str, tuple[tuple[bytes, ...], dict[str, Any], str]] = {

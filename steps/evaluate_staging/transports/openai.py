@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import base64
+import time
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 from urllib.parse import quote, urlsplit
 
 from steps.evaluate_staging.transports import render
+
+_TERM_S = 12 * 3600  # the longest that SageMaker allows
+_RENEWED_S = 300.0
 
 
 @dataclass(frozen=True)
@@ -21,11 +25,13 @@ class OpenAITransport:
     """The bearer token; empty: none is sent."""
     model: str = ""
     """What the body names as the model. SageMaker routes by the path, and its containers take an empty one."""
+    region: str = ""
+    """Of which region bearer tokens are made here, from this process's credentials; empty: `token` is sent."""
 
     @classmethod
-    def of_endpoint(cls, runtime_url: str, endpoint: str, token: str) -> OpenAITransport:
+    def of_endpoint(cls, runtime_url: str, endpoint: str, region: str) -> OpenAITransport:
         """The OpenAI path of a SageMaker endpoint ("Invoke endpoints with OpenAI-compatible APIs", SageMaker developer guide)."""
-        return cls(f"{runtime_url}/endpoints/{quote(endpoint)}/openai/v1", token)
+        return cls(f"{runtime_url}/endpoints/{quote(endpoint)}/openai/v1", region=region)
 
     @property
     def server(self) -> str:
@@ -38,19 +44,45 @@ class OpenAITransport:
         """The model."""
         return {"model": self.model}
 
+    @property
+    def bearer(self) -> str:
+        """The token to send now."""
+        return self._minted.token() if self.region else self.token
+
     @cached_property
-    def _fixed(self) -> dict[str, str]:
-        authorization = {"Authorization": f"Bearer {self.token}"} if self.token else {}
-        return {"Host": urlsplit(self.url).netloc, "Content-Type": "application/json", **authorization}
+    def _minted(self) -> _Minted:
+        return _Minted(self.region)
 
     def head(self, body: bytes) -> bytes:
         """With the bearer token."""
-        path = f"{urlsplit(self.url).path.rstrip('/')}/chat/completions"
-        return render(path, {**self._fixed, "Content-Length": str(len(body))})
+        parts, bearer = urlsplit(self.url), self.bearer
+        headers = {"Host": parts.netloc, "Content-Type": "application/json", "Content-Length": str(len(body))}
+        return render(
+            f"{parts.path.rstrip('/')}/chat/completions", headers | ({"Authorization": f"Bearer {bearer}"} if bearer else {})
+        )
 
     def decoder(self) -> AsItIs:
         """Nothing is around the container's bytes."""
         return AsItIs()
+
+
+class _Minted:
+    """Bearer tokens, one after the other. A token is made of credentials and no longer good than these, whatever its own term; a job's change
+    by the hour, and botocore has new ones at least ten minutes before the old ones end (`RefreshableCredentials`)."""
+
+    def __init__(self, region: str) -> None:
+        import botocore.session
+
+        self._region = region
+        self._credentials = botocore.session.get_session().get_credentials()
+        self._token, self._until_s = "", 0.0
+
+    def token(self) -> str:
+        """One that is good for some minutes more."""
+        now_s = time.monotonic()
+        if not self._token or now_s > self._until_s:
+            self._token, self._until_s = bearer_token(self._credentials, self._region, _TERM_S), now_s + _RENEWED_S
+        return self._token
 
 
 class AsItIs:
