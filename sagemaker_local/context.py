@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from sagemaker_local.identity import Caller
+from sagemaker_local.wsgi import OWN_USER_AGENT
 
 if TYPE_CHECKING:
     import asyncio
@@ -71,7 +72,7 @@ class Context:
                     aws_access_key_id=credentials.access_key_id,
                     aws_secret_access_key=credentials.secret_access_key,
                     aws_session_token=credentials.session_token,
-                    config=Config(max_pool_connections=32, retries={"total_max_attempts": 2}),
+                    config=Config(max_pool_connections=32, retries={"total_max_attempts": 2}, user_agent_extra=OWN_USER_AGENT),
                 )
             return self._clients[key]
 

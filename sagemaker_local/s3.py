@@ -27,8 +27,6 @@ from sagemaker_local.s3_upload import ALGORITHMS, Checksum, UploadBody
 from sagemaker_local.s3_writes import Write, Writes
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
-
     from sagemaker_local.http import Request
     from sagemaker_local.moto import Moto
 
@@ -44,9 +42,9 @@ _NOT_PLAIN_GET = frozenset(
 class S3Front:
     """S3 requests, corrected before and after moto."""
 
-    def __init__(self, moto: Moto, executor: Executor) -> None:
+    def __init__(self, moto: Moto, workers: wsgi.Workers) -> None:
         self._moto = moto
-        self._executor = executor
+        self._workers = workers
         self._writes = Writes(moto)
 
     async def serve(self, request: Request) -> None:
@@ -81,7 +79,7 @@ class S3Front:
             await self._delete(request)
         else:
             with await request.spooled_body() as body:
-                await wsgi.serve(self._moto.application, self._executor, request, body)
+                await wsgi.serve(self._moto.application, self._workers, request, body)
 
     async def _put(self, request: Request) -> None:
         """PutObject, UploadPart and the settings of an object: the body decoded and checked, then moto's."""
@@ -205,7 +203,7 @@ class S3Front:
         return answer
 
     async def _in_moto(self, environ: dict[str, Any]) -> wsgi.Answer:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, wsgi.call, self._moto.application, environ)
+        return await wsgi.run(self._moto.application, self._workers, environ)
 
 
 class ObjectBytes:

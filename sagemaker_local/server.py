@@ -12,7 +12,6 @@ import resource
 import signal
 import socket
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import IO, TYPE_CHECKING, Any
 
@@ -43,7 +42,6 @@ if TYPE_CHECKING:
     from sagemaker_local.images import ImageMap
 
 _LOGGER = logging.getLogger(__name__)
-_THREADS = 64  # control-plane requests at once; most of them wait
 _CHILD_GRACE_S = 5.0
 _CONNECTION_GRACE_S = 2
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # mallopt(3)
@@ -58,8 +56,8 @@ class Application:
     def __init__(self, accounts: Accounts) -> None:
         self._accounts = accounts
         self._context = accounts.default
-        self._executor = ThreadPoolExecutor(_THREADS, thread_name_prefix="request")
-        self._s3 = S3Front(self._context.moto, self._executor)
+        self._workers = wsgi.Workers()
+        self._s3 = S3Front(self._context.moto, self._workers)
         self._throttle = Throttle(self._context.images.limits.calls_per_s)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -104,7 +102,7 @@ class Application:
             moto_refusals.prepare(service)
             if service == "logs" and await self._logs(request, caller, body):
                 return
-            await wsgi.serve(self._context.moto.application, self._executor, request, body)
+            await wsgi.serve(self._context.moto.application, self._workers, request, body)
 
     async def _logs(self, request: Request, caller: Caller, body: IO[bytes]) -> bool:
         """Answer an action of CloudWatch Logs where it is on a container's log group."""
@@ -118,7 +116,8 @@ class Application:
             if not logs_api.answers(store, region, action, data):
                 return False
             loop = asyncio.get_running_loop()
-            answer = await loop.run_in_executor(self._executor, logs_api.run, store, region, caller.account_id, action, data)
+            threads = self._workers.of(request.headers.get("user-agent", ""))
+            answer = await loop.run_in_executor(threads, logs_api.run, store, region, caller.account_id, action, data)
         except AwsError as error:
             await request.respond_error(error)
         except ValueError:
@@ -141,7 +140,8 @@ class Application:
             self._throttle.take()
             loop = asyncio.get_running_loop()
             context = await asyncio.to_thread(self._accounts.of, caller.account_id)
-            answer = await loop.run_in_executor(self._executor, _run_at_once, context, region, action, data)
+            threads = self._workers.of(request.headers.get("user-agent", ""))
+            answer = await loop.run_in_executor(threads, _run_at_once, context, region, action, data)
         except AwsError as error:
             await request.respond_error(error)
         else:
@@ -302,8 +302,9 @@ def _log_to(path: Path) -> None:
     handler = logging.FileHandler(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
-    for noisy in ("botocore", "boto3", "urllib3", "s3transfer", "werkzeug"):
+    for noisy in ("botocore", "boto3", "s3transfer", "werkzeug"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # it warns of each connection above those it keeps
 
 
 def _give_memory_back() -> None:

@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import IO, TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
 
     from sagemaker_local.http import Headers, Request
 
+OWN_USER_AGENT = "sagemaker_local"
+"""What the User-Agent of the server's own requests has in it."""
 _BLOCK_BYTES = 256 * 1024
+_THREADS = 64  # requests at once; most of them wait
 _LOGGER = logging.getLogger(__name__)
 _PRESERVED = "moto.preserved_header_names"  # moto.core.request.PRESERVED_HEADER_NAMES_ENVIRON_KEY
 _REST_XML = {"s3", "route53", "cloudfront"}  # services whose requests do not show that they speak XML
@@ -65,6 +69,18 @@ def environ(
     return result
 
 
+class Workers:
+    """Threads for requests. The server's own have theirs: another request may be waiting for them, with 63 others of its kind."""
+
+    def __init__(self) -> None:
+        self._of_clients = ThreadPoolExecutor(_THREADS, thread_name_prefix="request")
+        self._own = ThreadPoolExecutor(_THREADS, thread_name_prefix="own request")
+
+    def of(self, user_agent: str) -> Executor:
+        """The threads for a request of this User-Agent."""
+        return self._own if OWN_USER_AGENT in user_agent else self._of_clients
+
+
 class Answer:
     """What a WSGI application answered."""
 
@@ -100,12 +116,18 @@ def call(application: Any, environment: dict[str, Any]) -> Answer:
     return answer
 
 
-async def serve(application: Any, executor: Executor, request: Request, body: IO[bytes]) -> None:
+async def serve(application: Any, workers: Workers, request: Request, body: IO[bytes]) -> None:
     """Answer a request, whose body has been read into a file, with a WSGI application."""
     length = body.seek(0, io.SEEK_END)
     body.seek(0)
-    answer = await asyncio.get_running_loop().run_in_executor(executor, call, application, environ(request, body, length))
+    answer = await run(application, workers, environ(request, body, length))
     await send(request, answer)
+
+
+async def run(application: Any, workers: Workers, environment: dict[str, Any]) -> Answer:
+    """Run a WSGI application in a thread."""
+    threads = workers.of(environment.get("HTTP_USER_AGENT", ""))
+    return await asyncio.get_running_loop().run_in_executor(threads, call, application, environment)
 
 
 async def send(request: Request, answer: Answer) -> None:

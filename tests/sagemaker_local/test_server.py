@@ -12,11 +12,13 @@ import sys
 import time
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from awscrt import checksums
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from sagemaker_local import documentation
@@ -157,6 +159,22 @@ def test_two_servers_on_one_state_directory_are_refused(server: RunningServer) -
     )
     assert second.returncode == 2
     assert "Another sagemaker_local runs on" in second.stderr
+
+
+def test_requests_that_wait_for_the_servers_own_do_not_keep_it_from_them(server: RunningServer) -> None:
+    """CreatePipeline reads its definition from S3: from this server, for which there must be threads left."""
+    config = Config(retries={"total_max_attempts": 1}, max_pool_connections=100, read_timeout=30)
+    sagemaker, s3 = server.client("sagemaker", config=config), server.client("s3")
+    s3.create_bucket(Bucket="definitions")
+    step = {"Name": "Gate", "Type": "Condition", "Arguments": {"Conditions": [], "IfSteps": [], "ElseSteps": []}}
+    s3.put_object(Bucket="definitions", Key="d", Body=json.dumps({"Version": "2020-12-01", "Steps": [step]}))
+    where, role = {"Bucket": "definitions", "ObjectKey": "d"}, "arn:aws:iam::123456789012:role/x"
+
+    def create(number: int) -> Any:
+        return sagemaker.create_pipeline(PipelineName=f"from-s3-{number}", PipelineDefinitionS3Location=where, RoleArn=role)
+
+    with ThreadPoolExecutor(100) as clients:
+        assert len(list(clients.map(create, range(100)))) == 100
 
 
 def test_a_wrong_images_file_is_refused_with_the_entry(tmp_path: Path) -> None:
