@@ -94,12 +94,11 @@ def approve(model: str, env: str, number: int, comment: str, *, force: bool) -> 
         registry.reopen(about.sagemaker, package.arn, "approved again")
     registry.approve(about.sagemaker, package.arn, _description("approved", by, comment))
     details: dict[str, JsonValue] = {"despite": against} if against else {}
-    if tried is None:
-        decisions.note(about.ledger, "approved", package, by=by, comment=comment, not_before=_recently(), **details)
-    else:
+    not_before = _recently()
+    if tried is not None:
         details["after"] = f"event {tried.sequence}"
-        told = {"comment": comment, **details}
-        about.ledger.append("approved", by=by, version=number, model_package=package.arn, details=told)
+        not_before = datetime.fromisoformat(tried.at)
+    decisions.note(about.ledger, "approved", package, by=by, comment=comment, not_before=not_before, **details)
     again = f" again, after its promotion failed at {tried.at}" if tried else ""
     text = (
         f"{about.name}: version {number} is approved{again}{f', although {against}' if against else ''}\n{_next(about, package)}"

@@ -50,11 +50,23 @@ def note_if_made_elsewhere(ledger: Ledger, package: ModelPackage) -> Event | Non
     """Write the decision that the registry has and the ledger has not: it was made in the console or with the AWS CLI. None when there is
     none, or the ledger has it."""
     decision = DECISIONS.get(package.approval_status)
-    last = last_decision(ledger.events(), package.version)
-    if decision is None or (last is not None and last.kind == decision):
+    events = ledger.events()
+    last = last_decision(events, package.version)
+    again = _approved_again(events, package)
+    if decision is None or (last is not None and last.kind == decision and again is None):
         return None
     by = package.changed_by or "unknown: CloudTrail has it as UpdateModelPackage"
-    return note(ledger, decision, package, by=by, comment=package.approval_description)
+    not_before = datetime.fromisoformat(again.at) if again else None
+    return note(ledger, decision, package, by=by, comment=package.approval_description, not_before=not_before)
+
+
+def _approved_again(events: Iterable[Event], package: ModelPackage) -> Event | None:
+    """The try that failed and after which somebody decided anew to approve the version: with other words than those of the approval that it
+    was tried with. None when nobody did: a fact that was noted on the version since is no decision."""
+    failed = failed_try(events, package.version)
+    words = failed.details.get("approval") if failed else None
+    is_anew = package.approval_status == "Approved" and words is not None and words != package.approval_description
+    return failed if is_anew else None
 
 
 def failed_try(events: Iterable[Event], version: int) -> Event | None:

@@ -105,6 +105,8 @@ class Promoter:
         self._started = time.monotonic()
         self._in_ledger = False
         """Whether the ledger has it that the version reached production."""
+        self._approval = ""
+        """The words of the approval that this try goes by."""
 
     def run(self) -> Promotion:
         """The whole of it; see the module."""
@@ -150,6 +152,7 @@ class Promoter:
                 "reason": str(error),
                 "intent": self._request.intent,
                 "tried": self._production.touched,
+                "approval": self._approval,
                 "execution": self._request.execution,
                 "endpoint": self._production.endpoint,
             },
@@ -161,14 +164,19 @@ class Promoter:
         if self._request.intent == "rollback":
             found = returning.find(self._ledger.events(), arn, self._clients.registry)
             return Target(found.package, spelt_out=not found.is_deployable)
-        package = registry.read(self._clients.registry, arn)
+        package = self._read(arn)
         if self._request.approval == "automatic" and package.approval_status == "PendingManualApproval":
             verdict = package.facts.get(Fact.EVALUATION_VERDICT, "unknown")
             comment = f"approved by the gate in {self._request.execution}: {verdict}"
             registry.approve(self._clients.registry, arn, comment)
-            package = registry.read(self._clients.registry, arn)
+            package = self._read(arn)
             decisions.note(self._ledger, "approved", package, by=self._request.execution, comment=comment)
         return Target(package, spelt_out=False)
+
+    def _read(self, arn: str) -> registry.ModelPackage:
+        package = registry.read(self._clients.registry, arn)
+        self._approval = package.approval_description
+        return package
 
     def _check(self, target: Target, before: Serving | None) -> None:
         """StepError that names every reason against the version. Nothing has been touched when it is raised."""
@@ -191,7 +199,7 @@ class Promoter:
         if failed is not None and self._request.by == NOTHING_SAID and failed.details.get("execution") != execution:
             yield (
                 f"order: the promotion of version {version} was tried at {failed.at} and failed: {failed.details.get('reason')}; approve it "
-                "again to try again"
+                "again to try again (in the console: reject it, then approve it with other words than before)"
             )
 
     def _deployment(self, target: Target, previous: str | None) -> Deployment:

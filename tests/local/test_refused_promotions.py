@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.local.prepared import Prepared, Version, prepared
+from steps.verify_approval import step as verify_approval
+from tests.local.prepared import BUCKET, Prepared, Version, prepared
 
 MODEL = "guarded"
 _seeds = itertools.count(10)
@@ -45,6 +46,28 @@ def withdraw_the_approval(world: Prepared, version: Version) -> None:
 
 def move_the_tag(world: Prepared, version: Version) -> None:
     world.push_image("another one")
+
+
+def verify(world: Prepared, version: Version) -> None:
+    """What the promotion pipeline does before it promotes."""
+
+    def verify() -> None:
+        verify_approval.run(verify_approval.Request(version.arn, BUCKET, "promotion", world.folder / "verified"))
+
+    world.inside(verify)
+
+
+def decide_in_the_console(world: Prepared, version: Version, status: str, words: str) -> None:
+    world.client("sagemaker").update_model_package(
+        ModelPackageArn=version.arn, ModelApprovalStatus=status, ApprovalDescription=words
+    )
+    if status == "Approved":
+        verify(world, version)
+
+
+def note_facts(world: Prepared, version: Version) -> None:
+    world.client("sagemaker").update_model_package(ModelPackageArn=version.arn, CustomerMetadataProperties={"ticket": "4711"})
+    verify(world, version)
 
 
 def nothing(world: Prepared, version: Version) -> None:
@@ -91,6 +114,7 @@ def test_what_the_gate_refused_is_promoted_when_a_person_said_so(world: Prepared
 def test_a_promotion_that_failed_is_not_repeated_by_an_event_until_somebody_approves_again(world: Prepared) -> None:
     """Approval by the gate is an event, too: it starts a promotion of the same version while the release's own is under way."""
     version = world.version("doomed", settings={"crash_at_start": True})
+    verify(world, version)
     failed = world.promote(version)
     assert failed.returncode == 1
     assert "crash" in failed.stderr
@@ -98,8 +122,15 @@ def test_a_promotion_that_failed_is_not_repeated_by_an_event_until_somebody_appr
     assert by_the_event.returncode == 1
     assert "order: the promotion of version 1 was tried at" in by_the_event.stderr
     assert "approve it again" in by_the_event.stderr
+    note_facts(world, version)  # an event, too, and no decision
+    assert "was tried at" in world.promote(version).stderr
+    decide_in_the_console(world, version, "Rejected", "let us see")
+    decide_in_the_console(world, version, "Approved", "the quota was raised")
+    assert "was tried at" not in world.promote(version).stderr
     again = world.run("approve", "doomed", "1", "--comment", "the instance was broken")
     assert "is approved again, after its promotion failed" in again.stdout
     assert "was tried at" not in world.promote(version).stderr
-    assert [event.kind for event in world.ledger("doomed")] == ["refused", "refused", "approved", "refused"]
+    kinds = [event.kind for event in world.ledger("doomed")]
+    assert kinds == ["approved", "refused", "refused", "refused", "approved", "refused", "approved", "refused"]
+    assert world.ledger("doomed")[4].details["comment"] == "the quota was raised"
     assert "doomed" not in world.endpoints()
