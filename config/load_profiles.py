@@ -1,8 +1,11 @@
-"""The load profiles that a model file may ask for, one class a kind. Add a kind: a class here, a driver in steps/evaluate_staging."""
+"""The load profiles that a model file may ask for, one class a kind: its settings, its sentence in the report, how often it surely measures.
+
+Add a kind: a class here, and how its load is put on in steps/evaluate_staging/profiles.py; docs/extending.md does it.
+"""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field
 
@@ -89,6 +92,9 @@ Rate = Annotated[float, Field(gt=0)]
 class _Profile(Strict):
     """What all load profiles share."""
 
+    sentence: ClassVar[str]
+    """The load as the report describes it; `{key}` stands for the profile's own setting."""
+
     prompt_tokens: int = Field(default=256, ge=1)
     """How long each prompt is, in tokens of the model: by its own tokenizer, where the weights have a tokenizer.json."""
     output_tokens: int = Field(default=128, ge=1)
@@ -115,9 +121,16 @@ class _Profile(Strict):
         """Bound the share of failed requests: an endpoint that refuses half of its load answers the other half fast."""
         self.objectives.setdefault(ERRORS, Objective(at_most=_ERRORS_AT_MOST))
 
+    @property
+    def least_runs(self) -> int:
+        """How many times a warm-up and what is measured after it follow one another, at least."""
+        return 1
+
 
 class ClosedLoop(_Profile):
     """A fixed number of clients; each sends its next request when its last answer is complete."""
+
+    sentence = "Closed loop: {concurrency} clients, each sends its next request when its last answer is complete"
 
     kind: Literal["closed_loop"]
     concurrency: int = Field(ge=1)
@@ -129,15 +142,24 @@ class ClosedLoop(_Profile):
 class Ladder(_Profile):
     """A closed loop at rising concurrencies. Each is reported; the objectives are scored at the last."""
 
+    sentence = "Closed loop at {concurrencies} clients, one after the other; scored at the last"
+
     kind: Literal["ladder"]
     concurrencies: list[Annotated[int, Field(ge=1)]] = Field(min_length=1)
     """How many clients, one after the other."""
     duration_s: float = Field(gt=0)
     """How long each is measured, after a warm-up each. Seconds."""
 
+    @property
+    def least_runs(self) -> int:
+        """One at each concurrency."""
+        return len(self.concurrencies)
+
 
 class OpenLoop(_Profile):
     """Requests arrive whether or not the last ones are answered, as those of real users do."""
+
+    sentence = "Open loop: {arrivals} arrivals, {rate_per_s:g} requests a second"
 
     kind: Literal["open_loop"]
     arrivals: Literal["constant", "poisson", "gamma"] = "poisson"
@@ -153,6 +175,8 @@ class OpenLoop(_Profile):
 class Ramp(_Profile):
     """An open loop whose rate rises (or falls) evenly."""
 
+    sentence = "Open loop that goes from {from_rate_per_s:g} to {to_rate_per_s:g} requests a second"
+
     kind: Literal["ramp"]
     from_rate_per_s: Rate
     """The rate at the beginning, and during the warm-up. Requests a second."""
@@ -164,6 +188,8 @@ class Ramp(_Profile):
 
 class Replay(_Profile):
     """A recorded trace, request by request: when, how long the prompt, how long the answer. It has no warm-up but its own beginning."""
+
+    sentence = "Replay of {trace} at {speed:g} times its speed"
 
     kind: Literal["replay"]
     trace: str = Field(pattern=r"^s3://[^/]+/.+")
@@ -178,6 +204,8 @@ class Replay(_Profile):
 class Capacity(_Profile):
     """The highest rate of Poisson or evenly spaced arrivals at which every latency objective holds: found by doubling, then bisecting."""
 
+    sentence = "Capacity search: the highest rate ({arrivals} arrivals) at which every objective holds"
+
     kind: Literal["capacity"]
     arrivals: Literal["constant", "poisson"] = "poisson"
     """How requests are spaced."""
@@ -190,6 +218,16 @@ class Capacity(_Profile):
     duration_s: float = Field(gt=0)
     """How long each rate is measured, after a warm-up each. Seconds."""
 
+    @property
+    def least_runs(self) -> int:
+        """The first rate, and the answer once more: it must be met twice."""
+        return 2
+
 
 LoadProfile = Annotated[ClosedLoop | Ladder | OpenLoop | Ramp | Replay | Capacity, Field(discriminator="kind")]
 """Every kind of load profile."""
+
+KINDS: dict[str, type[_Profile]] = {
+    get_args(member.model_fields["kind"].annotation)[0]: member for member in get_args(get_args(LoadProfile)[0])
+}
+"""Kind → its class."""

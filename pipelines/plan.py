@@ -220,7 +220,7 @@ def warnings(release: Release, observed: Observed) -> list[str]:
         found.append(
             "production's subnets are in one availability zone: name subnets in two or more, so that its instances are spread"
         )
-    needed_s = release.start_s + prices.load_span(release).least_s
+    needed_s = release.start_s + prices.least_load_s(release)
     if needed_s > evaluation.max_runtime_s:
         found.append(
             f"staging expires after evaluation.max_runtime_s, {evaluation.max_runtime_s} s; coming up and load may take {needed_s:.0f} s"

@@ -5,11 +5,9 @@ Each cost is a span, from what surely runs to what runs when everything takes as
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from config.load_profiles import Capacity, Ladder, LoadProfile
 from config.schema import Release
 
 HOURS_A_MONTH = 730  # as AWS's pricing pages count
@@ -22,9 +20,6 @@ class Span:
 
     least_s: float
     most_s: float
-
-    def __add__(self, other: Span) -> Span:
-        return Span(self.least_s + other.least_s, self.most_s + other.most_s)
 
 
 @dataclass(frozen=True)
@@ -55,18 +50,16 @@ def fetch_span(release: Release, total_bytes: int | None, max_runtime_s: float) 
     return Span(total_bytes / hosts / _FETCH_BYTES_PER_S, max_runtime_s if total_bytes else 0)
 
 
-def load_span(release: Release) -> Span:
-    """How long staging is under load: all load profiles, one after the other."""
-    total = Span(0, 0)
-    for profile in release.model.evaluation.load_profiles.values():
-        total += _profile_span(profile)
-    return total
+def least_load_s(release: Release) -> float:
+    """How long staging is under load at least: all load profiles, one after the other. Seconds."""
+    profiles = release.model.evaluation.load_profiles.values()
+    return sum(profile.least_runs * (profile.warmup_s + profile.duration_s) for profile in profiles)
 
 
 def staging_span(release: Release) -> Span:
     """How long the staging endpoint is up: at least while the load runs, at most until it expires."""
     limit = release.model.evaluation.max_runtime_s
-    return Span(min(load_span(release).least_s, limit), limit)
+    return Span(min(least_load_s(release), limit), limit)
 
 
 def update_span(release: Release) -> Span:
@@ -124,14 +117,3 @@ def unpriced(release: Release, found: list[Cost]) -> list[str]:
     """The instance types that the environment file has no price for."""
     prices: Mapping[str, float] = release.environment.instance_usd_per_hour
     return sorted({cost.instance_type for cost in found} - set(prices))
-
-
-def _profile_span(profile: LoadProfile) -> Span:
-    once = profile.warmup_s + profile.duration_s
-    if isinstance(profile, Ladder):
-        return Span(once * len(profile.concurrencies), once * len(profile.concurrencies))
-    if isinstance(profile, Capacity):
-        doublings = max(0, math.ceil(math.log2(profile.highest_rate_per_s / profile.start_rate_per_s)))
-        halvings = math.ceil(math.log2(1 / profile.precision))
-        return Span(once, once * (1 + doublings + halvings))
-    return Span(once, once)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from config.load_profiles import CAPACITY, COST
+from config.load_profiles import CAPACITY, COST, KINDS
 from steps.evaluate_staging.models import ObjectiveResult
 
 _NAMES = {
@@ -20,14 +20,6 @@ _LATENCIES = {"ttft": "TTFT", "itl": "ITL", "tpot": "TPOT", "e2e": "End to end"}
 _NOISE = 0.02
 """A change of less than this share is shown without a colour."""
 _BEYOND = 1e11
-_KINDS = {
-    "closed_loop": "Closed loop: {concurrency} clients, each sends its next request when its last answer is complete",
-    "ladder": "Closed loop at {concurrencies} clients, one after the other; scored at the last",
-    "open_loop": "Open loop: {arrivals} arrivals, {rate_per_s:g} requests a second",
-    "ramp": "Open loop that goes from {from_rate_per_s:g} to {to_rate_per_s:g} requests a second",
-    "replay": "Replay of {trace} at {speed:g} times its speed",
-    "capacity": "Capacity search: the highest rate ({arrivals} arrivals) at which every objective holds",
-}
 
 
 def name(metric: str) -> str:
@@ -105,8 +97,8 @@ def bar(result: ObjectiveResult) -> dict[str, float | None]:
 
 def load(profile: dict[str, Any]) -> str:
     """A load profile in a sentence or two."""
-    kind = _KINDS.get(profile.get("kind", ""), "").format(**profile)
-    texts = [kind] if kind else []
+    known = KINDS.get(profile.get("kind", ""))
+    texts = [known.sentence.format(**profile)] if known else []
     if profile.get("prompts"):
         texts.append(f"prompts from {profile['prompts']}")
     elif profile.get("kind") != "replay" and "prompt_tokens" in profile:
