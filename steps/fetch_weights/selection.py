@@ -86,7 +86,8 @@ def select(listing: Listing, documents: Mapping[str, bytes], weights: Weights) -
     wanted = _without_copies(wanted, weights, where, notes)
     config = _config(documents.get(_CONFIG), where)
     wanted = _without_code(wanted, config, weights, where, notes)
-    _check_indexes(wanted, documents, where)
+    indexed = _check_indexes(wanted, documents, where)
+    notes += _unindexed(wanted, indexed)
     _check_sizes(wanted, weights, where)
     chosen = tuple(sorted(wanted, key=lambda f: f.path))
     return Selection(listing.repository, listing.revision, chosen, _architectures(config), notes)
@@ -161,8 +162,10 @@ def _without_code(
     return [f for f in wanted if f not in code]
 
 
-def _check_indexes(wanted: list[HubFile], documents: Mapping[str, bytes], where: str) -> None:
+def _check_indexes(wanted: list[HubFile], documents: Mapping[str, bytes], where: str) -> set[str]:
+    """The shards that the safetensors indexes name; InputError when one of them is not there."""
     present = {f.path for f in wanted}
+    indexed: set[str] = set()
     for path in sorted(present):
         if not path.endswith(_INDEX_SUFFIX) or path not in documents:
             continue
@@ -170,12 +173,27 @@ def _check_indexes(wanted: list[HubFile], documents: Mapping[str, bytes], where:
         if not isinstance(weight_map, dict):
             raise InputError(f"{path} of {where} has no weight_map; the repository is broken at this revision: choose another")
         folder = PurePosixPath(path).parent
-        absent = sorted({str(folder / str(shard)) for shard in weight_map.values()} - present)
+        named = {str(folder / str(shard)) for shard in weight_map.values()}
+        indexed |= named
+        absent = sorted(named - present)
         if absent:
             raise InputError(
                 f"{path} of {where} names shards that are not among the chosen files: {_short(absent)}; "
                 "check weights.include and weights.exclude, or choose a complete revision"
             )
+    return indexed
+
+
+def _unindexed(wanted: list[HubFile], indexed: set[str]) -> list[str]:
+    """A word on weights that no index names: often all of them once more, in the form of another engine (`consolidated.safetensors`,
+    `original/`), but not always, so they are fetched."""
+    extra = [f for f in wanted if indexed and f.path not in indexed and _suffix(f.path) == ".safetensors"]
+    if not extra:
+        return []
+    return [
+        f"no index names {_names(extra)}: {sum(f.size for f in extra):,} of {sum(f.size for f in wanted):,} bytes, fetched and copied to "
+        "every instance; if they repeat the others, leave them out with weights.exclude"
+    ]
 
 
 def _check_sizes(wanted: list[HubFile], weights: Weights, where: str) -> None:
