@@ -72,6 +72,17 @@ class Serving(Strict):
         return value
 
     @model_validator(mode="after")
+    def _reaches_sglang_in_awss_image(self) -> Self:
+        if self.image == "aws":
+            from config.sglang_flags import check_for_aws
+
+            try:
+                check_for_aws(self.sglang)
+            except MisplacedValue as error:
+                raise MisplacedValue(("sglang", *error.location), str(error)) from None
+        return self
+
+    @model_validator(mode="after")
     def _fits_the_instances(self) -> Self:
         self._check_size(("tensor_parallel_size",), self.instance_type)
         for index, instance_type in enumerate(self.fallback_instance_types):

@@ -40,6 +40,30 @@ def check(flags: Mapping[str, Any]) -> None:
         _check_value(name, flag, value)
 
 
+def check_for_aws(flags: Mapping[str, Any]) -> None:
+    """MisplacedValue for the first of these known flags that AWS's own image would pass on to SGLang otherwise than container/serve does.
+
+    Its entrypoint is a shell script that makes one argument of each line of `env`, a bare flag of the word true, and nothing of false
+    (aws/deep-learning-containers, scripts/docker/sglang/sagemaker_entrypoint.sh).
+    """
+    known = _table()["flags"]
+    for name, value in flags.items():
+        reason = _lost_on_aws(known[name], value)
+        if reason:
+            raise MisplacedValue((name,), f"AWS's image {reason}; leave it out, or serve with image: project")
+
+
+def _lost_on_aws(flag: Mapping[str, Any], value: Any) -> str:
+    text = value if isinstance(value, str) else ""
+    if flag["nargs"] in ("*", "+") and (isinstance(value, list) or len(text.split()) > 1):
+        return f"gives SGLang one value for this flag, not the several of {value!r}"
+    if flag["nargs"] == 0:
+        return "cannot switch this flag off, only on" if value is False and "negative" in flag else ""
+    if text.lower() in ("true", "false"):
+        return f"takes {value!r} for a switch, and this flag needs a value"
+    return "ends a value at the end of its first line" if "\n" in text else ""
+
+
 def _check_value(name: str, flag: Mapping[str, Any], value: Any) -> None:
     if flag["nargs"] == 0:
         if not isinstance(value, bool):

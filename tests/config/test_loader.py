@@ -77,6 +77,34 @@ def test_a_mistake_is_one_line_with_its_place(tmp_path: Path, written: str, inst
         assert part in problem
 
 
+# What the entrypoint of AWS's own image did with each value, run with a python3 that prints its arguments.
+@pytest.mark.parametrize(
+    ("flag", "says"),
+    [
+        ("cuda-graph-bs-decode: [1, 2]", "gives SGLang one value for this flag, not the several of [1, 2]"),
+        ("lora-paths: a=/x b=/y", "not the several of 'a=/x b=/y'"),
+        ("lora-strict-loading: false", "cannot switch this flag off"),
+        ("served-model-name: 'true'", "takes 'true' for a switch"),
+        ('chat-template: "a\\nb"', "ends a value at the end of its first line"),
+    ],
+)
+def test_a_flag_that_awss_image_would_garble_is_refused_for_that_image_alone(tmp_path: Path, flag: str, says: str) -> None:
+    text = QWEN.replace("  sglang:", "  image: aws\n  sglang:").replace("enable-metrics: true", flag)
+    [problem] = refusal(tmp_path, text)
+    assert problem.startswith(f":{line_of(text, flag)}: ")
+    assert says in problem
+    (tmp_path / "ours.yaml").write_text(text.replace("  image: aws\n", ""))
+    load_model(str(tmp_path / "ours.yaml"))
+
+
+def test_what_awss_image_passes_on_is_accepted(tmp_path: Path) -> None:
+    flags = "enable-metrics: true\n    disable-radix-cache: false\n    served-model-name: two words\n    lora-paths: a=/x"
+    (tmp_path / "model.yaml").write_text(
+        QWEN.replace("  sglang:", "  image: aws\n  sglang:").replace("enable-metrics: true", flags)
+    )
+    assert load_model(str(tmp_path / "model.yaml"))[1].serving.image == "aws"
+
+
 def test_a_misspelt_required_key_is_one_problem_not_two(tmp_path: Path) -> None:
     [problem] = refusal(tmp_path, QWEN.replace("weights:", "wieghts:"))
     assert "did you mean 'weights'" in problem
