@@ -120,7 +120,9 @@ class Stack:
     def _function(self, function: str, argument: Any) -> Any:
         match function:
             case "Sub":
-                return re.sub(r"\$\{([\w:.]+)\}", lambda found: str(self._known.get(found[1], found[0])), argument)
+                text, own = argument if isinstance(argument, list) else (argument, {})
+                known = self._known | self._resolved(own)
+                return re.sub(r"\$\{([\w:.]+)\}", lambda found: str(known.get(found[1], found[0])), text)
             case "GetAtt":
                 name = ".".join(argument)
                 return self._known.get(name, f"arn:aws:of:{REGION}:{ACCOUNT}:{name}")

@@ -184,7 +184,7 @@ def put(made: World, name: str, pattern: dict[str, Any]) -> None:
     events.put_rule(Name=rule["Name"], EventPattern=json.dumps(pattern))
     targets = copy.deepcopy(rule["Targets"])
     for target in targets:
-        target.pop("DeadLetterConfig")
+        target.pop("DeadLetterConfig", None)
     events.put_targets(Rule=rule["Name"], Targets=targets)
 
 

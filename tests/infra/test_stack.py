@@ -21,8 +21,7 @@ STACK = Stack("release-local")
 
 
 def widgets() -> list[dict[str, Any]]:
-    body = re.sub(r"\$\{AWS::Region\}", REGION, template()["Resources"]["Dashboard"]["Properties"]["DashboardBody"]["Fn::Sub"])
-    found: list[dict[str, Any]] = json.loads(body)["widgets"]
+    found: list[dict[str, Any]] = json.loads(STACK.resource("Dashboard")["DashboardBody"])["widgets"]
     return found
 
 
@@ -92,6 +91,19 @@ def test_rules_about_parameters_use_no_function_but_those_that_rules_know() -> N
     for rule in template()["Rules"].values():
         expressions = [rule["RuleCondition"], *(assertion["Assert"] for assertion in rule["Assertions"])]
         assert functions(expressions) <= known
+
+
+def test_a_pipeline_that_a_rule_cannot_start_is_heard_of() -> None:
+    """An approval is kept and rings until somebody sees to it. The schedule comes again: before the first build has made the reaper's
+    pipeline it rings, after that it stops by itself, and no stale event hides a lost approval."""
+    approved, reap = STACK.resource("Approved"), STACK.resource("Reap")
+    queue = "arn:aws:of:us-east-1:123456789012:Undelivered.Arn"
+    assert [target.get("DeadLetterConfig") for target in approved["Targets"]] == [{"Arn": queue}]
+    assert [target.get("DeadLetterConfig") for target in reap["Targets"]] == [None]
+    alarm = STACK.resource("ReaperAlarm")
+    assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/Events", "FailedInvocations")
+    assert alarm["Dimensions"] == [{"Name": "RuleName", "Value": "Reap"}]  # a Ref: the rule's name
+    assert alarm["TreatMissingData"] == "notBreaching"
 
 
 def test_each_path_that_triggers_a_delivery_is_one_of_the_project_and_all_that_goes_into_an_image_triggers_one() -> None:
