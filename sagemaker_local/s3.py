@@ -23,6 +23,7 @@ from xml.sax.saxutils import escape
 
 from sagemaker_local import wsgi
 from sagemaker_local.errors import AwsError, DiskFull
+from sagemaker_local.s3_objects import Uploaded, UploadedInput
 from sagemaker_local.s3_upload import ALGORITHMS, Checksum, UploadBody
 from sagemaker_local.s3_writes import Write, Writes
 
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 _MEMORY_BYTES = 1 << 20
 _BLOCK_BYTES = 256 * 1024
+_FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")  # moto looks into such a body, whatever it is for
 _CHECKSUM = b"x-amz-checksum-"
 # What makes a GET something else than GetObject, or an answer that only moto knows how to make.
 _NOT_PLAIN_GET = frozenset(
@@ -91,6 +93,10 @@ class S3Front:
                 headers = body.checked_headers(request)
                 file.seek(0)
                 environ = wsgi.environ(request, file, body.length, headers)
+                if body.length > _MEMORY_BYTES and not environ.get("CONTENT_TYPE", "").startswith(_FORMS):
+                    # Else moto has it in memory, twice.
+                    environ["wsgi.input"] = UploadedInput(Uploaded.of(file, body.length))
+                    environ["wsgi.input_terminated"] = True
                 if "partNumber" in request.query:
                     answer = await self._in_moto(environ)
                 else:

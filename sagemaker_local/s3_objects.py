@@ -10,12 +10,13 @@ from __future__ import annotations
 import hashlib
 import logging
 import os
+import shutil
 import threading
 import uuid
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from sagemaker_local.s3_upload import Checksum
 
@@ -58,6 +59,40 @@ class Joined:
             start += size
 
 
+class Uploaded(bytes):
+    """A large body that stays in its file: what moto measures and writes as if it were bytes, of which it has none in memory."""
+
+    file: IO[bytes]
+    length: int
+
+    @classmethod
+    def of(cls, file: IO[bytes], length: int) -> Uploaded:
+        """The body that is in this file, which stays the caller's."""
+        self = cls()
+        self.file, self.length = file, length
+        return self
+
+    def __len__(self) -> int:
+        return self.length
+
+    def become(self, path: Path) -> None:
+        """Be the object's file."""
+        self.file.seek(0)
+        with _whole_or_none(path), path.open("wb") as target:
+            shutil.copyfileobj(self.file, target, _BLOCK_BYTES)
+
+
+@dataclass(frozen=True)
+class UploadedInput:
+    """A WSGI input whose ``read`` gives the whole body as an ``Uploaded``."""
+
+    body: Uploaded
+
+    def read(self, _size: int = -1) -> Uploaded:
+        """The whole body."""
+        return self.body
+
+
 class ObjectFile:
     """A file with the few methods that moto's FakeKey calls. It is opened for each call, so that objects cost no descriptors.
 
@@ -95,7 +130,7 @@ class ObjectFile:
 
     def write(self, data: bytes | Joined) -> None:
         """Write here and go on behind it."""
-        if isinstance(data, Joined):
+        if isinstance(data, Joined | Uploaded):
             data.become(self.path)
             return
         with _whole_or_none(self.path), self.path.open("r+b") as file:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import os
 import threading
@@ -119,13 +120,20 @@ def test_a_read_while_the_object_is_replaced_is_of_one_object(s3: Any, a_bucket:
 
 
 def test_a_large_upload_costs_its_size_on_disk_and_no_memory(tmp_path: Path) -> None:
-    """12 parts of 8 MiB: moto itself would need all 96 MiB in memory three times, and twice on disk."""
+    """96 MiB, whole and as 12 parts of 8: moto itself would have them in memory twice or three times, and parts twice on disk."""
     with running(tmp_path / "state") as server:
         s3 = server.client("s3")
         s3.create_bucket(Bucket="large")
         where = {"Bucket": "large", "Key": "weights"}
         upload = {**where, "UploadId": s3.create_multipart_upload(**where)["UploadId"]}
         block = os.urandom(8 << 20)
+        s3.put_object(Bucket="large", Key="small", Body=b"x")
+        before = peak_mib(server.pid)
+        etag = s3.put_object(Bucket="large", Key="whole", Body=block * 12)["ETag"]
+        assert peak_mib(server.pid) - before < 48
+        assert etag.strip('"') == hashlib.md5(block * 12, usedforsecurity=False).hexdigest()
+        assert s3.get_object(Bucket="large", Key="whole")["Body"].read() == block * 12
+        s3.delete_objects(Bucket="large", Delete={"Objects": [{"Key": "whole"}, {"Key": "small"}]})
         parts = [
             {"PartNumber": number, "ETag": s3.upload_part(**upload, PartNumber=number, Body=block)["ETag"]}
             for number in range(1, 13)
