@@ -11,9 +11,9 @@ from config.schema import Release
 from steps import registry, s3
 from steps.errors import StepError
 from steps.evaluate_staging.models import Evaluation, InProduction
-from steps.hosting import MODEL_TAG, Hosting
+from steps.hosting import Hosting
 from steps.job import say
-from steps.names import Fact
+from steps.names import MODEL_TAG, Fact
 
 
 @dataclass(frozen=True)

@@ -130,8 +130,8 @@ class Runner:
         left_s, needed_s = self.until_s - time.monotonic(), load.window_s[1]
         if needed_s > left_s:
             raise OutOfTime(
-                f"the staging endpoint expires in {left_s:.0f} s and this load takes {needed_s:.0f} s: it was not put on; raise "
-                "evaluation.max_runtime_s"
+                f"the staging endpoint expires in {left_s:.0f} s and this load takes {needed_s:.0f} s: it was not put on (raise "
+                "evaluation.max_runtime_s)"
             )
         return self.fleet.measure(load, on_progress)
 

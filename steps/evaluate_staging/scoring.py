@@ -57,13 +57,18 @@ def profile_result(
                     metrics[name],
                     comparable.metrics.get(name) if comparable else None,
                     intervals.get(name),
-                    note=incomparable or ("" if comparable is None else f"production's evaluation has no {name}"),
+                    note=incomparable or _absent(name, comparable),
                 ),
                 _few(name, latencies) or (_overclaimed(name, measurement) if not load.get("exact_output") else ""),
             )
             for name, objective in objectives.items()
         },
     )
+
+
+def _absent(metric: str, production: ProfileResult | None) -> str:
+    """That production's evaluation, which could be compared with, has no such number."""
+    return "" if production is None or production.metrics.get(metric) is not None else f"production's evaluation has no {metric}"
 
 
 def _decided(result: ObjectiveResult, doubt: str) -> ObjectiveResult:
@@ -76,7 +81,7 @@ def _few(metric: str, latencies: Mapping[str, Quantiles | None]) -> str:
     distribution, needed = latencies.get(metric.split("_", 1)[0]), fewest(metric)
     if distribution is None or distribution.samples >= needed:
         return ""
-    return f"{metric} is of {distribution.samples} samples and needs {needed}; measure longer, or bound a lower percentile"
+    return f"{metric} is of {distribution.samples} samples and needs {needed} (measure longer, or bound a lower percentile)"
 
 
 def _overclaimed(metric: str, measurement: Measurement) -> str:

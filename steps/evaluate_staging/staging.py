@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from config.schema import Release
+from steps.deployment import Deployment
 from steps.errors import StepError
-from steps.hosting import Deployment, Hosting
+from steps.hosting import Hosting
 from steps.job import progress, say, uninterrupted
 from steps.registry import ModelPackage
 

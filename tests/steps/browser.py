@@ -26,7 +26,6 @@ _FLAGS = (
     "--disable-background-networking",
 )
 _SETTLE_S = 0.3
-_WIDTH = 1280  # of the window, pixels
 
 
 @dataclass
@@ -43,8 +42,9 @@ class Visit:
     """Colour scheme → PNG of the whole page."""
 
 
-def visit(page: Path, expressions: tuple[str, ...] = (), schemes: tuple[str, ...] = ()) -> Visit:
-    """Open a file in Chromium (`PROGRAM` must not be None), wait until it is loaded, evaluate the expressions, take screenshots."""
+def visit(page: Path, expressions: tuple[str, ...] = (), schemes: tuple[str, ...] = (), width: int = 1280) -> Visit:
+    """Open a file in Chromium (`PROGRAM` must not be None), wait until it is loaded, evaluate the expressions, take screenshots. `width` is the
+    window's, in pixels."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
         command = [str(PROGRAM), *_FLAGS, f"--user-data-dir={profile}", "--remote-debugging-port=0", "about:blank"]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True)
@@ -52,13 +52,13 @@ def visit(page: Path, expressions: tuple[str, ...] = (), schemes: tuple[str, ...
             assert process.stderr is not None
             line = next(line for line in process.stderr if line.startswith("DevTools listening on "))
             host = line.removeprefix("DevTools listening on ws://").split("/", 1)[0]
-            return asyncio.run(_visit(host, page, expressions, schemes))
+            return asyncio.run(_visit(host, page, expressions, schemes, width))
         finally:
             os.killpg(process.pid, signal.SIGKILL)  # with its helpers, which write into the profile
             process.wait()
 
 
-async def _visit(host: str, page: Path, expressions: tuple[str, ...], schemes: tuple[str, ...]) -> Visit:
+async def _visit(host: str, page: Path, expressions: tuple[str, ...], schemes: tuple[str, ...], width: int) -> Visit:
     async with aiohttp.ClientSession() as session:
         async with session.get(f"http://{host}/json/list") as response:
             target = next(one for one in await response.json() if one["type"] == "page")
@@ -66,7 +66,7 @@ async def _visit(host: str, page: Path, expressions: tuple[str, ...], schemes: t
             tab = _Tab(socket)
             for domain in ("Network", "Log", "Runtime", "Page"):
                 await tab.call(f"{domain}.enable")
-            await tab.call("Emulation.setDeviceMetricsOverride", width=_WIDTH, height=900, deviceScaleFactor=1, mobile=False)
+            await tab.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
             await tab.call("Page.navigate", url=page.as_uri())
             await tab.until("Page.loadEventFired")
             await asyncio.sleep(_SETTLE_S)  # for requests that a page makes when it is loaded

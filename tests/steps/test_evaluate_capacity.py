@@ -196,6 +196,6 @@ def test_no_load_begins_that_would_outlive_the_endpoint(tmp_path: Path) -> None:
     assert outcome.more == {}
     said = outcome.measurement.client(50).bottleneck
     assert said == (
-        "the staging endpoint expires in 15 s and this load takes 20 s: it was not put on; raise evaluation.max_runtime_s"
+        "the staging endpoint expires in 15 s and this load takes 20 s: it was not put on (raise evaluation.max_runtime_s)"
     )
     assert outcome.measurement.counted, "what the last trial measured can be seen"

@@ -101,6 +101,25 @@ def test_chromium_opens_it_without_an_error_and_without_asking_for_anything(page
 
 
 @chromium
+def test_on_a_telephone_tables_scroll_and_the_page_does_not(page: str, tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    file.write_text(page, encoding="utf-8")
+    assert browser.visit(file, (OVERFLOW,), width=400).answers[OVERFLOW] is False
+
+
+def test_a_number_that_cannot_decide_says_why_below_its_row(production: Evaluation) -> None:
+    chat, why = production.profiles["chat"], "ttft_p99_ms is of 60 samples and needs 100"
+    result = chat.objectives["ttft_p99_ms"].model_copy(update={"undecided": why, "high": None})
+    few = chat.model_copy(update={"objectives": {**chat.objectives, "ttft_p99_ms": result}})
+    page = report.render(production.model_copy(update={"profiles": {"chat": few}}))
+    assert re.search(
+        rf'<td class="undecided">undecided</td>(?:(?!</tr>).)* ms or more(?:(?!</tr>).)*</tr>\s*<tr class="note">.*{why}',
+        page,
+        re.DOTALL,
+    )
+
+
+@chromium
 def test_the_browser_would_notice(tmp_path: Path) -> None:
     """What the test above leans on: a page that fails and asks is seen to do so."""
     file = tmp_path / "bad.html"

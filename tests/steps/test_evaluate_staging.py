@@ -15,7 +15,8 @@ from config.evaluation import Staging
 from config.load_profiles import COST
 from steps.errors import StepError
 from steps.evaluate_staging.staging import staging
-from steps.hosting import Deployment, Hosting
+from steps.deployment import Deployment
+from steps.hosting import Hosting
 from tests.steps.evaluate_world import Run, World, closed_loop, world
 
 SCARCE, PLENTY = "ml.p5.48xlarge", "ml.p4d.24xlarge"
@@ -129,7 +130,7 @@ def test_a_load_for_which_the_endpoint_lives_too_short_is_not_put_on_and_rejects
     run = scarce.evaluate(scarce.version(wanted, name="brief"))
     assert run.evaluation.verdict == "invalid"
     assert re.fullmatch(
-        r"long: the staging endpoint expires in \d+ s and this load takes 60 s: it was not put on; raise evaluation.max_runtime_s.*",
+        r"long: the staging endpoint expires in \d+ s and this load takes 60 s: it was not put on \(raise evaluation.max_runtime_s\).*",
         run.evaluation.summary,
     )
     assert run.evaluation.profiles["short"].requests > 0
