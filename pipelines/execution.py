@@ -13,6 +13,7 @@ from config.environment import Environment
 from config.schema import Release
 from pipelines.logs import JobLogs
 from steps.accounts import group_policy
+from steps.names import MODEL_TAG
 
 FINAL = {"Succeeded", "Failed", "Stopped"}
 
@@ -101,8 +102,7 @@ class Executions:
                 ModelPackageGroupName=release.package_group,
                 ModelPackageGroupDescription=f"Versions of {release.name}",
                 Tags=[
-                    {"Key": key, "Value": value}
-                    for key, value in (release.environment.tags | {"release:model": release.name}).items()
+                    {"Key": key, "Value": value} for key, value in (release.environment.tags | {MODEL_TAG: release.name}).items()
                 ],
             )
         policy = group_policy(release.environment, release.package_group)

@@ -26,7 +26,7 @@ from pipelines.sdk import (
     PropertyFile,
     offline_pipeline,
 )
-from steps.names import APPROVAL_FILE, NOTHING_SAID, PROMOTION_PIPELINE, RELEASE_FILE
+from steps.names import APPROVAL_FILE, EXECUTION_TAG, NOTHING_SAID, PROMOTION_PIPELINE, RELEASE_FILE
 
 _VERIFY_MAX_RUNTIME_S = 600
 _EXECUTION = ExecutionVariables.PIPELINE_EXECUTION_ID
@@ -53,7 +53,7 @@ def build(environment: Environment) -> Pipeline:
             inputs=inputs,
             output=_output(environment, step),
             max_runtime_s=max_runtime_s,
-            tags={"release:execution": _EXECUTION},
+            tags={EXECUTION_TAG: _EXECUTION},
         )
 
     verify = Processing(

@@ -9,7 +9,7 @@ from __future__ import annotations
 from config.environment import Environment
 from pipelines import layout, requests
 from pipelines.sdk import ExecutionVariables, Join, ParameterString, Pipeline, Processing, offline_pipeline
-from steps.names import REAP_PIPELINE
+from steps.names import EXECUTION_TAG, REAP_PIPELINE
 
 _MAX_RUNTIME_S = 3600  # it waits up to half an hour for endpoints that are changing; the next pass begins after an hour
 _EXECUTION = ExecutionVariables.PIPELINE_EXECUTION_ID
@@ -33,7 +33,7 @@ def build(environment: Environment) -> Pipeline | None:
             inputs={},
             output=Join(on="/", values=[layout.executions(environment.bucket, REAP_PIPELINE), _EXECUTION, "reap"]),
             max_runtime_s=_MAX_RUNTIME_S,
-            tags={"release:execution": _EXECUTION},
+            tags={EXECUTION_TAG: _EXECUTION},
         ),
         description="Delete the endpoints, endpoint configs and models that have outlived their run",
     )

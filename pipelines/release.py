@@ -30,7 +30,7 @@ from pipelines.sdk import (
     RegisterModel,
     offline_pipeline,
 )
-from steps.names import EVALUATION_FILE, WEIGHTS_FILE, Fact, pipeline_name
+from steps.names import EVALUATION_FILE, EXECUTION_TAG, MODEL_TAG, WEIGHTS_FILE, Fact, pipeline_name
 
 _LOCAL_HUB = "http://localhost"  # its port is known only when it runs, so an execution's parameter gives it
 
@@ -243,7 +243,7 @@ def _read(step: str, file: PropertyFile, path: str) -> JsonGet:
 
 def _tags(release: Release, execution: Any = None) -> dict[str, Any]:
     """The tags of a job. FetchWeights serves every execution of its release, so it carries none's."""
-    return {"release:model": release.name} | ({} if execution is None else {"release:execution": execution})
+    return {MODEL_TAG: release.name} | ({} if execution is None else {EXECUTION_TAG: execution})
 
 
 def _output(release: Release, step: str) -> Join:

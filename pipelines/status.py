@@ -13,9 +13,8 @@ from typing import Any
 from config.environment import Environment
 from pipelines.subject import Subject, Version
 from steps import accounts, aws, lease, registry, served
-from steps.deployment import EXPIRES_TAG, MODEL_TAG, VERSION_TAG
 from steps.ledger import Event
-from steps.names import PROMOTION_PIPELINE, Fact, pipeline_name
+from steps.names import EXPIRES_TAG, MODEL_TAG, PROMOTION_PIPELINE, VERSION_TAG, Fact, pipeline_name
 
 _SHOWN_VERSIONS = 10
 _LOOKED_AT_EXECUTIONS = 20

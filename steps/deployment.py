@@ -12,15 +12,10 @@ from typing import Any
 from config.environment import Environment, Purpose
 from config.production import DataCapture
 from config.schema import Release
+from steps.names import ENDPOINT_TAG, EXECUTION_TAG, EXPIRES_TAG, MODEL_TAG, PREVIOUS_TAG, VERSION_TAG
 from steps.registry import ModelPackage
 
 VARIANT = "AllTraffic"
-VERSION_TAG = "release:version"
-EXPIRES_TAG = "release:expires-at"
-MODEL_TAG = "release:model"
-EXECUTION_TAG = "release:execution"
-ENDPOINT_TAG = "release:endpoint"
-PREVIOUS_TAG = "release:previous-config"
 _CAPTURED = {"input": ["Input"], "output": ["Output"], "both": ["Input", "Output"]}
 _CONTAINER_MEMBERS = ("Image", "Environment", "ModelDataSource")
 

@@ -9,32 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from steps.aws import explained, is_absent
-from steps.deployment import (
-    ENDPOINT_TAG,
-    EXECUTION_TAG,
-    EXPIRES_TAG,
-    MODEL_TAG,
-    PREVIOUS_TAG,
-    VARIANT,
-    VERSION_TAG,
-    Deployment,
-)
+from steps.deployment import Deployment
 from steps.errors import StepError
+from steps.names import VERSION_TAG
 from steps.registry import SageMakerClient
 
-__all__ = [
-    "ENDPOINT_TAG",
-    "EXECUTION_TAG",
-    "EXPIRES_TAG",
-    "MODEL_TAG",
-    "PREVIOUS_TAG",
-    "VARIANT",
-    "VERSION_TAG",
-    "Deployment",
-    "EndpointState",
-    "Hosting",
-    "is_busy",
-]
 _LOG_GROUP = "/aws/sagemaker/Endpoints"
 _LOG_LINES = 20
 _POLL_S = 10.0

@@ -1,4 +1,4 @@
-"""The names that steps and pipeline definitions share: files, facts on a model package, pipelines. Nothing else of steps is known there."""
+"""The names that steps and pipeline definitions share: files, tags, facts on a model package, pipelines. Definitions know no more of steps."""
 
 from __future__ import annotations
 
@@ -13,6 +13,19 @@ PROMOTION_FILE = "promotion.json"
 REJECTION_FILE = "rejection.json"
 REAPED_FILE = "reaped.json"
 RELEASE_FILE = "release.json"
+
+MODEL_TAG = "release:model"
+"""The tags of everything that the project makes in AWS; infra/delivery.yaml grants by some of them. Whose it is: the model's name."""
+VERSION_TAG = "release:version"
+"""The number of the version that it serves."""
+EXECUTION_TAG = "release:execution"
+"""The id of the pipeline execution that made it."""
+EXPIRES_TAG = "release:expires-at"
+"""When the reaper may delete it, ISO 8601 UTC; on what must not outlive its run."""
+ENDPOINT_TAG = "release:endpoint"
+"""The production endpoint that it was made for."""
+PREVIOUS_TAG = "release:previous-config"
+"""The endpoint config that production served before it."""
 
 PROMOTION_PIPELINE = "promotion"
 """The pipeline that an approval in the registry starts; the same for every model."""

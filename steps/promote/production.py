@@ -15,11 +15,12 @@ from config.production import Autoscaling
 from config.schema import Release
 from steps import canaries, deployment
 from steps.canaries import CanaryResult
+from steps.deployment import Deployment
 from steps.errors import InputError, LeaseLost, StepError
-from steps.hosting import ENDPOINT_TAG, MODEL_TAG, PREVIOUS_TAG, VERSION_TAG, Deployment, EndpointState
+from steps.hosting import EndpointState
 from steps.job import progress, say
 from steps.lease import Lease
-from steps.names import Fact
+from steps.names import ENDPOINT_TAG, MODEL_TAG, PREVIOUS_TAG, VERSION_TAG, Fact
 from steps.promote.clients import Clients
 
 _WATCH_POLL_S = 1.0

@@ -21,8 +21,9 @@ from pydantic import JsonValue
 from config.production import Autoscaling
 from config.schema import Release
 from steps import canaries, decisions, lease, registry, returning, served, verification
+from steps.deployment import Deployment
 from steps.errors import InputError, LeaseHeld, LeaseLost, LedgerBroken, StepError
-from steps.hosting import Deployment, EndpointState
+from steps.hosting import EndpointState
 from steps.job import progress, say
 from steps.ledger import Kind, Ledger, newest
 from steps.names import NOTHING_SAID, PROMOTION_FILE, Fact

@@ -20,9 +20,9 @@ from botocore.config import Config
 
 from steps.aws import explained, is_absent
 from steps.errors import StepError
-from steps.hosting import EXECUTION_TAG, EXPIRES_TAG, MODEL_TAG, is_busy
+from steps.hosting import is_busy
 from steps.job import say
-from steps.names import REAPED_FILE, pipeline_name
+from steps.names import EXECUTION_TAG, EXPIRES_TAG, MODEL_TAG, REAPED_FILE, pipeline_name
 from steps.reap.models import Kind, Outcome, Pass, Reaped
 
 _PREFIX = "staging-"

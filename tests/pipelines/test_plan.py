@@ -25,7 +25,8 @@ from pipelines.differences import differences
 from pipelines.observed import Observed
 from pipelines.quotas import Quota, needs, shortage
 from steps import registry
-from steps.hosting import Deployment, Hosting
+from steps.deployment import Deployment
+from steps.hosting import Hosting
 from steps.names import Fact
 from tests.local.conftest import ROOT, Stack
 

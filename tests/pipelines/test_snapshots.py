@@ -22,7 +22,8 @@ from pipelines import release as release_pipeline
 from pipelines.observed import Observed
 from pipelines.plan_text import as_text
 from pipelines.quotas import Quota
-from steps.hosting import Deployment, Hosting
+from steps.deployment import Deployment
+from steps.hosting import Hosting
 from steps.registry import ModelPackage
 from tests.pipelines.snapshot import check
 from tests.pipelines.test_definitions import REQUESTS, every_step, plain, step_of
