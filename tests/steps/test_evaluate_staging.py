@@ -13,9 +13,9 @@ import pytest
 
 from config.evaluation import Staging
 from config.load_profiles import COST
+from steps.deployment import Deployment
 from steps.errors import StepError
 from steps.evaluate_staging.staging import staging
-from steps.deployment import Deployment
 from steps.hosting import Hosting
 from tests.steps.evaluate_world import Run, World, closed_loop, world
 
