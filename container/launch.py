@@ -10,6 +10,9 @@ argument whatever is in it (spaces, newlines, JSON, quotes).
 - A flag that takes several values (`--lora-paths`) gets the items of a JSON list, a JSON object as one item, or else
   the words between white space.
 
+The server listens on `SAGEMAKER_BIND_TO_PORT` where SageMaker sets it, which the Dockerfile's label accept-bind-to-port
+promises ("Run Real-time Predictions with an Inference Pipeline", SageMaker developer guide), else on 8080.
+
 **Which parser decides.** Flags are checked against `sglang_flags.json`, not by importing the image's SGLang: that
 import costs some ten seconds and touches CUDA before the server does, and the file was written by the parser of the
 very version that the Dockerfile pins. Should the installed SGLang be another version after all, the file is wrong, not
@@ -46,6 +49,7 @@ __all__ = [
 ]
 
 PREFIX = "SM_SGLANG_"
+PORT_VARIABLE = "SAGEMAKER_BIND_TO_PORT"
 SGLANG_COMMAND = ("python3", "-m", "sglang.launch_server")
 DEFAULTS = {"--host": "0.0.0.0", "--port": "8080", "--model-path": "/opt/ml/model"}  # noqa: S104 - SageMaker's contract
 
@@ -97,7 +101,8 @@ def plan(environment: Mapping[str, str], table: FlagTable, launch: Sequence[str]
         arguments[flag.name], text = _arguments(variable, flag, spelling, value)
         if text is not None:
             values[flag.name] = text
-    for name, default in DEFAULTS.items():
+    defaults = DEFAULTS | ({"--port": environment[PORT_VARIABLE]} if environment.get(PORT_VARIABLE) else {})
+    for name, default in defaults.items():
         if name not in origin:
             arguments[name], values[name] = [name, default], default
     return Plan((*launch, *(item for name in sorted(arguments) for item in arguments[name])), values)

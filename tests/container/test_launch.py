@@ -74,6 +74,14 @@ def test_defaults_give_way() -> None:
     assert plan.values["--model-path"] == "/weights"
 
 
+@pytest.mark.parametrize(
+    ("extra", "port"), [({}, "14000"), ({"SM_SGLANG_PORT": "9000"}, "9000"), ({"SAGEMAKER_BIND_TO_PORT": ""}, "8080")]
+)
+def test_the_port_is_the_one_that_sagemaker_names(extra: dict[str, str], port: str) -> None:
+    argv = launch.plan({"SAGEMAKER_BIND_TO_PORT": "14000", **extra}, TABLE, ["s"]).argv
+    assert argv[argv.index("--port") + 1] == port
+
+
 def test_the_order_does_not_depend_on_the_environment() -> None:
     variables = {"SM_SGLANG_TP_SIZE": "2", "SM_SGLANG_DTYPE": "bfloat16", "SM_SGLANG_PORT": "1"}
     assert launch.plan(variables, TABLE, ["s"]) == launch.plan(dict(reversed(variables.items())), TABLE, ["s"])
