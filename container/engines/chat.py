@@ -2,7 +2,8 @@
 
 Shapes and field names follow SGLang's `entrypoints/openai/protocol.py`: the first chunk of a stream carries the role
 and leaves with the first token, every chunk has one token, the last has the finish reason, and a chunk without choices has the
-usage when `stream_options.include_usage` asks for it. Errors are SGLang's flat `{"object": "error", ...}`.
+usage when `stream_options.include_usage` asks for it. Any model name is served and comes back in the answer, "default"
+where none was given. Errors are SGLang's flat `{"object": "error", ...}`.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from container.engines.http import Exchange
 from container.engines.metrics import Metrics
 
 __all__ = ["ChatError", "ChatRequest", "Sink", "StreamSink", "Usage", "WholeSink", "error_body", "parse"]
+
+_DEFAULT_MODEL = "default"
 
 
 class ChatError(Exception):
@@ -38,6 +41,7 @@ class ChatRequest:
     """A checked request. `body` is the whole JSON object; the rest is what both engines look at."""
 
     body: dict[str, Any]
+    model: str
     stream: bool
     include_usage: bool
     max_tokens: int | None
@@ -88,9 +92,13 @@ def parse(raw: bytes) -> ChatRequest:
     if not isinstance(options, dict):
         raise ChatError("stream_options: an object is required")
     _check_numbers(body)
+    model = body.get("model", _DEFAULT_MODEL)
+    if not isinstance(model, str):
+        raise ChatError(f"model: text is required, not {model!r}")
     limit = body.get("max_completion_tokens", None)
     return ChatRequest(
         body=body,
+        model=model,
         stream=bool(body.get("stream")),
         include_usage=bool(options.get("include_usage")),
         max_tokens=limit if limit is not None else body.get("max_tokens"),
@@ -149,10 +157,9 @@ class Sink(Protocol):
 class _BaseSink:
     """What both sinks share: identity, timing and the record in the metrics."""
 
-    def __init__(self, exchange: Exchange, request: ChatRequest, model: str, metrics: Metrics) -> None:
+    def __init__(self, exchange: Exchange, request: ChatRequest, metrics: Metrics) -> None:
         self.exchange = exchange
         self.request = request
-        self.model = model
         self.metrics = metrics
         self.id = f"chatcmpl-{uuid.uuid4().hex}"
         self.created = int(time.time())
@@ -173,8 +180,8 @@ class _BaseSink:
 class WholeSink(_BaseSink):
     """Collects an answer and sends it as one JSON object."""
 
-    def __init__(self, exchange: Exchange, request: ChatRequest, model: str, metrics: Metrics) -> None:
-        super().__init__(exchange, request, model, metrics)
+    def __init__(self, exchange: Exchange, request: ChatRequest, metrics: Metrics) -> None:
+        super().__init__(exchange, request, metrics)
         self._parts: list[str] = []
 
     def token(self, text: str, stamp: str = "") -> None:
@@ -202,7 +209,7 @@ class WholeSink(_BaseSink):
                 "id": self.id,
                 "object": "chat.completion",
                 "created": self.created,
-                "model": self.model,
+                "model": self.request.model,
                 "choices": [choice],
                 "usage": usage.as_json(),
             },
@@ -216,11 +223,10 @@ class WholeSink(_BaseSink):
 class StreamSink(_BaseSink):
     """Sends server-sent events, one a token, each as soon as it is given."""
 
-    def __init__(self, exchange: Exchange, request: ChatRequest, model: str, metrics: Metrics) -> None:
-        super().__init__(exchange, request, model, metrics)
-        self._head = (
-            f'data: {{"id":"{self.id}","object":"chat.completion.chunk","created":{self.created},"model":{json.dumps(model)},'
-        )
+    def __init__(self, exchange: Exchange, request: ChatRequest, metrics: Metrics) -> None:
+        super().__init__(exchange, request, metrics)
+        name = json.dumps(request.model)
+        self._head = f'data: {{"id":"{self.id}","object":"chat.completion.chunk","created":{self.created},"model":{name},'
         self._token_head = self._head + '"choices":[{"index":0,"delta":{"content":'
         self._started = False
 

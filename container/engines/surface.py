@@ -139,8 +139,7 @@ class Surface:
                 raise ChatError("the model is not loaded yet", 503, "ServiceUnavailableError")
             request = parse(exchange.body)
             make = StreamSink if request.stream else WholeSink
-            # Any model name is served, as SGLang does; the answer carries the name it is served under.
-            sink = make(exchange, request, self._model, self.engine.metrics)
+            sink = make(exchange, request, self.engine.metrics)
             exchange.on_disconnect = self.engine.submit(request, sink)
         except ChatError as error:
             exchange.respond_json(error.status, error_body(str(error), error.status, error.kind))

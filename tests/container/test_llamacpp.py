@@ -41,7 +41,7 @@ def test_it_answers_with_a_real_model(server: Server) -> None:
     choice = answer["choices"][0]
     assert "Paris" in choice["message"]["content"]
     assert choice["finish_reason"] == "stop"
-    assert answer["model"] == "smol"
+    assert answer["model"] == "default"
     usage = answer["usage"]
     assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
 

@@ -57,7 +57,7 @@ def test_surface(model: str) -> None:
         assert server.request("GET", "/nothing")[0] == 404
         assert server.request("DELETE", "/invocations")[0] == 405
         status, answer = server.chat("one two three", max_tokens=4)
-        assert (status, answer["model"]) == (200, "m")
+        assert (status, answer["model"]) == (200, "default")
         assert answer["usage"] == {
             "prompt_tokens": 3,
             "total_tokens": 7,
@@ -68,6 +68,8 @@ def test_surface(model: str) -> None:
         metrics = server.request("GET", "/metrics")[1].decode()
         assert 'sglang:generation_tokens_total{model_name="m"} 4' in metrics
         assert 'sglang:time_to_first_token_seconds_count{model_name="m"} 1' in metrics
+        assert server.chat(model="another", max_tokens=1)[1]["model"] == "another"
+        assert {event["model"] for event in server.stream(model="another", max_tokens=1)} == {"another"}
 
 
 @pytest.mark.parametrize(
