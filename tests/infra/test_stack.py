@@ -93,6 +93,14 @@ def test_rules_about_parameters_use_no_function_but_those_that_rules_know() -> N
         assert functions(expressions) <= known
 
 
+def test_key_and_bucket_outlive_the_stack_but_not_a_first_try_that_fails() -> None:
+    """ "DeletionPolicy attribute", CloudFormation user guide. The bucket's name is fixed: one that a failed creation left would stand in the way
+    of the next try."""
+    for name in ("Key", "Bucket"):
+        resource = template()["Resources"][name]
+        assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain")
+
+
 def test_a_pipeline_that_a_rule_cannot_start_is_heard_of() -> None:
     """An approval is kept and rings until somebody sees to it. The schedule comes again: before the first build has made the reaper's
     pipeline it rings, after that it stops by itself, and no stale event hides a lost approval."""
