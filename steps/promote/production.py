@@ -7,7 +7,8 @@ it touches nothing more.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,7 +83,8 @@ class Production:
         if there is not None and there.has_failed:
             say(f"{self.endpoint} is Failed and serves nobody: it is deleted")
             self._delete()
-        self._hosting.create(self.endpoint, new)
+        with self._nothing_begun(new):
+            self._hosting.create(self.endpoint, new)
         try:
             state = self._wait()
         except LeaseLost:
@@ -111,7 +113,8 @@ class Production:
             policy["AutoRollbackConfiguration"] = {"Alarms": [{"AlarmName": name} for name in watched]}
         self._make_way_for(new, old)
         try:
-            self._switch(new.name, policy)
+            with self._nothing_begun(new):
+                self._switch(new.name, policy)
             state = self._wait()
         except LeaseLost:
             raise
@@ -215,6 +218,20 @@ class Production:
         ]
         if types[0] != types[1] or self._settings.autoscaling is None:
             self._clients.scaling.remove()
+
+    @contextmanager
+    def _nothing_begun(self, new: Deployment) -> Iterator[None]:
+        """A change that SageMaker refuses (ResourceLimitExceeded, a quota) is no try: what was made for it is deleted, nothing was touched."""
+        try:
+            yield
+        except LeaseLost:
+            raise
+        except StepError:
+            state = self._hosting.state(self.endpoint)
+            if state is None or new.name not in {state.config, state.pending}:
+                self._forget(new.name)
+                self.touched = False
+            raise
 
     def _bring_back(self, autoscaling: Autoscaling | None) -> str:
         """Make way no longer: give it that autoscaling where it has none. Why that failed, to go behind an error; empty when it did not."""

@@ -11,6 +11,7 @@ import pytest
 
 from steps import registry
 from steps.errors import StepError
+from steps.hosting import Hosting
 from steps.ledger import Ledger
 from steps.promote.models import Promotion
 from steps.promote.production import Production
@@ -160,6 +161,23 @@ def test_the_version_after_one_that_nobody_looked_over_is_promoted_and_tidies_up
     assert all("-v3-" in definition for definition in world.definitions(name))
 
 
+@pytest.mark.parametrize("call", ["create", "switch"])
+def test_what_sagemaker_refuses_is_no_try_and_leaves_nothing(world: World, call: str) -> None:
+    """A quota, as a rule: once it is raised, the promotion is started again and nobody has to approve anew."""
+    name = world.name()
+    first = world.version(name)
+    if call == "switch":
+        world.serve(first)
+    version = world.version(name) if call == "switch" else first
+    define = mock.patch.object(Hosting, "create", lambda self, _, new: (self.define(new), refused("ResourceLimitExceeded")()))
+    switch = instead(Hosting, "switch", refused("ResourceLimitExceeded"))
+    with define if call == "create" else switch, pytest.raises(StepError, match="ResourceLimitExceeded"):
+        world.serve(version)
+    assert world.events(version)[-1].details["tried"] is False
+    assert not [left for left in world.definitions(name) if f"-v{version.number}-" in left]
+    assert world.serve(version).version == version.number
+
+
 @pytest.mark.parametrize("ends", ["refused", "wrong"])
 def test_an_update_that_comes_to_nothing_leaves_the_old_versions_autoscaling(world: World, ends: str) -> None:
     """SageMaker refuses an update of the instance type while there is a target: it is taken away before, and must come back."""
@@ -169,7 +187,7 @@ def test_an_update_that_comes_to_nothing_leaves_the_old_versions_autoscaling(wor
     second = world.version(name, settings=WRONG, autoscaling=MORE_SCALING, instance_type="ml.p5e.48xlarge")
     if ends == "refused":
         with (
-            instead(Production, "_switch", refused("ResourceLimitExceeded")),
+            instead(Hosting, "switch", refused("ResourceLimitExceeded")),
             pytest.raises(StepError, match="ResourceLimitExceeded"),
         ):
             world.serve(second)

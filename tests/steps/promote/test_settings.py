@@ -12,7 +12,7 @@ from config.loader import load_environment, load_model
 from config.schema import Release
 from pipelines.requests import PROMOTE_MAX_RUNTIME_S
 from steps import registry
-from steps.hosting import Deployment
+from steps.deployment import Deployment
 from steps.promote.production import Production
 from tests.sagemaker_local.hosting_client import eventually
 from tests.steps.promote.world import World
