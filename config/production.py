@@ -9,10 +9,9 @@ from pydantic import Field, model_validator
 from config.base import Name, Strict
 from config.errors import MisplacedValue
 from config.routing import LeastOutstanding, Routing
-from config.updates import AllAtOnce, Update
+from config.updates import LONGEST_UPDATE_S, AllAtOnce, Update
 
 _ALARM_LIMIT = 10  # AutoRollbackConfig.Alarms (API reference)
-_UPDATE_LIMIT_S = 28_800  # MaximumExecutionTimeoutInSeconds (API reference of RollingUpdatePolicy and BlueGreenUpdatePolicy)
 
 
 class Guards(Strict):
@@ -133,10 +132,10 @@ class Production(Strict):
     @model_validator(mode="after")
     def _update_ends_in_time(self) -> Self:
         waits_s = self.update.waits_s() + self.watch_s
-        if waits_s > _UPDATE_LIMIT_S:
+        if waits_s > LONGEST_UPDATE_S:
             raise MisplacedValue(
                 ("update", "bake_s"),
-                f"all waits of an update together are {waits_s} s; at most {_UPDATE_LIMIT_S} s: lower it, or take larger steps",
+                f"all waits of an update together are {waits_s} s; at most {LONGEST_UPDATE_S} s: lower it, or take larger steps",
             )
         return self
 

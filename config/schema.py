@@ -17,10 +17,11 @@ from config.evaluation import Evaluation
 from config.instances import GPU_COUNTS
 from config.production import Production
 from config.serving import Serving
+from config.updates import LONGEST_UPDATE_S
 from config.weights import Weights
 
-LONGEST_UPDATE_S = 28_800
-"""The longest that SageMaker lets an update take. Seconds."""
+PACKAGE_GROUP_PREFIX = "release-"
+"""What the names of the project's model package groups begin with; the model's name follows. The rule for approvals goes by it."""
 _LONGEST_JOB_S = 400_000
 """What a processing job may take, with room to end (432,000 s: MaxRuntimeInSeconds of ProcessingStoppingCondition). Seconds."""
 _PROVISION_S = 1800
@@ -85,7 +86,7 @@ class Release(Strict):
     @property
     def package_group(self) -> str:
         """The name of the model package group of this model."""
-        return f"release-{self.name}"
+        return f"{PACKAGE_GROUP_PREFIX}{self.name}"
 
     @property
     def start_s(self) -> float:

@@ -2,17 +2,24 @@
 
 Source of the limits: the API reference of `DeploymentConfig`, `TrafficRoutingConfig` and `RollingUpdatePolicy`: a canary is at most 50 %
 of the instances, a linear step 10 to 50 %, a rolling batch 5 to 50 %. Those are whole instances, so one instance cannot be divided.
+
+Add a strategy: a class here, and its name in `Update`; docs/extending.md does it.
 """
 
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from config.base import Strict
 from config.errors import MisplacedValue
+
+LONGEST_UPDATE_S = 28_800
+"""The longest that SageMaker lets an update take: MaximumExecutionTimeoutInSeconds (API reference of `RollingUpdatePolicy` and
+`BlueGreenUpdatePolicy`). Seconds."""
 
 _WaitSeconds = Annotated[int, Field(ge=0, le=3600)]
 
@@ -40,7 +47,35 @@ def _check_share(strategy: str, key: str, percent: int, instances: int) -> None:
         )
 
 
-class _BlueGreen(Strict):
+class _Strategy(Strict):
+    """What every strategy can say of itself: all that the model file's checks, the plan and Promote ask of one."""
+
+    @abstractmethod
+    def deployment_config(self) -> dict[str, Any]:
+        """The boto3 `DeploymentConfig` without its alarms."""
+
+    @abstractmethod
+    def return_config(self) -> dict[str, Any]:
+        """The boto3 `DeploymentConfig` for giving production back what it served before."""
+
+    @abstractmethod
+    def check(self, instances: int) -> None:
+        """MisplacedValue when so many instances cannot be divided this way."""
+
+    @abstractmethod
+    def peak_instances(self, count: int) -> int:
+        """How many instances there are at most while it replaces `count`."""
+
+    @abstractmethod
+    def longest_s(self, count: int, start_s: float) -> float:
+        """How long it may take for `count` instances that each come up within `start_s`. Seconds."""
+
+    @abstractmethod
+    def waits_s(self) -> int:
+        """The waits of an update, summed up. Seconds."""
+
+
+class _BlueGreen(_Strategy):
     """What the strategies with a whole second fleet have in common."""
 
     def peak_instances(self, count: int) -> int:
@@ -54,10 +89,6 @@ class _BlueGreen(Strict):
     def return_config(self) -> dict[str, Any]:
         """The boto3 `DeploymentConfig` for giving production back what it served, at once: there is capacity for a second fleet."""
         return _blue_green({"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0})
-
-    def waits_s(self) -> int:
-        """The waits of an update, summed up. Seconds."""
-        raise NotImplementedError
 
 
 class AllAtOnce(_BlueGreen):
@@ -125,7 +156,7 @@ class Linear(_BlueGreen):
         return math.ceil(100 / self.step_percent) * self.bake_s
 
 
-class Rolling(Strict):
+class Rolling(_Strategy):
     """A batch of instances at a time, on the way back, too: never more than one batch beyond what it has. At 100 %, its default, SageMaker
     would use "a blue/green rollback strategy" (API reference of `CapacitySize`): double the instances, asked for at the worst moment."""
 

@@ -1,8 +1,9 @@
 """What runs on this machine in place of AWS and the Hub: the only module that reaches `sagemaker_local`, `local_hub` and `container`.
 
 They run as two processes that outlive the command, so that production stays up between releases; `down` stops them. Their ports, logs and
-state are in one folder, `.local/` in the project. Everything that differs from AWS is here: addresses, and which command stands for which
-container image. No step, no definition and no other module of the command knows that it is local.
+state are in one folder, `.local/` in the project. How they are reached and run is known here alone: addresses, and which command stands for
+which container image. Definitions are the same as for AWS. Elsewhere `environment.kind` says only what this machine does not have: quotas,
+prices, zones, a registry of images.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from config.environment import Environment
+from config.schema import PACKAGE_GROUP_PREFIX
 from pipelines.errors import LocalError
 
 PROJECT = Path(__file__).parents[1]
@@ -218,7 +220,7 @@ def _approvals_start_promotions(environment: Environment) -> None:
         pattern = {
             "source": ["aws.sagemaker"],
             "detail-type": ["SageMaker Model Package State Change"],
-            "detail": {"ModelPackageGroupName": [{"prefix": "release-"}], "ModelApprovalStatus": ["Approved"]},
+            "detail": {"ModelPackageGroupName": [{"prefix": PACKAGE_GROUP_PREFIX}], "ModelApprovalStatus": ["Approved"]},
         }
         events.put_rule(Name=APPROVAL_RULE, EventPattern=json.dumps(pattern), State="ENABLED")
     pipeline = f"arn:aws:sagemaker:{environment.region}:{environment.account_id}:pipeline/{PROMOTION_PIPELINE}"

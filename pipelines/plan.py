@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from config.instances import gpu_memory_bytes
-from config.schema import LONGEST_UPDATE_S, Release
+from config.schema import Release
+from config.updates import LONGEST_UPDATE_S
 from pipelines import prices
 from pipelines.differences import Difference, differences
 from pipelines.observed import Observed, observe

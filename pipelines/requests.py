@@ -8,7 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 from config.environment import Environment
-from config.schema import LONGEST_UPDATE_S, Release
+from config.schema import Release
+from config.updates import LONGEST_UPDATE_S
 
 INPUT = "/opt/ml/processing/input"
 OUTPUT = "/opt/ml/processing/output"

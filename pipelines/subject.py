@@ -9,14 +9,11 @@ from typing import Any
 from config.environment import Environment
 from config.errors import ConfigError
 from config.loader import load_environment, load_model
-from config.schema import ModelFile, Release
+from config.schema import PACKAGE_GROUP_PREFIX, ModelFile, Release
 from pipelines.errors import UsageError
 from steps import registry, s3
 from steps.ledger import Ledger
 from steps.names import Fact
-
-GROUP_PREFIX = "release-"
-"""What the model package groups of this project begin with (`Release.package_group`)."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +41,7 @@ class Subject:
     @property
     def package_group(self) -> str:
         """Its model package group."""
-        return f"{GROUP_PREFIX}{self.name}"
+        return f"{PACKAGE_GROUP_PREFIX}{self.name}"
 
     @property
     def ledger(self) -> Ledger:
@@ -111,9 +108,9 @@ def known_names(env: str) -> list[str]:
     environment = load_environment(env)
     attach(environment)
     sagemaker = boto3.client("sagemaker", region_name=environment.region)
-    pages = sagemaker.get_paginator("list_model_package_groups").paginate(NameContains=GROUP_PREFIX)
+    pages = sagemaker.get_paginator("list_model_package_groups").paginate(NameContains=PACKAGE_GROUP_PREFIX)
     groups = [group["ModelPackageGroupName"] for page in pages for group in page["ModelPackageGroupSummaryList"]]
-    released = {group.removeprefix(GROUP_PREFIX) for group in groups if group.startswith(GROUP_PREFIX)}
+    released = {group.removeprefix(PACKAGE_GROUP_PREFIX) for group in groups if group.startswith(PACKAGE_GROUP_PREFIX)}
     return sorted(released | set(model_names()))
 
 

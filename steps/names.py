@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from enum import StrEnum
 
+from config.schema import PACKAGE_GROUP_PREFIX
+
 WEIGHTS_FILE = "weights.json"
 EVALUATION_FILE = "evaluation.json"
 REPORT_PAGE = "report.html"
@@ -43,8 +45,8 @@ def pipeline_name(model: str) -> str:
 
 
 def model_of(model_package: str) -> str:
-    """The model whose version has this ARN: versions are in the package group `release-MODEL`."""
-    return model_package.split("/")[1].removeprefix("release-")
+    """The model whose version has this ARN: versions are in the model's package group."""
+    return model_package.split("/")[1].removeprefix(PACKAGE_GROUP_PREFIX)
 
 
 class Fact(StrEnum):
