@@ -27,6 +27,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import socket
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -44,6 +45,7 @@ __all__ = [
     "check_model",
     "check_port",
     "installed_sglang",
+    "machine",
     "plan",
     "visible_gpus",
 ]
@@ -53,6 +55,7 @@ PORT_VARIABLE = "SAGEMAKER_BIND_TO_PORT"
 SGLANG_COMMAND = ("python3", "-m", "sglang.launch_server")
 DEFAULTS = {"--host": "0.0.0.0", "--port": "8080", "--model-path": "/opt/ml/model"}  # noqa: S104 - SageMaker's contract
 
+_SECRET = ("-key", "-password")
 _SIZE = re.compile(r"\d+(\.\d+)?[kMGT]|\d+[KMGT]i|[+-]?\d+")
 
 
@@ -65,6 +68,14 @@ class Plan:
 
     argv: tuple[str, ...]
     values: Mapping[str, str]
+
+    @property
+    def shown(self) -> str:
+        """The command as one line for a log, in the shell's quoting; the values of keys and passwords are left out."""
+        words = list(self.argv)
+        for secret in (value for name, value in self.values.items() if name.endswith(_SECRET)):
+            words = [word.replace(secret, "***") for word in words]
+        return shlex.join(words)
 
     def integer(self, name: str, default: int) -> int:
         """The value of an integer flag (`--tp-size`), or `default` when it is not set."""
@@ -216,6 +227,20 @@ def _present_gpus() -> int:
         return sum(line.startswith("GPU ") for line in listing.splitlines())
     except (OSError, subprocess.SubprocessError):
         return sum(1 for device in Path("/dev").glob("nvidia*") if device.name.removeprefix("nvidia").isdigit())
+
+
+def machine(launch: Plan, gpus: int) -> str:
+    """What a start that fails is first asked about, as one line: driver, GPUs, shared memory (NCCL's), and the weights' size."""
+    try:
+        driver = Path("/proc/driver/nvidia/version").read_text(encoding="utf-8").splitlines()[0]
+    except (OSError, IndexError):
+        driver = "no NVIDIA driver"
+    sizes = [path.stat().st_size for path in Path(launch.values["--model-path"]).rglob("*") if path.is_file()]
+    shared = shutil.disk_usage("/dev/shm").total  # noqa: S108 - looked at, not written to
+    return (
+        f"{gpus} GPUs visible ({driver}), /dev/shm {shared / 1e6:,.0f} MB, "
+        f"{launch.values['--model-path']} {sum(sizes) / 1e9:,.1f} GB in {len(sizes)} files"
+    )
 
 
 def check_gpus(launch: Plan, gpus: int) -> None:

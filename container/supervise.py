@@ -76,4 +76,15 @@ def _reap_until(child: int) -> int:
     while True:
         process, status = os.wait()
         if process == child:
-            return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
+            return _told(status)
+
+
+def _told(status: int) -> int:
+    """Say how the server ended, for whoever reads the container's last lines, and return the exit code that says the same."""
+    if os.WIFEXITED(status):
+        code = os.WEXITSTATUS(status)
+        sys.stderr.write(f"serve: the server ended with code {code}\n")
+        return code
+    number = os.WTERMSIG(status)
+    sys.stderr.write(f"serve: the server was ended by signal {number} ({signal.strsignal(number)})\n")
+    return 128 + number

@@ -65,7 +65,7 @@ def test_refusals_are_one_line_and_exit_2(
     *before, last = done.stderr.splitlines()
     assert done.returncode == 2
     assert re.match(message, last)
-    assert all(line.startswith("serve: starting") for line in before)
+    assert all(re.match(r"serve: (starting|\d+ GPUs visible) ", line) for line in before)
     assert done.stdout == ""
 
 
@@ -82,11 +82,37 @@ SUPERVISED = "import sys; from container.supervise import supervise; raise Syste
 
 
 @pytest.mark.parametrize(
-    ("code", "expected"), [("raise SystemExit(7)", 7), ("import os, signal; os.kill(os.getpid(), signal.SIGSEGV)", 128 + 11)]
+    ("code", "expected", "last"),
+    [
+        ("raise SystemExit(7)", 7, "serve: the server ended with code 7\n"),
+        ("import os; os.kill(os.getpid(), 9)", 128 + 9, "serve: the server was ended by signal 9 (Killed)\n"),
+    ],
 )
-def test_supervised_exit_codes(code: str, expected: int) -> None:
+def test_supervised_ends_with_the_servers_exit_code_and_says_so(code: str, expected: int, last: str) -> None:
     command = [sys.executable, "-c", SUPERVISED, sys.executable, "-c", code]
-    assert subprocess.run(command, env=environment(), timeout=30).returncode == expected
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stderr) == (expected, last)
+
+
+def test_the_log_begins_with_the_machine_and_the_whole_command_without_secrets(model: str, tmp_path: Path) -> None:
+    tool = tmp_path / "bin" / "nvidia-smi"
+    tool.parent.mkdir()
+    tool.write_text('#!/bin/sh\nfor n in 0 1 2 3 4 5 6 7; do echo "GPU $n: NVIDIA H100"; done\n')
+    (tool.parent / "python3").write_text("#!/bin/sh\n")
+    for program in tool.parent.iterdir():
+        program.chmod(0o755)
+    (tmp_path / "weights.safetensors").write_bytes(bytes(200_000_000))
+    variables = environment(
+        SM_SGLANG_MODEL_PATH=model, SM_SGLANG_TP_SIZE="8", SM_SGLANG_API_KEY="hunter2", SM_SGLANG_PORT=str(free_port())
+    )
+    command = [sys.executable, str(SERVE), "serve"]
+    done = subprocess.run(
+        command, env={**variables, "PATH": f"{tool.parent}:{variables['PATH']}"}, capture_output=True, text=True
+    )
+    machine, starting = done.stderr.splitlines()
+    assert re.fullmatch(rf"serve: 8 GPUs visible \(.*\), /dev/shm [\d,]+ MB, {re.escape(model)} 0\.2 GB in 4 files", machine)
+    assert starting.startswith("serve: starting python3 -m sglang.launch_server --api-key '***' --host 0.0.0.0 --model-path ")
+    assert starting.endswith(" --tp-size 8")
 
 
 def test_supervised_signals_reach_the_server_and_not_its_children() -> None:
