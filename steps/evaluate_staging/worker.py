@@ -16,7 +16,7 @@ from steps.evaluate_staging.client import Ask, LoadClient
 from steps.evaluate_staging.load import Load, count, prompt_source, run, tokenizer_of
 from steps.evaluate_staging.results import RequestResult
 
-_TICK_S = 0.05
+_TICK_NS = 50_000_000
 _REPORT_S = 0.5
 _OPEN_FILES = 32_768
 
@@ -131,7 +131,7 @@ async def _measure(load: Load, pipe: Connection) -> WorkerResult:
         progress.failed += not result.is_ok
         progress.tokens += len(result.token_ns)
 
-    watching = asyncio.create_task(_watch(found, begin.begin_ns, from_ns, to_ns))
+    watching = asyncio.create_task(watch(found, begin.begin_ns, from_ns, to_ns))
     reporting = asyncio.create_task(_report(progress, pipe))
     try:
         await run(load, client, prompts, begin.begin_ns, begun, note)
@@ -145,17 +145,22 @@ async def _measure(load: Load, pipe: Connection) -> WorkerResult:
     return found
 
 
-async def _watch(found: WorkerResult, begin_ns: int, from_ns: int, to_ns: int) -> None:
-    """Measure the client itself while it measures: lateness of the event loop, and CPU."""
+async def watch(found: WorkerResult, begin_ns: int, from_ns: int, to_ns: int) -> None:
+    """Measure the client itself while it measures: lateness of the event loop, and CPU.
+
+    A client that stands still for two seconds is late at every tick of these, not once: else the longer it stands, the rarer that would look.
+    """
     due = time.monotonic_ns()
     cpu: tuple[float, int] | None = None
     while due < to_ns:
-        due += int(_TICK_S * 1e9)
+        due += _TICK_NS
         await asyncio.sleep(max(0.0, (due - time.monotonic_ns()) / 1e9))
         now = time.monotonic_ns()
         if now >= from_ns:
             cpu = cpu or (time.process_time(), now)
-            found.lag_ns.append(max(0, now - due))
+            found.lag_ns.extend(
+                range(max(0, now - due), -1, -_TICK_NS)
+            )  # with the ticks that it slept through, each late by less
             if now > cpu[1]:
                 found.cpu_share = (time.process_time() - cpu[0]) * 1e9 / (now - cpu[1])
         due = max(due, now)

@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +25,7 @@ from hypothesis import strategies as st
 from benchmarks.load_client.frames import message
 from benchmarks.load_client.observed import stamps
 from benchmarks.load_client.run import Level, Truth
+from steps.evaluate_staging import worker
 from steps.evaluate_staging.client import Ask, LoadClient
 from steps.evaluate_staging.fleet import Fleet
 from steps.evaluate_staging.load import Load
@@ -32,6 +34,7 @@ from steps.evaluate_staging.results import RequestResult
 from steps.evaluate_staging.transports import Transport
 from steps.evaluate_staging.transports.openai import OpenAITransport
 from steps.evaluate_staging.transports.sagemaker import EventStream, SageMakerTransport
+from steps.evaluate_staging.worker import WorkerResult
 from tests.steps.evaluate_world import ROOT
 
 WAYS = ("openai", "sagemaker")
@@ -258,6 +261,35 @@ def known_truth() -> Iterator[Truth]:
 def fleet() -> Iterator[Fleet]:
     with Fleet(1) as shared:
         yield shared
+
+
+def test_a_client_that_stands_still_is_late_for_as_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else one tick of hundreds would be late, below every 99th percentile, however much of the time it was."""
+    monkeypatch.setattr(worker, "_TICK_NS", 5_000_000)
+    found = WorkerResult()
+
+    async def stand_still() -> None:
+        begin_ns = time.monotonic_ns()
+        watching = asyncio.create_task(worker.watch(found, begin_ns, begin_ns, begin_ns + 1_500_000_000))
+        await asyncio.sleep(0.5)
+        time.sleep(0.3)
+        await watching
+
+    asyncio.run(stand_still())
+    assert sum(late > 100_000_000 for late in found.lag_ns) >= 40, "each of the 60 ticks of these 0.3 s but the last twenty"
+    measurement = Measurement.of((0, 1.5), 0, [found])
+    assert "late (p99)" in measurement.client(100).bottleneck
+
+
+@pytest.mark.soak
+def test_a_client_whose_core_is_saturated_makes_the_run_invalid(known_truth: Truth, fleet: Fleet) -> None:
+    """One process, and far more tokens than it can read: the numbers are its own."""
+    known_truth.begin(Level(64, 20, 0))
+    calm = fleet.measure(Load(transport("openai", known_truth.url), 30, 16, 64, 1, 4, concurrency=64))
+    assert calm.client(1000).bottleneck == ""
+    known_truth.begin(Level(1000, 4, 0))
+    drowned = fleet.measure(Load(transport("openai", known_truth.url), 60, 16, 64, 1, 8, concurrency=1000))
+    assert drowned.client(50).bottleneck != "", drowned.client(50)
 
 
 @pytest.mark.parametrize("way", WAYS)
