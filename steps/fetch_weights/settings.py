@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 MIB = 1024**2
 GIB = 1024**3
-TIB = 1024**4
 
 MAX_PARTS = 10_000
 """S3: parts of one multipart upload."""
@@ -15,8 +14,8 @@ MIN_PART_BYTES = 5 * MIB
 """S3: every part but the last."""
 MAX_PART_BYTES = 5 * GIB
 """S3: one part."""
-MAX_OBJECT_BYTES = 5 * TIB
-"""S3: one object made of 10,000 parts. Larger files are refused."""
+MAX_OBJECT_BYTES = MAX_PARTS * MAX_PART_BYTES
+"""S3: one object, 48.8 TiB ("Amazon S3 multipart upload limits", S3 user guide). Larger files are refused."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +38,9 @@ class Settings:
     """Threads that compute digests. One file's digest is one thread's work at a time (about 0.8 GB/s a core)."""
     files_in_flight: int = 4
     """How many files are open at a time; more lets more cores hash, fewer loses less when the host dies."""
-    attempts: int = 8
-    """How often one range, one question to the Hub or one call to S3 is tried."""
+    attempts: int = 12
+    """How often one range, one question to the Hub or one call to S3 is tried: over two to four minutes, with the pauses below. An outage of
+    a minute must not end a fetch of hours."""
     first_pause_s: float = 0.5
     """The pause after the first failed try; it doubles each time, with jitter."""
     longest_pause_s: float = 30.0

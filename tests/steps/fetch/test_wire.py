@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from unittest import mock
 
 import pytest
 
@@ -54,3 +55,12 @@ def test_a_whole_window_of_the_hubs_is_waited_for_by_a_job_and_not_by_a_person()
     assert Retries(Settings(), threading.Event())._pause(1, error, "list") == 301
     with pytest.raises(StepError, match="asks to wait 301 s"):
         Retries(PREFLIGHT, threading.Event())._pause(1, error, "list")
+
+
+def test_an_outage_of_a_minute_and_a_half_ends_no_fetch() -> None:
+    settings = Settings()
+    error = Answer(503, {}).passing_error("https://cdn/file")
+    assert error is not None
+    retries = Retries(settings, threading.Event())
+    with mock.patch("random.uniform", return_value=0.5):  # the shortest pauses that there are
+        assert sum(retries._pause(number, error, "read") for number in range(1, settings.attempts)) > 90
