@@ -56,6 +56,50 @@ def test_serve_runs_from_what_the_image_copies(tmp_path: Path) -> None:
     assert (tmp_path / entry.lstrip("/")).stat().st_mode & 0o111
 
 
+IMPORT_ALL = """
+import importlib, importlib.abc, importlib.metadata, pkgutil, sys
+ours, locked = ("config", "container", "steps"), set(sys.argv[1].split())
+distributions = importlib.metadata.packages_distributions().items()
+owners = {top: {name.lower().replace("_", "-") for name in names} for top, names in distributions}
+
+class OnlyLocked(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        top = name.partition(".")[0]
+        if top not in ours and top in owners and not owners[top] & locked:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, OnlyLocked())
+sys.path.insert(0, ".")
+for top in ours:
+    package = importlib.import_module(top)
+    for module in pkgutil.walk_packages(package.__path__, f"{top}."):
+        importlib.import_module(module.name)
+print(*sorted(name for name in sys.modules if name.endswith(".step")))
+"""
+
+
+def test_every_step_imports_from_what_its_image_copies_and_installs(tmp_path: Path) -> None:
+    for sources, target in copies(FILES[1]):
+        for source in sources:
+            ignored = shutil.ignore_patterns(
+                "__pycache__", *(["models", "environments", "schema.json"] if source == "config/" else [])
+            )
+            if (ROOT / source).is_dir():
+                shutil.copytree(ROOT / source, tmp_path / target, ignore=ignored)
+            else:
+                place = tmp_path / target
+                place = place / Path(source).name if target.endswith("/") else place
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / source, place)
+    locked = re.findall(r"^([\w.-]+)==", (tmp_path / "requirements" / "steps.txt").read_text(), re.MULTILINE)
+    names = " ".join(name.lower().replace("_", "-") for name in locked)
+    command = [sys.executable, "-I", "-c", IMPORT_ALL, names]
+    done = subprocess.run(command, env=environment(), cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    expected = {f"steps.{folder.parent.name}.step" for folder in (ROOT / "steps").glob("*/__main__.py")}
+    assert set(done.stdout.split()) == expected
+
+
 def test_the_steps_image_installs_with_hashes() -> None:
     install = next(words for words in instructions(FILES[1]) if words[:3] == ["RUN", "pip", "install"])
     assert {"--require-hashes", "--no-cache-dir"} <= set(install)
