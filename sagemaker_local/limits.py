@@ -25,6 +25,8 @@ class Limits:
     startup_timeout_s: float = 3600.0
     """How long a container has until ``/ping`` answers: the most that ContainerStartupHealthCheckTimeoutInSeconds may be (API reference);
     where that is not given it is 8 minutes ("How Containers Respond to Health Check (Ping) Requests")."""
+    provision_timeout_s: float = 3600.0
+    """How long an instance waits for capacity where VariantInstanceProvisionTimeoutInSeconds is given: at most that (API reference)."""
     download_timeout_s: float = 3600.0
     """How long model data may take; also the most that ModelDataDownloadTimeoutInSeconds may be (API reference)."""
     payload_bytes: int = 25 << 20

@@ -45,7 +45,7 @@ MEMBERS: dict[str, tuple[str, ...]] = {
         "ProductionVariants[].AcceleratorPartitionLayouts",
         "ProductionVariants[].AcceleratorType",
         "ProductionVariants[].CoreDumpConfig",
-        "ProductionVariants[].InstancePools",
+        "ProductionVariants[].InstancePools[].ModelNameOverride",
         "ProductionVariants[].ManagedInstanceScaling",
         "ProductionVariants[].ServerlessConfig",
     ),

@@ -139,9 +139,10 @@ def _check_variant(call: Call, variant: Request) -> None:
     name = variant["VariantName"]
     if not variant.get("ModelName"):
         raise NotImplementedHere(f"A production variant without ModelName ({name}), for inference components, is not emulated.")
-    for member in ("InstanceType", "InitialInstanceCount"):
-        if not variant.get(member):
-            raise ValidationError(f"{member} is required for production variant {name}.")
+    if bool(variant.get("InstanceType")) == bool(variant.get("InstancePools")):
+        raise ValidationError(f"Exactly one of InstanceType and InstancePools is required for production variant {name}.")
+    if not variant.get("InitialInstanceCount"):
+        raise ValidationError(f"InitialInstanceCount is required for production variant {name}.")
     _MODELS.get(call, variant["ModelName"])
 
 

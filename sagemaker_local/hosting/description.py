@@ -7,6 +7,7 @@ answer, with times in milliseconds and tags as a mapping. A deployment's stages 
 from __future__ import annotations
 
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.tags import Tags
@@ -42,6 +43,10 @@ def variant_summary(group: VariantFleet, status: Record | None = None) -> Record
     }
     if status:
         summary["VariantStatus"] = [status]
+    if pools := group.variant.get("InstancePools"):
+        counts = Counter(instance.instance_type for instance in group.instances)
+        types = [pool["InstanceType"] for pool in pools]
+        summary["InstancePools"] = [{"InstanceType": name, "CurrentInstanceCount": counts[name]} for name in types]
     if routing := group.variant.get("RoutingConfig"):
         summary["RoutingConfig"] = routing
     return summary

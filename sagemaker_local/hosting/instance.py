@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 PING_TIMEOUT_S = 2.0
 STOP_GRACE_S = 30.0
 _PING_INTERVAL_S = 0.05
+_PLACE_INTERVAL_S = 0.2
 _taken_ports: set[int] = set()
 
 
@@ -54,7 +55,8 @@ class Instance:
     port: int = 0
     in_flight: int = 0
     child: Child | None = None
-    _has_place: bool = False
+    instance_type: str = ""
+    """What it runs on; empty while it has no place."""
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
@@ -93,15 +95,34 @@ class Instance:
         Raises:
             InstanceFailed: it is not; the process, if there was one, has been ended.
         """
-        if not self.context.part(Capacity).take(self._instance_type):
-            raise InstanceFailed(NO_CAPACITY)
-        self._has_place = True
+        self.instance_type = await self._place()
         try:
             await asyncio.to_thread(self._launch)
             await self._until_healthy(session)
         except BaseException:
             await self.stop()
             raise
+
+    async def _place(self) -> str:
+        """The instance type that there is room for: the first of the variant's pools, by priority, that has it.
+
+        VariantInstanceProvisionTimeoutInSeconds in the API reference of ProductionVariant: SageMaker "retries with the next instance
+        pool (if configured) or waits until the timeout expires".
+
+        Raises:
+            InstanceFailed: there is none, and no time to wait is given, or it is over.
+        """
+        pools = sorted(self.variant.get("InstancePools") or [], key=lambda pool: pool["Priority"])
+        types = [pool["InstanceType"] for pool in pools] or [self.variant["InstanceType"]]
+        wait_s = self.variant.get("VariantInstanceProvisionTimeoutInSeconds") or 0
+        deadline = time.monotonic() + min(self.context.images.limits.provision_timeout_s, wait_s)
+        while True:
+            for instance_type in types:
+                if self.context.part(Capacity).take(instance_type):
+                    return str(instance_type)
+            if time.monotonic() >= deadline:
+                raise InstanceFailed(NO_CAPACITY)
+            await asyncio.sleep(_PLACE_INTERVAL_S)
 
     def _launch(self) -> None:
         opt_ml = self._sandbox / "opt" / "ml"
@@ -115,7 +136,7 @@ class Instance:
             raise InstanceFailed(error.message if isinstance(error, AwsError) else str(error)) from error
         opt_ml.mkdir(parents=True, exist_ok=True)
         self.port = _free_port()
-        command = image.launch(name=self.endpoint, opt_ml=opt_ml, instance_type=self._instance_type, port=self.port)
+        command = image.launch(name=self.endpoint, opt_ml=opt_ml, instance_type=self.instance_type, port=self.port)
         words, variables = mounts.contained(command.argv, self.plan.environment, InstanceLayout(self._sandbox, self.id))
         launch = Launch(
             name=f"endpoint/{self.endpoint}/{self.log_stream}",
@@ -138,10 +159,6 @@ class Instance:
             self.child = self.context.processes.start(launch)
         except (OSError, RuntimeError, IndexError) as error:
             raise InstanceFailed(f"The command for image {self.plan.image} cannot be started: {error} ({launch.argv})") from error
-
-    @property
-    def _instance_type(self) -> str:
-        return str(self.variant.get("InstanceType", "ml.serverless"))
 
     async def _until_healthy(self, session: ClientSession) -> None:
         asked_s = self.variant.get("ContainerStartupHealthCheckTimeoutInSeconds") or STARTUP_TIMEOUT_S
@@ -192,9 +209,9 @@ class Instance:
             await asyncio.to_thread(self.child.terminate, grace_s)
         await asyncio.to_thread(shutil.rmtree, self._sandbox, ignore_errors=True)
         _taken_ports.discard(self.port)
-        if self._has_place:
-            self._has_place = False
-            self.context.part(Capacity).give(self._instance_type)
+        if self.instance_type:
+            self.context.part(Capacity).give(self.instance_type)
+            self.instance_type = ""
 
     def _unhealthy(self) -> str:
         return (

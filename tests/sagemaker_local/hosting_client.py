@@ -44,6 +44,7 @@ class HostingClient:
             "VariantName": "AllTraffic", "ModelName": name, "InitialInstanceCount": instances, "InstanceType": "ml.g5.xlarge",
             **(variant or {}),
         }  # fmt: skip
+        production = {member: value for member, value in production.items() if value is not None}
         self.sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[production])
         return name
 
