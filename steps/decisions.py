@@ -56,8 +56,14 @@ def note_if_made_elsewhere(ledger: Ledger, package: ModelPackage) -> Event | Non
     if decision is None or (last is not None and last.kind == decision and again is None):
         return None
     by = package.changed_by or "unknown: CloudTrail has it as UpdateModelPackage"
-    not_before = datetime.fromisoformat(again.at) if again else None
-    return note(ledger, decision, package, by=by, comment=package.approval_description, not_before=not_before)
+    details = {"after": f"event {again.sequence}"} if again else {}
+    return ledger.append(
+        decision,
+        by=by,
+        version=package.version,
+        model_package=package.arn,
+        details={"comment": package.approval_description, **details},
+    )
 
 
 def _approved_again(events: Iterable[Event], package: ModelPackage) -> Event | None:
