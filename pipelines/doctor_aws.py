@@ -195,7 +195,9 @@ def _images(account: _Account, found: Findings) -> None:
             found.warn(f"{what}: {uri} is in a registry of somebody else; whether it is there was not looked at")
             continue
         repository, identifier = _image_id(rest)
-        with found.looking_at(f"{what}: {uri}", "build and push it: run the delivery pipeline, or docs/aws.md, Images by hand"):
+        with found.looking_at(
+            f"{what}: {uri}", "build and push it: run the delivery pipeline, or container/push (docs/aws.md, 4)"
+        ):
             account.session.client("ecr").describe_images(registryId=owner, repositoryName=repository, imageIds=[identifier])
             found.ok(f"{what}: {uri}")
 

@@ -126,6 +126,13 @@ def test_each_path_that_triggers_a_delivery_is_one_of_the_project_and_all_that_g
             assert path == "LICENSE" or path.startswith(tuple(covered)), path
 
 
+def test_a_connection_that_the_stack_makes_needs_no_host() -> None:
+    """A provider of one's own has a host, set up in the console ("Create a connection to GitHub Enterprise Server", Developer Tools console
+    user guide): its connection cannot be made here, and comes as ConnectionArn."""
+    assert not {"GitHubEnterpriseServer", "GitLabSelfManaged"} & set(template()["Parameters"]["ProviderType"]["AllowedValues"])
+    assert "HostArn" not in STACK.resource("Connection")
+
+
 def test_the_build_runs_the_buildspec_of_the_project() -> None:
     assert (ROOT / STACK.resource("Build")["Source"]["BuildSpec"]).is_file()
     assert STACK.resource("Delivery")["PipelineType"] == "V2"
