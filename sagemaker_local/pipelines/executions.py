@@ -107,14 +107,21 @@ class Executions:
             ConflictError: it runs, or it succeeded.
         """
         arn = str(request["PipelineExecutionArn"])
-        execution = self.get(arn)
-        known = self._by_token("Retry", region, request)
-        if known is not None:
-            return known
-        if execution.status not in ("Failed", "Stopped", "CompletedWithFailures"):
-            raise ConflictError(f"Only failed or stopped pipeline executions can be retried: {arn} is {execution.status}.")
-        self._keep_token("Retry", region, request, arn)
-        text = self.records.definition(arn)
+        with self._lock:
+            execution = self.get(arn)
+            known = self._by_token("Retry", region, request)
+            if known is not None:
+                return known
+            if execution.status not in ("Failed", "Stopped", "CompletedWithFailures"):
+                raise ConflictError(f"Only failed or stopped pipeline executions can be retried: {arn} is {execution.status}.")
+            self._keep_token("Retry", region, request, arn)
+            text = self.records.definition(arn)
+            parallelism = request.get("ParallelismConfiguration")
+            if parallelism:
+                execution.max_parallel_steps = parallelism["MaxParallelExecutionSteps"]
+            previous, execution.status = execution.status, "Executing"
+            execution.failure_reason, execution.ended, execution.modified = "", None, time.time()
+            self.records.begin(execution, text)
         definition, graph = check(text)
         parameters = resolve_parameters(definition.parameters, execution.parameters)
         settled = {}
@@ -123,12 +130,6 @@ class Executions:
                 settled[step.name] = step
             else:
                 self.records.forget_step(arn, step.name)
-        parallelism = request.get("ParallelismConfiguration")
-        if parallelism:
-            execution.max_parallel_steps = parallelism["MaxParallelExecutionSteps"]
-        previous, execution.status = execution.status, "Executing"
-        execution.failure_reason, execution.ended, execution.modified = "", None, time.time()
-        self.records.begin(execution, text)
         announcements.execution_changed(self.context, execution, previous)
         left_out: frozenset[str] = frozenset()
         if execution.selective is not None:
@@ -186,7 +187,8 @@ class Executions:
                 runner.run()
             finally:
                 with self._lock:
-                    self._running.pop(arn, None)
+                    if self._running.get(arn) is runner:  # else it was retried as soon as it had ended
+                        del self._running[arn]
 
         with self._lock:
             self._running[arn] = runner

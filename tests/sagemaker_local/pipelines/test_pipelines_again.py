@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import threading
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import ClientError
 
+from sagemaker_local.pipelines.executions import Executions
+from sagemaker_local.store import Store
 from tests.sagemaker_local.pipelines.definitions import compare, condition, parameter, processing, token
 
 if TYPE_CHECKING:
@@ -60,6 +64,19 @@ def test_failures_are_not_cached_and_results_expire(runs: Runs, tmp_path: Path) 
         runs.until(runs.start(name))
     assert counter.read_text() == "2"  # failed, succeeded, reused
     assert (tmp_path / "b").read_text() == "3"
+
+
+def test_an_execution_that_is_retried_as_soon_as_it_ends_is_still_known_as_running(tmp_path: Path) -> None:
+    executions = Executions(SimpleNamespace(store=Store(tmp_path / "state.sqlite"), closers=[]))  # type: ignore[arg-type]
+    ends = [threading.Event(), threading.Event()]
+    runners: list[Any] = [SimpleNamespace(execution=SimpleNamespace(arn="arn", id="id"), run=end.wait) for end in ends]
+    executions._run(runners[0])
+    first = next(thread for thread in threading.enumerate() if thread.name == "execution id")
+    executions._run(runners[1])
+    ends[0].set()
+    first.join()
+    assert executions._running == {"arn": runners[1]}
+    ends[1].set()
 
 
 def test_retry_runs_the_failed_step_and_what_comes_after_it(runs: Runs, local_server: Server, tmp_path: Path) -> None:
