@@ -254,6 +254,7 @@ class Promoter:
         previous_version = self._clients.hosting.version_of(previous) if previous else None
         try:
             smoke = self._production.look_over(state, new)
+            self._check_approval(target)
         except LeaseLost:
             raise
         except StepError as error:
@@ -272,6 +273,11 @@ class Promoter:
         self._turn_down(previous_version)
         self._tidy_up(state)
         return promotion
+
+    def _check_approval(self, target: Target) -> None:
+        """An update may take hours: who takes the approval back in that time wants the version out of production."""
+        if self._request.intent == "promotion" and (now := self._read(target.package.arn).approval_status) != "Approved":
+            raise StepError(f"the approval of version {target.package.version} was taken back during the update: it is {now} now")
 
     def _tidy_up(self, state: EndpointState) -> None:
         """What earlier promotions left costs nothing: that it cannot be deleted now makes no promotion a failed one."""

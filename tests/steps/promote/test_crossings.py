@@ -83,6 +83,20 @@ def test_an_approval_that_is_withdrawn_during_the_wait_for_the_endpoint_counts(w
     assert world.endpoint(version.endpoint) is None
 
 
+def test_an_approval_that_is_withdrawn_during_the_update_takes_the_version_out_again(world: World) -> None:
+    name = world.name()
+    world.serve(world.version(name))
+    second = world.version(name)
+
+    def withdraw() -> None:
+        registry.reject(world.client("sagemaker"), second.arn, "on second thought")
+
+    with instead(Production, "look_over", withdraw, then=True), pytest.raises(StepError, match=r"was taken back .* Rejected now"):
+        world.serve(second)
+    assert serves(world, second) == 1
+    assert kinds(world, second) == [("promoted", 1), ("refused", 2)]
+
+
 def test_a_failed_endpoint_is_there_until_a_version_may_take_its_place(world: World) -> None:
     name = world.name()
     with instead(Production, "_delete", kill), pytest.raises(Killed):
