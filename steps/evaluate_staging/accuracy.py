@@ -105,13 +105,14 @@ class Accuracy:
 
 
 def results(
-    wanted: LmEval | None, found: dict[str, dict[str, float]], before: dict[str, ObjectiveResult]
+    wanted: LmEval | None, found: dict[str, dict[str, float]], before: dict[str, ObjectiveResult], note: str = ""
 ) -> dict[str, ObjectiveResult]:
-    """Each task as an objective; `before` are those of production. A task that lm-eval has no numbers of makes the run invalid."""
+    """Each task as an objective; `before` are those of production, `note` is why there are none although it serves. A task that lm-eval has no
+    numbers of makes the run invalid."""
     if wanted is None:
         return {}
     return {
-        name: _result(task, found[name], before.get(name)) if name in found else _unasked(task)
+        name: _result(task, found[name], before.get(name), note) if name in found else _unasked(task)
         for name, task in wanted.tasks.items()
     }
 
@@ -121,10 +122,10 @@ def _unasked(task: LmEvalTask) -> ObjectiveResult:
     return score(task, None).model_copy(update={"undecided": "lm-eval failed; the step's log says why"})
 
 
-def _result(task: LmEvalTask, numbers: dict[str, float], before: ObjectiveResult | None) -> ObjectiveResult:
+def _result(task: LmEvalTask, numbers: dict[str, float], before: ObjectiveResult | None, note: str) -> ObjectiveResult:
     value, error = numbers.get(task.key), numbers.get(task.error_key)
     interval = (value - _Z * error, value + _Z * error) if value is not None and error is not None else None
-    result = score(task, value, before.value if before else None, interval)
+    result = score(task, value, before.value if before else None, interval, note=note)
     if value is None:
         return result.model_copy(update={"note": f"lm-eval gives no {task.key}; it gives {', '.join(sorted(numbers))}"})
     return result

@@ -24,24 +24,33 @@ class Baseline:
     reference: InProduction
 
 
-def read(release: Release, hosting: Hosting, sagemaker: registry.SageMakerClient, client: s3.S3Client) -> Baseline | None:
-    """The evaluation of the version that production serves; None, and a line in the log that says why, when there is none to compare with."""
+def read(
+    release: Release, hosting: Hosting, sagemaker: registry.SageMakerClient, client: s3.S3Client
+) -> tuple[Baseline | None, str]:
+    """The evaluation of the version that production serves. None when there is none to compare with; then why, where something is there."""
     endpoint = release.model.production.endpoint
     state = hosting.state(endpoint)
     if state is None or hosting.tags(state.arn).get(MODEL_TAG) != release.name:
         say(f"nothing of {release.name} is in production to compare with")
-        return None
+        return None, ""
     version = hosting.version_of(state.config)
     if version is None:
-        say(f"what {endpoint} serves was not made by this pipeline; there is nothing to compare with")
-        return None
+        return None, _told(f"what {endpoint} serves was not made by this pipeline")
     package = state.arn.rsplit(":", 1)[0] + f":model-package/{release.package_group}/{version}"
     try:
         facts = registry.read(sagemaker, package).facts
-        return _evaluation(version, facts[Fact.EVALUATION_REPORT], facts[Fact.EVALUATION_SHA256], client)
-    except (StepError, KeyError, ValidationError) as error:
-        say(f"version {version} is in production, but its evaluation cannot be compared with: {error}")
-        return None
+        return _evaluation(version, facts[Fact.EVALUATION_REPORT], facts[Fact.EVALUATION_SHA256], client), ""
+    except StepError as error:
+        return None, _told(f"the evaluation of version {version}, which is in production, cannot be compared with: {error}")
+    except KeyError as error:
+        return None, _told(f"version {version} is in production without an evaluation: it has no {error.args[0]}")
+    except ValidationError:
+        return None, _told(f"the evaluation of version {version}, which is in production, is of another format")
+
+
+def _told(why: str) -> str:
+    say(why)
+    return why
 
 
 def _evaluation(version: int, report: str, sha256: str, client: s3.S3Client) -> Baseline:

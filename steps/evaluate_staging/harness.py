@@ -13,6 +13,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+_ANY_MODEL = "default"
+"""lm-eval makes null of an empty name, which SGLang refuses; this is what SGLang itself takes where a request names none (DEFAULT_MODEL_NAME in
+sglang/srt/entrypoints/openai/protocol.py)."""
 _LONGEST_PROMPT_TOKENS = 1_000_000
 """lm-eval would cut prompts at 2,048 tokens; what is too long is for the endpoint to refuse."""
 
@@ -58,7 +61,7 @@ def _run(order: dict[str, Any]) -> dict[str, Any]:
     key = os.environ.get("OPENAI_API_KEY", "")
     model = LocalChatCompletion(
         base_url=order["base_url"],
-        model=order["model"],
+        model=order["model"] or _ANY_MODEL,
         num_concurrent=order["concurrency"],
         timeout=order["timeout_s"],
         max_length=_LONGEST_PROMPT_TOKENS,

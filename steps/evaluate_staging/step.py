@@ -64,7 +64,7 @@ def run(request: Request) -> Evaluation:
     ledger = Ledger(client, request.release.environment.bucket, request.release.name)
     publish.registered(ledger, package, request.execution)
     image = images.fact(package, request.release.environment.kind)
-    production = baseline.read(request.release, hosting, sagemaker, client)
+    production, why_none = baseline.read(request.release, hosting, sagemaker, client)
     with tempfile.TemporaryDirectory(prefix="evaluation-") as folder:
         materials = Materials(client, Path(folder), request.release.weights_prefix)
         materials.check(request.release.model.evaluation.load_profiles.values())
@@ -73,7 +73,7 @@ def run(request: Request) -> Evaluation:
             measured = _Measuring(request, boto3.client("sagemaker-runtime", region_name=region), staged, materials)
             asked, outcomes = measured.run()
             scores = measured.ask_lm_eval(accuracy)
-    evaluation = _evaluation(request, package, staged, asked, outcomes, scores, production)
+    evaluation = _evaluation(request, package, staged, asked, outcomes, scores, production, why_none)
     request.output.mkdir(parents=True, exist_ok=True)
     evaluation = publish.attachments(evaluation, request.release, outcomes, production, request.output)
     body = (evaluation.model_dump_json(indent=2) + "\n").encode()
@@ -167,6 +167,7 @@ def _evaluation(
     outcomes: dict[str, Outcome],
     scores: dict[str, dict[str, float]],
     production: baseline.Baseline | None,
+    why_none: str,
 ) -> Evaluation:
     release = request.release
     model, prices = release.model, release.environment.instance_usd_per_hour
@@ -182,11 +183,11 @@ def _evaluation(
             usd_per_hour=price * model.evaluation.instance_count if price else None,
             lag_at_most_ms=model.evaluation.client_lag_at_most_ms,
             production=production.evaluation.profiles.get(name) if production else None,
-            incomparable=_incomparable(production, name, instances),
+            incomparable=_incomparable(production, name, instances) or why_none,
             trials=outcome.trials,
             more=outcome.more,
         )
-    lm_eval = results(model.evaluation.lm_eval, scores, production.evaluation.lm_eval if production else {})
+    lm_eval = results(model.evaluation.lm_eval, scores, production.evaluation.lm_eval if production else {}, why_none)
     verdict, summary = judgement.judge(asked, profiles, lm_eval)
     return Evaluation(
         model=release.name,

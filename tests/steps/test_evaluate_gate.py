@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,25 +17,32 @@ from config.load_profiles import LoadProfile
 from config.loader import MODELS, load_environment
 from config.schema import ModelFile, Release
 from pipelines.release import build
-from steps.evaluate_staging import expectations, judgement, table
+from steps.evaluate_staging import baseline, expectations, judgement, publish, table
 from steps.evaluate_staging.measurement import Measurement
 from steps.evaluate_staging.models import Evaluation
+from steps.hosting import EndpointState
+from steps.names import MODEL_TAG, Fact
 from tests.steps.evaluations import PROFILES, SECOND, evaluation, requests
 
 MISSED = {"slow": 1.35, "failing": 0.02}
 
 
 @pytest.fixture(scope="module")
-def conditions() -> list[dict[str, Any]]:
-    """Those of a release whose model file asks for what `tests.steps.evaluations` measures."""
+def release() -> Release:
+    """One whose model file asks for what `tests.steps.evaluations` measures."""
     content = yaml.safe_load((MODELS / "qwen3-32b.yaml").read_text())
     content["evaluation"] = {"load_profiles": PROFILES, "lm_eval": {"tasks": {"gsm8k": {"at_least": 0.85}}}}
-    release = Release(
+    return Release(
         name="qwen3-32b",
         model=ModelFile.model_validate(content),
         environment=load_environment("aws"),
         serving_image="111122223333.dkr.ecr.us-west-2.amazonaws.com/release-serving:latest",
     )
+
+
+@pytest.fixture(scope="module")
+def conditions(release: Release) -> list[dict[str, Any]]:
+    """Its gate's."""
     steps = json.loads(build(release).definition())["Steps"]
     found: list[dict[str, Any]] = next(step for step in steps if step["Name"] == "Gate")["Arguments"]["Conditions"]
     return found
@@ -92,6 +102,55 @@ def test_the_verdict_is_passed_only_when_everything_is_met() -> None:
         "failed",
         "lm-eval gsm8k 0.5 (must be at least 0.85)",
     )
+
+
+STATE = EndpointState("arn:aws:sagemaker:us-west-2:111122223333:endpoint/qwen3-32b", "InService", "config", "")
+
+
+@pytest.mark.parametrize(
+    ("version", "facts", "says"),
+    [
+        (None, {}, "what qwen3-32b serves was not made by this pipeline"),
+        (4, {}, "version 4 is in production without an evaluation: it has no evaluation:report"),
+        (
+            4,
+            {Fact.EVALUATION_REPORT: "s3://b/e.json", Fact.EVALUATION_SHA256: "0" * 64},
+            "s3://b/e.json is gone, or not what was registered",
+        ),
+        (
+            4,
+            {Fact.EVALUATION_REPORT: "s3://b/e.json", Fact.EVALUATION_SHA256: hashlib.sha256(b"{}").hexdigest()},
+            "the evaluation of version 4, which is in production, is of another format",
+        ),
+    ],
+)
+def test_why_production_is_not_compared_with_is_told(
+    monkeypatch: pytest.MonkeyPatch, release: Release, version: int | None, facts: dict[str, str], says: str
+) -> None:
+    """A relative objective is met then: whoever reads the report must not take that for a comparison."""
+    tags = {MODEL_TAG: release.name}
+    hosting: Any = SimpleNamespace(state=lambda _: STATE, tags=lambda _: tags, version_of=lambda _: version)
+    stored: Any = SimpleNamespace(get_object=lambda **_: {"Body": io.BytesIO(b"{}")})
+    monkeypatch.setattr("steps.registry.read", lambda *_: SimpleNamespace(facts=facts))
+    found, why = baseline.read(release, hosting, None, stored)
+    assert found is None
+    assert says in why
+    tags.clear()
+    assert baseline.read(release, hosting, None, stored) == (None, ""), "of this model nothing is in production"
+
+
+def test_a_suite_that_fails_costs_no_verdict(monkeypatch: pytest.MonkeyPatch, release: Release, tmp_path: Path) -> None:
+    def failing(*_: Any) -> Any:
+        raise TypeError("Object of type bool is not JSON serializable")
+
+    monkeypatch.setattr(expectations, "check", failing)
+    found = publish.attachments(evaluation(1), release, {}, None, tmp_path)
+    assert found.verdict == evaluation(1).verdict
+    assert found.expectations is not None
+    assert found.expectations.failed == [
+        "great_expectations itself failed: TypeError: Object of type bool is not JSON serializable"
+    ]
+    assert "itself failed" in (tmp_path / "report.html").read_text()
 
 
 def test_the_suite_says_which_rows_broke_which_expectation_and_keeps_all_in_its_data_docs(tmp_path: Path) -> None:
