@@ -98,7 +98,8 @@ Nothing here checks who calls: signatures, roles and policies are not evaluated,
 that the SageMaker SDK made is refused once it has expired). But who calls is known: a container has temporary credentials of its role,
 and an account that `sts:AssumeRole` leads to keeps its resources apart from the default account's (123456789012). VPC, KMS and network
 isolation settings are kept and returned; network isolation takes the AWS endpoint and credentials away from a container, and nothing
-else. Instance types are names, unless the images file says how many there are.
+else. Debugger's and the profiler's configurations, experiments, spot instances and a training job's RetryStrategy are kept and nothing
+acts on them. Instance types are names, unless the images file says how many there are.
 
 Where the service does not say how it decides, this is what happens here: PREFIX_AWARE sends equal beginnings of requests (512
 bytes) to the same instance; KV_AWARE sends a request to the instance that has seen the longest part of it; both give way to the least

@@ -50,10 +50,25 @@ MEMBERS: dict[str, tuple[str, ...]] = {
         "ProductionVariants[].ServerlessConfig",
     ),
     "CreateModelPackage": ("CertifyForMarketplace", "ValidationSpecification"),
+    "CreatePipeline": ("PipelineVersionAliases",),
+    "UpdatePipeline": ("PipelineVersionAliases",),
+    "UpdatePipelineVersion": ("PipelineVersionAliasOperations",),
+    "DescribePipeline": ("PipelineVersionAlias",),
+    "ListPipelineExecutions": ("PipelineVersionAlias",),
+    "StartPipelineExecution": ("PipelineVersionAlias", "MlflowExperimentName"),
+    "CreateProcessingJob": ("ProcessingInputs[].S3Input.S3CompressionType",),
+    "CreateTrainingJob": (
+        "InputDataConfig[].RecordWrapperType",
+        "InputDataConfig[].DataSource.S3DataSource.HubAccessConfig",
+        "TensorBoardOutputConfig",
+        "MlflowConfig",
+        "ModelPackageConfig",
+    ),
+    "CreateTransformJob": ("DataCaptureConfig",),
 }
-"""Members of requests that would change what happens and do not here. ``Mode`` of a container is refused but for SingleModel."""
+"""Members of requests that would change what happens and do not here, but for the values that ask for nothing special."""
 
-_HARMLESS = {"Mode": "SingleModel"}
+_HARMLESS = {"Mode": "SingleModel", "RecordWrapperType": "None", "S3CompressionType": "None"}
 
 
 def check(action: str, request: dict[str, Any]) -> None:

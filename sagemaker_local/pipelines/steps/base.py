@@ -7,7 +7,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sagemaker_local.errors import AwsError
+from sagemaker_local.errors import AwsError, NotImplementedHere
 from sagemaker_local.pipelines.records import random_word
 
 if TYPE_CHECKING:
@@ -142,6 +142,6 @@ def _exception_type(error: AwsError) -> str | None:
         return THROTTLING
     if error.code == "ResourceLimitExceeded":
         return RESOURCE_LIMIT
-    if error.status >= 500:
+    if error.status >= 500 and not isinstance(error, NotImplementedHere):  # which stays so, however often it is tried
         return SERVICE_FAULT
     return None

@@ -121,6 +121,19 @@ def test_a_step_type_that_is_not_emulated_fails_with_its_name(runs: Runs) -> Non
     assert "Step type Tuning is not emulated" in runs.steps(arn)["Tune"]["FailureReason"]
 
 
+def test_what_is_not_emulated_fails_a_step_at_once_and_by_name(runs: Runs, local_server: Server, bucket: str) -> None:
+    zipped = {"S3Uri": f"s3://{bucket}/in", "LocalPath": "/opt/ml/processing/in", "S3DataType": "S3Prefix"}
+    inputs = [{"InputName": "in", "S3Input": {**zipped, "S3InputMode": "File", "S3CompressionType": "Gzip"}}]
+    name = runs.create(processing("Unzip", "pass", ProcessingInputs=inputs))
+    arn = runs.start(name)
+    runs.until(arn)
+    step = runs.steps(arn)["Unzip"]
+    assert step["AttemptCount"] == 1
+    assert "CreateProcessingJob: ProcessingInputs.S3Input.S3CompressionType is not emulated." in step["FailureReason"]
+    with pytest.raises(ClientError, match=r"NotImplemented.*PipelineVersionAlias"):  # and not: the newest version is started
+        local_server.sagemaker.start_pipeline_execution(PipelineName=name, PipelineVersionAlias="stable")
+
+
 def test_a_value_that_is_not_there_fails_the_step_and_says_where(runs: Runs, bucket: str) -> None:
     wrong = {"Std:JsonGet": {"PropertyFile": {"Get": "Steps.Evaluate.PropertyFiles.Report"}, "Path": "metrics.f1"}}
     arn = runs.run(evaluate(bucket, "0.9"), condition("Gate", [compare("Equals", wrong, 1)], [], []))
