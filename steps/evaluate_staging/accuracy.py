@@ -22,6 +22,7 @@ from steps.job import progress, say
 
 _Z = 1.96  # standard errors to either side: 95 %
 _SHOWN_LINES = 12
+_SHOWN = 300  # characters of a failure in the report
 _WORD_OF_CODE = {2: InputError}
 
 
@@ -105,21 +106,16 @@ class Accuracy:
 
 
 def results(
-    wanted: LmEval | None, found: dict[str, dict[str, float]], before: dict[str, ObjectiveResult], note: str = ""
+    wanted: LmEval | None, found: dict[str, dict[str, float]] | str, before: dict[str, ObjectiveResult], note: str = ""
 ) -> dict[str, ObjectiveResult]:
-    """Each task as an objective; `before` are those of production, `note` is why there are none although it serves. A task that lm-eval has no
-    numbers of makes the run invalid."""
+    """Each task as an objective; `before` are those of production, `note` is why there are none although it serves. Where `found` is how
+    lm-eval failed, the run is invalid, and the version not to blame."""
     if wanted is None:
         return {}
-    return {
-        name: _result(task, found[name], before.get(name), note) if name in found else _unasked(task)
-        for name, task in wanted.tasks.items()
-    }
-
-
-def _unasked(task: LmEvalTask) -> ObjectiveResult:
-    """There is no score, and that is not the model's fault."""
-    return score(task, None).model_copy(update={"undecided": "lm-eval failed; the step's log says why"})
+    if isinstance(found, str):
+        failure = found if len(found) <= _SHOWN else f"{found[:_SHOWN]}… (the step's log has all of it)"
+        return {name: score(task, None).model_copy(update={"undecided": failure}) for name, task in wanted.tasks.items()}
+    return {name: _result(task, found[name], before.get(name), note) for name, task in wanted.tasks.items()}
 
 
 def _result(task: LmEvalTask, numbers: dict[str, float], before: ObjectiveResult | None, note: str) -> ObjectiveResult:

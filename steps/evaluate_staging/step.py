@@ -110,15 +110,15 @@ class _Measuring:
                 say(f"load profile {name}: {len(outcomes[name].measurement.counted)} requests measured")
         return CanarySummary(failed=sum(not result.passed for result in results), results=results, batch=batch), outcomes
 
-    def ask_lm_eval(self, accuracy: Accuracy | None) -> dict[str, dict[str, float]]:
-        """Every lm-eval task's numbers; empty where the model file names none, and where lm-eval fails: what the load measured is kept."""
+    def ask_lm_eval(self, accuracy: Accuracy | None) -> dict[str, dict[str, float]] | str:
+        """Every lm-eval task's numbers; how lm-eval failed, where it does: what the load measured is kept."""
         if accuracy is None:
             return {}
         try:
             return accuracy.ask(self._openai(), accuracy.wanted.timeout_s, self._staged.until_s - time.monotonic())
         except StepError as error:
             say(str(error))
-            return {}
+            return str(error)
 
     def _transport(self, profile: LoadProfile) -> Transport:
         url, region = self._runtime.meta.endpoint_url, self._release.environment.region
@@ -165,7 +165,7 @@ def _evaluation(
     staged: Staged,
     asked: CanarySummary,
     outcomes: dict[str, Outcome],
-    scores: dict[str, dict[str, float]],
+    scores: dict[str, dict[str, float]] | str,
     production: baseline.Baseline | None,
     why_none: str,
 ) -> Evaluation:

@@ -174,10 +174,10 @@ def test_lm_eval_ends_before_the_endpoint_does(tmp_path: Path) -> None:
 
 def test_where_lm_eval_fails_the_run_is_invalid_and_the_version_not_to_blame() -> None:
     wanted = LmEval.model_validate({"tasks": {"gsm8k": {"at_least": 0.5}}})
-    found = results(wanted, {}, {})
+    found = results(wanted, "lm-eval failed: TimeoutError: the endpoint did not answer", {})
     assert not found["gsm8k"].met
     verdict = judge(CanarySummary(failed=0, results=[]), {}, found)
-    assert verdict == ("invalid", "lm-eval gsm8k: lm-eval failed; the step's log says why")
+    assert verdict == ("invalid", "lm-eval gsm8k: lm-eval failed: TimeoutError: the endpoint did not answer")
 
 
 def test_a_score_is_compared_with_productions_too() -> None:
