@@ -10,7 +10,7 @@ from config.environment import Environment
 from config.loader import load_environment, load_model
 from config.schema import Release
 from pipelines.errors import ExecutionError, UsageError
-from steps.names import pipeline_name
+from steps.names import RELEASE_STEPS, pipeline_name
 
 if TYPE_CHECKING:
     from pipelines.execution import Executions, ExecutionView
@@ -36,7 +36,6 @@ SUBCOMMANDS = {
 """Words that cannot be a model's name, since `run WORD` means something else (a test compares them with the command's own)."""
 
 _FOLLOW_INTERVAL_S = {"local": 0.3, "aws": 10.0}
-_PATH = ["FetchWeights", "RegisterModel", "EvaluateStaging", "Gate", "Approved", "Promote"]
 _LOG_LINES = 15
 
 
@@ -81,7 +80,7 @@ def _follow(model: str, env: str, resolved: Release, executions: Executions, arn
     progress = sys.stderr if as_json else sys.stdout
     print(f"{resolved.name}: execution {arn}", file=progress)
     try:
-        view = display.follow(executions.follow(arn, _FOLLOW_INTERVAL_S[resolved.environment.kind]), _PATH, progress)
+        view = display.follow(executions.follow(arn, _FOLLOW_INTERVAL_S[resolved.environment.kind]), RELEASE_STEPS, progress)
     except KeyboardInterrupt:
         print(f"\nno longer following; the execution goes on. Follow it again: {_again('follow', model, env)}", file=sys.stderr)
         sys.exit(130)
@@ -137,6 +136,10 @@ def resolve(model: str, env: str) -> Release:
     if name in SUBCOMMANDS:
         raise UsageError(f"a model cannot be called {name!r}: that is a subcommand; rename the file")
     environment = tagged(load_environment(env))
+    if environment.kind == "local":
+        from pipelines import local
+
+        local.leave_aws(environment.region)  # before the SageMaker SDK is imported: it looks for credentials
     if environment.kind == "aws" and content.weights.hub == "local":
         raise UsageError(f"{name}: weights.hub is `local`, which AWS cannot reach; set it to huggingface.co")
     return Release(name=name, model=content, environment=environment, serving_image=serving_image(content.serving, environment))

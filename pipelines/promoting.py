@@ -12,9 +12,8 @@ from pipelines import layout
 from pipelines.errors import ExecutionError
 from pipelines.execution import Executions, ExecutionView
 from pipelines.subject import Subject
-from steps.names import PROMOTION_FILE, PROMOTION_PIPELINE
+from steps.names import PROMOTION_FILE, PROMOTION_PIPELINE, PROMOTION_STEPS
 
-_PATH = ["VerifyApproval", "Approved", "Promote"]
 _FOLLOW_INTERVAL_S = {"local": 0.3, "aws": 2.0}
 _EVENT_TAKES_S = 120.0
 """How long after an approval EventBridge may take to start its execution."""
@@ -36,7 +35,7 @@ def follow(about: Subject, arn: str, progress: TextIO = sys.stdout) -> Ended:
     from pipelines import display
 
     executions = Executions(about.environment)
-    view = display.follow(executions.follow(arn, _FOLLOW_INTERVAL_S[about.environment.kind]), _PATH, progress)
+    view = display.follow(executions.follow(arn, _FOLLOW_INTERVAL_S[about.environment.kind]), PROMOTION_STEPS, progress)
     if view.status != "Succeeded":
         raise ExecutionError(_failure(about, view, executions))
     folder = layout.executions(about.environment.bucket, PROMOTION_PIPELINE)

@@ -32,6 +32,11 @@ PREVIOUS_TAG = "release:previous-config"
 PROMOTION_PIPELINE = "promotion"
 """The pipeline that an approval in the registry starts; the same for every model."""
 
+PROMOTION_STEPS = ["VerifyApproval", "Approved", "Promote"]
+"""Those of a promotion that reaches production, in their order."""
+RELEASE_STEPS = ["FetchWeights", "RegisterModel", "EvaluateStaging", "Gate", "Approved", "Promote"]
+"""Those of a release that reaches production, in their order: what people are shown of it before they have started."""
+
 REAP_PIPELINE = "reap"
 """The pipeline that deletes what has outlived its run; a schedule starts it."""
 

@@ -17,8 +17,10 @@ from botocore.validate import ParamValidator
 from config.load_profiles import Objective
 from config.loader import load_environment, load_model
 from config.schema import Release
-from pipelines import promotion
+from pipelines import plan, promotion
 from pipelines import release as release_pipeline
+from pipelines.observed import Observed
+from steps.names import PROMOTION_STEPS, RELEASE_STEPS
 
 ROOT = Path(__file__).parents[2]
 SAGEMAKER = botocore.session.get_session().get_service_model("sagemaker")
@@ -104,6 +106,21 @@ def test_the_chain_is_the_one_that_the_design_draws() -> None:
     assert [step["Name"] for step in gate["IfSteps"]] == ["Approved"]
     assert [step["Name"] for step in gate["ElseSteps"]] == ["Reject", "Failed"]
     assert [step["Name"] for step in step_of(definition, "Approved")["Arguments"]["IfSteps"]] == ["Promote"]
+
+
+def path(steps: list[Definition]) -> Iterator[str]:
+    """The steps that run when every condition holds."""
+    for step in steps:
+        yield step["Name"]
+        if step["Type"] == "Condition":
+            yield from path(step["Arguments"]["IfSteps"])
+
+
+def test_the_steps_that_people_are_shown_are_those_of_the_definitions() -> None:
+    release = resolved()
+    planned = [step.name.removesuffix("?") for step in plan.build(release, Observed()).steps]
+    assert list(path(built(release)["Steps"])) == RELEASE_STEPS == planned
+    assert list(path(json.loads(promotion.build(release.environment).definition())["Steps"])) == PROMOTION_STEPS
 
 
 def test_every_objective_of_the_model_file_is_a_condition_of_its_own() -> None:
