@@ -71,7 +71,10 @@ class Executions:
         self._logs = JobLogs(boto3.client("logs", region_name=environment.region))
 
     def upsert(self, name: str, definition: str, description: str) -> None:
-        """Create the pipeline, or update it when its definition is another."""
+        """Create the pipeline, or update it when its definition is another. Another start may make it at the same moment: two first releases
+        both want the pipeline of promotions."""
+        from botocore.exceptions import ClientError
+
         arguments = {
             "PipelineName": name,
             "PipelineDefinition": definition,
@@ -81,8 +84,13 @@ class Executions:
         try:
             current = self._sagemaker.describe_pipeline(PipelineName=name)["PipelineDefinition"]
         except self._sagemaker.exceptions.ResourceNotFound:
-            self._sagemaker.create_pipeline(**arguments, ClientRequestToken=_token(f"{name}-create"))
-            return
+            try:
+                self._sagemaker.create_pipeline(**arguments, ClientRequestToken=_token(f"{name}-create"))
+                return
+            except ClientError as error:
+                if "already exists" not in str(error):  # a ValidationException, which has no kind of its own for this
+                    raise
+            current = self._sagemaker.describe_pipeline(PipelineName=name)["PipelineDefinition"]
         if json.loads(current) != json.loads(definition):
             self._sagemaker.update_pipeline(**arguments)
 
