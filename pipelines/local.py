@@ -36,6 +36,8 @@ _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 30.0
 _PASSED_ON = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy")
 """How this machine reaches the Hub at huggingface.co; jobs need it as the command does."""
+_HERE = ("127.0.0.1", "localhost")
+_DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Service:
         if not self.exists:
             return False
         try:
-            urllib.request.urlopen(self.url, timeout=5).close()  # noqa: S310  (an address that we wrote)
+            _DIRECTLY.open(self.url, timeout=5).close()
         except urllib.error.HTTPError:
             return True
         except OSError:
@@ -76,16 +78,31 @@ class LocalStack:
 
     def activate(self, environment: Environment) -> None:
         """Point every AWS client of this process at this machine, with credentials that no AWS account knows."""
-        for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL_SAGEMAKER"):
-            os.environ.pop(name, None)
-        os.environ.update(
-            AWS_ENDPOINT_URL=self.sagemaker.url,
-            AWS_REGION=environment.region,
-            AWS_DEFAULT_REGION=environment.region,
-            AWS_ACCESS_KEY_ID="local",
-            AWS_SECRET_ACCESS_KEY="local",  # noqa: S106  (no secret: nothing checks it)
-            AWS_EC2_METADATA_DISABLED="true",
-        )
+        leave_aws(environment.region)
+        os.environ["AWS_ENDPOINT_URL"] = self.sagemaker.url
+
+
+def leave_aws(region: str) -> None:
+    """Take from this process, and from those that it starts, all that leads to AWS: the user's settings, credentials and files.
+
+    One variable left would do: AWS_ENDPOINT_URL_EVENTBRIDGE sends that service's calls elsewhere, AWS_IGNORE_CONFIGURED_ENDPOINT_URLS (or that
+    line in ~/.aws/config) sends all of them to AWS (AWS SDKs and Tools Reference Guide, "Service-specific endpoints"). Nor does a proxy
+    see what is said to this machine.
+    """
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        del os.environ[name]
+    os.environ.update(
+        AWS_CONFIG_FILE=os.devnull,
+        AWS_SHARED_CREDENTIALS_FILE=os.devnull,
+        AWS_REGION=region,
+        AWS_DEFAULT_REGION=region,
+        AWS_ACCESS_KEY_ID="local",
+        AWS_SECRET_ACCESS_KEY="local",  # noqa: S106  (no secret: nothing checks it)
+        AWS_EC2_METADATA_DISABLED="true",
+    )
+    direct = os.environ.get("no_proxy") or os.environ.get("NO_PROXY") or ""
+    hosts = [host.strip() for host in direct.split(",") if host.strip()]
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = ",".join(dict.fromkeys([*hosts, *_HERE]))
 
 
 def up(environment: Environment, state: Path = STATE) -> LocalStack:
@@ -93,6 +110,7 @@ def up(environment: Environment, state: Path = STATE) -> LocalStack:
 
     Raises LocalError with the end of a service's log when it does not start.
     """
+    leave_aws(environment.region)
     with _locked(state):
         stack = running(state) or _start(state)
     stack.activate(environment)

@@ -124,6 +124,8 @@ class Context:
             "PYTHONUNBUFFERED": "1",
             "AWS_REGION": region,
             "AWS_DEFAULT_REGION": region,
+            "AWS_CONFIG_FILE": os.devnull,  # a container has no ~/.aws of ours: one line there would lead it to AWS
+            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
         }
         if not isolated:
             credentials = self.identities.credentials(self.account_id, role_arn, job)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -53,6 +54,9 @@ def choose_files(
 
 def list_repository(hub: Hub) -> Listing:
     """Every file of the repository at the revision, by the Hub's own client. PassingError for what may pass by itself."""
+    os.environ.setdefault(
+        "HF_HUB_DISABLE_TELEMETRY", "1"
+    )  # before the import: it asks huggingface.co, whichever Hub this is, for a list
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError
     from huggingface_hub.hf_api import RepoFile

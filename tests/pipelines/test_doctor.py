@@ -243,5 +243,5 @@ def test_on_this_machine_a_proxy_in_the_way_is_named(tmp_path: Path) -> None:
     result = subprocess.run(
         [sys.executable, "-m", "pipelines.run", "doctor"], cwd=ROOT, env=variables, capture_output=True, text=True, check=False
     )
-    assert result.returncode == 1
+    assert result.returncode == 0
     assert "export NO_PROXY=127.0.0.1,localhost" in result.stdout

@@ -61,6 +61,7 @@ def test_an_endpoint_serves_a_model_package_with_its_weights_and_environment(
     assert answer["there"] == ["config.json", "sub"], "the container finds its model at /opt/ml/model"
     assert answer["instance_type"] == "ml.g5.xlarge"
     assert answer["environment"]["AWS_ENDPOINT_URL"]
+    assert answer["environment"]["AWS_CONFIG_FILE"] == answer["environment"]["AWS_SHARED_CREDENTIALS_FILE"] == os.devnull
     variant = sagemaker.describe_endpoint(EndpointName=endpoint)["ProductionVariants"][0]
     assert (variant["CurrentInstanceCount"], variant["DesiredInstanceCount"], variant["CurrentWeight"]) == (2, 2, 1.0)
 
