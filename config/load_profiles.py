@@ -115,11 +115,13 @@ class _Profile(Strict):
     """A request without an answer after this long is an error. Seconds; SageMaker itself cuts a request at 60 s, a stream at 8 minutes."""
     objectives: dict[str, Objective] = Field(min_length=1)
     """Metric → bound. The gate passes only if every one is met. Latencies are those of the requests that were answered, so how many may fail
-    is always among them: where error_rate is not named, at most 0.01."""
+    is always among them: where error_rate has no absolute bound, at most 0.01."""
 
     def model_post_init(self, _context: object) -> None:
         """Bound the share of failed requests: an endpoint that refuses half of its load answers the other half fast."""
-        self.objectives.setdefault(ERRORS, Objective(at_most=_ERRORS_AT_MOST))
+        named = self.objectives.get(ERRORS, Objective(at_most=_ERRORS_AT_MOST))
+        unbounded = named.is_upper and named.absolute is None  # met by anything while nothing is in production
+        self.objectives[ERRORS] = named.model_copy(update={"at_most": _ERRORS_AT_MOST}) if unbounded else named
 
     @property
     def least_runs(self) -> int:
