@@ -335,6 +335,7 @@ def test_the_record_has_every_stamp(tmp_path: Path) -> None:
     flags = ["--model-path", str(tmp_path), "--sim-ttft-ms", "1", "--sim-itl-ms", "1", "--sim-stamp", "--sim-record", str(record)]
     with engine("simulated", *flags) as server:
         sent = stamps(server.stream(max_tokens=5))
+        server.request("GET", "/health")  # answered after the line was written, which the last event was not
     line = json.loads(record.read_text())
     assert line["sent_ns"] == sent
     assert line["received_ns"] < sent[0]
