@@ -165,9 +165,8 @@ def list_pipeline_execution_steps(call: Call, request: dict[str, Any]) -> dict[s
 
 @action("ListPipelineParametersForExecution")
 def list_pipeline_parameters_for_execution(call: Call, request: dict[str, Any]) -> dict[str, Any]:
-    """The parameters that the execution was given."""
-    execution = call.context.part(Executions).get(request["PipelineExecutionArn"])
-    return page("PipelineParameters", execution.parameters, request)
+    """The parameters of the execution, given or by default."""
+    return page("PipelineParameters", call.context.part(Executions).parameters(request["PipelineExecutionArn"]), request)
 
 
 @action("DescribePipelineDefinitionForExecution")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sagemaker_local.errors import ConflictError, ResourceNotFound
 from sagemaker_local.pipelines import announcements
 from sagemaker_local.pipelines.caching import Cache
-from sagemaker_local.pipelines.functions import resolve
+from sagemaker_local.pipelines.functions import as_text, resolve
 from sagemaker_local.pipelines.parameters import resolve_parameters
 from sagemaker_local.pipelines.pipelines import Pipelines, check
 from sagemaker_local.pipelines.records import TERMINAL, ExecutionRecord, Records, StepRecord, random_word
@@ -147,6 +147,21 @@ class Executions:
         if execution is None:
             raise ResourceNotFound(f"Pipeline execution with ARN {arn} does not exist.")
         return execution
+
+    def parameters(self, arn: str) -> list[dict[str, str]]:
+        """ListPipelineParametersForExecution: every parameter's value, defaults too, as text.
+
+        The output in the notebook sm-pipelines_selective_execution of aws/amazon-sagemaker-examples; the SDK's
+        ``build_parameters_from_execution`` refuses overrides of parameters that are not in it.
+
+        Raises:
+            ResourceNotFound: no such execution.
+        """
+        given = self.get(arn).parameters
+        texts = {entry["Name"]: entry["Value"] for entry in given}
+        declared = check(self.records.definition(arn))[0].parameters
+        values = resolve_parameters(declared, given)
+        return [{"Name": name, "Value": texts.get(name, as_text(value))} for name, value in values.items()]
 
     def update(self, request: dict[str, Any]) -> str:
         """UpdatePipelineExecution: display name, description, parallelism; returns the ARN."""

@@ -127,6 +127,10 @@ def test_selective_execution_runs_only_what_is_selected(runs: Runs, local_server
         selective("Z")
     with pytest.raises(ClientError, match="did not succeed in"):
         selective("C", source_arn=selective("A"))
+    with pytest.raises(ClientError, match="must have the steps between them, too: B"):
+        selective("A", "C")
+    with pytest.raises(ClientError, match="is not an execution of"):
+        selective("B", source_arn=runs.start(runs.create(*steps)))
 
 
 def test_a_step_that_runs_on_a_failure_handles_it(runs: Runs) -> None:

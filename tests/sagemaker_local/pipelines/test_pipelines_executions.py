@@ -201,7 +201,7 @@ def test_parameters_are_checked_before_anything_starts(runs: Runs, local_server:
     assert local_server.sagemaker.list_pipeline_executions(PipelineName=name)["PipelineExecutionSummaries"] == []
     arn = runs.start(name, {"Count": "2"})
     given = local_server.sagemaker.list_pipeline_parameters_for_execution(PipelineExecutionArn=arn)["PipelineParameters"]
-    assert given == [{"Name": "Count", "Value": "2"}]
+    assert given == [{"Name": "Count", "Value": "2"}, {"Name": "Mode", "Value": "a"}]  # the default, too
     runs.until(arn)
 
 
