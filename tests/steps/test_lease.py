@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 from unittest import mock
 
@@ -75,6 +75,31 @@ def test_of_many_at_once_one_is_in_at_a_time_and_all_get_their_turn(s3: Any, end
     assert sorted(turns) == list(range(8))
 
 
+def test_of_two_who_saw_it_free_the_slower_one_is_refused(s3: Any, endpoint: str) -> None:
+    with held(s3, endpoint, "before"):
+        pass
+    stored = lease._Object(s3, BUCKET, endpoint)
+    seen = stored.read()
+    assert seen is not None and seen.record.released
+    first, second = (seen.record.model_copy(update={"execution": name, "released": False}) for name in ("first", "second"))
+    assert stored.write(first, seen.etag)
+    assert stored.write(second, seen.etag) is None
+    found = lease.read(s3, BUCKET, endpoint)
+    assert found is not None and found[0] == first
+
+
+def test_a_host_whose_clock_is_ahead_does_not_find_it_expired(s3: Any, endpoint: str) -> None:
+    class Ahead(datetime):
+        @classmethod
+        def now(cls, tz: tzinfo | None = None) -> Any:
+            return datetime.now(tz) + timedelta(hours=1)
+
+    with held(s3, endpoint, "first") as first:
+        with mock.patch.object(lease, "datetime", Ahead), pytest.raises(LeaseHeld), held(s3, endpoint, "ahead"):
+            pytest.fail("two owners")
+        first.confirm()
+
+
 def test_the_one_who_waits_is_told_for_whom(s3: Any, endpoint: str) -> None:
     told = threading.Event()
     with ExitStack() as first, ThreadPoolExecutor(1) as waiter:
@@ -130,12 +155,11 @@ def test_an_owner_that_stood_still_believes_in_its_lease_no_longer_than_others_d
         paused = lease.Lease(stored, "tests", "paused", 30)
         paused.take(0, print)
     try:
-        believes_s = paused._good_until - time.monotonic()
+        now, wall_clock = time.monotonic(), datetime.now(UTC)  # S3's clock, too: it is on this machine
         found = lease._Object(s3, BUCKET, endpoint).read()
         assert found is not None
-        written_s = (
-            datetime.fromisoformat(found.record.expires_at) - datetime.now(UTC)
-        ).total_seconds()  # the same machine's clock
+        believes_s = paused._good_until - now
+        written_s = (datetime.fromisoformat(found.record.expires_at) - wall_clock).total_seconds()
         assert believes_s <= written_s
     finally:
         paused.release()
