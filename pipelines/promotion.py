@@ -73,7 +73,7 @@ def build(environment: Environment) -> Pipeline:
         job(
             "promote",
             [
-                *("--release", requests.RELEASE_FILE, "--model-package", package, "--execution", _EXECUTION),
+                *("--release", requests.RELEASE_INPUT, "--model-package", package, "--execution", _EXECUTION),
                 *("--approval", "manual", "--intent", intent, "--by", by),
                 Join(on="=", values=["--comment", comment]),  # one argument: a comment may begin with a dash
             ],

@@ -231,7 +231,7 @@ def _job(
         release.environment,
         step=step,
         image=parameters.steps_image,
-        arguments=["--release", requests.RELEASE_FILE, *arguments],
+        arguments=["--release", requests.RELEASE_INPUT, *arguments],
         inputs={"release": parameters.release_file, **(more_inputs or {})},
         **request,
     )

@@ -13,7 +13,8 @@ from config.updates import LONGEST_UPDATE_S
 
 INPUT = "/opt/ml/processing/input"
 OUTPUT = "/opt/ml/processing/output"
-RELEASE_FILE = f"{INPUT}/release/release.json"
+RELEASE_INPUT = f"{INPUT}/release/release.json"
+"""Where a job that is given the release file, as its input `release`, finds it."""
 MESSAGE_FILE = "/opt/ml/output/message"
 """What SageMaker shows as a failed job's ExitMessage."""
 FETCH_MAX_RUNTIME_S = 12 * 3600  # 1.4 TB at 50 MB/s on one host, the slowest link worth waiting for
