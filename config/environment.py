@@ -9,6 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from config.base import Strict
 from config.errors import MisplacedValue
+from config.instances import gpu_count
 
 
 class Roles(Strict):
@@ -66,6 +67,12 @@ class CapacityReservation(Strict):
     """The instance type that the plan reserves."""
     endpoints: list[Purpose] = Field(default=["staging", "production"], min_length=1)
     """Which endpoints of that type use it."""
+
+    @field_validator("instance_type")
+    @classmethod
+    def _instance_type_is_known(cls, value: str) -> str:
+        gpu_count(value)
+        return value
 
 
 def _reserved(reservations: list[CapacityReservation], instance_type: str, purpose: Purpose) -> CapacityReservation | None:
@@ -147,7 +154,6 @@ class Environment(Strict):
     """The account that production is in, where it is another; None: this one."""
     inference_ami_version: str | None = None
     """The host image of endpoint instances; AWS's CUDA 13 images need al2023-ami-sagemaker-inference-gpu-4-1."""
-
     capacity_reservations: list[CapacityReservation] = []
     """Reserved instances that endpoints must run on; empty: on demand."""
     tags: dict[Annotated[str, Field(min_length=1, max_length=128)], Annotated[str, Field(max_length=256)]] = Field(

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator
 
 from config.base import Strict
 from config.errors import MisplacedValue
-from config.instances import gpu_count
+from config.instances import check_each
 from config.load_profiles import METRICS, LoadProfile, Objective
 from config.suggest import nearest
 
@@ -77,14 +77,7 @@ class Staging(Strict):
     @field_validator("instance_types")
     @classmethod
     def _types_are_known(cls, value: list[str]) -> list[str]:
-        for index, instance_type in enumerate(value):
-            try:
-                gpu_count(instance_type)
-            except ValueError as error:
-                raise MisplacedValue((index,), str(error)) from None
-            if instance_type in value[:index]:
-                raise MisplacedValue((index,), f"{instance_type} stands before already; name each instance type once")
-        return value
+        return check_each(value)
 
 
 class Evaluation(Strict):

@@ -6,7 +6,8 @@ Counts: AWS's pages "Amazon EC2 P4/P5/P6 instances" and "Amazon EC2 G5/G6/G6e in
 
 from __future__ import annotations
 
-import difflib
+from config.errors import MisplacedValue
+from config.suggest import nearest
 
 _G_SIZES = {
     "xlarge": 1,
@@ -48,9 +49,20 @@ def gpu_count(instance_type: str) -> int:
     """Return how many GPUs one instance has; ValueError names the nearest known type."""
     count = GPU_COUNTS.get(instance_type)
     if count is None:
-        nearest = difflib.get_close_matches(instance_type, GPU_COUNTS, n=1, cutoff=0.0)[0]
         raise ValueError(
-            f"{instance_type!r} is not a GPU instance type that this project knows; did you mean {nearest!r}? "
+            f"{instance_type!r} is not a GPU instance type that this project knows; did you mean {nearest(instance_type, GPU_COUNTS)!r}? "
             "All of them: config/instances.py"
         )
     return count
+
+
+def check_each(instance_types: list[str]) -> list[str]:
+    """Return them; MisplacedValue at the index of one that `gpu_count` does not know, or that stands there twice."""
+    for index, instance_type in enumerate(instance_types):
+        try:
+            gpu_count(instance_type)
+        except ValueError as error:
+            raise MisplacedValue((index,), str(error)) from None
+        if instance_type in instance_types[:index]:
+            raise MisplacedValue((index,), f"{instance_type} stands before already; name each instance type once")
+    return instance_types

@@ -9,7 +9,7 @@ from pydantic import Field, JsonValue, field_validator, model_validator
 
 from config.base import Strict
 from config.errors import MisplacedValue
-from config.instances import GPU_COUNTS, gpu_count
+from config.instances import GPU_COUNTS, check_each, gpu_count
 
 _OWNED_FLAGS = {
     "model-path": "the weights are always at /opt/ml/model",
@@ -64,12 +64,7 @@ class Serving(Strict):
     @field_validator("fallback_instance_types")
     @classmethod
     def _fallbacks_are_known(cls, value: list[str]) -> list[str]:
-        for index, instance_type in enumerate(value):
-            try:
-                gpu_count(instance_type)
-            except ValueError as error:
-                raise MisplacedValue((index,), str(error)) from None
-        return value
+        return check_each(value)
 
     @model_validator(mode="after")
     def _reaches_sglang_in_awss_image(self) -> Self:
@@ -87,7 +82,7 @@ class Serving(Strict):
         self._check_size(("tensor_parallel_size",), self.instance_type)
         for index, instance_type in enumerate(self.fallback_instance_types):
             location = ("fallback_instance_types", index)
-            if instance_type in [self.instance_type, *self.fallback_instance_types[:index]]:
+            if instance_type == self.instance_type:
                 raise MisplacedValue(location, f"{instance_type} stands before already; name each instance type once")
             self._check_size(location, instance_type)
         return self

@@ -85,6 +85,7 @@ def test_a_variant_has_a_type_or_pools_or_a_reservation(
     [
         ("fallback_instance_types: [ml.p5.4xlarge]", "8 needs 8 GPUs, but one ml.p5.4xlarge has 1"),
         ("fallback_instance_types: [ml.p5.48xlarge]", "stands before already"),
+        ("fallback_instance_types: [ml.p5e.48xlarge, ml.p5e.48xlarge]", "stands before already"),
         ("fallback_instance_types: [ml.p5e.48xlarge, ml.p5x.48xlarge]", "'ml.p5x.48xlarge' is not a GPU instance type"),
     ],
 )
@@ -103,6 +104,7 @@ def test_a_fallback_that_would_not_do_is_refused_with_its_line(tmp_path: Path, l
         ({"tags": {"release:model": "x"}}, "tags that begin with"),
         ({"tags": {"aws:x": "x"}}, "tags that begin with"),
         ({"capacity_reservations": [{"arn": "mine", "instance_type": "ml.p5.48xlarge"}]}, "mine"),
+        ({"capacity_reservations": [{"arn": RESERVATION, "instance_type": "ml.p5.48xlage"}]}, "did you mean 'ml.p5.48xlarge'"),
         (
             {
                 "capacity_reservations": [
