@@ -58,10 +58,13 @@ def test_the_warm_up_is_not_counted() -> None:
 
 
 def test_tokens_count_when_they_arrive_not_when_their_request_began() -> None:
-    begun_in_the_warm_up = answer(900, ttft_ms=200)
+    begun_in_the_warm_up = answer(
+        900, ttft_ms=90, gaps_ms=(20, 10, 10)
+    )  # one of its four tokens comes before the end of it, three after
     result = result_of(measured(begun_in_the_warm_up))
     assert result.requests == 0
     assert result.output_tokens == 3
+    assert sum(result.tokens_per_s) == 3
     assert result.metrics["output_tokens_per_s"] == 0.3
 
 

@@ -57,17 +57,20 @@ def test_what_carries_no_expiry_is_never_touched(staged: World) -> None:
     version = staged.version({})
     sagemaker = staged.client("sagemaker")
     sagemaker.update_model_package(ModelPackageArn=version.arn, ModelApprovalStatus="Approved")
-    sagemaker.create_model(
-        ModelName="kept",
-        PrimaryContainer={"ModelPackageName": version.arn},
-        ExecutionRoleArn=version.release.environment.roles.serve,
-        Tags=[{"Key": "release:model", "Value": "sim"}],
-    )
+    kept = ["production", "staging-of-nobody-knows-when"]  # by its name the second could be ours
+    for name in kept:
+        sagemaker.create_model(
+            ModelName=name,
+            PrimaryContainer={"ModelPackageName": version.arn},
+            ExecutionRoleArn=version.release.environment.roles.serve,
+            Tags=[{"Key": "release:model", "Value": "sim"}],
+        )
     try:
         assert staged.reap().returncode == 0
-        assert "kept" in staged.left()
+        assert sorted(staged.left()) == kept
     finally:
-        sagemaker.delete_model(ModelName="kept")
+        for name in kept:
+            sagemaker.delete_model(ModelName=name)
 
 
 def made(staged: World, name: str, expires_at: str) -> None:
@@ -82,7 +85,7 @@ def made(staged: World, name: str, expires_at: str) -> None:
 def test_one_that_cannot_be_deleted_keeps_none_of_the_others(staged: World) -> None:
     """Somebody's own models among them, with such a tag by mistake: the role lets none but staging's be deleted."""
     sagemaker = staged.client("sagemaker")
-    for name in ("of-somebody-else", "staging-a", "staging-b", "staging-c"):
+    for name in ("not-staging-but-somebodys", "staging-a", "staging-b", "staging-c"):
         made(staged, name, iso(-1))
     refusing = mock.Mock(wraps=sagemaker)
 
@@ -102,9 +105,9 @@ def test_one_that_cannot_be_deleted_keeps_none_of_the_others(staged: World) -> N
             pytest.raises(StepError, match=r"1 of 3 .* \(model staging-b\): .*AccessDenied"),
         ):
             step.run(step.Request("us-east-1"))
-        assert sorted(staged.left()) == ["of-somebody-else", "staging-b"]
+        assert sorted(staged.left()) == ["not-staging-but-somebodys", "staging-b"]
     finally:
-        for name in ("of-somebody-else", "staging-b"):
+        for name in ("not-staging-but-somebodys", "staging-b"):
             sagemaker.delete_model(ModelName=name)
 
 

@@ -11,13 +11,17 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
+OTHER_CHECKSUM = "AAAAAAAAAAA="
+"""A CRC64NVME as S3 writes it, of no file of these tests."""
+
 
 @dataclass
 class Fault:
     """What happens to the next `times` requests with that method whose target contains `target`."""
 
-    kind: Literal["status", "hang", "flip", "drop"]
-    """`status`: answer an error; `hang`: no answer; `flip`: damage one bit on the way; `drop`: do it, but lose the answer."""
+    kind: Literal["status", "hang", "flip", "drop", "misreport"]
+    """`status`: answer an error; `hang`: no answer; `flip`: damage one bit on the way; `drop`: do it, but lose the answer; `misreport`: say
+    another checksum than the object's."""
     method: str
     target: str = ""
     times: int = 1
@@ -101,7 +105,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             record.status = response.status
             self.close_connection = True
             return
-        self._answer(record, response.status, response.getheaders(), content)
+        headers = response.getheaders()
+        if fault is not None and fault.kind == "misreport":
+            headers = [(name, OTHER_CHECKSUM if name.lower() == "x-amz-checksum-crc64nvme" else value) for name, value in headers]
+        self._answer(record, response.status, headers, content)
 
     do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _handle
 

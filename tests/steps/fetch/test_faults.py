@@ -22,7 +22,7 @@ from steps.fetch_weights.models import WeightsOutput
 from steps.fetch_weights.selection import Selection
 from steps.fetch_weights.settings import MIB, Settings
 from tests.steps.fetch import world
-from tests.steps.fetch.faulty_s3 import Fault, FaultyS3, faulty
+from tests.steps.fetch.faulty_s3 import OTHER_CHECKSUM, Fault, FaultyS3, faulty
 
 FAST = Settings(
     part_bytes=5 * MIB,
@@ -234,6 +234,13 @@ def test_an_s3_without_checksums_is_never_said_to_have_confirmed(scene: Scene, c
     manifest = Manifest.model_validate_json(world.body(scene.s3.endpoint, scene.given, "manifest.json"))
     assert not any(f.crc64nvme_confirmed_by_s3 for f in manifest.files)
     scene.assert_complete()
+
+
+@pytest.mark.parametrize("path", [SHARD, "config.json"], ids=["in parts", "whole"])
+def test_an_object_with_another_checksum_than_was_sent_is_deleted_and_refused(scene: Scene, path: str) -> None:
+    scene.s3.faults.append(Fault("misreport", "HEAD", path))
+    scene.assert_refused(rf"S3 stored \S+/{path} with [\d,]+ bytes and CRC64NVME {OTHER_CHECKSUM}, sent were .* was deleted")
+    assert path not in world.keys(scene.s3.endpoint, scene.given)
 
 
 def test_an_execution_that_was_overtaken_accepts_what_the_other_completed(scene: Scene, tmp_path: Path) -> None:
