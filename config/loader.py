@@ -15,7 +15,7 @@ from config.environment import Environment
 from config.errors import ConfigError, Problem
 from config.schema import ModelFile
 from config.source import Location, Source
-from config.suggest import nearest
+from config.suggest import did_you_mean, nearest
 
 MODELS = Path(__file__).parent / "models"
 ENVIRONMENTS = Path(__file__).parent / "environments"
@@ -38,6 +38,12 @@ def load_model(name_or_path: str) -> tuple[str, ModelFile]:
     return path.stem, _load(path, ModelFile)
 
 
+def problem_in(name_or_path: str, location: Location, message: str) -> Problem:
+    """What only a Hub or an account could find wrong with a value of a model file that loads: with its line, as if the file showed it."""
+    source = Source(_find(name_or_path, MODELS, "model"))
+    return Problem(source.path, f"{'.'.join(map(str, location))}: {message}", source.line_of(location))
+
+
 def load_environment(name_or_path: str) -> Environment:
     """Load an environment file by its name (`local`, `aws`) or its path."""
     return _load(_find(name_or_path, ENVIRONMENTS, "environment"), Environment)
@@ -49,7 +55,7 @@ def _find(name_or_path: str, directory: Path, what: str) -> Path:
     if path.is_file():
         return _shown(path)
     known = _names(directory)
-    hint = f"did you mean {nearest(path.stem, known)!r}? " if known else ""
+    hint = did_you_mean(path.stem, known)
     raise ConfigError([Problem(_shown(path), f"there is no such {what} file; {hint}Known: {', '.join(known)}")])
 
 
@@ -94,7 +100,7 @@ def _problem(source: Source, details: ErrorDetails, schema: Mapping[str, Any]) -
     shown = ".".join(str(part) for part in _in_file(source.data, location)) or "file"
     match details["type"]:
         case "extra_forbidden":
-            message = f"{shown}: unknown key; did you mean {nearest(str(location[-1]), known)!r}? Valid here: {', '.join(known)}"
+            message = f"{shown}: unknown key; {did_you_mean(str(location[-1]), known)}Valid here: {', '.join(known)}"
         case "missing":
             message = f"{shown}: missing; add it" + (f" ({known[str(location[-1])]})" if known.get(str(location[-1])) else "")
         case "value_error":
@@ -107,16 +113,16 @@ def _problem(source: Source, details: ErrorDetails, schema: Mapping[str, Any]) -
             message = f"{shown}.{location[-1]}: {context['tag']!r} will not do, expected one of {context['expected_tags']}"
         case _:
             expected = details["msg"].replace("Input should be", "expected")
-            message = f"{shown}: {details['input']!r} will not do, {expected}" + _hint(details)
+            message = f"{shown}: {details['input']!r} will not do, {expected}" + _hint(details, source)
     return Problem(source.path, message, source.line_of(location))
 
 
-def _hint(details: ErrorDetails) -> str:
+def _hint(details: ErrorDetails, source: Source) -> str:
     """What to write instead, where the kind of mistake tells."""
     kind, value = details["type"], details["input"]
     if kind == "string_type" and not isinstance(value, str | dict | list):
         return f'; put it in quotes: "{value}"'
-    if kind in {"int_type", "float_type", "bool_type"} and isinstance(value, str):
+    if kind in {"int_type", "float_type", "bool_type"} and source.is_quoted_number(details["loc"]):
         return "; write it without quotes"
     return ""
 

@@ -56,6 +56,17 @@ class Source:
                 node, line = step
         return line
 
+    def is_quoted_number(self, location: Location) -> bool:
+        """Whether the value there is a number or a truth value, but for its quotes; False for what is no value of the file."""
+        node: yaml.Node = self._root  # type: ignore[assignment]
+        for part in location:
+            step = _child(node, part)
+            node = step[0] if step is not None else node
+        if not isinstance(node, yaml.ScalarNode) or node.style not in {"'", '"'}:
+            return False
+        unquoted: str = yaml.SafeLoader("").resolve(yaml.ScalarNode, node.value, (True, False))  # type: ignore[no-untyped-call]
+        return unquoted.rpartition(":")[2] in {"int", "float", "bool"}
+
 
 def _child(node: yaml.Node, part: str | int) -> tuple[yaml.Node, int] | None:
     """The node under `part` and the line where it begins, None when there is none."""

@@ -141,7 +141,7 @@ class _Work:
             if running is None and dry_run:
                 delivery.skipped[model] = "would be started; nothing is, as --dry-run asks"
                 return
-            hub = commands.ready(release) if running is None else ""
+            hub = commands.ready(release, str(change.path)) if running is None else ""
             if not dry_run:
                 sending.send_release(release, self._executions)
             arn = running or sending.start(release, hub, self._executions, only_once=display_name)

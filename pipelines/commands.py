@@ -45,7 +45,7 @@ def release(model: str, env: str, *, follow: bool, as_json: bool) -> None:
     from pipelines.plan import warnings
 
     resolved = resolve(model, env)
-    hub = ready(resolved)
+    hub = ready(resolved, model)
     for warning in warnings(resolved, Observed()):
         print(f"warning: {warning}", file=sys.stderr)
     arn, executions = _start(resolved, hub)
@@ -145,8 +145,8 @@ def resolve(model: str, env: str) -> Release:
     return Release(name=name, model=content, environment=environment, serving_image=serving_image(content.serving, environment))
 
 
-def ready(resolved: Release) -> str:
-    """Start what the environment needs and check that the release can work; returns the Hub's address."""
+def ready(resolved: Release, file: str) -> str:
+    """Start what the environment needs and check that the release can work; returns the Hub's address. `file` as it was given."""
     from pipelines import preflight
     from pipelines.release import hub_endpoint
 
@@ -156,7 +156,7 @@ def ready(resolved: Release) -> str:
 
         stack = local.up(resolved.environment)
         hub = stack.hub.url if resolved.model.weights.hub == "local" else hub
-    preflight.check(resolved, hub)
+    preflight.check(resolved, hub, file)
     return hub
 
 

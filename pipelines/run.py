@@ -79,7 +79,7 @@ def ask(
     model: Model,
     question: Annotated[str, typer.Argument(help="What to ask.")],
     env: Env = "local",
-    max_tokens: Annotated[int, typer.Option(help="How many tokens the answer may have.")] = 64,
+    max_tokens: Annotated[int, typer.Option(help="How many tokens the answer may have.", min=1)] = 64,
 ) -> None:
     """Ask MODEL's production endpoint and print the answer as it comes."""
     from pipelines import commands

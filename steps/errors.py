@@ -10,9 +10,16 @@ class StepError(Exception):
 
 
 class InputError(StepError):
-    """The step was given something that can never work; starting it again changes nothing. Exit code 2."""
+    """The step was given something that can never work; starting it again changes nothing. Exit code 2.
+
+    `key` is the model file's that is to be changed, as in `weights.revision`; None where it is not one key, or not known.
+    """
 
     exit_code = 2
+
+    def __init__(self, message: str, key: str | None = None) -> None:
+        super().__init__(message)
+        self.key = key
 
 
 class LedgerBroken(StepError):

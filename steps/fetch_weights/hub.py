@@ -115,7 +115,8 @@ def _refusal(hub: Hub, answer: Answer) -> StepError:
     if code == "RevisionNotFound":
         return InputError(
             f"{hub.endpoint} has {hub.repository}, but no revision {hub.revision}; copy the full commit from the repository's page under "
-            "Files and versions → History"
+            "Files and versions → History",
+            key="weights.revision",
         )
     if answer.excerpt == "Invalid credentials in Authorization header":
         return InputError(f"{hub.refusal()} (the Hub does not know this token: it may have been revoked)")

@@ -49,6 +49,7 @@ def test_qwen_is_served_over_eight_gpus_under_sglangs_own_flag_names() -> None:
         ("revision: 9216db5781bf21249d130ec9da846c4624c16137", "revision: main", ["'main' is a branch", "40 hexadecimal digits"]),
         ("repository: Qwen/Qwen3-32B", "repository: Qwen3-32B", ["ORGANISATION/NAME"]),
         ("tensor_parallel_size: 8", "tensor_parallel_size: 16", ["ml.p5.48xlarge has 8", "lower it"]),
+        ("tensor_parallel_size: 8", "tensor_parallel_size: 9", ["9 needs 9 GPUs, but one ml.p5.48xlarge has 8"]),
         ("instance_type: ml.p5.48xlarge", "instance_type: ml.p5.48xlage", ["did you mean 'ml.p5.48xlarge'"]),
         ("itl_p99_ms: {at_most: 60}", "itl_p99_ms: {}", ["exactly one bound"]),
         ("itl_p99_ms: {at_most: 60}", "itl_p99_ms: {at_most: 60, at_least: 1}", ["exactly one bound"]),
@@ -134,6 +135,19 @@ def test_what_is_no_mapping_is_refused_without_a_traceback(tmp_path: Path, text:
 def test_an_unknown_model_names_the_nearest() -> None:
     with pytest.raises(ConfigError, match=r"did you mean 'qwen3-32b'\? Known: "):
         load_model("qwen3-23b")
+
+
+def test_a_name_like_no_other_gets_no_guess() -> None:
+    with pytest.raises(ConfigError) as raised:
+        load_model("none")
+    assert "did you mean" not in str(raised.value)
+    assert "Known: " in str(raised.value)
+
+
+@pytest.mark.parametrize(("written", "hint"), [('"300"', True), ("soon", False), ('"soon"', False)])
+def test_quotes_are_blamed_only_where_there_are_some(tmp_path: Path, written: str, hint: bool) -> None:
+    problems = refusal(tmp_path, QWEN.replace("duration_s: 300", f"duration_s: {written}", 1))
+    assert ("without quotes" in problems[0]) is hint, problems
 
 
 def test_a_file_whose_name_is_no_model_name_is_refused(tmp_path: Path) -> None:

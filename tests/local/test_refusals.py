@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import urllib.request
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -95,19 +96,25 @@ def test_bytes_that_do_not_match_their_digest_stop_the_release_before_anything_i
 
 
 @pytest.mark.parametrize(
-    ("repository", "says"),
-    [("test/nowhere", "has no repository test/nowhere"), (None, "no revision")],
+    ("repository", "says", "key"),
+    [
+        ("test/nowhere", "has no repository test/nowhere", "repository"),
+        (None, "no revision", "revision"),
+    ],
 )
 def test_what_the_hub_does_not_have_is_refused_before_anything_is_created(
-    stack: Stack, repository: str | None, says: str
+    stack: Stack, repository: str | None, says: str, key: str
 ) -> None:
     def change(content: dict[str, Any]) -> None:
         content["weights"]["revision"] = "f" * 40
         content["weights"]["repository"] = repository or content["weights"]["repository"]
 
-    result = stack.run(stack.simulated_model("absent", settings=FAST, change=change))
+    model = stack.simulated_model("absent", settings=FAST, change=change)
+    result = stack.run(model)
     assert result.returncode == 2
     assert says in result.stderr
+    [line] = [number for number, text in enumerate(Path(model).read_text().splitlines(), 1) if text.startswith(f"  {key}:")]
+    assert f"{Path(model).name}:{line}: weights.{key}: " in result.stderr
     assert "Traceback" not in result.stderr
     groups = stack.client("sagemaker").list_model_package_groups()["ModelPackageGroupSummaryList"]
     assert "release-absent" not in {group["ModelPackageGroupName"] for group in groups}
