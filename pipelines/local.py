@@ -32,6 +32,7 @@ STATE = Path(os.environ.get("RELEASE_LOCAL_STATE", PROJECT / ".local"))
 """The state folder; RELEASE_LOCAL_STATE names another, so that a second stack can run beside the first."""
 APPROVAL_RULE = "release-approved"
 """The EventBridge rule that an approval in the registry meets, here as in infra/delivery.yaml."""
+_RECORD = "services.json"
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 30.0
 _PASSED_ON = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy")
@@ -120,11 +121,9 @@ def up(environment: Environment, state: Path = STATE) -> LocalStack:
 
 def running(state: Path = STATE) -> LocalStack | None:
     """The services of this state folder, None when they are not both up."""
-    try:
-        recorded = json.loads((state / "services.json").read_text())
-    except FileNotFoundError:
+    services = _recorded(state)
+    if not services:
         return None
-    services = {name: Service(**values) for name, values in recorded.items()}
     if not all(service.is_running for service in services.values()):
         _stop(services.values())
         return None
@@ -133,14 +132,42 @@ def running(state: Path = STATE) -> LocalStack | None:
 
 def down(state: Path = STATE) -> list[str]:
     """Stop the services of this state folder and everything that they started; returns the names of those that ran."""
-    record = state / "services.json"
+    record = state / _RECORD
     if not record.exists():
         return []
     with _locked(state):
-        services = [Service(**values) for values in json.loads(record.read_text()).values()]
-        stopped = _stop(services)
+        stopped = _stop(_recorded(state).values())
         record.unlink(missing_ok=True)
     return stopped
+
+
+def ended(error: Exception) -> str | None:
+    """What to say of an AWS client's error, when it is that this machine's SageMaker went away; None for every other error."""
+    from botocore.exceptions import ConnectionError as NoConnection
+    from botocore.exceptions import HTTPClientError
+
+    url = os.environ.get("AWS_ENDPOINT_URL", "")
+    if not isinstance(error, NoConnection | HTTPClientError) or not url.startswith("http://127.0.0.1:"):
+        return None
+    stack = running()
+    if stack is not None and stack.sagemaker.url == url:
+        return None
+    log = _log("sagemaker_local", STATE)
+    return f"the SageMaker of this machine ended (its log: {log}). It remembers all it did; start it: python -m pipelines.run local up"
+
+
+def _recorded(state: Path) -> dict[str, Service]:
+    """The services that were started last; empty when none were, or they were stopped. LocalError when the record cannot be read."""
+    record = state / _RECORD
+    try:
+        return {name: Service(**values) for name, values in json.loads(record.read_text()).items()}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise LocalError(
+            f"{record} is not what this command wrote ({error}); end the processes sagemaker_local and local_hub of {state} if they still "
+            "run, then delete that file"
+        ) from error
 
 
 def _start(state: Path) -> LocalStack:
@@ -159,7 +186,9 @@ def _start(state: Path) -> LocalStack:
         for process in starting.values():
             process.terminate()
         raise
-    (state / "services.json").write_text(json.dumps({name: asdict(service) for name, service in services.items()}))
+    written = state / f"{_RECORD}.new"
+    written.write_text(json.dumps({name: asdict(service) for name, service in services.items()}))
+    written.replace(state / _RECORD)  # whole or not at all, also on a full disk
     return LocalStack(state, services["sagemaker_local"], services["local_hub"])
 
 
@@ -306,7 +335,11 @@ def _log(name: str, state: Path) -> Path:
 @contextmanager
 def _locked(state: Path) -> Iterator[None]:
     """One command at a time starts or stops services."""
-    state.mkdir(parents=True, exist_ok=True)
-    with (state / "lock").open("w") as lock:
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        lock = (state / "lock").open("w")
+    except OSError as error:
+        raise LocalError(f"{state} cannot be written ({error.strerror}); set RELEASE_LOCAL_STATE to a folder that can") from error
+    with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield

@@ -275,7 +275,9 @@ def main() -> None:
     except Exception as error:
         if not type(error).__module__.startswith("botocore."):
             raise  # a bug: its traceback is what is needed
-        print(f"error: AWS refused or could not be reached: {error}", file=sys.stderr)
+        from pipelines import local
+
+        print(f"error: {local.ended(error) or f'AWS refused or could not be reached: {error}'}", file=sys.stderr)
         sys.exit(1)
 
 

@@ -6,6 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+from botocore.exceptions import EndpointConnectionError
+
+from pipelines import local
 from tests.local.conftest import ROOT, Stack
 
 
@@ -35,3 +39,31 @@ def test_nothing_of_the_users_leads_a_local_command_to_aws_or_a_proxy(tmp_path: 
         assert "smollm2-135m" in asked.stderr and "not found" in asked.stderr, asked.stderr
     finally:
         run("local", "down")
+
+
+def test_a_state_folder_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    result = Stack(tmp_path / "file").run("local", "up")
+    assert result.returncode == 1
+    assert "set RELEASE_LOCAL_STATE to a folder that can" in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("record", ['{"sage', "[]", '{"sagemaker_local": {"pid": 1}}'])
+def test_a_broken_record_of_the_services_is_one_line(tmp_path: Path, record: str) -> None:
+    (tmp_path / "services.json").write_text(record)
+    for command in ("up", "down"):
+        result = Stack(tmp_path).run("local", command)
+        assert result.returncode == 1
+        assert "then delete that file" in result.stderr
+        assert result.stderr.count("\n") == 1
+
+
+def test_a_sagemaker_that_ended_meanwhile_is_not_called_aws(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(local, "running", lambda: None)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    said = local.ended(EndpointConnectionError(endpoint_url="http://127.0.0.1:1/"))
+    assert said is not None
+    assert "python -m pipelines.run local up" in said
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "https://vpce-1.example.com")
+    assert local.ended(EndpointConnectionError(endpoint_url="https://vpce-1.example.com")) is None
