@@ -10,7 +10,7 @@ from config.environment import Environment
 from config.loader import load_environment, load_model
 from config.schema import Release
 from pipelines.errors import ExecutionError, UsageError
-from steps.names import RELEASE_STEPS, pipeline_name
+from steps.names import PROMOTION_PIPELINE, RELEASE_STEPS, pipeline_name
 
 if TYPE_CHECKING:
     from pipelines.execution import Executions, ExecutionView
@@ -60,13 +60,22 @@ def release(model: str, env: str, *, follow: bool, as_json: bool) -> None:
 
 
 def follow(model: str, env: str, *, as_json: bool) -> None:
-    """Follow the model's newest execution to its end."""
+    """Follow the model's newest release to its end, or the promotion or rollback that came after it, while that is under way."""
+    from pipelines import promoting
     from pipelines.execution import Executions
+    from pipelines.status import executions as under_way
+    from pipelines.subject import subject
 
     resolved = resolve(model, env)
     attach(resolved.environment)
     executions = Executions(resolved.environment)
     arn = executions.newest(pipeline_name(resolved.name))
+    if arn is None or executions.view(arn).is_over:
+        about = subject(model, env)
+        later = next((one.arn for one in under_way(about.sagemaker, about) if one.pipeline == PROMOTION_PIPELINE), None)
+        if later is not None:
+            promoting.show(about, later, as_json=as_json)
+            return
     if arn is None:
         raise UsageError(f"{resolved.name} was never released here; release it: {_again('release', model, env)}")
     _follow(model, env, resolved, executions, arn, as_json=as_json)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from dataclasses import dataclass
@@ -35,11 +36,29 @@ def follow(about: Subject, arn: str, progress: TextIO = sys.stdout) -> Ended:
     from pipelines import display
 
     executions = Executions(about.environment)
-    view = display.follow(executions.follow(arn, _FOLLOW_INTERVAL_S[about.environment.kind]), PROMOTION_STEPS, progress)
+    try:
+        view = display.follow(executions.follow(arn, _FOLLOW_INTERVAL_S[about.environment.kind]), PROMOTION_STEPS, progress)
+    except KeyboardInterrupt:
+        again = f"python -m pipelines.run follow {about.name}" + (
+            "" if about.environment.kind == "local" else " --env ENVIRONMENT"
+        )
+        print(f"\nno longer following; the execution {arn} goes on. Follow it again: {again}", file=sys.stderr)
+        sys.exit(130)
     if view.status != "Succeeded":
         raise ExecutionError(_failure(about, view, executions))
     folder = layout.executions(about.environment.bucket, PROMOTION_PIPELINE)
     return Ended(view, executions.read_json(f"{folder}/{arn.rsplit('/', 1)[1]}/promote/{PROMOTION_FILE}"))
+
+
+def show(about: Subject, arn: str, *, as_json: bool) -> None:
+    """Follow an execution that somebody started before, and say what production serves after it. Errors as of `follow`."""
+    progress = sys.stderr if as_json else sys.stdout
+    print(f"{about.name}: execution {arn}", file=progress)
+    ended = follow(about, arn, progress)
+    if as_json:
+        print(json.dumps({"execution": arn, "status": ended.view.status, "production": ended.promotion}))
+    elif ended.promotion:
+        print(f"production: endpoint {ended.promotion['endpoint']} serves version {ended.promotion['version']}")
 
 
 def started_by_event(about: Subject, model_package: str, since: datetime, *, not_among: set[str]) -> str:

@@ -60,7 +60,7 @@ def release(
 
 @app.command()
 def follow(model: Model, env: Env = "local", json: AsJson = False) -> None:
-    """Follow MODEL's newest execution to its end, as after --detach or Ctrl-C."""
+    """Follow MODEL's newest release, or the promotion or rollback under way, to its end, as after --detach or Ctrl-C."""
     from pipelines import commands
 
     commands.follow(model, env, as_json=json)

@@ -132,7 +132,7 @@ def status(about: Subject) -> ModelStatus:
         production=production,
         ledger_version=served.version_now(events),
         drift=list(drift(events, production, there.client("sagemaker"))) if production else [],
-        executions=list(_executions(sagemaker, about)),
+        executions=list(executions(sagemaker, about)),
         lease=LeaseStatus(stated[0].execution, stated[0].owner, stated[0].expires_at) if stated and stated[1] else None,
     )
 
@@ -276,7 +276,7 @@ def _staging(sagemaker: Any, model: str) -> Iterable[StagingStatus]:
                 yield StagingStatus(listed["EndpointName"], listed["EndpointStatus"], tags.get(EXPIRES_TAG, ""))
 
 
-def _executions(sagemaker: Any, about: Subject) -> Iterable[ExecutionStatus]:
+def executions(sagemaker: Any, about: Subject) -> Iterable[ExecutionStatus]:
     """Executions under way: of the model's own pipeline, and those of the shared one that are about its versions."""
     for pipeline in (pipeline_name(about.name), PROMOTION_PIPELINE):
         try:

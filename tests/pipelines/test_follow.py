@@ -1,0 +1,84 @@
+"""`follow`: which execution it follows. What it shows is in test_display.py."""
+
+from __future__ import annotations
+
+import json
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pipelines import commands, display, execution, status, subject
+from pipelines.execution import ExecutionView
+from pipelines.status import ExecutionStatus
+from steps.names import PROMOTION_PIPELINE
+
+RELEASE, PROMOTION = "arn:aws:sagemaker:::execution/release", "arn:aws:sagemaker:::execution/promotion"
+ENVIRONMENT = SimpleNamespace(kind="local", bucket="bucket")
+
+
+class _Executions:
+    """SageMaker with a release that has that status."""
+
+    def __init__(self, release: str | None) -> None:
+        self._release = release
+
+    def newest(self, pipeline: str) -> str | None:
+        return RELEASE if self._release else None
+
+    def view(self, arn: str) -> ExecutionView:
+        return ExecutionView(arn, self._release or "")
+
+    def follow(self, arn: str, interval_s: float) -> list[ExecutionView]:
+        if arn == RELEASE:
+            raise InterruptedError(arn)
+        return [ExecutionView(arn, "Succeeded")]
+
+    def read_json(self, uri: str) -> dict[str, Any]:
+        return {"endpoint": "m", "version": 3}
+
+
+@pytest.fixture
+def stage(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    about = SimpleNamespace(name="m", environment=ENVIRONMENT, sagemaker=None)
+    monkeypatch.setattr(commands, "resolve", lambda model, env: SimpleNamespace(name="m", environment=ENVIRONMENT))
+    monkeypatch.setattr(commands, "attach", lambda environment: None)
+    monkeypatch.setattr(subject, "subject", lambda model, env: about)
+    running = [ExecutionStatus(PROMOTION, PROMOTION_PIPELINE, "Executing", "")]
+    monkeypatch.setattr(status, "executions", lambda sagemaker, about: running)
+    return monkeypatch
+
+
+@pytest.mark.parametrize("release", ["Succeeded", None])
+def test_a_promotion_under_way_is_followed(
+    stage: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], release: str | None
+) -> None:
+    _with(stage, _Executions(release))
+    commands.follow("m", "local", as_json=True)
+    answer = json.loads(capsys.readouterr().out)
+    assert answer == {"execution": PROMOTION, "status": "Succeeded", "production": {"endpoint": "m", "version": 3}}
+
+
+def test_a_release_under_way_comes_first(stage: pytest.MonkeyPatch) -> None:
+    _with(stage, _Executions("Executing"))
+    with pytest.raises(InterruptedError, match=RELEASE):
+        commands.follow("m", "local", as_json=True)
+
+
+def test_ctrl_c_says_that_the_promotion_goes_on(stage: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    _with(stage, _Executions(None))
+    stage.setattr(display, "follow", interrupted)
+    with pytest.raises(SystemExit) as ended:
+        commands.follow("m", "local", as_json=False)
+    assert ended.value.code == 130
+    assert f"{PROMOTION} goes on. Follow it again: python -m pipelines.run follow m" in capsys.readouterr().err
+
+
+def _with(stage: pytest.MonkeyPatch, executions: _Executions) -> None:
+    from pipelines import promoting
+
+    stage.setattr(execution, "Executions", lambda environment: executions)
+    stage.setattr(promoting, "Executions", lambda environment: executions)
