@@ -1,4 +1,4 @@
-"""What the subcommands of `python -m pipelines.run` do."""
+"""What `release`, `follow`, `definition`, `ask` and `local` do; how a model file and an environment become a release (`resolve`)."""
 
 from __future__ import annotations
 

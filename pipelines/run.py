@@ -1,4 +1,4 @@
-"""The command: `python -m pipelines.run`. Only what it looks like; what it does is in `pipelines.commands`, imported when needed."""
+"""The command: `python -m pipelines.run`. Only what it looks like: each subcommand imports the module that does it when it is called."""
 
 from __future__ import annotations
 
