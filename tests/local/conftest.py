@@ -10,12 +10,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import boto3
 import pytest
 import yaml
 
 from tests.infra.audit import every_call_is_allowed
+from tests.local import in_process
 
 ROOT = Path(__file__).parents[2]
 SIMULATED_IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/release-serving:simulated"
@@ -34,6 +36,7 @@ class Stack:
         return {**kept, "RELEASE_LOCAL_STATE": str(self.state), "HOME": str(self.state)}
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """The command, as a process."""
         return subprocess.run(
             [sys.executable, "-m", "pipelines.run", *arguments],
             cwd=ROOT,
@@ -42,6 +45,17 @@ class Stack:
             text=True,
             check=False,
         )
+
+    def run_here(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """The command in this process, once the stack is up: what it starts belongs to a process that ends. For what is not about processes."""
+        from pipelines import local
+        from pipelines.run import main
+
+        with (
+            mock.patch.object(local.running, "__defaults__", (self.state,)),
+            mock.patch.object(local.up, "__defaults__", (self.state,)),
+        ):
+            return in_process.called(main, [*arguments], self.environment)
 
     def release(self, model: str) -> dict[str, Any]:
         """Release a model that must succeed; returns the command's JSON."""

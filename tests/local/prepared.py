@@ -8,22 +8,18 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 import json
 import os
-import signal
 import subprocess
 import sys
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
-import boto3
 import yaml
 
 from config.environment import Environment
@@ -34,6 +30,7 @@ from steps.accounts import group_policy
 from steps.fetch_weights.manifest import Manifest, ManifestFile
 from steps.ledger import Event, Ledger
 from steps.names import Fact
+from tests.local import in_process
 from tests.steps import simulated_engine
 
 ROOT = Path(__file__).parents[2]
@@ -166,12 +163,12 @@ class Prepared:
         return [*arguments, "--approval", "manual", "--output", str(output), "--message-file", str(output / "message"), *more]
 
     def promote(self, version: Version, *more: str, execution: str | None = None) -> subprocess.CompletedProcess[str]:
-        """Run the step to its end, in this process: starting another one would take as long as all that it does."""
+        """Run the step to its end, in this process."""
         from steps import job
         from steps.promote.__main__ import main
 
         arguments = self._arguments(version, execution or uuid.uuid4().hex[:12], more)
-        return self._here(lambda: sys.exit(job.main(main, arguments)), arguments)
+        return in_process.called(lambda: sys.exit(job.main(main, arguments)), arguments, self.variables)
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the command, in this process, in an environment of kind aws whose AWS is this server."""
@@ -179,26 +176,11 @@ class Prepared:
 
         file = self.folder / "environment.yaml"
         file.write_text(yaml.safe_dump(self.environment.model_dump(mode="json")))
-        return self._here(main, [*arguments, "--env", str(file)])
-
-    def _here(self, work: Callable[[], None], arguments: list[str]) -> subprocess.CompletedProcess[str]:
-        """Call something that is a process's main function, with a process's arguments; what it left."""
-        out, err = io.StringIO(), io.StringIO()
-        code: Any = 0
-        before = signal.getsignal(signal.SIGTERM)
-        with mock.patch.object(sys, "argv", ["run", *arguments]), redirect_stdout(out), redirect_stderr(err):
-            try:
-                self.inside(work)
-            except SystemExit as ended:
-                code = ended.code or 0
-            finally:
-                signal.signal(signal.SIGTERM, before)
-        return subprocess.CompletedProcess(arguments, code, out.getvalue(), err.getvalue())
+        return in_process.called(main, [*arguments, "--env", str(file)], self.variables)
 
     def inside(self, work: Callable[[], None]) -> None:
         """Call something for whose clients AWS is this server."""
-        with mock.patch.dict(os.environ, self.variables, clear=True), mock.patch.object(boto3, "DEFAULT_SESSION", None):
-            work()
+        in_process.inside(work, self.variables)
 
     def ledger(self, name: str) -> list[Event]:
         """The model's ledger; LedgerBroken when its chain does not hold."""

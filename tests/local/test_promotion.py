@@ -24,7 +24,7 @@ def running(stack: Stack) -> None:
 def waiting(stack: Stack) -> str:
     """The ARN of a version that passed the gate and waits for a person."""
     model = stack.simulated_model("by-hand", settings=FAST, change=lambda content: content.update(approval="manual"))
-    result = stack.run(model)
+    result = stack.run_here(model)
     assert result.returncode == 0, result.stderr
     assert "approve it in the Model Registry" in result.stdout
     [version] = stack.versions("by-hand")
@@ -87,14 +87,14 @@ def test_an_approved_version_whose_weights_were_exchanged_is_refused(stack: Stac
 
 def test_an_approval_by_the_command_leads_to_production_through_the_rule(stack: Stack, waiting: str) -> None:
     stack.client("events").enable_rule(Name="release-approved")
-    assert stack.run("reject", "by-hand", "1").returncode == 0  # the tests above approved it without the command
-    approved = stack.run("approve", "by-hand", "1", "--comment", "all is well", "--follow")
+    assert stack.run_here("reject", "by-hand", "1").returncode == 0  # the tests above approved it without the command
+    approved = stack.run_here("approve", "by-hand", "1", "--comment", "all is well", "--follow")
     assert approved.returncode == 0, approved.stderr
     assert "the rule release-approved starts the pipeline promotion" in approved.stdout
     assert "production: endpoint by-hand serves version 1" in approved.stdout
     assert stack.endpoints() == ["by-hand"]
     stack.client("events").disable_rule(Name="release-approved")
-    history = json.loads(stack.run("history", "by-hand", "--json").stdout)["events"]
+    history = json.loads(stack.run_here("history", "by-hand", "--json").stdout)["events"]
     kinds = [event["kind"] for event in history]
     assert kinds[:3] == ["fetched", "registered", "evaluated"]
     assert kinds[-3:] == ["rejected", "approved", "promoted"]

@@ -35,7 +35,7 @@ def test_a_missed_objective_rejects_the_version_and_says_the_number(stack: Stack
     model = stack.simulated_model(
         "too-slow", settings={**FAST, "ttft_ms": 400}, change=with_objective("ttft_p50_ms", at_most=100)
     )
-    result = stack.run(model)
+    result = stack.run_here(model)
     assert result.returncode == 1
     assert "ttft_p50_ms" in result.stderr
     assert "100" in result.stderr
@@ -50,7 +50,7 @@ def test_a_wrong_canary_rejects_the_version(stack: Stack) -> None:
         content["evaluation"]["canaries"] = [{"prompt": "Which city is the capital of France?", "expect": "Paris"}]
 
     model = stack.simulated_model("wrong-answer", settings={**FAST, "answers": {"France": "It is Lyon."}}, change=change)
-    result = stack.run(model)
+    result = stack.run_here(model)
     assert result.returncode == 1
     assert stack.versions("wrong-answer")[0]["ModelApprovalStatus"] == "Rejected"
     assert stack.endpoints() == []
@@ -58,7 +58,7 @@ def test_a_wrong_canary_rejects_the_version(stack: Stack) -> None:
 
 def test_an_engine_that_never_becomes_healthy_shows_its_last_words_and_leaves_no_endpoint(stack: Stack) -> None:
     model = stack.simulated_model("crashes", settings={"crash_at_start": True})
-    result = stack.run(model)
+    result = stack.run_here(model)
     assert result.returncode == 1
     assert "EvaluateStaging failed" in result.stderr
     assert "simulated" in result.stderr
@@ -68,7 +68,7 @@ def test_an_engine_that_never_becomes_healthy_shows_its_last_words_and_leaves_no
 
 def test_a_gated_repository_without_a_token_is_refused_before_anything_is_created(stack: Stack) -> None:
     model = stack.simulated_model("gated", settings=FAST, hub={"gated": True})
-    result = stack.run(model)
+    result = stack.run_here(model)
     assert result.returncode == 2
     assert "gated" in result.stderr
     assert "hub_token_secret" in result.stderr
@@ -79,7 +79,7 @@ def test_a_repository_without_safetensors_or_gguf_is_refused_before_anything_is_
     model = stack.simulated_model(
         "no-weights", settings=FAST, change=lambda content: content["weights"].update(exclude=["*.safetensors"])
     )
-    result = stack.run(model)
+    result = stack.run_here(model)
     assert result.returncode == 2
     assert "safetensors" in result.stderr
     assert "gguf" in result.stderr
@@ -88,7 +88,7 @@ def test_a_repository_without_safetensors_or_gguf_is_refused_before_anything_is_
 def test_bytes_that_do_not_match_their_digest_stop_the_release_before_anything_is_registered(stack: Stack) -> None:
     model = stack.simulated_model("corrupt", settings=FAST)
     order_fault(stack, kind="corrupt", path="test/corrupt/model.safetensors", where="any", times=None, at_byte=9)
-    result = stack.run(model)
+    result = stack.run_here(model)
     assert result.returncode == 1
     assert "FetchWeights failed" in result.stderr
     assert "model.safetensors" in result.stderr
@@ -110,7 +110,7 @@ def test_what_the_hub_does_not_have_is_refused_before_anything_is_created(
         content["weights"]["repository"] = repository or content["weights"]["repository"]
 
     model = stack.simulated_model("absent", settings=FAST, change=change)
-    result = stack.run(model)
+    result = stack.run_here(model)
     assert result.returncode == 2
     assert says in result.stderr
     [line] = [number for number, text in enumerate(Path(model).read_text().splitlines(), 1) if text.startswith(f"  {key}:")]
