@@ -11,6 +11,7 @@ from datetime import UTC
 from typing import Any
 
 from config.environment import Environment
+from pipelines.errors import CommandError
 from pipelines.subject import Subject, Version
 from steps import accounts, aws, lease, registry, served
 from steps.ledger import Event
@@ -116,13 +117,23 @@ class ModelStatus:
 
 
 def status(about: Subject) -> ModelStatus:
-    """Ask for all of it. LedgerBroken when the ledger's chain does not hold."""
+    """Ask for all of it. LedgerBroken when the ledger's chain does not hold, CommandError when production's role lets nobody look."""
     import boto3
+    from botocore.exceptions import ClientError
 
     events = about.ledger.events()
     endpoint = _endpoint_name(about, events)
     there = accounts.production_session(about.environment, "status")
-    production = _Production(there, about.environment, endpoint).status() if endpoint else None
+    try:
+        production = _Production(there, about.environment, endpoint).status() if endpoint else None
+    except ClientError as error:
+        role = about.environment.production
+        if role is None or error.operation_name != "AssumeRole":
+            raise
+        raise CommandError(
+            f"{role.role}, in whose account {endpoint} is, does not let these credentials look: {error.response['Error']['Message']}; use "
+            "some that its trust policy names (docs/two_accounts.md)"
+        ) from error
     stated = lease.read(about.s3, about.environment.bucket, endpoint) if endpoint else None
     sagemaker = boto3.client("sagemaker", region_name=about.environment.region)
     return ModelStatus(

@@ -5,9 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from typing import Any
+from unittest import mock
 
 import pytest
+from botocore.exceptions import ClientError
 
+import pipelines.status
+from pipelines.errors import CommandError
+from steps import accounts
 from tests.local.prepared import Prepared, prepared
 from tests.sagemaker_local.hosting_client import ROLE, HostingClient, eventually
 
@@ -129,3 +134,20 @@ def test_a_ledger_that_was_changed_is_said_by_its_event(world: Prepared) -> None
     assert "broken at s3://release-local/releases/served/00000002.json" in result.stderr
     assert "Traceback" not in result.stderr
     assert world.run("history", "served").returncode == 0
+
+
+def test_a_role_of_production_that_refuses_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    role = "arn:aws:iam::222222222222:role/release-production"
+
+    def refused(self: object) -> None:
+        error = {"Code": "AccessDenied", "Message": "User ann is not authorized to perform: sts:AssumeRole"}
+        raise ClientError({"Error": error}, "AssumeRole")
+
+    monkeypatch.setattr(accounts, "production_session", lambda environment, purpose: mock.MagicMock())
+    monkeypatch.setattr(pipelines.status._Production, "status", refused)
+    about = mock.MagicMock()
+    about.ledger.events.return_value = []
+    about.file.production.endpoint = "chat"
+    about.environment.production.role = role
+    with pytest.raises(CommandError, match=f"{role}, in whose account chat is, .* User ann is not .* trust policy names"):
+        pipelines.status.status(about)
