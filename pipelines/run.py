@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -264,6 +265,9 @@ def main() -> None:
     from pipelines.errors import CommandError
     from steps.errors import StepError
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without UTF-8 gets a ?, not a traceback
     try:
         app()
     except ConfigError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -70,3 +71,16 @@ def test_every_mistake_in_a_file_is_shown_at_once(tmp_path: Path) -> None:
     result = command(str(file))
     assert result.returncode == 2
     assert result.stderr.count(f"error: {file}:") == 2
+
+
+def test_a_terminal_without_utf_8_gets_no_traceback(tmp_path: Path) -> None:
+    ascii_only = {**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii"}
+    file = tmp_path / "model.yaml"
+    file.write_text("genehmigt ✔: 1", encoding="utf-8")
+    arguments = [sys.executable, "-m", "pipelines.run", str(file)]
+    result = subprocess.run(arguments, cwd=ROOT, env=ascii_only, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert "genehmigt ?: unknown key" in result.stderr.replace("\\u2714", "?")
+    plan = [sys.executable, "-m", "pipelines.run", "plan", "qwen3-32b", "--offline"]
+    shown = subprocess.run(plan, cwd=ROOT, env=ascii_only, capture_output=True, text=True, check=False)
+    assert "Traceback" not in shown.stderr
