@@ -213,7 +213,10 @@ class Production:
         """SageMaker refuses an update that changes the instance type of a variant with autoscaling."""
         before, after = (self._hosting.config(name) for name in (old.config, new.name))
         types = [
-            [variant.get("InstanceType") for variant in (config or {}).get("ProductionVariants", [])]
+            [
+                (variant.get("InstanceType"), variant.get("InstancePools"))
+                for variant in (config or {}).get("ProductionVariants", [])
+            ]
             for config in (before, after)
         ]
         if types[0] != types[1] or self._settings.autoscaling is None:

@@ -108,7 +108,8 @@ def test_the_table_has_every_request_the_warm_up_too(measured: Run) -> None:
     counted = [row for row in rows if row["measured"]]
     assert len(counted) == measured.evaluation.profiles["chat"].requests
     assert len(rows) > len(counted)
-    assert all(row["ttft_ms"] < row["e2e_ms"] for row in rows)
+    assert all(row["ttft_ms"] <= row["e2e_ms"] for row in rows)  # the same, where a busy machine reads a whole answer at once
+    assert any(row["ttft_ms"] < row["e2e_ms"] for row in rows)
 
 
 def test_the_suite_held_and_its_data_docs_are_beside_the_report(measured: Run) -> None:

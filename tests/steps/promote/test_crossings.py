@@ -10,6 +10,7 @@ from unittest import mock
 import pytest
 
 from steps import registry
+from steps.autoscaling import Scaling
 from steps.errors import StepError
 from steps.hosting import Hosting
 from steps.ledger import Ledger
@@ -192,13 +193,33 @@ def test_what_sagemaker_refuses_is_no_try_and_leaves_nothing(world: World, call:
     assert world.serve(version).version == version.number
 
 
+@pytest.mark.parametrize(
+    ("before", "serving", "makes_way"),
+    [
+        ({}, {}, False),
+        ({}, {"instance_type": "ml.p5e.48xlarge"}, True),
+        ({"fallback_instance_types": ["ml.p5e.48xlarge"]}, {"fallback_instance_types": ["ml.p5en.48xlarge"]}, True),
+    ],
+)
+def test_autoscaling_makes_way_for_other_instance_types_alone(
+    world: World, before: dict[str, Any], serving: dict[str, Any], makes_way: bool
+) -> None:
+    name = world.name()
+    world.serve(world.version(name, autoscaling=SCALING, serving=before))
+    removed: list[bool] = []
+    with instead(Scaling, "remove", lambda: removed.append(True), then=True):
+        world.serve(world.version(name, autoscaling=SCALING, serving=serving))
+    assert bool(removed) is makes_way
+    assert target(world, name) is not None
+
+
 @pytest.mark.parametrize("ends", ["refused", "wrong"])
 def test_an_update_that_comes_to_nothing_leaves_the_old_versions_autoscaling(world: World, ends: str) -> None:
     """SageMaker refuses an update of the instance type while there is a target: it is taken away before, and must come back."""
     name = world.name()
     first = world.version(name, autoscaling=SCALING)
     world.serve(first)
-    second = world.version(name, settings=WRONG, autoscaling=MORE_SCALING, instance_type="ml.p5e.48xlarge")
+    second = world.version(name, settings=WRONG, autoscaling=MORE_SCALING, serving={"instance_type": "ml.p5e.48xlarge"})
     if ends == "refused":
         with (
             instead(Hosting, "switch", refused("ResourceLimitExceeded")),

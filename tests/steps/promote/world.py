@@ -111,13 +111,13 @@ class World:
         canaries: list[dict[str, Any]] | None = None,
         image: str = IMAGE,
         more_facts: dict[str, str] | None = None,
-        instance_type: str = "ml.p5.48xlarge",
+        serving: dict[str, Any] | None = None,
         **production: Any,
     ) -> Version:
         """Register, evaluate (on paper) and approve the model's next version; its engine answers `QUESTION` with `version N`."""
         number = len(self._versions(name)) + 1
         engine = {**QUICK, "answers": {QUESTION: " ".join(["version", str(number), *"abcdefghij"])}, **(settings or {})}
-        release = self._release(name, number, canaries, image, instance_type, production)
+        release = self._release(name, number, canaries, image, serving or {}, production)
         facts = {**self._weights(release, engine), **(more_facts or {})}
         release_file = f"releases/{name}/{release.sha256}/release.json"
         self._put(release, release_file, release.to_json().encode())
@@ -158,7 +158,7 @@ class World:
         number: int,
         canaries: list[dict[str, Any]] | None,
         image: str,
-        instance_type: str,
+        serving: dict[str, Any],
         production: dict[str, Any],
     ) -> Release:
         expected = [{"prompt": QUESTION, "expect": f"version {number} "}]
@@ -172,10 +172,11 @@ class World:
                         "revision": hashlib.sha1(f"{name} {number}".encode(), usedforsecurity=False).hexdigest(),
                     },
                     "serving": {
-                        "instance_type": instance_type,
+                        "instance_type": "ml.p5.48xlarge",
                         "tensor_parallel_size": 8,
                         "image": image,
                         "startup_timeout_s": 60,
+                        **serving,
                     },
                     "evaluation": {
                         "load_profiles": {"short": closed_loop()},
