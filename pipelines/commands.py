@@ -101,9 +101,10 @@ def _follow(model: str, env: str, resolved: Release, executions: Executions, arn
 
 def definition(model: str, env: str) -> None:
     """Print the definition, indented; nothing is sent anywhere."""
+    resolved = resolve(model, env)  # before the SageMaker SDK is imported: a mistake in the file does not wait for it
     from pipelines import release as release_pipeline
 
-    built = release_pipeline.build(resolve(model, env)).definition()
+    built = release_pipeline.build(resolved).definition()
     print(json.dumps(json.loads(built), indent=2))
 
 
@@ -156,10 +157,9 @@ def resolve(model: str, env: str) -> Release:
 
 def ready(resolved: Release, file: str) -> str:
     """Start what the environment needs and check that the release can work; returns the Hub's address. `file` as it was given."""
-    from pipelines import preflight
-    from pipelines.release import hub_endpoint
+    from pipelines import layout, preflight
 
-    hub = hub_endpoint(resolved)
+    hub = layout.hub_endpoint(resolved)
     if resolved.environment.kind == "local":
         from pipelines import local
 

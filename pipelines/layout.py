@@ -1,8 +1,15 @@
-"""Where things are in the bucket. What steps must know too, weights and evaluations, is in `config.schema.Release`."""
+"""Where things are: the Hub, and what is in the bucket. What steps must know too, weights and evaluations, is in `config.schema.Release`."""
 
 from __future__ import annotations
 
 from config.schema import Release
+
+_LOCAL_HUB = "http://localhost"  # its port is known only when it runs, so an execution's parameter gives it
+
+
+def hub_endpoint(release: Release) -> str:
+    """Where the release's Hub is, as far as its files say."""
+    return _LOCAL_HUB if release.model.weights.hub == "local" else release.environment.hub_endpoint
 
 
 def release_file(release: Release) -> str:

@@ -32,8 +32,6 @@ from pipelines.sdk import (
 )
 from steps.names import EVALUATION_FILE, EXECUTION_TAG, MODEL_TAG, WEIGHTS_FILE, Fact, pipeline_name
 
-_LOCAL_HUB = "http://localhost"  # its port is known only when it runs, so an execution's parameter gives it
-
 _EVALUATE_MARGIN_S = 1800  # the job outlives its own staging endpoint, so that it is the one who deletes it
 _CONTROL_MAX_RUNTIME_S = 600
 _CACHE_FOR = "P7D"
@@ -47,7 +45,7 @@ class _Parameters:
     def __init__(self, release: Release) -> None:
         jobs = release.environment.job_instance_types
         self.release_file = ParameterString("ReleaseFile", default_value=layout.release_file(release))
-        self.hub_endpoint = ParameterString("HubEndpoint", default_value=hub_endpoint(release))
+        self.hub_endpoint = ParameterString("HubEndpoint", default_value=layout.hub_endpoint(release))
         self.approval = ParameterString("Approval", default_value=release.model.approval, enum_values=["manual", "automatic"])
         self.steps_image = ParameterString("StepsImage", default_value=release.environment.images.steps)
         self.fetch_instance_type = ParameterString("FetchInstanceType", default_value=jobs.fetch)
@@ -57,11 +55,6 @@ class _Parameters:
     def all(self) -> list[ParameterString]:
         """In the order in which the console shows them."""
         return list(vars(self).values())
-
-
-def hub_endpoint(release: Release) -> str:
-    """Where the release's Hub is, as far as its files say."""
-    return _LOCAL_HUB if release.model.weights.hub == "local" else release.environment.hub_endpoint
 
 
 def build(release: Release) -> Pipeline:

@@ -64,6 +64,26 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments: list[str], says: str) 
     assert "Traceback" not in result.stderr
 
 
+@pytest.mark.parametrize(
+    "refused",
+    [
+        "commands.definition('no/such/file.yaml', 'local')",
+        "commands.ready(commands.resolve('qwen3-32b', 'aws'), 'qwen3-32b')",  # its Hub is not reached: asking it stands for a refusal
+    ],
+)
+def test_what_is_refused_does_not_wait_for_the_sagemaker_sdk(refused: str) -> None:
+    program = f"""import sys
+from pipelines import commands, preflight
+preflight.check = lambda *_: sys.exit(2)
+try:
+    {refused}
+except (Exception, SystemExit) as error:
+    print(type(error).__name__, sorted(name for name in sys.modules if name.split(".")[0] == "sagemaker"))
+"""
+    result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.split(maxsplit=1) in (["ConfigError", "[]\n"], ["SystemExit", "[]\n"])
+
+
 def test_every_mistake_in_a_file_is_shown_at_once(tmp_path: Path) -> None:
     text = (MODELS / "qwen3-32b.yaml").read_text()
     file = tmp_path / "model.yaml"
