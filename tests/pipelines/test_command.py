@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -30,12 +29,13 @@ def test_without_arguments_it_explains_itself_in_five_lines() -> None:
 
 
 def test_help_answers_at_once() -> None:
-    def seconds() -> float:
-        started = time.perf_counter()
+    def cpu_s() -> float:
+        before = os.times()
         assert "definition" in command("--help").stdout
-        return time.perf_counter() - started
+        after = os.times()
+        return after.children_user + after.children_system - before.children_user - before.children_system
 
-    assert min(seconds() for _ in range(5)) < 0.4
+    assert min(cpu_s() for _ in range(3)) < 0.4  # 0.16 here; with a boto3 client 0.5, with the SageMaker SDK 3.3
 
 
 def test_no_model_can_be_called_like_a_subcommand() -> None:
