@@ -10,6 +10,7 @@ from config.environment import Environment
 from config.loader import load_environment, load_model
 from config.schema import Release
 from pipelines.errors import ExecutionError, UsageError
+from pipelines.next_command import command
 from steps.names import PROMOTION_PIPELINE, RELEASE_STEPS, pipeline_name
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ SUBCOMMANDS = {
 """Words that cannot be a model's name, since `run WORD` means something else (a test compares them with the command's own)."""
 
 _FOLLOW_INTERVAL_S = {"local": 0.3, "aws": 10.0}
-_LOG_LINES = 15
 
 
 def release(model: str, env: str, *, follow: bool, as_json: bool) -> None:
@@ -54,14 +54,14 @@ def release(model: str, env: str, *, follow: bool, as_json: bool) -> None:
     else:
         _say(
             {"execution": arn, "status": "Executing"},
-            f"{resolved.name}: execution {arn}\nfollow it: {_again('follow', model, env)}",
+            f"{resolved.name}: execution {arn}\nfollow it: {command(env, 'follow', model)}",
             as_json,
         )
 
 
 def follow(model: str, env: str, *, as_json: bool) -> None:
     """Follow the model's newest release to its end, or the promotion or rollback that came after it, while that is under way."""
-    from pipelines import promoting
+    from pipelines import following
     from pipelines.execution import Executions
     from pipelines.status import executions as under_way
     from pipelines.subject import subject
@@ -74,25 +74,23 @@ def follow(model: str, env: str, *, as_json: bool) -> None:
         about = subject(model, env)
         later = next((one.arn for one in under_way(about.sagemaker, about) if one.pipeline == PROMOTION_PIPELINE), None)
         if later is not None:
-            promoting.show(about, later, as_json=as_json)
+            following.show_promotion(about, later, as_json=as_json)
             return
     if arn is None:
-        raise UsageError(f"{resolved.name} was never released here; release it: {_again('release', model, env)}")
+        raise UsageError(f"{resolved.name} was never released here; release it: {command(env, model)}")
     _follow(model, env, resolved, executions, arn, as_json=as_json)
 
 
 def _follow(model: str, env: str, resolved: Release, executions: Executions, arn: str, *, as_json: bool) -> None:
     """Show the execution until it is over, then what it led to. ExecutionError when it failed."""
-    from pipelines import display
+    from pipelines import following
     from pipelines.outcome import outcome
 
     progress = sys.stderr if as_json else sys.stdout
     print(f"{resolved.name}: execution {arn}", file=progress)
-    try:
-        view = display.follow(executions.follow(arn, _FOLLOW_INTERVAL_S[resolved.environment.kind]), RELEASE_STEPS, progress)
-    except KeyboardInterrupt:
-        print(f"\nno longer following; the execution goes on. Follow it again: {_again('follow', model, env)}", file=sys.stderr)
-        sys.exit(130)
+    interval_s = _FOLLOW_INTERVAL_S[resolved.environment.kind]
+    again = command(env, "follow", model)
+    view = following.watch(executions, arn, RELEASE_STEPS, interval_s, progress=progress, follow_again=again)
     facts, text = outcome(resolved, env, view, executions)
     _say(facts, text, as_json)
     if view.status != "Succeeded":
@@ -192,31 +190,15 @@ def _start(resolved: Release, hub: str) -> tuple[str, Executions]:
 
 
 def _failure(model: str, env: str, view: ExecutionView, executions: Executions) -> str:
-    """The step, the reason, where the log is, how to go on."""
-    failed = next((step for step in view.steps if step.status == "Failed"), None)
-    if failed is None:
-        return f"the execution ended as {view.status}: {view.failure or 'no reason was given'}"
-    if not failed.job:
-        return _refusal(failed.name, failed.failure or view.failure, view)
-    lines = [f"{failed.name} failed: {failed.failure or view.failure}"]
-    lines += [f"  | {line}" for line in executions.log_tail(failed.job, _LOG_LINES)]
-    lines.append(f"its log: aws logs tail /aws/sagemaker/ProcessingJobs --log-stream-name-prefix {failed.job}/")
-    lines.append(f"when it is mended: {_again('release', model, env)}   (what was fetched already is not fetched again)")
-    return "\n".join(lines)
+    """What the gate refused (Reject has marked the version then); else why the execution failed, and how to go on."""
+    from pipelines import following
 
-
-def _refusal(step: str, reason: str, view: ExecutionView) -> str:
-    """The failure of a step that is no job: the gate's (after Reject marked the version), or SageMaker's own of another step."""
-    rejected = view.step("Reject")
-    if rejected is not None and rejected.status == "Succeeded":
-        return f"{reason}\nthe version is marked as rejected in the registry; production is untouched"
-    return f"{step} failed: {reason}\nproduction is untouched"
-
-
-def _again(subcommand: str, model: str, env: str) -> str:
-    """The command line that does this."""
-    words = ["python -m pipelines.run", *([] if subcommand == "release" else [subcommand]), model]
-    return " ".join(words if env == "local" else [*words, "--env", env])
+    failed, rejected = view.failed, view.step("Reject")
+    if failed is not None and not failed.job and rejected is not None and rejected.status == "Succeeded":
+        return f"{failed.failure or view.failure}\nthe version is marked as rejected in the registry; production is untouched"
+    untouched = "" if view.step("Promote") else "production is untouched; "
+    again = f"{untouched}when it is mended: {command(env, model)}   (what was fetched already is not fetched again)"
+    return following.failure(view, executions, again)
 
 
 def _say(facts: dict[str, Any], text: str, as_json: bool) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import JsonValue
 
 from pipelines.errors import UsageError
+from pipelines.next_command import command
 from pipelines.subject import Subject, caller, subject
 from steps import decisions, registry, served
 from steps.decisions import Decision
@@ -52,12 +53,12 @@ class Outcome:
 
 def approve_and_follow(model: str, env: str, number: int, comment: str, *, force: bool, as_json: bool) -> None:
     """Approve a version and stay until its promotion is over. UsageError where no rule starts one, or it was approved before."""
-    from pipelines import promoting
+    from pipelines import following
 
     about = subject(model, env)
     asked_at = datetime.now(UTC)
     version = about.version(number)
-    before = set(promoting.executions_for(about, version.arn, asked_at - _CLOCKS))
+    before = set(following.promotions_of(about, version.arn, asked_at - _CLOCKS))
     if not _rules(about):
         raise UsageError(
             f"no EventBridge rule starts a promotion here: approve without --follow, then {_start_by_hand(about, version)}"
@@ -67,7 +68,7 @@ def approve_and_follow(model: str, env: str, number: int, comment: str, *, force
     print(outcome.text, file=progress)
     if not outcome.changed:
         raise UsageError(f"version {number} was approved before: there is nothing to follow")
-    ended = promoting.follow(about, promoting.started_by_event(about, version.arn, asked_at, not_among=before), progress)
+    ended = following.promotion(about, following.started_by_event(about, version.arn, asked_at, not_among=before), progress)
     if as_json:
         print(json.dumps({**outcome.facts(), "status": ended.view.status, "production": ended.promotion}))
     elif ended.promotion:
@@ -115,8 +116,8 @@ def reject(model: str, env: str, number: int, comment: str, *, force: bool) -> O
     now = served.version_now(about.ledger.events())
     if now == number and not force:
         raise UsageError(
-            f"version {number} of {about.name} is what production serves, and would go on to; to take it out: python -m pipelines.run "
-            f"rollback {about.name}; to reject it all the same: --force"
+            f"version {number} of {about.name} is what production serves, and would go on to; to take it out: "
+            f"{command(about.env, 'rollback', about.name)}; to reject it all the same: --force"
         )
     by = caller(about.environment)
     registry.reject(about.sagemaker, package.arn, _description("rejected", by, comment))
@@ -160,7 +161,7 @@ def _next(about: Subject, package: registry.ModelPackage) -> str:
     """What happens now: a rule starts the promotion, or a person has to."""
     rules = _rules(about)
     if rules:
-        return f"the rule {rules[0]} starts the pipeline {PROMOTION_PIPELINE} with it; see: python -m pipelines.run status {about.name}"
+        return f"the rule {rules[0]} starts the pipeline {PROMOTION_PIPELINE} with it; see: {command(about.env, 'status', about.name)}"
     return f"no EventBridge rule starts the pipeline {PROMOTION_PIPELINE} here; start it: {_start_by_hand(about, package)}"
 
 

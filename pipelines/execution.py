@@ -57,6 +57,11 @@ class ExecutionView:
         """The step of that name, None if it has not started."""
         return next((step for step in self.steps if step.name == name), None)
 
+    @property
+    def failed(self) -> StepView | None:
+        """The first step that failed, None if none has."""
+        return next((step for step in self.steps if step.status == "Failed"), None)
+
 
 class Executions:
     """Pipelines of one environment."""

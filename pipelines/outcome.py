@@ -9,6 +9,7 @@ from typing import Any
 from config.schema import Release
 from pipelines import layout
 from pipelines.execution import Executions, ExecutionView
+from pipelines.next_command import command
 from steps.names import EVALUATION_FILE, PROMOTION_FILE, REPORT_PAGE, pipeline_name
 
 _EXAMPLE = json.dumps(
@@ -47,8 +48,7 @@ def outcome(release: Release, env: str, view: ExecutionView, executions: Executi
 
 def _where_the_report_is(release: Release, env: str, report: str, evaluation: dict[str, Any]) -> list[str]:
     page = f"{report.rsplit('/', 1)[0]}/{REPORT_PAGE}"
-    again = f"python -m pipelines.run report {release.name} {evaluation['version']}"
-    return [f"report: {page}", f"  {again}{_in(env)}   (brings it here)"]
+    return [f"report: {page}", f"  {command(env, 'report', release.name, evaluation['version'])}   (brings it here)"]
 
 
 def _how_to_call(release: Release) -> list[str]:
@@ -69,10 +69,5 @@ def _how_to_approve(release: Release, env: str, view: ExecutionView) -> list[str
     number = version.removeprefix("version ")
     return [
         f"{version} passed and waits for a person: approve it in the Model Registry, and the pipeline `promotion` promotes it:",
-        f"  python -m pipelines.run approve {release.name} {number} --comment WHY{_in(env)}",
+        f"  {command(env, 'approve', release.name, number, '--comment', 'WHY')}",
     ]
-
-
-def _in(env: str) -> str:
-    """The option that says which environment, where it must be said."""
-    return "" if env == "local" else f" --env {env}"

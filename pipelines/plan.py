@@ -141,7 +141,7 @@ def _steps(release: Release, observed: Observed, total_bytes: int | None) -> lis
     model, evaluation = release.model, release.model.evaluation
     bounds = [len(profile.objectives) for profile in evaluation.load_profiles.values()]
     conditions = 2 + sum(bounds) + (len(evaluation.lm_eval.tasks) if evaluation.lm_eval else 0)
-    manual = f"waits for a person: python -m pipelines.run approve {release.name} VERSION"
+    manual = "waits until a person approves it"
     return [
         PlannedStep("FetchWeights", _fetch(release, observed), prices.fetch_span(release, total_bytes, FETCH_MAX_RUNTIME_S)),
         PlannedStep("RegisterModel", f"a new version in {release.package_group}, pending approval"),

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from pipelines import promoting
+from pipelines import following
 from pipelines.errors import UsageError
 from pipelines.execution import Executions
+from pipelines.next_command import command
 from pipelines.subject import Subject, caller, subject
 from steps import accounts, served
 from steps.hosting import Hosting
@@ -56,10 +57,10 @@ def rollback(model: str, env: str, to: int | None, comment: str, *, force: bool,
     arn = _start(asked, Executions(about.environment))
     facts = {"execution": arn, "from": asked.leaving, "to": asked.target.version}
     if not follow:
-        again = f"python -m pipelines.run status {model}" + ("" if env == "local" else f" --env {env}")
+        again = command(env, "status", model)
         print(json.dumps({**facts, "status": "Executing"}) if as_json else f"execution {arn}\nsee: {again}")
         return
-    ended = promoting.follow(about, arn, progress)
+    ended = following.promotion(about, arn, progress)
     if as_json:
         print(json.dumps({**facts, "status": ended.view.status, "production": ended.promotion}))
     else:

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipelines.next_command import command
 from pipelines.status import ModelStatus, ProductionStatus, status
 from pipelines.subject import known_names, subject
 
@@ -24,7 +25,7 @@ def show(model: str | None, env: str, *, as_json: bool) -> None:
         if as_json:
             print(json.dumps(found.facts()))
         else:
-            _one(found)
+            _one(found, env)
         return
     all_of_them = [status(subject(name, env)) for name in known_names(env)]
     if as_json:
@@ -53,7 +54,7 @@ def _all(found: list[ModelStatus]) -> None:
     _console().print(table)
 
 
-def _one(found: ModelStatus) -> None:
+def _one(found: ModelStatus, env: str) -> None:
     console = _console()
     _production(console, found)
     for line in found.drift:
@@ -75,7 +76,8 @@ def _one(found: ModelStatus) -> None:
         table.add_row(str(version.version), approval, version.verdict or "-", Text(version.revision), when)
     console.print(table)
     for number in found.pending:
-        console.print(f"waiting: python -m pipelines.run approve {found.model} {number} --comment WHY   (or reject)")
+        to_approve = command(env, "approve", found.model, number, "--comment", "WHY")
+        console.print(f"waiting: {to_approve}   (or reject)", markup=False)
 
 
 def _production(console: Console, found: ModelStatus) -> None:

@@ -31,6 +31,8 @@ class Subject:
     """A model in an environment, and the clients to ask about it."""
 
     name: str
+    env: str
+    """The environment's name or file, as it was given to the command."""
     environment: Environment
     file: ModelFile | None
     """The model file; None when it was deleted, or moved away, since the model was released."""
@@ -88,11 +90,11 @@ def subject(model: str, env: str) -> Subject:
     attach(environment)
     try:
         name, content = load_model(model)
-        return _opened(name, environment, content)
+        return _opened(name, env, environment, content)
     except ConfigError:
         if "/" in model or model.endswith((".yaml", ".yml")):
             raise
-        without_file = _opened(model, environment, None)
+        without_file = _opened(model, env, environment, None)
         if without_file.versions() or without_file.ledger.events():
             return without_file
         raise
@@ -121,11 +123,11 @@ def caller(environment: Environment) -> str:
     return str(boto3.client("sts", region_name=environment.region).get_caller_identity()["Arn"])
 
 
-def _opened(name: str, environment: Environment, file: ModelFile | None) -> Subject:
+def _opened(name: str, env: str, environment: Environment, file: ModelFile | None) -> Subject:
     import boto3
 
     return Subject(
-        name, environment, file, boto3.client("sagemaker", region_name=environment.region), s3.client(environment.region)
+        name, env, environment, file, boto3.client("sagemaker", region_name=environment.region), s3.client(environment.region)
     )
 
 

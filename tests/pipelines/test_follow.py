@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from pipelines import commands, display, execution, status, subject
+from pipelines.errors import ExecutionError
 from pipelines.execution import ExecutionView
 from pipelines.status import ExecutionStatus
 from steps.names import PROMOTION_PIPELINE
@@ -20,8 +21,8 @@ ENVIRONMENT = SimpleNamespace(kind="local", bucket="bucket")
 class _Executions:
     """SageMaker with a release that has that status."""
 
-    def __init__(self, release: str | None) -> None:
-        self._release = release
+    def __init__(self, release: str | None, *, fails: bool = False) -> None:
+        self._release, self._fails = release, fails
 
     def newest(self, pipeline: str) -> str | None:
         return RELEASE if self._release else None
@@ -32,7 +33,7 @@ class _Executions:
     def follow(self, arn: str, interval_s: float) -> list[ExecutionView]:
         if arn == RELEASE:
             raise InterruptedError(arn)
-        return [ExecutionView(arn, "Succeeded")]
+        return [ExecutionView(arn, "Failed" if self._fails else "Succeeded")]
 
     def read_json(self, uri: str) -> dict[str, Any]:
         return {"endpoint": "m", "version": 3}
@@ -40,7 +41,7 @@ class _Executions:
 
 @pytest.fixture
 def stage(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    about = SimpleNamespace(name="m", environment=ENVIRONMENT, sagemaker=None)
+    about = SimpleNamespace(name="m", env="aws", environment=ENVIRONMENT, sagemaker=None)
     monkeypatch.setattr(commands, "resolve", lambda model, env: SimpleNamespace(name="m", environment=ENVIRONMENT))
     monkeypatch.setattr(commands, "attach", lambda environment: None)
     monkeypatch.setattr(subject, "subject", lambda model, env: about)
@@ -74,11 +75,17 @@ def test_ctrl_c_says_that_the_promotion_goes_on(stage: pytest.MonkeyPatch, capsy
     with pytest.raises(SystemExit) as ended:
         commands.follow("m", "local", as_json=False)
     assert ended.value.code == 130
-    assert f"{PROMOTION} goes on. Follow it again: python -m pipelines.run follow m" in capsys.readouterr().err
+    assert f"{PROMOTION} goes on. Follow it again: python -m pipelines.run follow m --env aws\n" in capsys.readouterr().err
+
+
+def test_a_failed_promotion_names_the_command_of_its_own_environment(stage: pytest.MonkeyPatch) -> None:
+    _with(stage, _Executions(None, fails=True))
+    with pytest.raises(ExecutionError, match=r"python -m pipelines\.run status m --env aws$"):
+        commands.follow("m", "aws", as_json=False)
 
 
 def _with(stage: pytest.MonkeyPatch, executions: _Executions) -> None:
-    from pipelines import promoting
+    from pipelines import following
 
     stage.setattr(execution, "Executions", lambda environment: executions)
-    stage.setattr(promoting, "Executions", lambda environment: executions)
+    stage.setattr(following, "Executions", lambda environment: executions)
