@@ -72,7 +72,7 @@ def follow(model: str, env: str, *, as_json: bool) -> None:
     arn = executions.newest(pipeline_name(resolved.name))
     if arn is None or executions.view(arn).is_over:
         about = subject(model, env)
-        later = next((one.arn for one in under_way(about.sagemaker, about) if one.pipeline == PROMOTION_PIPELINE), None)
+        later = next((one.arn for one in under_way(about) if one.pipeline == PROMOTION_PIPELINE), None)
         if later is not None:
             following.show_promotion(about, later, as_json=as_json)
             return

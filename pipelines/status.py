@@ -11,7 +11,6 @@ from datetime import UTC
 from typing import Any
 
 from config.environment import Environment
-from pipelines.errors import CommandError
 from pipelines.subject import Subject, Version
 from steps import accounts, aws, lease, registry, served
 from steps.ledger import Event
@@ -98,7 +97,9 @@ class ModelStatus:
     versions: list[VersionStatus]
     staging: list[StagingStatus]
     production: ProductionStatus | None
-    """None when the model was never in production and no file says where it would go."""
+    """None when the model was never in production and no file says where it would go, and when production was not to be looked at."""
+    production_refused: str
+    """Why production, in another account, was not to be looked at, and what to do; empty when it was."""
     ledger_version: int | None
     """What production serves by the ledger."""
     drift: list[str]
@@ -117,35 +118,41 @@ class ModelStatus:
 
 
 def status(about: Subject) -> ModelStatus:
-    """Ask for all of it. LedgerBroken when the ledger's chain does not hold, CommandError when production's role lets nobody look."""
-    import boto3
-    from botocore.exceptions import ClientError
-
+    """Ask for all of it. LedgerBroken when the ledger's chain does not hold."""
     events = about.ledger.events()
     endpoint = _endpoint_name(about, events)
-    there = accounts.production_session(about.environment, "status")
-    try:
-        production = _Production(there, about.environment, endpoint).status() if endpoint else None
-    except ClientError as error:
-        role = about.environment.production
-        if role is None or error.operation_name != "AssumeRole":
-            raise
-        raise CommandError(
-            f"{role.role}, in whose account {endpoint} is, does not let these credentials look: {error.response['Error']['Message']}; use "
-            "some that its trust policy names (docs/two_accounts.md)"
-        ) from error
+    production, differences, refused = _looked_at(about, events, endpoint) if endpoint else (None, [], "")
     stated = lease.read(about.s3, about.environment.bucket, endpoint) if endpoint else None
-    sagemaker = boto3.client("sagemaker", region_name=about.environment.region)
     return ModelStatus(
         model=about.name,
         versions=[_version(about, listed) for listed in about.versions()[:_SHOWN_VERSIONS]],
-        staging=list(_staging(sagemaker, about.name)),
+        staging=list(_staging(about.sagemaker, about.name)),
         production=production,
+        production_refused=refused,
         ledger_version=served.version_now(events),
-        drift=list(drift(events, production, there.client("sagemaker"))) if production else [],
-        executions=list(executions(sagemaker, about)),
+        drift=differences,
+        executions=list(executions(about)),
         lease=LeaseStatus(stated[0].execution, stated[0].owner, stated[0].expires_at) if stated and stated[1] else None,
     )
+
+
+def _looked_at(about: Subject, events: list[Event], endpoint: str) -> tuple[ProductionStatus | None, list[str], str]:
+    """Production and its drift; in their place, where another account's role lets nobody look, why it does not and what to do."""
+    from botocore.exceptions import ClientError
+
+    there = accounts.production_session(about.environment, "status")
+    try:
+        production = _Production(there, about.environment, endpoint).status()
+        return production, list(drift(events, production, there.client("sagemaker"))), ""
+    except ClientError as error:
+        role = about.environment.production
+        if role is None or not (error.operation_name == "AssumeRole" or "AccessDenied" in error.response["Error"]["Code"]):
+            raise
+        refusal = (
+            f"{role.role}, in whose account {endpoint} is, refuses: {error.response['Error']['Message']}; use credentials that its trust "
+            "policy names, or give it what it lacks (docs/two_accounts.md)"
+        )
+        return None, [], refusal
 
 
 def drift(events: Iterable[Event], production: ProductionStatus, sagemaker: Any) -> Iterable[str]:
@@ -287,8 +294,9 @@ def _staging(sagemaker: Any, model: str) -> Iterable[StagingStatus]:
                 yield StagingStatus(listed["EndpointName"], listed["EndpointStatus"], tags.get(EXPIRES_TAG, ""))
 
 
-def executions(sagemaker: Any, about: Subject) -> Iterable[ExecutionStatus]:
+def executions(about: Subject) -> Iterable[ExecutionStatus]:
     """Executions under way: of the model's own pipeline, and those of the shared one that are about its versions."""
+    sagemaker = about.sagemaker
     for pipeline in (pipeline_name(about.name), PROMOTION_PIPELINE):
         try:
             listed = sagemaker.list_pipeline_executions(

@@ -44,7 +44,9 @@ def _all(found: list[ModelStatus]) -> None:
         newest = each.versions[0] if each.versions else None
         table.add_row(
             each.model,
-            _serves(each.production),
+            Text("not known: see status " + each.model, style="bold red")
+            if each.production_refused
+            else _serves(each.production),
             Text(f"{each.production.endpoint} {each.production.status}" if each.production else "-"),
             f"{newest.version} {newest.approval_status}" if newest else "-",
             ", ".join(map(str, each.pending)) or "-",
@@ -82,6 +84,12 @@ def _one(found: ModelStatus, env: str) -> None:
 
 def _production(console: Console, found: ModelStatus) -> None:
     production = found.production
+    if found.production_refused:
+        console.print(Text(f"production: not known: {found.production_refused}", style="bold red"))
+        console.print(
+            f"  by the ledger it serves {'nothing' if found.ledger_version is None else f'version {found.ledger_version}'}"
+        )
+        return
     if production is None:
         console.print(f"{found.model}: never in production")
         return

@@ -46,7 +46,7 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     monkeypatch.setattr(commands, "attach", lambda environment: None)
     monkeypatch.setattr(subject, "subject", lambda model, env: about)
     running = [ExecutionStatus(PROMOTION, PROMOTION_PIPELINE, "Executing", "")]
-    monkeypatch.setattr(status, "executions", lambda sagemaker, about: running)
+    monkeypatch.setattr(status, "executions", lambda about: running)
     return monkeypatch
 
 

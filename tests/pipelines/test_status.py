@@ -11,7 +11,9 @@ import pytest
 from botocore.exceptions import ClientError
 
 import pipelines.status
-from pipelines.errors import CommandError
+import pipelines.status_display
+from config.environment import ProductionAccount
+from pipelines.subject import Subject
 from steps import accounts
 from tests.local.prepared import Prepared, prepared
 from tests.sagemaker_local.hosting_client import ROLE, HostingClient, eventually
@@ -136,18 +138,26 @@ def test_a_ledger_that_was_changed_is_said_by_its_event(world: Prepared) -> None
     assert world.run("history", "served").returncode == 0
 
 
-def test_a_role_of_production_that_refuses_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("code", "operation"), [("AccessDenied", "AssumeRole"), ("AccessDeniedException", "DescribeEndpoint")])
+def test_where_productions_role_refuses_the_rest_is_shown_all_the_same(
+    world: Prepared, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], code: str, operation: str
+) -> None:
     role = "arn:aws:iam::222222222222:role/release-production"
 
     def refused(self: object) -> None:
-        error = {"Code": "AccessDenied", "Message": "User ann is not authorized to perform: sts:AssumeRole"}
-        raise ClientError({"Error": error}, "AssumeRole")
+        error = {"Code": code, "Message": f"User ann is not authorized to perform: {operation}"}
+        raise ClientError({"Error": error}, operation)
 
-    monkeypatch.setattr(accounts, "production_session", lambda environment, purpose: mock.MagicMock())
     monkeypatch.setattr(pipelines.status._Production, "status", refused)
-    about = mock.MagicMock()
-    about.ledger.events.return_value = []
-    about.file.production.endpoint = "chat"
-    about.environment.production.role = role
-    with pytest.raises(CommandError, match=f"{role}, in whose account chat is, .* User ann is not .* trust policy names"):
-        pipelines.status.status(about)
+    monkeypatch.setattr(accounts, "production_session", lambda environment, purpose: mock.MagicMock())
+    other = ProductionAccount(account_id="222222222222", role=role, serve_role=role)
+    environment = world.environment.model_copy(update={"production": other})
+    about = Subject("served", "aws", environment, None, world.client("sagemaker"), world.client("s3"))
+    found = pipelines.status.status(about)
+    assert f"{role}, in whose account served is, refuses: User ann is not authorized" in found.production_refused
+    assert (found.production, found.ledger_version, found.pending) == (None, 1, [2])
+    pipelines.status_display._one(found, "aws")
+    text = capsys.readouterr().out
+    assert f"production: not known: {role}" in text
+    assert "by the ledger it serves version 1" in text
+    assert "approve served 2 --comment WHY --env aws" in text
