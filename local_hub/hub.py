@@ -78,7 +78,7 @@ class LocalHub:
 
     @property
     def requests(self) -> list[RequestRecord]:
-        """Every request so far, oldest first."""
+        """The last requests (`local_hub.server.KEPT_REQUESTS`), oldest first."""
         return list(self._server.requests)
 
     def revision(self, identifier: str) -> str:

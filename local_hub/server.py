@@ -21,6 +21,7 @@ import secrets
 import socket
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,10 @@ from local_hub.errors import HubAnswer, LocalHubError
 from local_hub.faults import Fault, FaultPlan, RateCap
 from local_hub.repository import HubFile
 
-__all__ = ["HubServer", "RequestRecord"]
+__all__ = ["KEPT_REQUESTS", "HubServer", "RequestRecord"]
 
+KEPT_REQUESTS = 10_000
+"""How many requests the server remembers, the last ones: a Hub that stays up for weeks must not grow."""
 _SEND_BYTES = 4 * 1024 * 1024
 _RANGE = re.compile(r"bytes=(\d*)-(\d*)")
 _RESOLVE = re.compile(r"/([^/]+/[^/]+)/resolve/([^/]+)/(.+)")
@@ -64,7 +67,7 @@ class HubServer(http.server.ThreadingHTTPServer):
         self.address_lifetime_s = address_lifetime_s
         self.faults = FaultPlan()
         self.rate = RateCap()
-        self.requests: list[RequestRecord] = []
+        self.requests: deque[RequestRecord] = deque(maxlen=KEPT_REQUESTS)
         self._secret = secrets.token_bytes(32)
         self._files: dict[str, HubFile] = {}
         self._lock = threading.Lock()

@@ -178,6 +178,14 @@ def test_long_trees_come_in_pages(tmp_path: Path) -> None:
         assert sum("/tree/" in record.path for record in hub.requests) == 4
 
 
+def test_a_hub_that_stays_up_remembers_only_the_last_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("local_hub.server.KEPT_REQUESTS", 3)
+    with LocalHub(builtin=False) as hub:
+        for number in range(5):
+            httpx.get(f"{hub.endpoint}/{number}")
+        assert [record.path for record in hub.requests] == ["/2", "/3", "/4"]
+
+
 def test_signed_addresses_expire(tmp_path: Path) -> None:
     make_repository(tmp_path)
     with LocalHub(tmp_path, builtin=False, address_lifetime_s=-1) as hub:
