@@ -35,6 +35,8 @@ APPROVAL_RULE = "release-approved"
 _RECORD = "services.json"
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 30.0
+_ANSWER_TIMEOUT_S = 30.0
+"""After this long a service is taken for hung, and `up` starts it anew, with all that it runs: not merely because the machine is busy."""
 _PASSED_ON = ("SSL_CERT_FILE", "SSL_CERT_DIR", "REQUESTS_CA_BUNDLE", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy")
 """How this machine reaches the Hub at huggingface.co; jobs need it as the command does."""
 _HERE = ("127.0.0.1", "localhost")
@@ -43,25 +45,24 @@ _DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 @dataclass(frozen=True)
 class Service:
-    """A process of ours: where it listens and what it printed when it was ready."""
+    """A process of ours, and where it listens: what it printed when it was ready, empty until then."""
 
     name: str
     pid: int
-    url: str
+    url: str = ""
 
     @property
     def exists(self) -> bool:
         """Whether its process is there. A number that the system has given to another program since is not."""
-        command = subprocess.run(["ps", "-p", str(self.pid), "-o", "stat=,command="], capture_output=True, text=True, check=False)
-        return self.name in command.stdout and not command.stdout.startswith("Z")
+        return self.name in _command_line(self.pid)
 
     @property
     def is_running(self) -> bool:
-        """Whether it is there and answers."""
-        if not self.exists:
+        """Whether it is there, was ready, and answers."""
+        if not self.url or not self.exists:
             return False
         try:
-            _DIRECTLY.open(self.url, timeout=5).close()
+            _DIRECTLY.open(self.url, timeout=_ANSWER_TIMEOUT_S).close()
         except urllib.error.HTTPError:
             return True
         except OSError:
@@ -113,7 +114,10 @@ def up(environment: Environment, state: Path = STATE) -> LocalStack:
     """
     leave_aws(environment.region)
     with _locked(state):
-        stack = running(state) or _start(state)
+        stack = running(state)
+        if stack is None:
+            _stop(_recorded(state).values())  # one whose other died, or both: the command that started them was killed meanwhile
+            stack = _start(state)
     stack.activate(environment)
     _prepare(environment)
     return stack
@@ -122,10 +126,7 @@ def up(environment: Environment, state: Path = STATE) -> LocalStack:
 def running(state: Path = STATE) -> LocalStack | None:
     """The services of this state folder, None when they are not both up."""
     services = _recorded(state)
-    if not services:
-        return None
-    if not all(service.is_running for service in services.values()):
-        _stop(services.values())
+    if not services or not all(service.is_running for service in services.values()):
         return None
     return LocalStack(state, services["sagemaker_local"], services["local_hub"])
 
@@ -179,17 +180,25 @@ def _start(state: Path) -> LocalStack:
         "sagemaker_local": ["-m", "sagemaker_local", "--state", str(state / "sagemaker"), "--images", str(images)],
         "local_hub": ["-m", "local_hub", "--root", str(hub)],
     }
-    starting = {name: _spawn(name, command, state) for name, command in commands.items()}
+    services: dict[str, Service] = {}
+    processes: dict[str, subprocess.Popen[bytes]] = {}
     try:
-        services = {name: _ready(name, process, state) for name, process in starting.items()}
+        for name, command in commands.items():
+            processes[name] = _spawn(name, command, state)
+            services[name] = Service(name, processes[name].pid)
+            _record(services, state)  # before it is ready: whoever kills this command leaves services that `up` and `down` find
+        services = {name: _ready(name, process, state) for name, process in processes.items()}
+        _record(services, state)
     except BaseException:
-        for process in starting.values():
-            process.terminate()
+        _stop(services.values())
         raise
+    return LocalStack(state, services["sagemaker_local"], services["local_hub"])
+
+
+def _record(services: dict[str, Service], state: Path) -> None:
     written = state / f"{_RECORD}.new"
     written.write_text(json.dumps({name: asdict(service) for name, service in services.items()}))
     written.replace(state / _RECORD)  # whole or not at all, also on a full disk
-    return LocalStack(state, services["sagemaker_local"], services["local_hub"])
 
 
 def image_map() -> dict[str, Any]:
@@ -326,6 +335,19 @@ def _stop(services: Iterable[Service]) -> list[str]:
         if service.exists:
             os.kill(service.pid, signal.SIGKILL)
     return [service.name for service in ran]
+
+
+def _command_line(pid: int) -> str:
+    """The words that a process was started with; empty when there is none, or only its exit code is left."""
+    if not Path("/proc/self").exists():
+        listed = subprocess.run(
+            ["ps", "-p", str(pid), "-o", "stat=,command="], capture_output=True, text=True, check=False
+        ).stdout
+        return "" if listed.startswith("Z") else listed
+    try:  # Linux, where small images have no `ps`
+        return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+    except OSError:
+        return ""
 
 
 def _log(name: str, state: Path) -> Path:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -57,6 +60,51 @@ def test_a_broken_record_of_the_services_is_one_line(tmp_path: Path, record: str
         assert result.returncode == 1
         assert "then delete that file" in result.stderr
         assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("then", ["up", "down"])
+def test_who_kills_a_command_that_starts_the_services_can_go_on(tmp_path: Path, then: str) -> None:
+    """They were in no record: `up` refused for ever, since one of them held the state folder, and `down` knew of none."""
+    stack = Stack(tmp_path)
+    record = tmp_path / "services.json"
+    starting = subprocess.Popen([sys.executable, "-m", "pipelines.run", "local", "up"], cwd=ROOT, env=stack.environment)
+    try:
+        while not (record.exists() and "local_hub" in stack.services):
+            assert starting.poll() is None
+            time.sleep(0.01)
+    finally:
+        starting.kill()
+        starting.wait()
+    left = [local.Service(**values) for values in stack.services.values()]
+    assert all(service.exists for service in left)
+    try:
+        result = stack.run("local", then)
+        assert result.returncode == 0, result.stderr
+    finally:
+        stopped = stack.run("local", "down").stdout
+    assert not any(service.exists for service in left)
+    assert "sagemaker_local" in stopped if then == "up" else "nothing was running" in stopped
+
+
+def test_looking_at_services_that_do_not_answer_does_not_stop_them(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()", "sagemaker_local"], stdin=subprocess.PIPE) as busy:
+        service = vars(local.Service("sagemaker_local", busy.pid, "http://127.0.0.1:1"))
+        (tmp_path / "services.json").write_text(json.dumps({"sagemaker_local": service, "local_hub": service}))
+        assert local.running(tmp_path) is None
+        busy.communicate(b"\n")
+    assert busy.returncode == 0
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="asks /proc")
+def test_a_machine_without_ps_knows_its_services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    ended = subprocess.Popen([sys.executable, "-c", "", "sagemaker_local"])
+    assert local.Service("pytest", os.getpid()).exists
+    assert not local.Service("sagemaker_local", os.getpid()).exists
+    os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
+    assert not local.Service("sagemaker_local", ended.pid).exists, "only its exit code is left"
+    ended.wait()
+    assert not local.Service("sagemaker_local", ended.pid).exists
 
 
 def test_a_sagemaker_that_ended_meanwhile_is_not_called_aws(monkeypatch: pytest.MonkeyPatch) -> None:
