@@ -10,7 +10,7 @@ from config.base import Strict
 from config.errors import MisplacedValue
 from config.instances import check_each
 from config.load_profiles import METRICS, LoadProfile, Objective
-from config.suggest import nearest
+from config.suggest import did_you_mean
 
 
 class Canary(Strict):
@@ -110,6 +110,7 @@ class Evaluation(Strict):
             for metric in profile.objectives:
                 if metric not in METRICS:
                     raise MisplacedValue(
-                        (name, "objectives", metric), f"no such metric; did you mean {nearest(metric, METRICS)!r}?"
+                        (name, "objectives", metric),
+                        f"no such metric; {did_you_mean(metric, METRICS)}Known: {', '.join(METRICS)}",
                     )
         return value

@@ -7,7 +7,7 @@ Counts: AWS's pages "Amazon EC2 P4/P5/P6 instances" and "Amazon EC2 G5/G6/G6e in
 from __future__ import annotations
 
 from config.errors import MisplacedValue
-from config.suggest import nearest
+from config.suggest import did_you_mean
 
 _G_SIZES = {
     "xlarge": 1,
@@ -46,11 +46,11 @@ def gpu_memory_bytes(instance_type: str) -> int:
 
 
 def gpu_count(instance_type: str) -> int:
-    """Return how many GPUs one instance has; ValueError names the nearest known type."""
+    """Return how many GPUs one instance has; ValueError names the nearest known type, and where all of them are."""
     count = GPU_COUNTS.get(instance_type)
     if count is None:
         raise ValueError(
-            f"{instance_type!r} is not a GPU instance type that this project knows; did you mean {nearest(instance_type, GPU_COUNTS)!r}? "
+            f"{instance_type!r} is not a GPU instance type that this project knows; {did_you_mean(instance_type, GPU_COUNTS)}"
             "All of them: config/instances.py"
         )
     return count

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from config.errors import MisplacedValue
-from config.suggest import nearest
+from config.suggest import did_you_mean
 
 _FILE = Path(__file__).parents[1] / "container" / "sglang_flags.json"
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -28,14 +28,15 @@ _TYPES: dict[str, tuple[type, ...]] = {
 
 
 def check(flags: Mapping[str, Any]) -> None:
-    """MisplacedValue for the first flag that SGLang does not know or whose value it would refuse; names the nearest flag or the choices."""
+    """MisplacedValue for the first flag that SGLang does not know or whose value it would refuse; names the nearest flag
+    and where all are, or the choices."""
     table = _table()
     for name, value in flags.items():
         flag = table["flags"].get(name)
         if flag is None:
-            known = table["flags"]
+            hint = did_you_mean(name, table["flags"])
             raise MisplacedValue(
-                (name,), f"SGLang {table['version']} has no flag {name!r}; did you mean {nearest(name, known)!r}?"
+                (name,), f"SGLang {table['version']} has no flag {name!r}; {hint}All of them: container/sglang_flags.json"
             )
         _check_value(name, flag, value)
 

@@ -56,6 +56,17 @@ def test_qwen_is_served_over_eight_gpus_under_sglangs_own_flag_names() -> None:
         ("ttft_p99_ms: {at_most: 1500}", "ttft_99_ms: {at_most: 1500}", ["no such metric", "did you mean 'ttft_p99_ms'"]),
         ("duration_s: 300", "duration_s: 0", ["0 will not do", "greater than 0"]),
         ("mem-fraction-static: 0.88", "mem-fraction-statik: 0.88", ["no flag", "did you mean 'mem-fraction-static'"]),
+        (
+            "instance_type: ml.p5.48xlarge",
+            "instance_type: cpu",
+            ["'cpu' is not a GPU", "knows; All of them: config/instances.py"],
+        ),
+        (
+            "ttft_p99_ms: {at_most: 1500}",
+            "speed: {at_most: 1}",
+            ["no such metric; Known: ttft_p50_ms, ", "usd_per_million_output_tokens"],
+        ),
+        ("mem-fraction-static: 0.88", "qqq: 1", ["no flag 'qqq'; All of them: container/sglang_flags.json"]),
         ("mem-fraction-static: 0.88", "mem-fraction-static: high", ["takes float", "'high'"]),
         ("reasoning-parser: qwen3", "reasoning-parser: qwen33", ["is one of", "qwen3"]),
         ("enable-metrics: true", "enable-metrics: 1", ["is a switch"]),
