@@ -115,7 +115,7 @@ class _Measuring:
         if accuracy is None:
             return {}
         try:
-            return accuracy.ask(self._openai(), accuracy.wanted.timeout_s, self._staged.until_s - time.monotonic())
+            return accuracy.ask(self._openai(), accuracy.wanted.timeout_s, max(0.0, self._staged.until_s - time.monotonic()))
         except StepError as error:
             say(str(error))
             return str(error)
