@@ -82,7 +82,8 @@ def test_a_rejection_says_why_and_an_approval_after_it_is_a_new_event(world: Pre
     ("arguments", "says"),
     [
         (["approve", "plain", "7"], "has no version 7 in the Model Registry; it has 1"),
-        (["approve", "no-such", "1"], "did you mean"),
+        (["approve", "smollm", "1"], "did you mean 'smollm2-135m'"),
+        (["approve", "no-such", "1"], "there is no such model file"),
     ],
 )
 def test_what_is_not_there_is_said(world: Prepared, arguments: list[str], says: str) -> None:

@@ -75,7 +75,6 @@ def tasks(**bounds: Any) -> dict[str, Any]:
     return {
         "load_profiles": {"short": closed_loop()},
         "lm_eval": {"archive": ARCHIVE, "tasks": bounds},
-        "client_lag_at_most_ms": 1000,
     }
 
 

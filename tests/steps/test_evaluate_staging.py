@@ -43,7 +43,6 @@ def measured(scarce: World) -> Run:
             "load_profiles": {"chat": profile},
             "canaries": [{"prompt": "Which city is the capital of France?", "expect": "Paris"}],
             "staging": {"instance_types": [SCARCE, PLENTY]},
-            "client_lag_at_most_ms": 1000,
         },
         settings={"answers": {"France": "It is Paris."}},
         environment={"instance_usd_per_hour": {PLENTY: USD_PER_HOUR}},
@@ -126,7 +125,6 @@ def test_a_load_for_which_the_endpoint_lives_too_short_is_not_put_on_and_rejects
         "load_profiles": profiles,
         "staging": {"instance_types": [PLENTY]},
         "max_runtime_s": 60,
-        "client_lag_at_most_ms": 1000,
     }
     run = scarce.evaluate(scarce.version(wanted, name="brief"))
     assert run.evaluation.verdict == "invalid"
