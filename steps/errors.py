@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class StepError(Exception):
     """Something failed at run time. The message says what, with which value, and what to do next. Exit code 1."""
@@ -32,3 +35,17 @@ class LeaseHeld(StepError):
 
 class LeaseLost(StepError):
     """Another execution took the lease over, or it could not be renewed in time: this one must touch nothing more."""
+
+
+@contextmanager
+def cleaning_up_after(error: StepError) -> Iterator[None]:
+    """For what is done because of `error`, which is raised behind the block: a failure in here is put behind it and does not take its place.
+
+    A lost lease goes through as it is: one who lost it has nothing to clean up any more.
+    """
+    try:
+        yield
+    except LeaseLost:
+        raise
+    except StepError as worse:
+        raise StepError(f"{error}; {worse}") from error

@@ -202,12 +202,13 @@ class Hosting:
                 on_progress(f"{endpoint} is {state.status}, {said_s} s")
             _pause(started)
 
-    def delete(self, endpoint: str) -> None:
-        """Delete the endpoint and the config and models behind it; what is gone already is no error."""
+    def delete(self, endpoint: str, *, before_each_try: Callable[[], None] = lambda: None) -> None:
+        """Delete the endpoint and the config and models behind it; what is gone already is no error. While something changes the endpoint, it
+        asks again; StepError when that takes more than half an hour."""
         state = self.state(endpoint)
         if state is None:
             return
-        self._delete_when_allowed(endpoint)
+        self._delete_when_allowed(endpoint, before_each_try)
         if state.config:
             self.delete_config(state.config)
 
@@ -247,13 +248,14 @@ class Hosting:
             self.delete_model(model)
         return models
 
-    def _delete_when_allowed(self, endpoint: str) -> None:
+    def _delete_when_allowed(self, endpoint: str, before_each_try: Callable[[], None] = lambda: None) -> None:
         """SageMaker refuses to delete an endpoint while it changes: ask again until it does not."""
         from botocore.exceptions import ClientError
 
         started = time.monotonic()
         with explained(f"delete the endpoint {endpoint}"), _if_present():
             while True:
+                before_each_try()
                 try:
                     self._sagemaker.delete_endpoint(EndpointName=endpoint)
                     return

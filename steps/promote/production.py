@@ -17,7 +17,7 @@ from config.schema import Release
 from steps import canaries, deployment
 from steps.canaries import CanaryResult
 from steps.deployment import Deployment
-from steps.errors import InputError, LeaseLost, StepError
+from steps.errors import InputError, LeaseLost, StepError, cleaning_up_after
 from steps.hosting import EndpointState
 from steps.job import progress, say
 from steps.lease import Lease
@@ -77,20 +77,21 @@ class Production:
     def create(self, new: Deployment) -> EndpointState:
         """A first endpoint, or one instead of one that failed. One that does not come up is deleted: nobody is served by it. StepError says
         why it did not."""
-        self._lease.confirm()
-        self.touched = True
         there = self._hosting.state(self.endpoint)
         if there is not None and there.has_failed:
             say(f"{self.endpoint} is Failed and serves nobody: it is deleted")
             self._delete()
+        self._lease.confirm()
+        self.touched = True
         with self._nothing_begun(new):
             self._hosting.create(self.endpoint, new)
         try:
             state = self._wait()
         except LeaseLost:
             raise
-        except StepError:
-            self._delete()
+        except StepError as error:
+            with cleaning_up_after(error):
+                self._delete()
             raise
         self._clients.alarms.put(self._settings.guards, new.name, new.tags)
         return state
@@ -103,8 +104,9 @@ class Production:
         own = self._clients.alarms.put(self._settings.guards, new.name, new.tags)
         try:
             watched = self._clients.alarms.usable(own, self._settings.alarms)
-        except StepError:
-            self._forget(new.name)
+        except StepError as error:
+            with cleaning_up_after(error):
+                self._forget(new.name)
             raise
         policy = self._settings.update.deployment_config()
         for kind in policy:
@@ -122,12 +124,15 @@ class Production:
             raise StepError(f"{error}{self._bring_back(old.autoscaling)}") from error
         if state.config == new.name:
             return state
+        lost = self._bring_back(old.autoscaling)
         reasons = [state.failure, *self._clients.alarms.ringing(watched)]
         reason = "; ".join(reason for reason in reasons if reason) or "it does not say why"
-        last_words = self._hosting.last_words(self.endpoint)
-        lost = self._bring_back(old.autoscaling)
-        self._forget(new.name)
-        raise StepError(f"SageMaker took the update of {self.endpoint} back: {reason}{lost}{last_words}")
+        taken_back = StepError(
+            f"SageMaker took the update of {self.endpoint} back: {reason}{lost}{self._hosting.last_words(self.endpoint)}"
+        )
+        with cleaning_up_after(taken_back):
+            self._forget(new.name)
+        raise taken_back
 
     def look_over(self, state: EndpointState, new: Deployment) -> list[CanaryResult]:
         """The image, the canary prompts, the alarms for as long as the model file says. StepError for the first that is not right."""
@@ -167,15 +172,16 @@ class Production:
         self._lease.confirm()
         self._hosting.tag(state.arn, new)
         self._clients.alarms.put(self._settings.guards, state.config, new.tags)
+        self._lease.confirm()
         self._clients.scaling.apply(self._settings.autoscaling)
 
     def tidy_up(self, state: EndpointState) -> None:
         """Delete the endpoint configs, models and alarms that earlier promotions to this endpoint left, killed ones' among them."""
-        self._lease.confirm()
         prefix = deployment.prefix("production", self._release)
         for name in sorted(self._hosting.definitions(prefix) - {state.config}):
             tags = self._hosting.config_tags(name) or self._hosting.model_tags(name)
             if (tags.get(MODEL_TAG), tags.get(ENDPOINT_TAG)) == (self._release.name, self.endpoint):
+                self._lease.confirm()
                 self._forget(name)
 
     def _check_owner(self, state: EndpointState) -> None:
@@ -220,6 +226,7 @@ class Production:
             for config in (before, after)
         ]
         if types[0] != types[1] or self._settings.autoscaling is None:
+            self._lease.confirm()
             self._clients.scaling.remove()
 
     @contextmanager
@@ -229,18 +236,22 @@ class Production:
             yield
         except LeaseLost:
             raise
-        except StepError:
-            state = self._hosting.state(self.endpoint)
-            if state is None or new.name not in {state.config, state.pending}:
-                self._forget(new.name)
-                self.touched = False
+        except StepError as error:
+            with cleaning_up_after(error):
+                state = self._hosting.state(self.endpoint)
+                if state is None or new.name not in {state.config, state.pending}:
+                    self.touched = False
+                    self._forget(new.name)
             raise
 
     def _bring_back(self, autoscaling: Autoscaling | None) -> str:
         """Make way no longer: give it that autoscaling where it has none. Why that failed, to go behind an error; empty when it did not."""
         try:
             if autoscaling is not None and not self._clients.scaling.is_there():
+                self._lease.confirm()
                 self._clients.scaling.apply(autoscaling)
+        except LeaseLost:
+            raise
         except StepError as error:
             return f"; its autoscaling was taken away and could not be brought back: {error}"
         return ""
@@ -254,10 +265,10 @@ class Production:
         return self._hosting.wait(self.endpoint, self._timeout_s, progress, self._lease.check)
 
     def _delete(self) -> None:
-        self._lease.confirm()
         state = self._hosting.state(self.endpoint)
+        self._lease.confirm()
         self._clients.scaling.remove()
-        self._hosting.delete(self.endpoint)
+        self._hosting.delete(self.endpoint, before_each_try=self._lease.confirm)
         self._hosting.wait_gone(self.endpoint)
         self._clients.alarms.delete_endpoints_own()
         if state is not None and state.config:

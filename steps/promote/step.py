@@ -22,7 +22,7 @@ from config.production import Autoscaling
 from config.schema import Release
 from steps import canaries, decisions, lease, registry, returning, served, verification
 from steps.deployment import Deployment
-from steps.errors import InputError, LeaseHeld, LeaseLost, LedgerBroken, StepError
+from steps.errors import InputError, LeaseHeld, LeaseLost, LedgerBroken, StepError, cleaning_up_after
 from steps.hosting import EndpointState
 from steps.job import progress, say
 from steps.ledger import Kind, Ledger, newest
@@ -106,8 +106,8 @@ class Promoter:
         self._started = time.monotonic()
         self._in_ledger = False
         """Whether the ledger has it that the version reached production."""
-        self._approval = ""
-        """The words of the approval that this try goes by."""
+        self._approval: str | None = None
+        """The words of the approval that this try goes by; None where it goes by none, as a rollback does."""
 
     def run(self) -> Promotion:
         """The whole of it; see the module."""
@@ -258,12 +258,8 @@ class Promoter:
         except LeaseLost:
             raise
         except StepError as error:
-            try:
+            with cleaning_up_after(error):
                 self._production.give_back(previous, state.config, self._autoscaling_of(previous))
-            except LeaseLost:
-                raise
-            except StepError as worse:
-                raise StepError(f"{error}; {worse}") from error
             back = f"it serves version {previous_version} again" if previous else "it was the first and is deleted"
             raise StepError(f"{error}; version {target.package.version} was taken out of production, {back}") from error
         self._production.settle(state, new)
