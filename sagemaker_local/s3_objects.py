@@ -273,7 +273,10 @@ def by_name() -> Iterator[None]:
 
 @contextmanager
 def deletions_kept() -> Iterator[None]:
-    """While this lasts, a snapshot is written; what was deleted before it began is then gone from the disk, too."""
+    """While this lasts, a snapshot is written; what was deleted before it began is then gone from the disk, too.
+
+    Also where it could not be written: what was deleted on a full disk must make room for it.
+    """
     count = len(_deleted)
     try:
         yield

@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 from contextlib import contextmanager
+from email.utils import formatdate
 from typing import IO, TYPE_CHECKING, Any
 
 from sagemaker_local import actions, eventbridge, logs_api, moto_refusals, wsgi
@@ -34,7 +35,7 @@ from sagemaker_local.snapshot import Snapshots
 from sagemaker_local.store import Store, hurried, stop_waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Iterator, MutableMapping
     from pathlib import Path
 
     from sagemaker_local.http import Receive, Scope, Send
@@ -64,7 +65,7 @@ class Application:
         """Answer one request."""
         if scope["type"] != "http":
             return
-        request = Request(scope, receive, send)
+        request = Request(scope, receive, _dated(send))
         try:
             await self._route(request)
         except Disconnected:
@@ -148,6 +149,20 @@ class Application:
             await request.respond_json(answer)
 
 
+def _dated(send: Send) -> Send:
+    """Answers with the time at which they begin, as AWS's have it: a client knows the server's clock by it."""
+
+    def dated(message: MutableMapping[str, Any]) -> Awaitable[None]:
+        if message["type"] == "http.response.start":
+            message["headers"] = [
+                (b"date", formatdate(usegmt=True).encode()),
+                *(one for one in message["headers"] if one[0] != b"date"),
+            ]
+        return send(message)
+
+    return dated
+
+
 def _run_at_once(context: Context, region: str, action: str, data: dict[str, Any]) -> dict[str, Any]:
     """Run an action of a request, which waits for nothing but what the action itself waits for."""
     with hurried():
@@ -199,6 +214,7 @@ async def _serve(state_dir: Path, images: ImageMap, listener: socket.socket) -> 
             timeout_keep_alive=120,
             timeout_graceful_shutdown=_CONNECTION_GRACE_S,
             server_header=False,
+            date_header=False,  # as old as the request, and a second more
         )
     )
     serving = asyncio.create_task(server.serve(sockets=[listener]))

@@ -106,6 +106,9 @@ class Snapshots:
                     continue
                 try:
                     self._write_service(service, backends)
+                except OSError as error:
+                    _LOGGER.error("the state of %s is not written yet: %s", service, error)
+                    self._changed.set()  # the disk may be full only for now: try again, whether or not something changes
                 except Exception as error:  # noqa: BLE001 -- one service of many; the others are to be kept
                     _LOGGER.info("the state of %s will not survive a restart: %r", service, error)
 

@@ -41,11 +41,12 @@ def open_database(path: Path) -> sqlite3.Connection:
 @contextmanager
 def hurried() -> Iterator[None]:
     """While this lasts, this thread does not wait for a full disk."""
+    before = getattr(_hurry, "active", False)
     _hurry.active = True
     try:
         yield
     finally:
-        _hurry.active = False
+        _hurry.active = before
 
 
 def stop_waiting() -> None:

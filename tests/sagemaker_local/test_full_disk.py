@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from moto.core.base_backend import BackendDict
 
 from sagemaker_local.errors import DiskFull
 from sagemaker_local.log_store import LogStore
 from sagemaker_local.s3_objects import ObjectFile
+from sagemaker_local.snapshot import Snapshots
 from sagemaker_local.store import Store, hurried
 from tests.sagemaker_local.hosting_client import eventually
 
@@ -38,6 +42,34 @@ def test_a_thread_waits_for_room_and_a_request_does_not(tmp_path: Path) -> None:
     eventually(lambda: store.get("kind", "step"), "the record is kept")
     thread.join()
     assert [key for key, _ in store.list("kind")] == ["small", "step"]
+
+
+def test_what_is_hurried_inside_of_what_is_hurried_leaves_it_so(tmp_path: Path) -> None:
+    """A request that stops a job records the end of its process, too."""
+    store = Store(tmp_path / "state.sqlite")
+    allow(store._database, 1)
+    with hurried():
+        with hurried():
+            store.delete("kind", "process")
+        with pytest.raises(DiskFull):
+            store.put("kind", "request", LARGE)
+
+
+def test_a_snapshot_that_had_no_room_is_written_when_there_is_some(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+
+    def write(service: str, _backends: Any) -> None:
+        written.append(service)
+        if len(written) == 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(BackendDict, "_instances", [SimpleNamespace(service_name="s3")])
+    snapshots = Snapshots(tmp_path)
+    monkeypatch.setattr(snapshots, "_write_service", write)
+    snapshots.start()
+    snapshots.changed()
+    eventually(lambda: written == ["s3", "s3"], "it is tried again")
+    snapshots.close()
 
 
 def test_logs_go_on_after_a_full_disk(tmp_path: Path) -> None:

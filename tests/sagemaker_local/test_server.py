@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import io
 import json
 import os
@@ -13,6 +14,7 @@ import time
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
 
@@ -235,6 +237,23 @@ def test_a_multipart_upload_has_a_full_object_checksum(s3: Any, a_bucket: str) -
     assert (completed["ChecksumCRC64NVME"], completed["ChecksumType"]) == (crc64(data), "FULL_OBJECT")
     head = s3.head_object(Bucket=a_bucket, Key="m", ChecksumMode="ENABLED")
     assert (head["ChecksumCRC64NVME"], head["ChecksumType"], head["ContentLength"]) == (crc64(data), "FULL_OBJECT", len(data))
+
+
+def test_an_answers_date_is_of_the_answer(server: RunningServer, s3: Any, a_bucket: str) -> None:
+    """The server's clock is known by it, however long the request took."""
+    target = s3.generate_presigned_url("put_object", Params={"Bucket": a_bucket, "Key": "slow"})
+    connection = http.client.HTTPConnection(server.endpoint_url.removeprefix("http://"), timeout=30)
+    connection.putrequest("PUT", target.removeprefix(server.endpoint_url))
+    connection.putheader("Content-Length", "1")
+    connection.endheaders()
+    time.sleep(1.1)
+    sent = int(time.time())
+    connection.send(b"x")
+    answer = connection.getresponse()
+    [date] = answer.headers.get_all("Date", [])
+    assert answer.status == 200
+    assert sent <= parsedate_to_datetime(date).timestamp() <= time.time()
+    connection.close()
 
 
 def test_nothing_is_overwritten_when_that_is_asked(s3: Any, a_bucket: str) -> None:
