@@ -94,6 +94,8 @@ class _Profile(Strict):
 
     sentence: ClassVar[str]
     """The load as the report describes it; `{key}` stands for the profile's own setting."""
+    trial_load: ClassVar[str] = "requests at the same time"
+    """What differs from trial to trial, where several are made: an axis of the report's figures."""
 
     prompt_tokens: int = Field(default=256, ge=1)
     """How long each prompt is, in tokens of the model: by its own tokenizer, where the weights have a tokenizer.json."""
@@ -208,6 +210,7 @@ class Capacity(_Profile):
     """The highest rate of Poisson or evenly spaced arrivals at which every objective holds: found by doubling, then bisecting."""
 
     sentence = "Capacity search: the highest rate ({arrivals} arrivals) at which every objective holds"
+    trial_load = "requests a second"
 
     kind: Literal["capacity"]
     arrivals: Literal["constant", "poisson"] = "poisson"

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from hdrh.histogram import HdrHistogram
 
+from config.load_profiles import KINDS
 from steps.evaluate_staging.models import ObjectiveResult, ProfileResult, Trial
 from steps.evaluate_staging.report.chart import Chart, Colour, label
 
@@ -75,9 +76,8 @@ def trials(profile: ProfileResult, metric: str, title: str) -> str:
     )
     if not tried:
         return ""
-    of_rates = profile.load["kind"] == "capacity"
     unit = "milliseconds" if metric.endswith("_ms") else "a second"
-    chart = Chart(title, "requests a second" if of_rates else "requests at the same time", unit)
+    chart = Chart(title, KINDS[profile.load["kind"]].trial_load, unit)
     chart.fit_x([trial.load for trial, _ in tried])
     chart.fit_y([value for _, value in tried])
     chart.line(_means(tried), "line")
