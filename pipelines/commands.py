@@ -92,9 +92,11 @@ def _follow(model: str, env: str, resolved: Release, executions: Executions, arn
     again = command(env, "follow", model)
     view = following.watch(executions, arn, RELEASE_STEPS, interval_s, progress=progress, follow_again=again)
     facts, text = outcome(resolved, env, view, executions)
-    _say(facts, text, as_json)
     if view.status != "Succeeded":
-        raise ExecutionError(_failure(model, env, view, executions))
+        if text and not as_json:
+            print(text)
+        raise ExecutionError(_failure(model, env, view, executions), facts)
+    _say(facts, text, as_json)
 
 
 def definition(model: str, env: str) -> None:

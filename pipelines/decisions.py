@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
-from pipelines.errors import UsageError
+from pipelines.errors import UsageError, telling
 from pipelines.next_command import command
 from pipelines.subject import Subject, caller, subject
 from steps import decisions, registry, served
@@ -66,9 +66,10 @@ def approve_and_follow(model: str, env: str, number: int, comment: str, *, force
     outcome = approve(model, env, number, comment, force=force)
     progress = sys.stderr if as_json else sys.stdout
     print(outcome.text, file=progress)
-    if not outcome.changed:
-        raise UsageError(f"version {number} was approved before: there is nothing to follow")
-    ended = following.promotion(about, following.started_by_event(about, version.arn, asked_at, not_among=before), progress)
+    with telling(outcome.facts()):
+        if not outcome.changed:
+            raise UsageError(f"version {number} was approved before: there is nothing to follow")
+        ended = following.promotion(about, following.started_by_event(about, version.arn, asked_at, not_among=before), progress)
     if as_json:
         print(json.dumps({**outcome.facts(), "status": ended.view.status, "production": ended.promotion}))
     elif ended.promotion:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 
-from config.errors import ConfigError
 from pipelines import commands, local
-from pipelines.errors import CommandError
+from pipelines.errors import Interrupted, failed
 from pipelines.report import report
 
 QUESTION = "Which city is the capital of France?"
@@ -17,14 +17,20 @@ def main() -> int:
     """Run the demo; returns the exit code."""
     model = sys.argv[1]
     keep = bool(os.environ.get("KEEP"))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # it ends as with Ctrl-C: what was started is stopped
     try:
         commands.release(model, "local", follow=True, as_json=False)
         print(f"\nwhat was measured, for a browser: {report(model, 'local', None, None)}")
         print(f"\n{QUESTION}\n> ", end="", flush=True)
         commands.ask(model, "local", QUESTION, max_tokens=48)
-    except (ConfigError, CommandError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return getattr(error, "exit_code", 2)
+    except (KeyboardInterrupt, Interrupted) as error:
+        print(f"\n{error}" if keep else "\ninterrupted: the release ends here; what was fetched already is kept", file=sys.stderr)
+        return Interrupted.exit_code
+    except Exception as error:
+        exit_code = failed(error, as_json=False)
+        if exit_code is None:
+            raise
+        return exit_code
     finally:
         if keep:
             print("\nLeft running; stop it with: .venv/bin/python -m pipelines.run local down")

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any, TextIO
 
 from pipelines import layout
-from pipelines.errors import ExecutionError
+from pipelines.errors import ExecutionError, Interrupted
 from pipelines.execution import Executions, ExecutionView
 from pipelines.next_command import command
 from pipelines.subject import Subject
@@ -37,15 +37,17 @@ def watch(
 ) -> ExecutionView:
     """Show an execution until it is over; returns how it ended. `steps` are those that are shown before they start.
 
-    Ctrl-C ends this command with 130 and leaves the execution alone; `follow_again` is the command line that it names then.
+    Ctrl-C is Interrupted and leaves the execution alone; `follow_again` is the command line that it names then.
     """
     from pipelines import display
 
     try:
         return display.follow(executions.follow(arn, interval_s), steps, progress)
     except KeyboardInterrupt:
-        print(f"\nno longer following; the execution {arn} goes on. Follow it again: {follow_again}", file=sys.stderr)
-        sys.exit(130)
+        raise Interrupted(
+            f"no longer following; the execution {arn} goes on. Follow it again: {follow_again}",
+            {"execution": arn, "status": "Executing"},
+        ) from None
 
 
 def failure(view: ExecutionView, executions: Executions, go_on: str) -> str:
@@ -68,7 +70,7 @@ def promotion(about: Subject, arn: str, progress: TextIO = sys.stdout) -> Ended:
     view = watch(executions, arn, PROMOTION_STEPS, interval_s, progress=progress, follow_again=again)
     if view.status != "Succeeded":
         go_on = f"what production serves now: {command(about.env, 'status', about.name)}"
-        raise ExecutionError(failure(view, executions, go_on))
+        raise ExecutionError(failure(view, executions, go_on), {"execution": arn, "status": view.status, "production": None})
     folder = layout.executions(about.environment.bucket, PROMOTION_PIPELINE)
     return Ended(view, executions.read_json(f"{folder}/{arn.rsplit('/', 1)[1]}/promote/{PROMOTION_FILE}"))
 

@@ -84,10 +84,13 @@ def plan(model: str, env: str, *, offline: bool, as_json: bool) -> None:
 
     release = resolve(model, env)
     planned = build(release, Observed(unknown=["everything: --offline"]) if offline else look_up(release))
-    print(json.dumps(planned.to_dict(), indent=2) if as_json else as_text(planned), flush=True)
     short = [quota.need.quota for quota in planned.quotas if quota.to_do]
+    if not as_json:
+        print(as_text(planned), flush=True)
     if short:
-        raise ExecutionError(f"quotas are too small for this release: {', '.join(short)}")
+        raise ExecutionError(f"quotas are too small for this release: {', '.join(short)}", planned.to_dict())
+    if as_json:
+        print(json.dumps(planned.to_dict(), indent=2))
 
 
 def look_up(release: Release) -> Observed:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pipelines import following
-from pipelines.errors import UsageError
+from pipelines.errors import UsageError, telling
 from pipelines.execution import Executions
 from pipelines.next_command import command
 from pipelines.subject import Subject, caller, subject
@@ -60,7 +60,8 @@ def rollback(model: str, env: str, to: int | None, comment: str, *, force: bool,
         again = command(env, "status", model)
         print(json.dumps({**facts, "status": "Executing"}) if as_json else f"execution {arn}\nsee: {again}")
         return
-    ended = following.promotion(about, arn, progress)
+    with telling(facts):
+        ended = following.promotion(about, arn, progress)
     if as_json:
         print(json.dumps({**facts, "status": ended.view.status, "production": ended.promotion}))
     else:

@@ -33,7 +33,9 @@ app.add_typer(local_app, name="local")
 
 Model = Annotated[str, typer.Argument(help="A name in config/models, or the path of a model file.")]
 Env = Annotated[str, typer.Option("--env", help="A name in config/environments (local, aws), or a path.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object; progress goes to standard error.")]
+AsJson = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object, with an `error` if it fails; progress goes to standard error.")
+]
 
 Version = Annotated[int, typer.Argument(help="A version's number in the Model Registry.", min=1)]
 Comment = Annotated[str, typer.Option("--comment", help="Why: kept in the registry and in the ledger.")]
@@ -261,28 +263,18 @@ def down() -> None:
 
 def main() -> None:
     """Run the command; every failure that is not a bug is one message and an exit code: 1 at run time, 2 for bad input."""
-    from config.errors import ConfigError
-    from pipelines.errors import CommandError
-    from steps.errors import StepError
-
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without UTF-8 gets a ?, not a traceback
     try:
         app()
-    except ConfigError as error:
-        print(*(f"error: {problem}" for problem in error.problems), sep="\n", file=sys.stderr)
-        sys.exit(2)
-    except (CommandError, StepError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
     except Exception as error:
-        if not type(error).__module__.startswith("botocore."):
-            raise  # a bug: its traceback is what is needed
-        from pipelines import local
+        from pipelines.errors import failed
 
-        print(f"error: {local.ended(error) or f'AWS refused or could not be reached: {error}'}", file=sys.stderr)
-        sys.exit(1)
+        exit_code = failed(error, as_json="--json" in sys.argv)
+        if exit_code is None:
+            raise
+        sys.exit(exit_code)
 
 
 if __name__ == "__main__":

@@ -35,10 +35,13 @@ def test_a_missed_objective_rejects_the_version_and_says_the_number(stack: Stack
     model = stack.simulated_model(
         "too-slow", settings={**FAST, "ttft_ms": 400}, change=with_objective("ttft_p50_ms", at_most=100)
     )
-    result = stack.run_here(model)
+    result = stack.run_here(model, "--json")
     assert result.returncode == 1
     assert "ttft_p50_ms" in result.stderr
     assert "100" in result.stderr
+    answer = json.loads(result.stdout)
+    assert (answer["status"], answer["evaluation"]["verdict"], answer["production"]) == ("Failed", "failed", None)
+    assert answer["error"] in result.stderr
     assert "Traceback" not in result.stderr
     [version] = stack.versions("too-slow")
     assert version["ModelApprovalStatus"] == "Rejected"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -88,9 +89,10 @@ def test_every_mistake_in_a_file_is_shown_at_once(tmp_path: Path) -> None:
     text = (MODELS / "qwen3-32b.yaml").read_text()
     file = tmp_path / "model.yaml"
     file.write_text(text.replace("duration_s: 300", "duration_s: 0").replace("approval: manual", "approval: maybe"))
-    result = command(str(file))
+    result = command(str(file), "--json")
     assert result.returncode == 2
     assert result.stderr.count(f"error: {file}:") == 2
+    assert json.loads(result.stdout) == {"error": result.stderr.replace("error: ", "").strip()}
 
 
 def test_a_terminal_without_utf_8_gets_no_traceback(tmp_path: Path) -> None:

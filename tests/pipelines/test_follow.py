@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import sys
 from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from pipelines import commands, display, execution, status, subject
 from pipelines.errors import ExecutionError
 from pipelines.execution import ExecutionView
+from pipelines.run import main
 from pipelines.status import ExecutionStatus
 from steps.names import PROMOTION_PIPELINE
 
@@ -72,16 +75,22 @@ def test_ctrl_c_says_that_the_promotion_goes_on(stage: pytest.MonkeyPatch, capsy
 
     _with(stage, _Executions(None))
     stage.setattr(display, "follow", interrupted)
-    with pytest.raises(SystemExit) as ended:
-        commands.follow("m", "local", as_json=False)
-    assert ended.value.code == 130
-    assert f"{PROMOTION} goes on. Follow it again: python -m pipelines.run follow m --env aws\n" in capsys.readouterr().err
+    for option in ([], ["--json"]):
+        with pytest.raises(SystemExit) as ended, mock.patch.object(sys, "argv", ["run", "follow", "m", *option]):
+            main()
+        assert ended.value.code == 130
+        said = capsys.readouterr()
+        assert f"{PROMOTION} goes on. Follow it again: python -m pipelines.run follow m --env aws\n" in said.err
+    answer = json.loads(said.out)
+    assert answer.pop("error") in said.err
+    assert answer == {"execution": PROMOTION, "status": "Executing"}
 
 
 def test_a_failed_promotion_names_the_command_of_its_own_environment(stage: pytest.MonkeyPatch) -> None:
     _with(stage, _Executions(None, fails=True))
-    with pytest.raises(ExecutionError, match=r"python -m pipelines\.run status m --env aws$"):
+    with pytest.raises(ExecutionError, match=r"python -m pipelines\.run status m --env aws$") as failure:
         commands.follow("m", "aws", as_json=False)
+    assert failure.value.facts == {"execution": PROMOTION, "status": "Failed", "production": None}
 
 
 def _with(stage: pytest.MonkeyPatch, executions: _Executions) -> None:

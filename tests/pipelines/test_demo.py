@@ -1,0 +1,54 @@
+"""`make demo` when it is interrupted: what it says, and that nothing goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from pipelines import commands, demo, local
+from pipelines.errors import Interrupted
+
+
+@pytest.fixture
+def stopped(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bool]]:
+    """One entry for each time that all was stopped."""
+    calls: list[bool] = []
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(sys, "argv", ["demo", "smollm2-135m"])
+    monkeypatch.setattr(local, "down", lambda: calls.append(True))
+    yield calls
+    signal.signal(signal.SIGTERM, before)
+
+
+def _terminated(*_: object, **__: object) -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _interrupted(*_: object, **__: object) -> None:
+    raise Interrupted("the execution goes on")
+
+
+@pytest.mark.parametrize("release", [_terminated, _interrupted])
+def test_what_was_started_is_stopped_and_said_so(
+    release: Callable[..., None], stopped: list[bool], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("KEEP", raising=False)
+    monkeypatch.setattr(commands, "release", release)
+    assert demo.main() == 130
+    assert stopped == [True]
+    said = capsys.readouterr()
+    assert "the release ends here" in said.err
+    assert "goes on" not in said.err
+    assert "All of it is stopped again" in said.out
+
+
+def test_what_is_kept_goes_on(stopped: list[bool], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("KEEP", "1")
+    monkeypatch.setattr(commands, "release", _interrupted)
+    assert demo.main() == 130
+    assert stopped == []
+    assert "the execution goes on" in capsys.readouterr().err
