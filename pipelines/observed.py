@@ -107,9 +107,9 @@ def _try(found: Observed, what: str, ask: Callable[[], _T]) -> _T | None:
 
 def _is_stored(release: Release) -> bool:
     from steps import s3
-    from steps.fetch_weights.selection import MANIFEST
+    from steps.names import MANIFEST_FILE
 
-    location = s3.S3Uri.parse(release.weights_prefix) / MANIFEST
+    location = s3.S3Uri.parse(release.weights_prefix) / MANIFEST_FILE
     return s3.read(s3.client(release.environment.region), location) is not None
 
 

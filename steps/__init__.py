@@ -8,6 +8,7 @@ hour by `reap`. No step imports another; what several need is in the modules bes
 - AWS as steps use it: `aws`, `s3`, `accounts`, `registry`, `images`
 - an endpoint: `deployment` (what is to be served, as requests), `hosting` (making, changing, deleting it), `alarms`, `autoscaling`, `canaries`
 - what happened to versions: `ledger`, `decisions` (approved, rejected), `served` (what production served), `returning` (a rollback's version)
-- before production is touched: `verification`, `stored_weights`, `lease`
+- weights in S3: `manifest` (what a finished prefix holds), `stored_weights` (whether it still does)
+- before production is touched: `verification`, `lease`
 - several instances of one job: `hosts`
 """

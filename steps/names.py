@@ -6,6 +6,8 @@ from enum import StrEnum
 
 from config.schema import PACKAGE_GROUP_PREFIX
 
+MANIFEST_FILE = "manifest.json"
+"""What a weights prefix holds; without it a fetch is unfinished."""
 WEIGHTS_FILE = "weights.json"
 EVALUATION_FILE = "evaluation.json"
 REPORT_PAGE = "report.html"

@@ -11,10 +11,9 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from steps import s3
-from steps.fetch_weights import manifest
-from steps.fetch_weights.manifest import ManifestFile
-from steps.fetch_weights.selection import MANIFEST
+from steps import manifest, s3
+from steps.manifest import ManifestFile
+from steps.names import MANIFEST_FILE
 
 _READERS = 16
 _BLOCK_BYTES = 8 * 1024**2
@@ -23,7 +22,7 @@ _SHOWN = 5
 
 def differences(client: s3.S3Client, prefix: s3.S3Uri, manifest_sha256: str) -> list[str]:
     """What is not as the manifest with this SHA-256 says, a sentence each; empty when all is. StepError when S3 cannot be asked."""
-    location = prefix / MANIFEST
+    location = prefix / MANIFEST_FILE
     body = s3.read(client, location)
     if body is None:
         return [f"there is no {location}; release the model file again"]
@@ -32,7 +31,7 @@ def differences(client: s3.S3Client, prefix: s3.S3Uri, manifest_sha256: str) -> 
         return [f"{location} is not the one that was evaluated (sha256 {actual}, registered {manifest_sha256}); release again"]
     wanted = {file.path: file for file in manifest.Manifest.model_validate_json(body).files}
     listed = s3.list_objects(client, prefix)
-    unknown = sorted(path for path in listed if path not in wanted and path != MANIFEST)
+    unknown = sorted(path for path in listed if path not in wanted and path != MANIFEST_FILE)
     found = [f"{prefix / path} was not evaluated: the manifest does not list it; delete it" for path in unknown]
     with ThreadPoolExecutor(_READERS) as readers:
         checked = readers.map(lambda file: _difference(client, prefix, file, listed.get(file.path)), wanted.values())

@@ -13,10 +13,10 @@ from collections.abc import Callable
 from typing import Any
 
 from steps.errors import StepError
-from steps.fetch_weights.manifest import Manifest
 from steps.fetch_weights.selection import Selection
 from steps.fetch_weights.settings import MAX_OBJECT_BYTES
 from steps.job import say
+from steps.manifest import Manifest
 
 LARGE_BYTES = 10_000_000_000
 """A fetch of this size takes longer than the suite, by far."""

@@ -14,9 +14,9 @@ from pydantic import ValidationError
 
 from config.base import Strict
 from steps import s3
-from steps.fetch_weights.manifest import ManifestFile
 from steps.fetch_weights.selection import HubFile
 from steps.job import say
+from steps.manifest import ManifestFile
 
 _READERS = 16
 
@@ -58,7 +58,7 @@ class Journal:
         return {
             file.path: entry
             for file, entry in zip(candidates, entries, strict=True)
-            if entry is not None and entry.file.is_copy_of(file) and entry.etag == objects[file.path].etag
+            if entry is not None and file.is_stored_as(entry.file) and entry.etag == objects[file.path].etag
         }
 
     def vouches(self, file: ManifestFile, listed: s3.ListedObject) -> bool:

@@ -18,7 +18,6 @@ from typing import Protocol
 
 from steps.fetch_weights.buffers import Buffer, BufferPool
 from steps.fetch_weights.destination import Destination, Stored, checksum_text
-from steps.fetch_weights.manifest import ManifestFile
 from steps.fetch_weights.plan import Part, buffer_bytes, order
 from steps.fetch_weights.progress import Progress
 from steps.fetch_weights.retries import Stopped
@@ -27,6 +26,7 @@ from steps.fetch_weights.settings import Settings
 from steps.fetch_weights.source import CountBytes
 from steps.fetch_weights.transfer import FileTransfer
 from steps.job import progress as say_progress
+from steps.manifest import ManifestFile
 
 
 class Source(Protocol):

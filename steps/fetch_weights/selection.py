@@ -16,8 +16,9 @@ from typing import Any
 from config.weights import Weights
 from steps.errors import InputError
 from steps.fetch_weights.settings import MAX_OBJECT_BYTES
+from steps.manifest import ManifestFile
+from steps.names import MANIFEST_FILE
 
-MANIFEST = "manifest.json"
 _SAFE_WEIGHTS = frozenset({".safetensors", ".gguf"})
 _PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib"})
 _OTHER_COPIES = frozenset({".h5", ".keras", ".msgpack", ".onnx", ".onnx_data", ".ot", ".tflite", ".mlmodel", ".npz"})
@@ -39,6 +40,11 @@ class HubFile:
     """The content's SHA-256, which the Hub knows for LFS (and Xet) files only."""
     xet_hash: str | None = None
     """The content's address in Xet storage, where the Hub keeps it there."""
+
+    def is_stored_as(self, stored: ManifestFile) -> bool:
+        """Whether that is a copy of this file, by path, size and digest."""
+        is_same = stored.sha256 == self.sha256 if self.sha256 else stored.git_blob_sha1 == self.blob_sha1
+        return stored.path == self.path and stored.size == self.size and is_same
 
 
 @dataclass(frozen=True)
@@ -94,7 +100,7 @@ def select(listing: Listing, documents: Mapping[str, bytes], weights: Weights) -
 
 
 def _is_wanted(path: str, weights: Weights) -> bool:
-    if PurePosixPath(path).name in _IGNORED_NAMES or path == MANIFEST:
+    if PurePosixPath(path).name in _IGNORED_NAMES or path == MANIFEST_FILE:
         return False
     included = not weights.include or any(fnmatchcase(path, pattern) for pattern in weights.include)
     return included and not any(fnmatchcase(path, pattern) for pattern in weights.exclude)

@@ -9,17 +9,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from config.schema import Release
-from steps import s3
+from steps import manifest, s3
 from steps.errors import InputError, StepError
-from steps.fetch_weights import hub, manifest, xet
+from steps.fetch_weights import hub, xet
 from steps.fetch_weights.destination import Destination, Stored
 from steps.fetch_weights.journal import Entry, Journal
-from steps.fetch_weights.manifest import Choice, Manifest, ManifestFile
 from steps.fetch_weights.models import WeightsOutput
 from steps.fetch_weights.pipeline import Pipeline, Source
 from steps.fetch_weights.plan import shares
 from steps.fetch_weights.progress import Progress, duration, size
-from steps.fetch_weights.selection import MANIFEST, HubFile, Selection
+from steps.fetch_weights.selection import HubFile, Selection
 from steps.fetch_weights.sender import PartSender
 from steps.fetch_weights.settings import Settings
 from steps.fetch_weights.source import Hub, HubSource
@@ -27,7 +26,8 @@ from steps.hosts import Hosts, Roll
 from steps.job import progress as say_progress
 from steps.job import say
 from steps.ledger import Ledger
-from steps.names import WEIGHTS_FILE
+from steps.manifest import Choice, Manifest, ManifestFile
+from steps.names import MANIFEST_FILE, WEIGHTS_FILE
 
 
 @dataclass(frozen=True)
@@ -127,7 +127,7 @@ class Fetch:
     def already_there(self) -> Outcome | None:
         """What an earlier execution finished: one listing and one manifest read, and the Hub is not asked. None when anything is missing."""
         self._objects = s3.list_objects(self._client, self._prefix)
-        found = manifest.read(self._client, self._prefix) if MANIFEST in self._objects else None
+        found = manifest.read(self._client, self._prefix) if MANIFEST_FILE in self._objects else None
         if found is None:
             return None
         self._manifest, digest = found
@@ -237,16 +237,18 @@ class Fetch:
         listed = self._objects.get(file.path)
         if listed is None or listed.size != file.size:
             return False
-        if listed.modified_at <= self._objects[MANIFEST].modified_at:
+        if listed.modified_at <= self._objects[MANIFEST_FILE].modified_at:
             return True
         return self._journal.vouches(file, listed)
 
     def _check_others(self, files: tuple[HubFile, ...]) -> None:
         """Everything under the prefix is served: what does not belong there must not be, and a manifest is written once."""
         chosen = {f.path: f for f in files}
-        strangers = sorted(self._objects.keys() - chosen.keys() - {MANIFEST})
+        strangers = sorted(self._objects.keys() - chosen.keys() - {MANIFEST_FILE})
         listed = {f.path: f for f in self._manifest.files} if self._manifest else {}
-        strangers += sorted(path for path in chosen if listed and not (path in listed and listed[path].is_copy_of(chosen[path])))
+        strangers += sorted(
+            path for path in chosen if listed and not (path in listed and chosen[path].is_stored_as(listed[path]))
+        )
         if strangers:
             raise InputError(
                 f"{self._prefix} differs from what {self._weights.repository} has at this revision in {', '.join(strangers[:4])} ({len(strangers)} "

@@ -27,8 +27,8 @@ from config.schema import Release
 from pipelines.requests import model_package
 from sagemaker_local.testing import RunningServer, running
 from steps.accounts import group_policy
-from steps.fetch_weights.manifest import Manifest, ManifestFile
 from steps.ledger import Event, Ledger
+from steps.manifest import Manifest, ManifestFile
 from steps.names import Fact
 from tests.local import in_process
 from tests.steps import simulated_engine

@@ -13,8 +13,8 @@ from local_hub.hub import LocalHub
 from steps.errors import StepError
 from steps.fetch_weights import __main__ as command
 from steps.fetch_weights import expectations
-from steps.fetch_weights.manifest import Manifest, ManifestFile
 from steps.fetch_weights.selection import HubFile, Selection
+from steps.manifest import Manifest, ManifestFile
 from tests.steps.fetch import world
 
 

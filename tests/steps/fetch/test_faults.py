@@ -17,10 +17,10 @@ from steps import s3
 from steps.errors import StepError
 from steps.fetch_weights import hub as asking
 from steps.fetch_weights import step
-from steps.fetch_weights.manifest import Manifest
 from steps.fetch_weights.models import WeightsOutput
 from steps.fetch_weights.selection import Selection
 from steps.fetch_weights.settings import MIB, Settings
+from steps.manifest import Manifest
 from tests.steps.fetch import world
 from tests.steps.fetch.faulty_s3 import OTHER_CHECKSUM, Fault, FaultyS3, faulty
 

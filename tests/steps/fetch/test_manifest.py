@@ -6,10 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from steps import s3
+from steps import manifest, s3
 from steps.errors import StepError
-from steps.fetch_weights import manifest
-from steps.fetch_weights.manifest import Manifest, ManifestFile
+from steps.manifest import Manifest, ManifestFile
 from tests.steps.fetch import world
 
 GIVEN = world.release("acme/manifest")

@@ -26,8 +26,8 @@ from awscrt import checksums
 from config.schema import Release
 from pipelines.requests import model_package
 from sagemaker_local.testing import RunningServer
-from steps.fetch_weights.manifest import Manifest, ManifestFile
 from steps.ledger import Event, Ledger
+from steps.manifest import Manifest, ManifestFile
 from steps.names import Fact
 from steps.promote import step
 from steps.promote.models import Promotion

@@ -1,4 +1,4 @@
-"""The manifest: what a finished prefix holds. Written last and never again; a prefix without one is an unfinished fetch."""
+"""The manifest of a weights prefix: what a finished one holds. Written last and never again; a prefix without one is an unfinished fetch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from config.base import Strict
 from config.weights import Weights
 from steps import s3
 from steps.errors import StepError
-from steps.fetch_weights.selection import MANIFEST, HubFile
+from steps.names import MANIFEST_FILE
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -29,11 +29,6 @@ class ManifestFile(Strict):
     """The CRC64NVME of the whole object, base64 as S3 writes it, computed from the streamed bytes."""
     crc64nvme_confirmed_by_s3: bool
     """Whether S3 reported the same for the stored object. False only for an S3 that keeps no full-object checksums."""
-
-    def is_copy_of(self, file: HubFile) -> bool:
-        """Whether this is that file of the Hub, by path, size and digest."""
-        digest = self.sha256 == file.sha256 if file.sha256 else self.git_blob_sha1 == file.blob_sha1
-        return self.path == file.path and self.size == file.size and digest
 
 
 class Choice(Strict):
@@ -103,14 +98,14 @@ def digest(body: bytes) -> str:
 
 def read(client: s3.S3Client, prefix: s3.S3Uri) -> tuple[Manifest, str] | None:
     """The manifest under a prefix and its SHA-256, None when there is none; StepError when it is not a manifest."""
-    body = s3.read(client, prefix / MANIFEST)
+    body = s3.read(client, prefix / MANIFEST_FILE)
     if body is None:
         return None
     try:
         return Manifest.model_validate_json(body), digest(body)
     except ValidationError as error:
         raise StepError(
-            f"{prefix / MANIFEST} is not a manifest: {error}; if nothing else writes there, delete it and start again: the weights are "
+            f"{prefix / MANIFEST_FILE} is not a manifest: {error}; if nothing else writes there, delete it and start again: the weights are "
             "checked and only what is missing is fetched"
         ) from error
 
@@ -118,7 +113,7 @@ def read(client: s3.S3Client, prefix: s3.S3Uri) -> tuple[Manifest, str] | None:
 def write(client: s3.S3Client, prefix: s3.S3Uri, manifest: Manifest, **options: str) -> str:
     """Write the manifest unless one is there, return its SHA-256. StepError when the one that is there says something else."""
     for _ in range(3):  # a conflicting write in progress shows as "is there", and may still come to nothing
-        if s3.write_json(client, prefix / MANIFEST, manifest.to_json(), only_if_absent=True, **options):
+        if s3.write_json(client, prefix / MANIFEST_FILE, manifest.to_json(), only_if_absent=True, **options):
             return manifest.sha256
         there = read(client, prefix)
         if there is None:
@@ -126,7 +121,7 @@ def write(client: s3.S3Client, prefix: s3.S3Uri, manifest: Manifest, **options: 
         if there[0].files == manifest.files:
             return there[1]
         raise StepError(
-            f"{prefix / MANIFEST} was written by somebody else meanwhile and lists other files than this fetch, of the same commit and the same "
+            f"{prefix / MANIFEST_FILE} was written by somebody else meanwhile and lists other files than this fetch, of the same commit and the same "
             "choice; something else writes there: find it, delete the prefix once no endpoint uses it, and start the step again"
         )
-    raise StepError(f"could not write {prefix / MANIFEST}: it is neither there nor can it be created; start the step again")
+    raise StepError(f"could not write {prefix / MANIFEST_FILE}: it is neither there nor can it be created; start the step again")
