@@ -177,7 +177,10 @@ def attach(environment: Environment) -> None:
 
     stack = local.running()
     if stack is None:
-        raise UsageError("nothing runs on this machine; release a model first: python -m pipelines.run MODEL")
+        raise UsageError(
+            "nothing runs on this machine; start it, with all that was released here: python -m pipelines.run local up; "
+            "or release a model: python -m pipelines.run MODEL"
+        )
     stack.activate(environment)
 
 

@@ -33,6 +33,7 @@ STATE = Path(os.environ.get("RELEASE_LOCAL_STATE", PROJECT / ".local"))
 APPROVAL_RULE = "release-approved"
 """The EventBridge rule that an approval in the registry meets, here as in infra/delivery.yaml."""
 _RECORD = "services.json"
+_SERVICES = ("sagemaker_local", "local_hub")
 _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 30.0
 _ANSWER_TIMEOUT_S = 30.0
@@ -114,21 +115,22 @@ def up(environment: Environment, state: Path = STATE) -> LocalStack:
     """
     leave_aws(environment.region)
     with _locked(state):
-        stack = running(state)
-        if stack is None:
-            _stop(_recorded(state).values())  # one whose other died, or both: the command that started them was killed meanwhile
-            stack = _start(state)
+        recorded = _recorded(state)
+        alive = {name: service for name, service in recorded.items() if service.is_running}
+        # Hung, or the command that started it was killed before it was ready.
+        _stop(service for name, service in recorded.items() if name not in alive)
+        stack = _stack(state, alive) if len(alive) == len(_SERVICES) else _start(state, alive)
     stack.activate(environment)
     _prepare(environment)
     return stack
 
 
 def running(state: Path = STATE) -> LocalStack | None:
-    """The services of this state folder, None when they are not both up."""
+    """The services of this state folder, None when its SageMaker is not up. Its Hub may have died: only a release needs it, and starts it."""
     services = _recorded(state)
-    if not services or not all(service.is_running for service in services.values()):
+    if len(services) < len(_SERVICES) or not services["sagemaker_local"].is_running:
         return None
-    return LocalStack(state, services["sagemaker_local"], services["local_hub"])
+    return _stack(state, services)
 
 
 def down(state: Path = STATE) -> list[str]:
@@ -171,7 +173,12 @@ def _recorded(state: Path) -> dict[str, Service]:
         ) from error
 
 
-def _start(state: Path) -> LocalStack:
+def _stack(state: Path, services: dict[str, Service]) -> LocalStack:
+    return LocalStack(state, *(services[name] for name in _SERVICES))
+
+
+def _start(state: Path, alive: dict[str, Service]) -> LocalStack:
+    """Start those that are not alive: production outlives a Hub that died."""
     images = state / "images.json"  # JSON is YAML
     images.write_text(json.dumps(image_map(), indent=2))
     hub = state / "hub"  # a folder put here, hub/ORG/NAME/, is a repository of the local Hub
@@ -180,19 +187,22 @@ def _start(state: Path) -> LocalStack:
         "sagemaker_local": ["-m", "sagemaker_local", "--state", str(state / "sagemaker"), "--images", str(images)],
         "local_hub": ["-m", "local_hub", "--root", str(hub)],
     }
-    services: dict[str, Service] = {}
+    services = dict(alive)
     processes: dict[str, subprocess.Popen[bytes]] = {}
     try:
-        for name, command in commands.items():
-            processes[name] = _spawn(name, command, state)
-            services[name] = Service(name, processes[name].pid)
-            _record(services, state)  # before it is ready: whoever kills this command leaves services that `up` and `down` find
-        services = {name: _ready(name, process, state) for name, process in processes.items()}
+        for name in _SERVICES:
+            if name not in alive:
+                processes[name] = _spawn(name, commands[name], state)
+                services[name] = Service(name, processes[name].pid)
+                _record(
+                    services, state
+                )  # before it is ready: whoever kills this command leaves services that `up` and `down` find
+        services |= {name: _ready(name, process, state) for name, process in processes.items()}
         _record(services, state)
     except BaseException:
-        _stop(services.values())
+        _stop(service for name, service in services.items() if name not in alive)
         raise
-    return LocalStack(state, services["sagemaker_local"], services["local_hub"])
+    return _stack(state, services)
 
 
 def _record(services: dict[str, Service], state: Path) -> None:

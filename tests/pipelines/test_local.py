@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -50,6 +51,20 @@ def test_a_state_folder_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
     assert result.returncode == 1
     assert "set RELEASE_LOCAL_STATE to a folder that can" in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_production_outlives_a_hub_that_died(tmp_path: Path) -> None:
+    stack = Stack(tmp_path)
+    try:
+        assert stack.run("local", "up").returncode == 0
+        before = stack.services
+        os.kill(before["local_hub"]["pid"], signal.SIGKILL)
+        assert stack.run("status", "--json").returncode == 0
+        assert stack.run("local", "up").returncode == 0
+        assert stack.services["sagemaker_local"] == before["sagemaker_local"]
+        assert local.Service(**stack.services["local_hub"]).is_running
+    finally:
+        stack.run("local", "down")
 
 
 @pytest.mark.parametrize("record", ['{"sage', "[]", '{"sagemaker_local": {"pid": 1}}'])
