@@ -77,7 +77,7 @@ A definition of the SageMaker SDK runs as it is. But the SDK sends some calls to
 from sagemaker.core.workflow.pipeline_context import PipelineSession
 from sagemaker_local.session import Session
 
-session = PipelineSession(boto_session=Session())      # talks to $AWS_ENDPOINT_URL, whatever address the SDK names
+session = PipelineSession(boto_session=Session())  # talks to $AWS_ENDPOINT_URL, whatever address the SDK names
 ```
 
 and `SAGEMAKER_VALIDATE_ROLE=false` in the environment, since a role's permissions are not simulated. An image with AWS's training toolkit
