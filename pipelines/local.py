@@ -119,7 +119,10 @@ def up(environment: Environment, state: Path = STATE) -> LocalStack:
         alive = {name: service for name, service in recorded.items() if service.is_running}
         # Hung, or the command that started it was killed before it was ready.
         _stop(service for name, service in recorded.items() if name not in alive)
-        stack = _stack(state, alive) if len(alive) == len(_SERVICES) else _start(state, alive)
+        try:
+            stack = _stack(state, alive) if len(alive) == len(_SERVICES) else _start(state, alive)
+        except OSError as error:
+            raise _unusable(state, error) from error
     stack.activate(environment)
     _prepare(environment)
     return stack
@@ -371,7 +374,12 @@ def _locked(state: Path) -> Iterator[None]:
         state.mkdir(parents=True, exist_ok=True)
         lock = (state / "lock").open("w")
     except OSError as error:
-        raise LocalError(f"{state} cannot be written ({error.strerror}); set RELEASE_LOCAL_STATE to a folder that can") from error
+        raise _unusable(state, error) from error
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+def _unusable(state: Path, error: OSError) -> LocalError:
+    """A full disk, a folder of somebody else's, a file in its place."""
+    return LocalError(f"{state} cannot be written ({error.strerror}); set RELEASE_LOCAL_STATE to a folder that can")

@@ -47,10 +47,12 @@ def test_nothing_of_the_users_leads_a_local_command_to_aws_or_a_proxy(tmp_path: 
 
 def test_a_state_folder_that_cannot_be_used_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    result = Stack(tmp_path / "file").run("local", "up")
-    assert result.returncode == 1
-    assert "set RELEASE_LOCAL_STATE to a folder that can" in result.stderr
-    assert result.stderr.count("\n") == 1
+    (tmp_path / "full" / "images.json").mkdir(parents=True)
+    for state in ("file", "full"):
+        result = Stack(tmp_path / state).run("local", "up")
+        assert result.returncode == 1
+        assert "set RELEASE_LOCAL_STATE to a folder that can" in result.stderr
+        assert result.stderr.count("\n") == 1
 
 
 def test_production_outlives_a_hub_that_died(tmp_path: Path) -> None:
