@@ -63,6 +63,16 @@ class Subject:
                 raise
         return sorted(found, key=lambda version: version.number, reverse=True)
 
+    def was_released(self) -> bool:
+        """Whether a release of it was started: its package group is made first, and stays when the fetch fails. Or its ledger remembers it."""
+        try:
+            self.sagemaker.describe_model_package_group(ModelPackageGroupName=self.package_group)
+        except self.sagemaker.exceptions.ClientError as error:
+            if error.response["Error"]["Code"] not in {"ValidationException", "ResourceNotFound"}:
+                raise
+            return bool(self.ledger.events())
+        return True
+
     def version(self, number: int) -> registry.ModelPackage:
         """The version of that number; UsageError, naming those that there are, when there is none."""
         versions = self.versions()
@@ -80,7 +90,7 @@ class Subject:
 
 
 def subject(model: str, env: str) -> Subject:
-    """The model of that name or file. Without a file it must have versions in the registry or events in its ledger; ConfigError otherwise.
+    """The model of that name or file. Without a file it must have been released, with whatever success; ConfigError otherwise.
 
     On this machine its services must be running.
     """
@@ -95,7 +105,7 @@ def subject(model: str, env: str) -> Subject:
         if "/" in model or model.endswith((".yaml", ".yml")):
             raise
         without_file = _opened(model, env, environment, None)
-        if without_file.versions() or without_file.ledger.events():
+        if without_file.was_released():
             return without_file
         raise
 

@@ -161,3 +161,11 @@ def test_where_productions_role_refuses_the_rest_is_shown_all_the_same(
     assert f"production: not known: {role}" in text
     assert "by the ledger it serves version 1" in text
     assert "approve served 2 --comment WHY --env aws" in text
+
+
+def test_a_model_whose_first_release_failed_before_it_was_registered_is_one_line_like_the_others(world: Prepared) -> None:
+    """It has a package group, no version and no file in config/models: nobody's status could be asked for any more."""
+    world.client("sagemaker").create_model_package_group(ModelPackageGroupName="release-unborn")
+    result = world.run("status")
+    assert result.returncode == 0, result.stderr
+    assert "unborn" in result.stdout
