@@ -89,7 +89,7 @@ def _is_misspelt(details: ErrorDetails, others: list[ErrorDetails], schema: Mapp
     *parent, key = details["loc"]
     known = _keys_at(schema, tuple(parent))
     unknown = [other["loc"] for other in others if other["type"] == "extra_forbidden"]
-    return any(loc[:-1] == tuple(parent) and nearest(str(loc[-1]), known) == key for loc in unknown)
+    return any(loc[:-1] == tuple(parent) and known and nearest(str(loc[-1]), known) == key for loc in unknown)
 
 
 def _problem(source: Source, details: ErrorDetails, schema: Mapping[str, Any]) -> Problem:
@@ -111,6 +111,9 @@ def _problem(source: Source, details: ErrorDetails, schema: Mapping[str, Any]) -
             context = details["ctx"]
             location += (str(context["discriminator"]).strip("'"),)
             message = f"{shown}.{location[-1]}: {context['tag']!r} will not do, expected one of {context['expected_tags']}"
+        case "model_type" | "model_attributes_type":
+            inside = ", ".join(_keys_at(schema, location))
+            message = f"{shown}: {details['input']!r} will not do, expected keys with values below it: {inside}"
         case _:
             expected = details["msg"].replace("Input should be", "expected")
             message = f"{shown}: {details['input']!r} will not do, {expected}" + _hint(details, source)
@@ -149,7 +152,8 @@ def _keys_at(schema: Mapping[str, Any], location: Location) -> dict[str, str]:
         elif "items" in node:
             node = node["items"]
         else:
-            node = node.get("properties", {}).get(part) or node.get("additionalProperties") or {}
+            by_pattern = node.get("patternProperties", {}).values()
+            node = node.get("properties", {}).get(part) or next(iter(by_pattern), None) or node.get("additionalProperties") or {}
     properties = _resolve(schema, node).get("properties", {})
     return {key: str(value.get("description", "")).split("\n", 1)[0] for key, value in properties.items()}
 

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import reduce
+from operator import getitem
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 
 from config.errors import ConfigError
 from config.loader import MODELS, load_environment, load_model, model_names
@@ -73,6 +79,12 @@ def test_qwen_is_served_over_eight_gpus_under_sglangs_own_flag_names() -> None:
         ("enable-metrics: true", "tp-size: 4", ["use serving.tensor_parallel_size"]),
         ("enable-metrics: true", "api-key: hunter2", ["secrets do not belong"]),
         ("enable-metrics: true", "trust-remote-code: true", ["weights.unsafe"]),
+        ("duration_s: 300", "durations_s: 300", ["unknown key", "did you mean 'duration_s'"]),
+        (
+            "ttft_p99_ms: {at_most: 1500}",
+            "ttft_p99_ms: 1500",
+            ["1500 will not do", "keys with values below it: at_most, at_least"],
+        ),
         ("instance_count: 2", "instance_count: two", ["'two'", "valid integer"]),
         ("approval: manual", "approval: maybe", ["'maybe'", "'manual' or 'automatic'"]),
         ("kind: closed_loop", "kind: nonsense", ["nonsense", "closed_loop"]),
@@ -115,6 +127,42 @@ def test_what_awss_image_passes_on_is_accepted(tmp_path: Path) -> None:
         QWEN.replace("  sglang:", "  image: aws\n  sglang:").replace("enable-metrics: true", flags)
     )
     assert load_model(str(tmp_path / "model.yaml"))[1].serving.image == "aws"
+
+
+def places(node: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where everything in a model file stands."""
+    if path:
+        yield path
+    inside = node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ()
+    for key, value in inside:
+        yield from places(value, (*path, key))
+
+
+@pytest.mark.parametrize("instead", [None, "x", -1, [], {"x": {"x": 1}}], ids=repr)
+def test_whatever_stands_in_a_file_it_loads_or_is_refused_without_a_traceback(tmp_path: Path, instead: object) -> None:
+    """At every place in turn, with what belongs there beside it under a misspelt key."""
+    file = tmp_path / "model.yaml"
+    for place in places(yaml.safe_load(QWEN)):
+        content = yaml.safe_load(QWEN)
+        parent = reduce(getitem, place[:-1], content)
+        if isinstance(parent, dict):
+            parent[f"{place[-1]}s"] = parent[place[-1]]
+        parent[place[-1]] = instead
+        file.write_text(yaml.safe_dump(content))
+        with suppress(ConfigError):
+            load_model(str(file))
+
+
+def test_a_misspelt_key_is_refused_without_a_traceback(tmp_path: Path) -> None:
+    file = tmp_path / "model.yaml"
+    for place in places(yaml.safe_load(QWEN)):
+        content = yaml.safe_load(QWEN)
+        parent = reduce(getitem, place[:-1], content)
+        if isinstance(parent, dict):
+            parent[f"{place[-1]}s"] = parent.pop(place[-1])
+            file.write_text(yaml.safe_dump(content))
+            with suppress(ConfigError):
+                load_model(str(file))
 
 
 def test_a_misspelt_required_key_is_one_problem_not_two(tmp_path: Path) -> None:
