@@ -79,10 +79,11 @@ def doctor(models: list[str], env: str, *, as_json: bool) -> None:
         failed += finding.status == "fail"
         if not as_json:
             print(_line(finding), flush=True)
-    if as_json:
-        print(json.dumps([asdict(finding) for finding in shown], indent=2))
+    facts = {"findings": [asdict(finding) for finding in shown]}
     if failed:
-        raise CommandError(f"{failed} of {len(shown)} need something done before a release can work")
+        raise CommandError(f"{failed} of {len(shown)} need something done before a release can work", facts)
+    if as_json:
+        print(json.dumps(facts, indent=2))
 
 
 def releases(models: list[str], environment: Environment) -> list[Release]:

@@ -71,7 +71,7 @@ class Account:
                 check=False,
             )
         assert "Traceback" not in result.stderr, result.stderr
-        return result.returncode, json.loads(result.stdout)
+        return result.returncode, json.loads(result.stdout)["findings"]
 
 
 @pytest.fixture(scope="module")

@@ -116,7 +116,7 @@ def test_looking_at_services_that_do_not_answer_does_not_stop_them(tmp_path: Pat
 def test_a_machine_without_ps_knows_its_services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     ended = subprocess.Popen([sys.executable, "-c", "", "sagemaker_local"])
-    assert local.Service("pytest", os.getpid()).exists
+    assert local.Service("python", os.getpid()).exists
     assert not local.Service("sagemaker_local", os.getpid()).exists
     os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
     assert not local.Service("sagemaker_local", ended.pid).exists, "only its exit code is left"

@@ -156,8 +156,9 @@ def test_an_s3_that_stays_wrong_is_refused_and_the_next_run_completes_it(scene: 
 
 def test_an_upload_that_was_completed_and_never_answered_is_not_fetched_again(scene: Scene) -> None:
     """S3 may say to the second request that there is no such upload (API reference of CompleteMultipartUpload)."""
-    gone = Fault("status", "POST", "uploadId", status=404, code="NoSuchUpload")
-    scene.s3.faults += [Fault("drop", "POST", "uploadId"), gone]
+    completion = "00001-of-00002.safetensors?uploadId"  # of one of the two files that are on their way at once
+    gone = Fault("status", "POST", completion, status=404, code="NoSuchUpload")
+    scene.s3.faults += [Fault("drop", "POST", completion), gone]
     scene.fetch(
         replace(FAST, read_timeout_s=30)
     )  # the second request comes after the first is done, however busy this machine is
