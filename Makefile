@@ -20,7 +20,7 @@ export SAGEMAKER_TELEMETRY_OPT_OUT := true
 .PHONY: demo test soak lint format schema lock install clean
 
 demo: $(INSTALLED)
-	@KEEP="$(KEEP)" $(RUN) -m pipelines.demo $(MODEL)
+	@KEEP="$(KEEP)" $(RUN) -m pipelines.commands.demo $(MODEL)
 
 test: $(INSTALLED)
 	$(RUN) -m pytest -n 2 --dist loadfile $(ARGS)

@@ -17,10 +17,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from config.load_profiles import CAPACITY, Capacity, Objective
-from steps.evaluate_staging.fleet import Fleet
-from steps.evaluate_staging.profiles import Materials, Outcome, Runner
-from steps.evaluate_staging.transports.openai import OpenAITransport
+from loadtest.generator.worker_pool import Fleet
+from loadtest.inputs import LoadInputs
+from loadtest.profiles import CAPACITY, Capacity, Objective
+from loadtest.runner import Outcome, Runner
+from loadtest.transports.openai import OpenAITransport
 
 ROOT = Path(__file__).parents[1]
 BAR = 0.05
@@ -88,15 +89,8 @@ def search(engine: Engine, *, warmup_s: float, duration_s: float, precision: flo
         objectives={"ttft_p99_ms": Objective(at_most=engine.ttft_ms + slack_ms), "error_rate": Objective(at_most=0)},
     )
     with _running(engine) as url, Fleet(1) as fleet, tempfile.TemporaryDirectory() as folder:
-        runner = Runner(fleet, lambda _: OpenAITransport(url), _NoWeights(None, Path(folder), "s3://none/none/"))
+        runner = Runner(fleet, lambda _: OpenAITransport(url), LoadInputs(lambda _: None, Path(folder)))
         return runner.run(profile, 0, lambda line: print(f"  {line}", file=sys.stderr))
-
-
-class _NoWeights(Materials):
-    """Weights without a tokenizer: a prompt is as many words as it is to have tokens."""
-
-    def _file(self, uri: str) -> None:
-        return None
 
 
 @contextmanager

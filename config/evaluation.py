@@ -9,8 +9,8 @@ from pydantic import Field, field_validator
 from config.base import Strict
 from config.errors import MisplacedValue
 from config.instances import check_each
-from config.load_profiles import METRICS, LoadProfile, Objective
 from config.suggest import did_you_mean
+from loadtest.profiles import METRICS, LoadProfile, Objective
 
 
 class Canary(Strict):

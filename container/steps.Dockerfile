@@ -23,8 +23,10 @@ RUN pip install --no-cache-dir --require-hashes --compile -r requirements/steps.
 COPY LICENSE LICENSE
 COPY config/ config/
 COPY container/__init__.py container/errors.py container/flags.py container/sglang_flags.json container/
+COPY delivery/ delivery/
+COPY loadtest/ loadtest/
 COPY steps/ steps/
-RUN python -m compileall -q config container steps
+RUN python -m compileall -q config container delivery loadtest steps
 
 # It stays root: SageMaker mounts /opt/ml/processing/output for root, and a job of another user cannot write its results
 # there (aws/sagemaker-python-sdk issue 4764). A job has no more than its role lets it have either way.

@@ -70,7 +70,7 @@ def failed(error: Exception, *, as_json: bool) -> int | None:
 
 def _said(error: Exception) -> tuple[list[str], int]:
     from config.errors import ConfigError
-    from steps.errors import StepError
+    from delivery.errors import StepError
 
     if isinstance(error, ConfigError):
         return [str(problem) for problem in error.problems], 2
@@ -78,6 +78,6 @@ def _said(error: Exception) -> tuple[list[str], int]:
         return [str(error)], error.exit_code
     if not type(error).__module__.startswith("botocore."):
         return [], 1
-    from pipelines import local
+    from pipelines.setup import local
 
     return [local.ended(error) or f"AWS refused or could not be reached: {error}"], 1

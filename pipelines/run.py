@@ -56,25 +56,25 @@ def release(
     json: AsJson = False,
 ) -> None:
     """Release MODEL: fetch its weights, register, evaluate, gate, promote. `run MODEL` is short for this."""
-    from pipelines import commands
+    from pipelines.commands import releasing
 
-    commands.release(model, env, follow=follow, as_json=json)
+    releasing.release(model, env, follow=follow, as_json=json)
 
 
 @app.command()
 def follow(model: Model, env: Env = "local", json: AsJson = False) -> None:
     """Follow MODEL's newest release, or the promotion or rollback under way, to its end, as after --detach or Ctrl-C."""
-    from pipelines import commands
+    from pipelines.commands import releasing
 
-    commands.follow(model, env, as_json=json)
+    releasing.follow(model, env, as_json=json)
 
 
 @app.command()
 def definition(model: Model, env: Env = "local") -> None:
     """Print the release pipeline's JSON. Needs no account and no network."""
-    from pipelines import commands
+    from pipelines.commands import releasing
 
-    commands.definition(model, env)
+    releasing.definition(model, env)
 
 
 @app.command()
@@ -85,9 +85,9 @@ def ask(
     max_tokens: Annotated[int, typer.Option(help="How many tokens the answer may have.", min=1)] = 64,
 ) -> None:
     """Ask MODEL's production endpoint and print the answer as it comes."""
-    from pipelines import commands
+    from pipelines.commands import releasing
 
-    commands.ask(model, env, question, max_tokens)
+    releasing.ask(model, env, question, max_tokens)
 
 
 @app.command()
@@ -101,7 +101,7 @@ def approve(
     json: AsJson = False,
 ) -> None:
     """Approve VERSION of MODEL, which starts its promotion. Who and why stand in the registry and in the ledger."""
-    from pipelines import decisions
+    from pipelines.commands import decisions
 
     if follow:
         decisions.approve_and_follow(model, env, version, comment, force=force, as_json=json)
@@ -119,7 +119,7 @@ def reject(
     json: AsJson = False,
 ) -> None:
     """Reject VERSION of MODEL: nothing promotes it any more."""
-    from pipelines import decisions
+    from pipelines.commands import decisions
 
     decisions.reject(model, env, version, comment, force=force).say(as_json=json)
 
@@ -127,7 +127,7 @@ def reject(
 @app.command()
 def history(model: Model, env: Env = "local", json: AsJson = False) -> None:
     """What happened to MODEL's versions, when and by whom; exit code 1 when the ledger's chain does not hold."""
-    from pipelines.history import history as show
+    from pipelines.commands.history import history as show
 
     show(model, env, as_json=json)
 
@@ -143,7 +143,7 @@ def report(
     browser: Annotated[bool, typer.Option("--open", help="Open it in the browser too.")] = False,
 ) -> None:
     """Bring a version's evaluation here (report.html, the table of requests) and print where the page is."""
-    from pipelines.report import report as bring
+    from pipelines.commands.report import report as bring
 
     page = bring(model, env, version, to)
     print(page)
@@ -159,7 +159,7 @@ def plan(
     json: AsJson = False,
 ) -> None:
     """What releasing MODEL would do, cost and need, and what it changes against production. Creates nothing."""
-    from pipelines.plan import plan as show
+    from pipelines.planning.plan import plan as show
 
     show(model, env, offline=offline, as_json=json)
 
@@ -172,7 +172,7 @@ def changed(
     json: AsJson = False,
 ) -> None:
     """Start a release for each model file that changed, once a commit. What CodeBuild runs (buildspec.yml)."""
-    from pipelines.changed import changed as deliver
+    from pipelines.commands.changed import changed as deliver
 
     deliver(env, since, dry_run=dry_run, as_json=json)
 
@@ -181,7 +181,7 @@ def changed(
 def images(env: Env = "aws") -> None:
     """The two images that this tree needs: name, Dockerfile, address, and whether the registry has it (container/push builds the rest)."""
     from config.loader import load_environment
-    from pipelines.images import needed
+    from pipelines.setup.images import needed
 
     for image in needed(load_environment(env)):
         print(image.name, image.dockerfile, image.uri, image.state)
@@ -194,7 +194,7 @@ def status(
     json: AsJson = False,
 ) -> None:
     """What registry, staging, production and pipelines know of MODEL now; what was changed by hand; what waits for a person."""
-    from pipelines import status_display
+    from pipelines.status import status_display
 
     status_display.show(model, env, as_json=json)
 
@@ -212,7 +212,7 @@ def rollback(
     json: AsJson = False,
 ) -> None:
     """Return MODEL's production to a version that it served before, as carefully as it was promoted."""
-    from pipelines.rollback import rollback as start
+    from pipelines.commands.rollback import rollback as start
 
     start(model, env, to, comment, force=force, follow=follow, as_json=json)
 
@@ -224,7 +224,7 @@ def doctor(
     json: AsJson = False,
 ) -> None:
     """Look at everything that a release needs: each line is ok, or says what to do. Changes nothing."""
-    from pipelines.doctor import doctor as examine
+    from pipelines.checks.doctor import doctor as examine
 
     examine(models or [], env, as_json=json)
 
@@ -240,7 +240,7 @@ def environment(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change; write nothing.")] = False,
 ) -> None:
     """Write a stack's outputs into an environment file. Comments and keys of your own stay."""
-    from pipelines.environment import environment as write
+    from pipelines.setup.environment import environment as write
 
     write(stack, region=region, file=file, overwrite=overwrite, dry_run=dry_run)
 
@@ -248,17 +248,17 @@ def environment(
 @local_app.command()
 def up() -> None:
     """Start them and print how AWS clients reach them."""
-    from pipelines import commands
+    from pipelines.commands import releasing
 
-    commands.local_up()
+    releasing.local_up()
 
 
 @local_app.command()
 def down() -> None:
     """Stop them and everything that they run."""
-    from pipelines import commands
+    from pipelines.commands import releasing
 
-    commands.local_down()
+    releasing.local_down()
 
 
 def main() -> None:

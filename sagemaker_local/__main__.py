@@ -38,8 +38,8 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
 
     from sagemaker_local.errors import ImagesFileError
+    from sagemaker_local.front.server import serve
     from sagemaker_local.images import ImageMap
-    from sagemaker_local.server import serve
 
     try:
         images = ImageMap.load(arguments.images.resolve()) if arguments.images else ImageMap()

@@ -10,21 +10,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sagemaker_local.identity import Caller
-from sagemaker_local.wsgi import OWN_USER_AGENT
+from sagemaker_local.front.identity import Caller
+from sagemaker_local.front.wsgi import OWN_USER_AGENT
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Mapping
 
-    from sagemaker_local.calls import CallLog
-    from sagemaker_local.events import EventSink
-    from sagemaker_local.identity import Identities
+    from sagemaker_local.events.sink import EventSink
+    from sagemaker_local.front.calls import CallLog
+    from sagemaker_local.front.identity import Identities
     from sagemaker_local.images import ImageMap
-    from sagemaker_local.logs import LogSink
-    from sagemaker_local.moto import Moto
-    from sagemaker_local.processes import ProcessTable
-    from sagemaker_local.store import Store
+    from sagemaker_local.logs.sink import LogSink
+    from sagemaker_local.moto_bridge.bridge import Moto
+    from sagemaker_local.processes.table import ProcessTable
+    from sagemaker_local.state.store import Store
 
 T = TypeVar("T")
 
@@ -90,7 +90,7 @@ class Context:
         Raises:
             AwsError: the action's error.
         """
-        from sagemaker_local.actions import run
+        from sagemaker_local.front.actions import run
 
         if role_arn:
             self.calls.made(Caller(self.account_id, role_arn), "sagemaker", action, request)

@@ -10,8 +10,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sagemaker_local import actions, calls, images, limits, moto_refusals, unsupported, validation
-from sagemaker_local.pipelines.definition import STEP_TYPES
+from sagemaker_local import images
+from sagemaker_local.front import actions, calls, limits, unsupported, validation
+from sagemaker_local.moto_bridge import refusals
+from sagemaker_local.pipelines.definitions.definition import STEP_TYPES
 from sagemaker_local.pipelines.steps import RUN
 
 if TYPE_CHECKING:
@@ -81,7 +83,7 @@ session = PipelineSession(boto_session=Session())  # talks to $AWS_ENDPOINT_URL,
 ```
 
 and `SAGEMAKER_VALIDATE_ROLE=false` in the environment, since a role's permissions are not simulated. An image with AWS's training toolkit
-(script mode) is `command: ["{python}", "-m", "sagemaker_local.training.script"]` in the images file.
+(script mode) is `command: ["{python}", "-m", "sagemaker_local.jobs.training.script"]` in the images file.
 
 State and logs are in the folder that `--state` names (`.sagemaker_local`) and survive a restart; a server that is killed comes back as it
 was half a second before, and what ran is recorded as failed. What a container wrote is in `logs/` there, and in CloudWatch Logs under the
@@ -130,8 +132,8 @@ What a container image means on this machine, and what this machine plays to be:
 """
 
 _MOTO_GAPS = (
-    "s3", "s3_writes", "s3_objects", "eventbridge", "alarms", "composite_alarms", "hosting/autoscaling", "log_store", "registry/packages",
-    "pipelines/lambdas", "snapshot", "moto_refusals",
+    "s3/front", "s3/writes", "s3/objects", "events/eventbridge", "cloudwatch/alarms", "cloudwatch/composite_alarms",
+    "hosting/autoscaling", "logs/log_store", "registry/packages", "pipelines/lambdas", "state/snapshot", "moto_bridge/refusals",
 )  # fmt: skip
 _ERROR = "`NotImplemented` (HTTP 501, which AWS's SDKs do not retry)"
 
@@ -157,7 +159,7 @@ def page() -> str:
             "| --- | --- |",
             *(f"| {action} | `{member}` |" for action, members in unsupported.MEMBERS.items() for member in members),
             "\nBeside these, with these messages:\n",
-            *(f"- {message}" for message in sorted([*_messages(), *moto_refusals.NOT_EMULATED])),
+            *(f"- {message}" for message in sorted([*_messages(), *refusals.NOT_EMULATED])),
             f"\n## Actions refused by name with {_ERROR} ({len(refused)})\n",
             _names(refused),
             "",
@@ -205,7 +207,7 @@ def _messages() -> list[str]:
     """The text of every NotImplementedHere that the code raises, with what is filled in shown in braces."""
     found = set()
     for file in Path(__file__).parent.rglob("*.py"):
-        if file.name in ("errors.py", "unsupported.py", "moto.py", "wsgi.py", "actions.py"):
+        if file.name in ("errors.py", "unsupported.py", "bridge.py", "wsgi.py", "actions.py"):
             continue
         for node in ast.walk(ast.parse(file.read_text())):
             if (

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.errors import ImagesFileError, ValidationError
-from sagemaker_local.limits import Limits
+from sagemaker_local.front.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

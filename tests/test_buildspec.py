@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from pipelines.images import content_tag
-from tests.codebuild import BUCKET, REGISTRY, Build, CodeBuild, codebuild
+from pipelines.setup.images import content_tag
+from tests.support.codebuild import BUCKET, REGISTRY, Build, CodeBuild, codebuild
 
 MODELS = ("one", "two", "three", "old")
 

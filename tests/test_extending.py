@@ -25,12 +25,13 @@ from types import SimpleNamespace
 from config.__main__ import SCHEMA_FILE, schema_text
 from config.loader import load_environment, load_model
 from config.schema import Release
-from pipelines import plan, release as definition
-from pipelines.observed import Observed
-from steps.evaluate_staging.measurement import Measurement
-from steps.evaluate_staging.profiles import Runner
+from pipelines.definitions import release as definition
+from pipelines.planning import plan
+from pipelines.planning.observed import Observed
+from loadtest.measurement.measurement import Measurement
+from loadtest.runner import Runner
 from steps.evaluate_staging.report import words
-from steps.names import RELEASE_STEPS
+from delivery.names import RELEASE_STEPS
 
 name, model = load_model("extended")
 release = Release(name=name, model=model, environment=load_environment("aws"), serving_image="image")
@@ -80,7 +81,7 @@ def merged(content: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
 def extended(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
     """The copy with everything applied, and what its code then says."""
     folder = tmp_path_factory.mktemp("extended")
-    for room in ("config", "steps", "pipelines", "container"):
+    for room in ("config", "delivery", "loadtest", "steps", "pipelines", "container"):
         shutil.copytree(ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__"))
     for patch in blocks("diff"):
         apply(patch, folder)

@@ -25,7 +25,7 @@ from benchmarks.fetch import model
 from benchmarks.fetch.bars import OURS, bars
 from benchmarks.fetch.measure import Measured, run
 from benchmarks.fetch.peers import PEERS
-from tests.steps.fetch import world
+from tests.steps.fetch_weights import world
 
 ROOT = Path(__file__).parents[2]
 REPOSITORY, LARGER = "bench/model", "bench/larger"

@@ -8,12 +8,12 @@ from pathlib import Path
 
 from benchmarks.load_client import observed
 from benchmarks.load_client.observed import Observed
-from steps.evaluate_staging.fleet import Fleet
-from steps.evaluate_staging.load import Load
-from steps.evaluate_staging.measurement import Measurement
-from steps.evaluate_staging.transports import Transport
-from steps.evaluate_staging.transports.openai import OpenAITransport
-from steps.evaluate_staging.transports.sagemaker import SageMakerTransport
+from loadtest.generator.load import Load
+from loadtest.generator.worker_pool import Fleet
+from loadtest.measurement.measurement import Measurement
+from loadtest.transports import Transport
+from loadtest.transports.openai import OpenAITransport
+from loadtest.transports.sagemaker import SageMakerTransport
 
 TRANSPORTS = ("openai", "sagemaker")
 _PERCENTILES = ("p50", "p99", "p999")

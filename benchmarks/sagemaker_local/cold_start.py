@@ -21,7 +21,7 @@ class ColdStart:
     """Seconds, medians."""
 
     import_s: float
-    """``python -c "import sagemaker_local.server"``, with Python's own start."""
+    """``python -c "import sagemaker_local.front.server"``, with Python's own start."""
     start_s: float
     """``python -m sagemaker_local`` started → it has answered a request, with a new state directory."""
 
@@ -31,7 +31,7 @@ def measure(folder: Path, repeats: int) -> ColdStart:
     imports, starts = [], []
     for number in range(repeats):
         began = time.perf_counter()
-        subprocess.run([sys.executable, "-c", "import sagemaker_local.server"], check=True)
+        subprocess.run([sys.executable, "-c", "import sagemaker_local.front.server"], check=True)
         imports.append(time.perf_counter() - began)
         began = time.perf_counter()
         with running(folder / f"cold-{number}") as server, urllib.request.urlopen(server.endpoint_url) as answer:

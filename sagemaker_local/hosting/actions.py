@@ -5,15 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sagemaker_local.actions import Call, action, on_start
 from sagemaker_local.context import Context
 from sagemaker_local.errors import NotImplementedHere, ValidationError
-from sagemaker_local.hosting.containers import check_approved, plan
+from sagemaker_local.front.actions import Call, action, on_start
 from sagemaker_local.hosting.description import changed
 from sagemaker_local.hosting.endpoint import Endpoints
+from sagemaker_local.hosting.instances.containers import check_approved, plan
 from sagemaker_local.jobs.paging import ordered, page
-from sagemaker_local.records import Record, Records, created, listed, picked
-from sagemaker_local.tags import Tags
+from sagemaker_local.state.records import Record, Records, created, listed, picked
+from sagemaker_local.state.tags import Tags
 
 Request = dict[str, Any]
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.errors import AwsError
-from sagemaker_local.moto_refusals import TARGET_TRACKING
+from sagemaker_local.moto_bridge.refusals import TARGET_TRACKING
 
 if TYPE_CHECKING:
     from sagemaker_local.context import Context

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sagemaker_local.errors import ValidationError
 
 if TYPE_CHECKING:
-    from sagemaker_local.hosting.fleet import Fleet
+    from sagemaker_local.hosting.instances.fleet import Fleet
 
 Size = dict[str, Any]
 """CapacitySize: ``{"Type": "INSTANCE_COUNT" | "CAPACITY_PERCENT", "Value": n}``."""

@@ -10,12 +10,12 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_local.tags import Tags
+from sagemaker_local.state.tags import Tags
 
 if TYPE_CHECKING:
     from sagemaker_local.context import Context
     from sagemaker_local.hosting.deployment import Deployment
-    from sagemaker_local.hosting.fleet import Fleet, VariantFleet
+    from sagemaker_local.hosting.instances.fleet import Fleet, VariantFleet
 
 Record = dict[str, Any]
 

@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.errors import AwsError, ValidationError
-from sagemaker_local.hosting.capture import summary
+from sagemaker_local.hosting.dataplane.capture import summary
+from sagemaker_local.hosting.dataplane.traffic import Traffic
 from sagemaker_local.hosting.deployment import Deployment, keeps, retain
 from sagemaker_local.hosting.description import changed, scaling, stage, variant_summary
-from sagemaker_local.hosting.download import ModelDataCache
-from sagemaker_local.hosting.fleet import Fleet, VariantFleet
-from sagemaker_local.hosting.instance import InstanceFailed
-from sagemaker_local.hosting.traffic import Traffic
+from sagemaker_local.hosting.instances.download import ModelDataCache
+from sagemaker_local.hosting.instances.fleet import Fleet, VariantFleet
+from sagemaker_local.hosting.instances.instance import InstanceFailed
 from sagemaker_local.hosting.update import RollbackFailed, Update, UpdateFailed
-from sagemaker_local.records import Record, Records
-from sagemaker_local.tags import Tags
+from sagemaker_local.state.records import Record, Records
+from sagemaker_local.state.tags import Tags
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from aiohttp import ClientSession
 
     from sagemaker_local.context import Context
-    from sagemaker_local.hosting.instance import Instance
+    from sagemaker_local.hosting.instances.instance import Instance
 
 _LOGGER = logging.getLogger(__name__)
 _EVENT = "SageMaker Endpoint State Change"

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_local.hosting import retention
+from sagemaker_local.cloudwatch import retention
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

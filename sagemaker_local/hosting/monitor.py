@@ -7,10 +7,10 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
-from sagemaker_local.alarms import AlarmEvaluator
+from sagemaker_local.cloudwatch.alarms import AlarmEvaluator
 from sagemaker_local.errors import AwsError
 from sagemaker_local.hosting.autoscaling import Autoscaler
-from sagemaker_local.hosting.capture import DataCapture
+from sagemaker_local.hosting.dataplane.capture import DataCapture
 from sagemaker_local.hosting.endpoint import Endpoints
 from sagemaker_local.hosting.metrics import EndpointMetrics
 

@@ -11,9 +11,9 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
+from sagemaker_local.hosting.dataplane.traffic import Traffic
 from sagemaker_local.hosting.deployment import count_of
-from sagemaker_local.hosting.instance import InstanceFailed
-from sagemaker_local.hosting.traffic import Traffic
+from sagemaker_local.hosting.instances.instance import InstanceFailed
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from sagemaker_local.context import Context
     from sagemaker_local.hosting.deployment import Deployment
-    from sagemaker_local.hosting.fleet import Fleet, VariantFleet
-    from sagemaker_local.hosting.instance import Instance
+    from sagemaker_local.hosting.instances.fleet import Fleet, VariantFleet
+    from sagemaker_local.hosting.instances.instance import Instance
 
 T = TypeVar("T")
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_local.actions import Call, action, on_start
+from sagemaker_local.front.actions import Call, action, on_start
 from sagemaker_local.jobs.paging import Keys, ordered, page, within
-from sagemaker_local.tags import Tags
+from sagemaker_local.state.tags import Tags
 
 if TYPE_CHECKING:
     from sagemaker_local.context import Context

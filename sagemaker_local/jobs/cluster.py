@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.jobs import mounts
 from sagemaker_local.jobs.errors import StartError
-from sagemaker_local.processes import Launch
+from sagemaker_local.processes.table import Launch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from sagemaker_local.context import Context
     from sagemaker_local.jobs.layout import InstanceLayout
     from sagemaker_local.jobs.table import Place
-    from sagemaker_local.processes import Child
+    from sagemaker_local.processes.table import Child
 
 STOP_GRACE_S = 120.0  # between SIGTERM and SIGKILL, as SageMaker gives it
 DEFAULT_MAX_RUNTIME_S = 86_400  # one day, the service's default for StoppingCondition

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import sagemaker_local.training.actions
-import sagemaker_local.transform.actions  # noqa: F401 (these register what the Training and Transform steps call)
-from sagemaker_local.actions import Call, action, on_start
+import sagemaker_local.jobs.training.actions
+import sagemaker_local.jobs.transform.actions  # noqa: F401 (these register what the Training and Transform steps call)
+from sagemaker_local.front.actions import Call, action, on_start
 from sagemaker_local.jobs.paging import Keys, ordered, page, within
-from sagemaker_local.pipelines.executions import Executions
+from sagemaker_local.pipelines.executions.executions import Executions
 from sagemaker_local.pipelines.steps.callback import Callbacks
-from sagemaker_local.tags import Tags
+from sagemaker_local.state.tags import Tags
 
 if TYPE_CHECKING:
     from sagemaker_local.context import Context

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.errors import NotImplementedHere, ResourceNotFound
-from sagemaker_local.processes import Launch
+from sagemaker_local.processes.table import Launch
 
 if TYPE_CHECKING:
     from sagemaker_local.context import Context

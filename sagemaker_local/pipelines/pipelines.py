@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.errors import ResourceNotFound, ValidationError
-from sagemaker_local.pipelines import graph
-from sagemaker_local.pipelines.definition import parse
+from sagemaker_local.pipelines.definitions import graph
+from sagemaker_local.pipelines.definitions.definition import parse
 
 if TYPE_CHECKING:
     from sagemaker_local.context import Context
-    from sagemaker_local.pipelines.definition import Definition
+    from sagemaker_local.pipelines.definitions.definition import Definition
 
 _KIND = "pipeline"
 _VERSION_KIND = "pipeline-version"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from sagemaker_local.actions import Call, action
 from sagemaker_local.errors import AwsError, ValidationError
+from sagemaker_local.front.actions import Call, action
 from sagemaker_local.jobs.paging import ordered, page
-from sagemaker_local.records import listed, picked
 from sagemaker_local.registry import sharing
 from sagemaker_local.registry.packages import ModelPackages, page_of
-from sagemaker_local.tags import Tags
+from sagemaker_local.state.records import listed, picked
+from sagemaker_local.state.tags import Tags
 
 Request = dict[str, Any]
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.errors import ConflictError, ValidationError
-from sagemaker_local.events import iso
-from sagemaker_local.records import Record, Records, created
-from sagemaker_local.tags import Tags
+from sagemaker_local.events.sink import iso
+from sagemaker_local.state.records import Record, Records, created
+from sagemaker_local.state.tags import Tags
 
 if TYPE_CHECKING:
     from sagemaker_local.context import Context

@@ -16,7 +16,7 @@ from sagemaker_local.registry.packages import ModelPackages
 
 if TYPE_CHECKING:
     from sagemaker_local.context import Context
-    from sagemaker_local.records import Record
+    from sagemaker_local.state.records import Record
 
 _ACCOUNT = re.compile(r"arn:[^:]+:sagemaker:[^:]*:(\d{12}):model-package/")
 

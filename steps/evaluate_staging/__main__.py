@@ -7,9 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from steps import hosts, job
-from steps.evaluate_staging import hosts as sharing
+from delivery.job import frame, host_registry
 from steps.evaluate_staging import step
+from steps.evaluate_staging.coordination import host as sharing
 
 _RESOURCES = Path("/opt/ml/config/resourceconfig.json")  # where SageMaker puts it
 _JOB = "processingjobconfig.json"  # beside it
@@ -29,12 +29,12 @@ def main(arguments: Sequence[str]) -> None:
         "--host-silence-s", type=float, default=60, help="a host that has said nothing for so long is dead (default: %(default)s)"
     )
     given = parser.parse_args(arguments)
-    release = job.read_release(given.release)
+    release = frame.read_release(given.release)
     evaluation = release.model.evaluation
     config: Path = given.resource_config
-    named = hosts.read_hosts(config, evaluation.hosts, "evaluation.hosts")
+    named = host_registry.read_hosts(config, evaluation.hosts, "evaluation.hosts")
     pace = sharing.Pace(host_silence_s=given.host_silence_s)
-    with sharing.member(release, given.execution, named, hosts.read_job_name(config.with_name(_JOB)), pace) as member:
+    with sharing.member(release, given.execution, named, host_registry.read_job_name(config.with_name(_JOB)), pace) as member:
         if member.leads:
             step.run(step.Request(release, given.model_package, given.execution, given.output, member))
         else:
@@ -42,4 +42,4 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(job.main(main, sys.argv[1:]))
+    sys.exit(frame.main(main, sys.argv[1:]))

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from config.evaluation import LmEval, LmEvalTask
-from steps import s3
-from steps.errors import InputError, StepError
-from steps.evaluate_staging.models import ObjectiveResult
-from steps.evaluate_staging.scoring import score
-from steps.evaluate_staging.transports.openai import OpenAITransport
-from steps.job import progress, say
+from delivery.aws import s3
+from delivery.errors import InputError, StepError
+from delivery.job.frame import progress, say
+from loadtest.measurement.models import ObjectiveResult
+from loadtest.measurement.scoring import score
+from loadtest.transports.openai import OpenAITransport
 
 _Z = 1.96  # standard errors to either side: 95 %
 _SHOWN_LINES = 12

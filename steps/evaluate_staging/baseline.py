@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pydantic import ValidationError
 
 from config.schema import Release
-from steps import registry, s3
-from steps.errors import StepError
+from delivery.aws import s3
+from delivery.endpoint.hosting import Hosting
+from delivery.errors import StepError
+from delivery.job.frame import say
+from delivery.names import MODEL_TAG, Fact
+from delivery.registry import model_packages
 from steps.evaluate_staging.models import Evaluation, InProduction
-from steps.hosting import Hosting
-from steps.job import say
-from steps.names import MODEL_TAG, Fact
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Baseline:
 
 
 def read(
-    release: Release, hosting: Hosting, sagemaker: registry.SageMakerClient, client: s3.S3Client
+    release: Release, hosting: Hosting, sagemaker: model_packages.SageMakerClient, client: s3.S3Client
 ) -> tuple[Baseline | None, str]:
     """The evaluation of the version that production serves. None when there is none to compare with; then why, where something is there."""
     endpoint = release.model.production.endpoint
@@ -38,7 +39,7 @@ def read(
         return None, _told(f"what {endpoint} serves was not made by this pipeline")
     package = state.arn.rsplit(":", 1)[0] + f":model-package/{release.package_group}/{version}"
     try:
-        facts = registry.read(sagemaker, package).facts
+        facts = model_packages.read(sagemaker, package).facts
         return _evaluation(version, facts[Fact.EVALUATION_REPORT], facts[Fact.EVALUATION_SHA256], client), ""
     except StepError as error:
         return None, _told(f"the evaluation of version {version}, which is in production, cannot be compared with: {error}")

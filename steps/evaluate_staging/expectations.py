@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from config.load_profiles import LoadProfile
+from loadtest.profiles import LoadProfile
 from steps.evaluate_staging.models import Expectations
 
 _COLUMNS = {"ttft": "ttft_ms", "e2e": "e2e_ms", "tpot": "tpot_ms", "itl": "itl_max_ms"}

@@ -9,16 +9,17 @@ from typing import Any
 import boto3
 
 from config.schema import Release
-from steps.aws import explained
-from steps.evaluate_staging import expectations, table
+from delivery.aws.client_errors import explained
+from delivery.history.ledger import Ledger
+from delivery.job.frame import progress, say
+from delivery.names import EVALUATION_FILE, REPORT_PAGE, Fact
+from delivery.registry.model_packages import ModelPackage
+from loadtest.measurement import request_table
+from loadtest.runner import Outcome
+from steps.evaluate_staging import expectations
 from steps.evaluate_staging.baseline import Baseline
-from steps.evaluate_staging.judgement import number
 from steps.evaluate_staging.models import Evaluation, Expectations
-from steps.evaluate_staging.profiles import Outcome
-from steps.job import progress, say
-from steps.ledger import Ledger
-from steps.names import EVALUATION_FILE, REPORT_PAGE, Fact
-from steps.registry import ModelPackage
+from steps.evaluate_staging.verdicts import number
 
 _NAMESPACE = "Release/Evaluation"
 _FACT_LIMIT = 40  # of the 50 that a version may have
@@ -31,8 +32,8 @@ def attachments(
     from steps.evaluate_staging import report  # here: what draws takes a second to import, and is needed last
 
     progress("writing the report")
-    rows = table.build({name: outcome.measurement for name, outcome in outcomes.items()})
-    table.write(rows, folder / "requests.parquet")
+    rows = request_table.build({name: outcome.measurement for name, outcome in outcomes.items()})
+    request_table.write(rows, folder / "requests.parquet")
     suite = _checked(rows, release, folder / "data_docs")
     evaluation = evaluation.model_copy(update={"expectations": suite})
     html = report.render(evaluation, production.evaluation if production else None)

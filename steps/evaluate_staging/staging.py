@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from config.schema import Release
-from steps.deployment import Deployment
-from steps.errors import StepError
-from steps.hosting import Hosting
-from steps.job import progress, say, uninterrupted
-from steps.registry import ModelPackage
+from delivery.endpoint.deployment import Deployment
+from delivery.endpoint.hosting import Hosting
+from delivery.errors import StepError
+from delivery.job.frame import progress, say, uninterrupted
+from delivery.registry.model_packages import ModelPackage
 
 _NO_CAPACITY = ("InsufficientInstanceCapacity", "CapacityError", "ResourceLimitExceeded")
 """How AWS says that it has none of these instances for this account now: in DescribeEndpoint's FailureReason ("Unable to provision

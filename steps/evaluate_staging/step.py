@@ -13,27 +13,32 @@ from typing import Any
 
 import boto3
 
-from config.load_profiles import LoadProfile
 from config.schema import Release
-from steps import canaries, images, registry, s3
-from steps.errors import StepError
-from steps.evaluate_staging import baseline, judgement, publish
+from delivery.aws import s3
+from delivery.endpoint import prompt_checks
+from delivery.endpoint.hosting import Hosting
+from delivery.errors import StepError
+from delivery.history.ledger import Ledger
+from delivery.job.frame import progress, say
+from delivery.names import EVALUATION_FILE
+from delivery.registry import images, model_packages
+from loadtest.client.chat_client import Ask
+from loadtest.generator.load import Load
+from loadtest.generator.worker_pool import Fleet
+from loadtest.inputs import LoadInputs
+from loadtest.measurement.models import ProfileResult
+from loadtest.measurement.scoring import profile_result
+from loadtest.profiles import LoadProfile
+from loadtest.runner import Outcome, Runner
+from loadtest.transports import Transport
+from loadtest.transports.openai import OpenAITransport
+from loadtest.transports.sagemaker import SageMakerTransport
+from steps.evaluate_staging import baseline, publish, verdicts
 from steps.evaluate_staging.accuracy import Accuracy, results
-from steps.evaluate_staging.client import Ask
-from steps.evaluate_staging.fleet import Fleet
-from steps.evaluate_staging.hosts import Member
-from steps.evaluate_staging.load import Load
-from steps.evaluate_staging.models import BatchConsistency, CanarySummary, Evaluation, ProfileResult
-from steps.evaluate_staging.profiles import Materials, Outcome, Runner
-from steps.evaluate_staging.scoring import profile_result
+from steps.evaluate_staging.coordination.host import Member
+from steps.evaluate_staging.load_errors import translate_load_errors
+from steps.evaluate_staging.models import BatchConsistency, CanarySummary, Evaluation
 from steps.evaluate_staging.staging import Staged, staging
-from steps.evaluate_staging.transports import Transport
-from steps.evaluate_staging.transports.openai import OpenAITransport
-from steps.evaluate_staging.transports.sagemaker import SageMakerTransport
-from steps.hosting import Hosting
-from steps.job import progress, say
-from steps.ledger import Ledger
-from steps.names import EVALUATION_FILE
 
 _SHOWN = 300
 _BATCH_AT_MOST = 32
@@ -60,18 +65,22 @@ def run(request: Request) -> Evaluation:
     sagemaker = boto3.client("sagemaker", region_name=region)
     hosting = Hosting(sagemaker, boto3.client("logs", region_name=region))
     client = s3.client(region)
-    package = registry.read(sagemaker, request.model_package)
+    package = model_packages.read(sagemaker, request.model_package)
     ledger = Ledger(client, request.release.environment.bucket, request.release.name)
     publish.registered(ledger, package, request.execution)
     image = images.fact(package, request.release.environment.kind)
     production, why_none = baseline.read(request.release, hosting, sagemaker, client)
     with tempfile.TemporaryDirectory(prefix="evaluation-") as folder:
-        materials = Materials(client, Path(folder), request.release.weights_prefix)
-        materials.check(request.release.model.evaluation.load_profiles.values())
+        inputs = LoadInputs(
+            lambda uri: s3.read(client, s3.S3Uri.parse(uri)), Path(folder), f"{request.release.weights_prefix}tokenizer.json"
+        )
+        with translate_load_errors():
+            inputs.check(request.release.model.evaluation.load_profiles.values())
         accuracy = Accuracy.prepare(request.release.model.evaluation.lm_eval, client, Path(folder) / "lm_eval")
         with staging(hosting, request.release, package, request.execution) as staged:
-            measured = _Measuring(request, boto3.client("sagemaker-runtime", region_name=region), staged, materials)
-            asked, outcomes = measured.run()
+            measured = _Measuring(request, boto3.client("sagemaker-runtime", region_name=region), staged, inputs)
+            with translate_load_errors():
+                asked, outcomes = measured.run()
             scores = measured.ask_lm_eval(accuracy)
     evaluation = _evaluation(request, package, staged, asked, outcomes, scores, production, why_none)
     request.output.mkdir(parents=True, exist_ok=True)
@@ -79,7 +88,7 @@ def run(request: Request) -> Evaluation:
     body = (evaluation.model_dump_json(indent=2) + "\n").encode()
     (request.output / EVALUATION_FILE).write_bytes(body)
     facts = publish.facts(request.release, evaluation, hashlib.sha256(body).hexdigest()) | image
-    registry.annotate(sagemaker, request.model_package, facts)
+    model_packages.annotate(sagemaker, request.model_package, facts)
     publish.evaluated(ledger, evaluation, facts)
     publish.cloudwatch(evaluation, region)
     say(f"{evaluation.verdict}: {evaluation.summary}")
@@ -90,21 +99,21 @@ def run(request: Request) -> Evaluation:
 class _Measuring:
     """Everything that is asked of one endpoint."""
 
-    def __init__(self, request: Request, runtime: Any, staged: Staged, materials: Materials) -> None:
+    def __init__(self, request: Request, runtime: Any, staged: Staged, inputs: LoadInputs) -> None:
         """`runtime` is a boto3 sagemaker-runtime client: its address and credentials are used."""
         self._release, self._member = request.release, request.member
-        self._runtime, self._staged, self._materials = runtime, staged, materials
+        self._runtime, self._staged, self._inputs = runtime, staged, inputs
 
     def run(self) -> tuple[CanarySummary, dict[str, Outcome]]:
         """The canaries, then every load profile."""
         evaluation = self._release.model.evaluation
-        results = canaries.ask_all(self._runtime, self._staged.endpoint, evaluation.canaries)
+        results = prompt_checks.ask_all(self._runtime, self._staged.endpoint, evaluation.canaries)
         for result in results:
             say(f"canary {'passed' if result.passed else 'FAILED'}: {result.prompt!r} → {result.answer!r}")
         outcomes: dict[str, Outcome] = {}
         with self._member.fleet(evaluation.client_processes) as fleet:
             batch = self._batch(fleet)
-            runner = Runner(fleet, self._transport, self._materials, self._staged.until_s, evaluation.client_lag_at_most_ms)
+            runner = Runner(fleet, self._transport, self._inputs, self._staged.until_s, evaluation.client_lag_at_most_ms)
             for seed, (name, profile) in enumerate(evaluation.load_profiles.items()):
                 outcomes[name] = runner.run(profile, seed, _prefixed(name))
                 say(f"load profile {name}: {len(outcomes[name].measurement.counted)} requests measured")
@@ -161,7 +170,7 @@ def _incomparable(production: baseline.Baseline | None, profile: str, instances:
 
 def _evaluation(
     request: Request,
-    package: registry.ModelPackage,
+    package: model_packages.ModelPackage,
     staged: Staged,
     asked: CanarySummary,
     outcomes: dict[str, Outcome],
@@ -188,7 +197,7 @@ def _evaluation(
             more=outcome.more,
         )
     lm_eval = results(model.evaluation.lm_eval, scores, production.evaluation.lm_eval if production else {}, why_none)
-    verdict, summary = judgement.judge(asked, profiles, lm_eval)
+    verdict, summary = verdicts.judge(asked, profiles, lm_eval)
     return Evaluation(
         model=release.name,
         version=package.version,

@@ -6,6 +6,6 @@ The parts, each with one duty, in the order in which a fetch needs them:
 - how: `settings` (every limit by name), `plan` (pure: parts, their order, each host's share), `journal` (which files are finished);
 - the bytes: `pipeline` (bounded `buffers` and workers) from `source` (ranges out of the Hub; `xet` where asked for) through `transfer` (one
   file's digests) to `destination` (objects into S3, their parts by `sender`), over `wire` (HTTP into and out of buffers) with `retries`;
-- the end: `steps.manifest` (what a finished prefix holds), `expectations` (its suite), `models` (what the step gives out);
+- the end: `delivery.weights.manifest` (what a finished prefix holds), `expectations` (its suite), `models` (what the step gives out);
 - `step` (all of it together), `progress` (how far it is).
 """

@@ -9,9 +9,9 @@ import uuid
 from collections.abc import Sequence
 from pathlib import Path
 
-from steps import job
+from delivery.job import frame
+from delivery.job.host_registry import read_hosts, read_job_name
 from steps.fetch_weights import expectations, step
-from steps.hosts import read_hosts, read_job_name
 
 _RESOURCES = Path("/opt/ml/config/resourceconfig.json")  # where SageMaker puts it
 _JOB = "processingjobconfig.json"  # beside it
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> None:
     )
     given = parser.parse_args(arguments)
     gc.set_threshold(_NEW_OBJECTS)
-    release = job.read_release(given.release)
+    release = frame.read_release(given.release)
     hosts = read_hosts(given.resource_config, release.model.weights.hosts)
     execution = given.execution or read_job_name(given.resource_config.with_name(_JOB)) or f"run-{uuid.uuid4().hex[:12]}"
     step.run(step.Request(release, given.hub_endpoint, execution, given.output, hosts, expectations.checker(given.expectations)))
@@ -47,4 +47,4 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(job.main(main, sys.argv[1:]))
+    sys.exit(frame.main(main, sys.argv[1:]))

@@ -8,11 +8,11 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from steps import s3
-from steps.errors import StepError
-from steps.fetch_weights.selection import HubFile
+from delivery.aws import s3
+from delivery.errors import StepError
+from delivery.hub.selection import HubFile
+from delivery.job.frame import say
 from steps.fetch_weights.sender import PartSender
-from steps.job import say
 
 
 class Stored:

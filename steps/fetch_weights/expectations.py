@@ -12,11 +12,11 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from steps.errors import StepError
-from steps.fetch_weights.selection import Selection
-from steps.fetch_weights.settings import MAX_OBJECT_BYTES
-from steps.job import say
-from steps.manifest import Manifest
+from delivery.errors import StepError
+from delivery.hub.selection import Selection
+from delivery.hub.settings import MAX_OBJECT_BYTES
+from delivery.job.frame import say
+from delivery.weights.manifest import Manifest
 
 LARGE_BYTES = 10_000_000_000
 """A fetch of this size takes longer than the suite, by far."""

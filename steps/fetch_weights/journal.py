@@ -13,10 +13,10 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from config.base import Strict
-from steps import s3
-from steps.fetch_weights.selection import HubFile
-from steps.job import say
-from steps.manifest import ManifestFile
+from delivery.aws import s3
+from delivery.hub.selection import HubFile
+from delivery.job.frame import say
+from delivery.weights.manifest import ManifestFile
 
 _READERS = 16
 

@@ -16,17 +16,17 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
+from delivery.hub.retries import Stopped
+from delivery.hub.selection import HubFile
+from delivery.hub.settings import Settings
+from delivery.hub.source import CountBytes, Part
+from delivery.job.frame import progress as say_progress
+from delivery.weights.manifest import ManifestFile
 from steps.fetch_weights.buffers import Buffer, BufferPool
 from steps.fetch_weights.destination import Destination, Stored, checksum_text
-from steps.fetch_weights.plan import Part, buffer_bytes, order
+from steps.fetch_weights.plan import buffer_bytes, order
 from steps.fetch_weights.progress import Progress
-from steps.fetch_weights.retries import Stopped
-from steps.fetch_weights.selection import HubFile
-from steps.fetch_weights.settings import Settings
-from steps.fetch_weights.source import CountBytes
 from steps.fetch_weights.transfer import FileTransfer
-from steps.job import progress as say_progress
-from steps.manifest import ManifestFile
 
 
 class Source(Protocol):

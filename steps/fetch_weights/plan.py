@@ -3,22 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
-from steps.errors import InputError
-from steps.fetch_weights.selection import HubFile
-from steps.fetch_weights.settings import MAX_OBJECT_BYTES, MAX_PARTS, MIB, MIN_PART_BYTES
-
-
-@dataclass(frozen=True)
-class Part:
-    """One range of one file, and one part of its upload."""
-
-    file: HubFile
-    number: int
-    """From 1, as S3 counts."""
-    offset: int
-    size: int
+from delivery.errors import InputError
+from delivery.hub.selection import HubFile
+from delivery.hub.settings import MAX_OBJECT_BYTES, MAX_PARTS, MIB, MIN_PART_BYTES
+from delivery.hub.source import Part
 
 
 def part_bytes(size: int, preferred: int) -> int:

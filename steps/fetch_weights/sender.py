@@ -10,11 +10,11 @@ import re
 import threading
 from typing import Any
 
-from steps import s3
-from steps.errors import StepError
-from steps.fetch_weights.retries import PassingError, Retries
-from steps.fetch_weights.settings import Settings
-from steps.fetch_weights.wire import Answer, Wire
+from delivery.aws import s3
+from delivery.errors import StepError
+from delivery.hub.range_client import Answer, Wire
+from delivery.hub.retries import PassingError, Retries
+from delivery.hub.settings import Settings
 
 _SIGNATURE_S = 3600
 _CODE = re.compile(r"<Code>([^<]+)</Code>")

@@ -9,25 +9,27 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from config.schema import Release
-from steps import manifest, s3
-from steps.errors import InputError, StepError
-from steps.fetch_weights import hub, xet
+from delivery.aws import s3
+from delivery.errors import InputError, StepError
+from delivery.history.ledger import Ledger
+from delivery.hub import hub_repository
+from delivery.hub.selection import HubFile, Selection
+from delivery.hub.settings import Settings
+from delivery.hub.source import Hub, HubSource
+from delivery.job.frame import progress as say_progress
+from delivery.job.frame import say
+from delivery.job.host_registry import Hosts, Roll
+from delivery.names import MANIFEST_FILE, WEIGHTS_FILE
+from delivery.weights import manifest
+from delivery.weights.manifest import Choice, Manifest, ManifestFile
+from steps.fetch_weights import xet
 from steps.fetch_weights.destination import Destination, Stored
 from steps.fetch_weights.journal import Entry, Journal
 from steps.fetch_weights.models import WeightsOutput
 from steps.fetch_weights.pipeline import Pipeline, Source
 from steps.fetch_weights.plan import shares
 from steps.fetch_weights.progress import Progress, duration, size
-from steps.fetch_weights.selection import HubFile, Selection
 from steps.fetch_weights.sender import PartSender
-from steps.fetch_weights.settings import Settings
-from steps.fetch_weights.source import Hub, HubSource
-from steps.hosts import Hosts, Roll
-from steps.job import progress as say_progress
-from steps.job import say
-from steps.ledger import Ledger
-from steps.manifest import Choice, Manifest, ManifestFile
-from steps.names import MANIFEST_FILE, WEIGHTS_FILE
 
 
 @dataclass(frozen=True)
@@ -145,8 +147,8 @@ class Fetch:
         """Fetch this host's share of what is missing; when everybody's is there, write the manifest."""
         hosts = self._request.hosts
         environment = self._request.release.environment
-        token = hub.read_token(environment.hub_token_secret, environment.region)
-        selection = hub.choose_files(self._weights, self._request.hub_endpoint, token, self._settings, say)
+        token = hub_repository.read_token(environment.hub_token_secret, environment.region)
+        selection = hub_repository.choose_files(self._weights, self._request.hub_endpoint, token, self._settings, say)
         for note in selection.notes:
             say(note)
         self._check_others(selection.files)

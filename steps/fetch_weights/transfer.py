@@ -6,11 +6,12 @@ import hashlib
 import threading
 from typing import TYPE_CHECKING
 
-from steps.errors import StepError
+from delivery.errors import StepError
+from delivery.hub.selection import HubFile
+from delivery.hub.settings import Settings
+from delivery.hub.source import Part
 from steps.fetch_weights.destination import checksum_text
-from steps.fetch_weights.plan import Part, split
-from steps.fetch_weights.selection import HubFile
-from steps.fetch_weights.settings import Settings
+from steps.fetch_weights.plan import split
 
 if TYPE_CHECKING:
     from steps.fetch_weights.buffers import Buffer

@@ -15,11 +15,10 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from steps.fetch_weights.plan import Part
-from steps.fetch_weights.retries import PassingError, Stopped
-from steps.fetch_weights.source import CountBytes, Hub, HubSource
-from steps.fetch_weights.wire import public
-from steps.job import say
+from delivery.hub.range_client import public
+from delivery.hub.retries import PassingError, Stopped
+from delivery.hub.source import CountBytes, Hub, HubSource, Part
+from delivery.job.frame import say
 
 
 def is_installed() -> bool:

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from steps import job
-from steps.names import NOTHING_SAID
+from delivery.job import frame
+from delivery.names import NOTHING_SAID
 from steps.promote import step
 
 
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> None:
     given = parser.parse_args(arguments)
     step.run(
         step.Request(
-            job.read_release(given.release),
+            frame.read_release(given.release),
             given.model_package,
             given.execution,
             given.approval,
@@ -43,4 +43,4 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(job.main(main, sys.argv[1:]))
+    sys.exit(frame.main(main, sys.argv[1:]))

@@ -10,12 +10,12 @@ import boto3
 from botocore.config import Config
 
 from config.environment import Environment
-from steps import s3
-from steps.accounts import production_session
-from steps.alarms import Alarms
-from steps.autoscaling import Scaling
-from steps.hosting import Hosting
-from steps.registry import SageMakerClient
+from delivery.aws import s3
+from delivery.aws.accounts import production_session
+from delivery.endpoint.hosting import Hosting
+from delivery.registry.model_packages import SageMakerClient
+from steps.promote.alarms import Alarms
+from steps.promote.autoscaling import Scaling
 
 _PATIENT = Config(retries={"mode": "standard", "total_max_attempts": 10})
 """A throttled call in the middle of an update must not end the step: it is tried for minutes."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from config.base import Strict
-from steps.canaries import CanaryResult
+from delivery.endpoint.prompt_checks import CanaryResult
 
 Action = Literal["created", "updated", "unchanged"]
 """What became of the endpoint. One that serves the version already is left alone: `unchanged`."""

@@ -14,14 +14,14 @@ from typing import Any
 
 from config.production import Autoscaling
 from config.schema import Release
-from steps import canaries, deployment
-from steps.canaries import CanaryResult
-from steps.deployment import Deployment
-from steps.errors import InputError, LeaseLost, StepError, cleaning_up_after
-from steps.hosting import EndpointState
-from steps.job import progress, say
-from steps.lease import Lease
-from steps.names import ENDPOINT_TAG, MODEL_TAG, PREVIOUS_TAG, VERSION_TAG, Fact
+from delivery.endpoint import deployment, prompt_checks
+from delivery.endpoint.deployment import Deployment
+from delivery.endpoint.hosting import EndpointState
+from delivery.endpoint.lease import Lease
+from delivery.endpoint.prompt_checks import CanaryResult
+from delivery.errors import InputError, LeaseLost, StepError, cleaning_up_after
+from delivery.job.frame import progress, say
+from delivery.names import ENDPOINT_TAG, MODEL_TAG, PREVIOUS_TAG, VERSION_TAG, Fact
 from steps.promote.clients import Clients
 
 _WATCH_POLL_S = 1.0
@@ -137,7 +137,7 @@ class Production:
     def look_over(self, state: EndpointState, new: Deployment) -> list[CanaryResult]:
         """The image, the canary prompts, the alarms for as long as the model file says. StepError for the first that is not right."""
         self._check_image(state, new)
-        results = canaries.ask_all(self._clients.runtime, self.endpoint, self._release.model.evaluation.canaries)
+        results = prompt_checks.ask_all(self._clients.runtime, self.endpoint, self._release.model.evaluation.canaries)
         for result in results:
             if not result.passed:
                 raise StepError(

@@ -20,13 +20,15 @@ from pydantic import JsonValue
 
 from config.production import Autoscaling
 from config.schema import Release
-from steps import canaries, decisions, lease, registry, returning, served, verification
-from steps.deployment import Deployment
-from steps.errors import InputError, LeaseHeld, LeaseLost, LedgerBroken, StepError, cleaning_up_after
-from steps.hosting import EndpointState
-from steps.job import progress, say
-from steps.ledger import Kind, Ledger, newest
-from steps.names import NOTHING_SAID, PROMOTION_FILE, Fact
+from delivery.endpoint import lease, prompt_checks
+from delivery.endpoint.deployment import Deployment
+from delivery.endpoint.hosting import EndpointState
+from delivery.errors import InputError, LeaseHeld, LeaseLost, LedgerBroken, StepError, cleaning_up_after
+from delivery.history import decisions, rollback_target, serving_history
+from delivery.history.ledger import Kind, Ledger, newest
+from delivery.job.frame import progress, say
+from delivery.names import NOTHING_SAID, PROMOTION_FILE, Fact
+from delivery.registry import model_packages, verification
 from steps.promote.clients import Clients
 from steps.promote.models import Action, Promotion
 from steps.promote.production import Production, Serving
@@ -90,7 +92,7 @@ def _owner() -> str:
 class Target:
     """The version that production is to serve."""
 
-    package: registry.ModelPackage
+    package: model_packages.ModelPackage
     spelt_out: bool
     """Whether its container is spelt out: the registry may have it no more."""
 
@@ -163,19 +165,19 @@ class Promoter:
         """The version, as the registry has it; of a rollback, as the ledger remembers it."""
         arn = self._request.model_package
         if self._request.intent == "rollback":
-            found = returning.find(self._ledger.events(), arn, self._clients.registry)
+            found = rollback_target.find(self._ledger.events(), arn, self._clients.registry)
             return Target(found.package, spelt_out=not found.is_deployable)
         package = self._read(arn)
         if self._request.approval == "automatic" and package.approval_status == "PendingManualApproval":
             verdict = package.facts.get(Fact.EVALUATION_VERDICT, "unknown")
             comment = f"approved by the gate in {self._request.execution}: {verdict}"
-            registry.approve(self._clients.registry, arn, comment)
+            model_packages.approve(self._clients.registry, arn, comment)
             package = self._read(arn)
             decisions.note(self._ledger, "approved", package, by=self._request.execution, comment=comment)
         return Target(package, spelt_out=False)
 
-    def _read(self, arn: str) -> registry.ModelPackage:
-        package = registry.read(self._clients.registry, arn)
+    def _read(self, arn: str) -> model_packages.ModelPackage:
+        package = model_packages.read(self._clients.registry, arn)
         self._approval = package.approval_description
         return package
 
@@ -220,7 +222,7 @@ class Promoter:
 
     def _autoscaling_of(self, config: str | None) -> Autoscaling | None:
         """The autoscaling of what served that endpoint config, by the ledger."""
-        left = served.left_with(self._ledger.events(), config)
+        left = serving_history.left_with(self._ledger.events(), config)
         return left.autoscaling if left else None
 
     def _to_go_back_to(self, before: Serving) -> str:
@@ -229,13 +231,13 @@ class Promoter:
         told = newest(self._ledger.events(), "promoted", "rolled_back")
         if self._request.intent == "rollback" or told is None or before.previous is None:
             return before.config
-        is_unknown = before.previous == served.Deployed.of(told).config and (before.version or 0) > (told.version or 0)
+        is_unknown = before.previous == serving_history.Deployed.of(told).config and (before.version or 0) > (told.version or 0)
         return before.previous if is_unknown and self._clients.hosting.config(before.previous) is not None else before.config
 
     def _take_up(self, target: Target, state: EndpointState, before: Serving) -> Promotion:
         """The endpoint serves the version. Either that is old news, or a try was killed before it told the ledger: what it left is done."""
         told = newest(self._ledger.events(), "promoted", "rolled_back")
-        if told is not None and served.Deployed.of(told).config == state.config:
+        if told is not None and serving_history.Deployed.of(told).config == state.config:
             self._in_ledger = True
             if told.details.get("execution") == self._request.execution:
                 self._turn_down(told.details.get("previous_version"))
@@ -286,7 +288,7 @@ class Promoter:
         kind: Kind = "rolled_back" if self._request.intent == "rollback" else "promoted"
         model, package = self._release.model, target.package
         bounds = model.production.autoscaling
-        left = served.Deployed(
+        left = serving_history.Deployed(
             endpoint=self._production.endpoint,
             config=state.config,
             instance_type=model.serving.instance_type,
@@ -320,16 +322,18 @@ class Promoter:
             return
         arn = f"{self._request.model_package.rsplit('/', 1)[0]}/{left}"
         try:
-            package = registry.read(self._clients.registry, arn)
+            package = model_packages.read(self._clients.registry, arn)
         except InputError:
             return  # deleted
         if package.approval_status == "Approved":
             why = "" if self._request.comment == NOTHING_SAID else f": {self._request.comment}"
             comment = f"production was rolled back from it{why}"
-            registry.reject(self._clients.registry, arn, f"{comment} (by {self._request.who})")
+            model_packages.reject(self._clients.registry, arn, f"{comment} (by {self._request.who})")
             decisions.note(self._ledger, "rejected", package, by=self._request.who, comment=comment)
 
-    def _promotion(self, target: Target, previous: int | None, action: Action, smoke: list[canaries.CanaryResult]) -> Promotion:
+    def _promotion(
+        self, target: Target, previous: int | None, action: Action, smoke: list[prompt_checks.CanaryResult]
+    ) -> Promotion:
         progress(f"{self._production.endpoint} serves version {target.package.version} ({action})")
         return Promotion(
             endpoint=self._production.endpoint,

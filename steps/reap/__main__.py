@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from steps import job
+from delivery.job import frame
 from steps.reap import step
 
 
@@ -28,4 +28,4 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(job.main(main, sys.argv[1:]))
+    sys.exit(frame.main(main, sys.argv[1:]))

@@ -18,11 +18,11 @@ from typing import Any, Literal
 import boto3
 from botocore.config import Config
 
-from steps.aws import explained, is_absent
-from steps.errors import StepError
-from steps.hosting import is_busy
-from steps.job import say
-from steps.names import EXECUTION_TAG, EXPIRES_TAG, MODEL_TAG, REAPED_FILE, pipeline_name
+from delivery.aws.client_errors import explained, is_absent
+from delivery.endpoint.hosting import is_busy
+from delivery.errors import StepError
+from delivery.job.frame import say
+from delivery.names import EXECUTION_TAG, EXPIRES_TAG, MODEL_TAG, REAPED_FILE, pipeline_name
 from steps.reap.models import Kind, Outcome, Pass, Reaped
 
 _PREFIX = "staging-"

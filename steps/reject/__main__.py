@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from steps import job
+from delivery.job import frame
 from steps.reject import step
 
 
@@ -20,8 +20,8 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--evaluation", type=Path, required=True, help="the evaluation.json that the gate read")
     parser.add_argument("--output", type=Path, required=True, help="the folder that rejection.json is written to")
     given = parser.parse_args(arguments)
-    step.run(job.read_release(given.release), given.model_package, given.execution, given.evaluation, given.output)
+    step.run(frame.read_release(given.release), given.model_package, given.execution, given.evaluation, given.output)
 
 
 if __name__ == "__main__":
-    sys.exit(job.main(main, sys.argv[1:]))
+    sys.exit(frame.main(main, sys.argv[1:]))

@@ -8,11 +8,13 @@ from pathlib import Path
 import boto3
 
 from config.schema import Release
-from steps import decisions, registry, s3
-from steps.errors import InputError
-from steps.job import say
-from steps.ledger import Ledger
-from steps.names import REJECTION_FILE
+from delivery.aws import s3
+from delivery.errors import InputError
+from delivery.history import decisions
+from delivery.history.ledger import Ledger
+from delivery.job.frame import say
+from delivery.names import REJECTION_FILE
+from delivery.registry import model_packages
 from steps.reject.models import Rejection
 
 
@@ -25,9 +27,11 @@ def run(release: Release, model_package: str, execution: str, evaluation: Path, 
     rejection = Rejection(model_package=model_package, reason=summary)
     region = release.environment.region
     sagemaker = boto3.client("sagemaker", region_name=region)
-    registry.reject(sagemaker, model_package, summary)
+    model_packages.reject(sagemaker, model_package, summary)
     ledger = Ledger(s3.client(region), release.environment.bucket, release.name)
-    decisions.note(ledger, "rejected", registry.read(sagemaker, model_package), by=f"the gate of {execution}", comment=summary)
+    decisions.note(
+        ledger, "rejected", model_packages.read(sagemaker, model_package), by=f"the gate of {execution}", comment=summary
+    )
     output.mkdir(parents=True, exist_ok=True)
     (output / REJECTION_FILE).write_text(rejection.model_dump_json(indent=2) + "\n", encoding="utf-8")
     say(f"rejected {model_package}: {summary}")

@@ -7,8 +7,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from steps import job
-from steps.names import NOTHING_SAID
+from delivery.job import frame
+from delivery.names import NOTHING_SAID
 from steps.verify_approval import step
 
 
@@ -29,4 +29,4 @@ def main(arguments: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(job.main(main, sys.argv[1:]))
+    sys.exit(frame.main(main, sys.argv[1:]))

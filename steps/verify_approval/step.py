@@ -13,11 +13,13 @@ from typing import Any, Literal
 import boto3
 
 from config.schema import Release
-from steps import decisions, registry, returning, s3, verification
-from steps.errors import InputError
-from steps.job import say
-from steps.ledger import Ledger
-from steps.names import APPROVAL_FILE, NOTHING_SAID, RELEASE_FILE, Fact, model_of
+from delivery.aws import s3
+from delivery.errors import InputError
+from delivery.history import decisions, rollback_target
+from delivery.history.ledger import Ledger
+from delivery.job.frame import say
+from delivery.names import APPROVAL_FILE, NOTHING_SAID, RELEASE_FILE, Fact, model_of
+from delivery.registry import model_packages, verification
 from steps.verify_approval.models import Approval
 
 
@@ -40,9 +42,9 @@ def run(request: Request) -> Approval:
     sagemaker = boto3.client("sagemaker", region_name=region)
     ledger = Ledger(client, request.bucket, model_of(request.model_package))
     if request.intent == "rollback":
-        package = returning.find(ledger.events(), request.model_package, sagemaker).package
+        package = rollback_target.find(ledger.events(), request.model_package, sagemaker).package
     else:
-        package = registry.read(sagemaker, request.model_package)
+        package = model_packages.read(sagemaker, request.model_package)
         decisions.note_if_made_elsewhere(ledger, package)
     body = _release_file(package, client)
     release = Release.model_validate_json(body)
@@ -72,7 +74,7 @@ def _make_ecr(region: str) -> Any:
     return boto3.client("ecr", region_name=region)
 
 
-def _release_file(package: registry.ModelPackage, client: s3.S3Client) -> bytes:
+def _release_file(package: model_packages.ModelPackage, client: s3.S3Client) -> bytes:
     """The release file that the version was registered from. Its folder is named by its digest, so it cannot have been changed unseen."""
     location = package.facts.get(Fact.RELEASE_FILE)
     if not location:

@@ -13,11 +13,11 @@ from pydantic import TypeAdapter
 
 from config.__main__ import SCHEMA_FILE, schema_text
 from config.instances import GPU_COUNTS
-from config.load_profiles import Objective
 from config.loader import load_environment, load_model
 from config.schema import Release
 from config.serving import Serving
 from config.updates import Update
+from loadtest.profiles import Objective
 
 SAGEMAKER = botocore.session.get_session().get_service_model("sagemaker")
 

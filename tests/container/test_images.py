@@ -58,7 +58,7 @@ def test_serve_runs_from_what_the_image_copies(tmp_path: Path) -> None:
 
 IMPORT_ALL = """
 import importlib, importlib.abc, importlib.metadata, pkgutil, sys
-ours, locked = ("config", "container", "steps"), set(sys.argv[1].split())
+ours, locked = ("config", "container", "delivery", "loadtest", "steps"), set(sys.argv[1].split())
 distributions = importlib.metadata.packages_distributions().items()
 owners = {top: {name.lower().replace("_", "-") for name in names} for top, names in distributions}
 

@@ -16,10 +16,10 @@ from typing import Any
 import pytest
 
 from config.loader import load_environment
-from pipelines import reaping
+from pipelines.definitions import reaping
 from tests.infra.template import ACCOUNT, REGION, Stack, template
 from tests.sagemaker_local.hosting_client import eventually
-from tests.steps.evaluate_world import BUCKET, ROOT, World, iso, world
+from tests.steps.evaluate_staging.world import BUCKET, ROOT, World, iso, world
 
 STACK = Stack(BUCKET)
 PIPELINES = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:pipeline"
@@ -171,7 +171,7 @@ def test_every_rule_is_tested_and_no_rule_is_off() -> None:
     ],
 )
 def test_a_person_reads_what_happened_and_where_to_look(made: World, rule: str, event: dict[str, Any], said: str) -> None:
-    from sagemaker_local.eventbridge import payload_of
+    from sagemaker_local.events.eventbridge import payload_of
 
     [target] = STACK.resource(rule)["Targets"]
     assert target["Arn"] == f"arn:aws:sns:{REGION}:{ACCOUNT}:release"

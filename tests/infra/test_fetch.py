@@ -12,8 +12,8 @@ import yaml
 from config.schema import Release
 from local_hub.hub import DEFAULT_TOKEN
 from sagemaker_local.testing import running
-from tests.codebuild import hub
 from tests.infra.audit import every_call_is_allowed
+from tests.support.codebuild import hub
 
 ROOT = Path(__file__).parents[2]
 

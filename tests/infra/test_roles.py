@@ -41,7 +41,7 @@ OF_SERVICES: dict[str, dict[str, str]] = {
         "ecr:BatchGetImage ecr:DescribeImages s3:ListBucket": "what a registration looks at: 'Register a Model Version from a Different Account'",
     },
     "FetchRole": {
-        "s3:DeleteObject": "of an object that S3 stored otherwise than it was sent: tests/steps/fetch/test_destination.py, a faulty S3",
+        "s3:DeleteObject": "of an object that S3 stored otherwise than it was sent: tests/steps/fetch_weights/test_destination.py, a faulty S3",
     },
     "EvaluateRole": {},
     "PromoteRole": {
@@ -65,7 +65,7 @@ OF_SERVICES: dict[str, dict[str, str]] = {
         "s3:GetObjectVersion s3:GetBucketAcl s3:GetBucketLocation": "the source artifact: 'Create a CodeBuild service role'",
         "kms:Decrypt kms:Encrypt kms:GenerateDataKey kms:DescribeKey": "S3 and CodePipeline's artifacts, encrypted",
         "s3:ListBucket": "S3 itself, to say that a key is not there: API reference of GetObject",
-        "secretsmanager:GetSecretValue": "the preflight with a token (pipelines/preflight.py); the tests' Hub needs none",
+        "secretsmanager:GetSecretValue": "the preflight with a token (pipelines/checks/preflight.py); the tests' Hub needs none",
         "sagemaker:PutModelPackageGroupPolicy": "where production is in another account: docs/two_accounts.md",
     },
     "DeliveryRole": {
@@ -203,7 +203,12 @@ def test_no_policy_is_longer_than_iam_takes() -> None:
 def test_what_is_on_record_is_what_runs_take(tmp_path: Path) -> None:
     """Runs every release, promotion, rollback, refusal, build and reaping of the suite, and compares."""
     record = tmp_path / "record.json"
-    releases = ["tests/local", "tests/steps/promote", "tests/steps/test_evaluate_hosts.py", "tests/steps/test_reap.py"]
+    releases = [
+        "tests/local",
+        "tests/steps/promote",
+        "tests/steps/evaluate_staging/test_hosts.py",
+        "tests/steps/reap/test_reap.py",
+    ]
     others = ["tests/test_buildspec.py", "tests/infra/test_events.py", "tests/infra/test_fetch.py"]
     kills = ["-m", "soak", "tests/steps/promote/test_kills.py"]  # only a killed try leaves models to look at
     for runs, what in enumerate(([*releases, *others], kills)):

@@ -10,9 +10,9 @@ from unittest import mock
 
 import pytest
 
-from pipelines import images
+from delivery.history.ledger import Ledger
+from pipelines.setup import images
 from steps.evaluate_staging import publish
-from steps.ledger import Ledger
 from tests.infra.policies import Need, allows
 from tests.infra.template import ACCOUNT, REGION, Stack, template
 

@@ -48,8 +48,8 @@ class Stack:
 
     def run_here(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """The command in this process, once the stack is up: what it starts belongs to a process that ends. For what is not about processes."""
-        from pipelines import local
         from pipelines.run import main
+        from pipelines.setup import local
 
         with (
             mock.patch.object(local.running, "__defaults__", (self.state,)),

@@ -24,14 +24,14 @@ import yaml
 
 from config.environment import Environment
 from config.schema import Release
-from pipelines.requests import model_package
+from delivery.aws.accounts import group_policy
+from delivery.history.ledger import Event, Ledger
+from delivery.names import Fact
+from delivery.weights.manifest import Manifest, ManifestFile
+from pipelines.definitions.requests import model_package
 from sagemaker_local.testing import RunningServer, running
-from steps.accounts import group_policy
-from steps.ledger import Event, Ledger
-from steps.manifest import Manifest, ManifestFile
-from steps.names import Fact
 from tests.local import in_process
-from tests.steps import simulated_engine
+from tests.support import simulated_engine
 
 ROOT = Path(__file__).parents[2]
 BUCKET = "release-local"
@@ -164,11 +164,11 @@ class Prepared:
 
     def promote(self, version: Version, *more: str, execution: str | None = None) -> subprocess.CompletedProcess[str]:
         """Run the step to its end, in this process."""
-        from steps import job
+        from delivery.job import frame
         from steps.promote.__main__ import main
 
         arguments = self._arguments(version, execution or uuid.uuid4().hex[:12], more)
-        return in_process.called(lambda: sys.exit(job.main(main, arguments)), arguments, self.variables)
+        return in_process.called(lambda: sys.exit(frame.main(main, arguments)), arguments, self.variables)
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the command, in this process, in an environment of kind aws whose AWS is this server."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from steps.ledger import Event
+from delivery.history.ledger import Event
 from tests.local.prepared import Prepared, Version, prepared
 
 

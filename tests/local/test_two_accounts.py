@@ -9,8 +9,8 @@ from typing import Any
 import boto3
 import pytest
 
-from pipelines.execution import Executions
-from steps import accounts
+from delivery.aws import accounts
+from pipelines.executions.execution import Executions
 from tests.local.prepared import BUCKET, Prepared, prepared
 
 THERE = "222222222222"

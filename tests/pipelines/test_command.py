@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from config.loader import MODELS
-from pipelines.commands import SUBCOMMANDS
+from pipelines.resolution import SUBCOMMANDS
 
 ROOT = Path(__file__).parents[2]
 

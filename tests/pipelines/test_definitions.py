@@ -14,13 +14,14 @@ import botocore.session
 import pytest
 from botocore.validate import ParamValidator
 
-from config.load_profiles import Objective
 from config.loader import load_environment, load_model
 from config.schema import Release
-from pipelines import plan, promotion, reaping
-from pipelines import release as release_pipeline
-from pipelines.observed import Observed
-from steps.names import PROMOTION_STEPS, RELEASE_STEPS
+from delivery.names import PROMOTION_STEPS, RELEASE_STEPS
+from loadtest.profiles import Objective
+from pipelines.definitions import promotion, reaping
+from pipelines.definitions import release as release_pipeline
+from pipelines.planning import plan
+from pipelines.planning.observed import Observed
 
 ROOT = Path(__file__).parents[2]
 SAGEMAKER = botocore.session.get_session().get_service_model("sagemaker")

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from pipelines import commands, demo, local
+from pipelines.commands import demo, releasing
 from pipelines.errors import Interrupted
+from pipelines.setup import local
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def test_what_was_started_is_stopped_and_said_so(
     release: Callable[..., None], stopped: list[bool], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("KEEP", raising=False)
-    monkeypatch.setattr(commands, "release", release)
+    monkeypatch.setattr(releasing, "release", release)
     assert demo.main() == 130
     assert stopped == [True]
     said = capsys.readouterr()
@@ -48,7 +49,7 @@ def test_what_was_started_is_stopped_and_said_so(
 
 def test_what_is_kept_goes_on(stopped: list[bool], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("KEEP", "1")
-    monkeypatch.setattr(commands, "release", _interrupted)
+    monkeypatch.setattr(releasing, "release", _interrupted)
     assert demo.main() == 130
     assert stopped == []
     assert "the execution goes on" in capsys.readouterr().err

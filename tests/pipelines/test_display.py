@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 from datetime import UTC, datetime, timedelta
 
-from pipelines.display import follow
-from pipelines.execution import ExecutionView, StepView
+from pipelines.executions.display import follow
+from pipelines.executions.execution import ExecutionView, StepView
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 

@@ -10,12 +10,15 @@ from unittest import mock
 
 import pytest
 
-from pipelines import commands, display, execution, status, subject
+from delivery.names import PROMOTION_PIPELINE
+from pipelines import released_model
+from pipelines.commands import releasing
 from pipelines.errors import ExecutionError
-from pipelines.execution import ExecutionView
+from pipelines.executions import display, execution
+from pipelines.executions.execution import ExecutionView
 from pipelines.run import main
-from pipelines.status import ExecutionStatus
-from steps.names import PROMOTION_PIPELINE
+from pipelines.status import status
+from pipelines.status.status import ExecutionStatus
 
 RELEASE, PROMOTION = "arn:aws:sagemaker:::execution/release", "arn:aws:sagemaker:::execution/promotion"
 ENVIRONMENT = SimpleNamespace(kind="local", bucket="bucket")
@@ -45,9 +48,9 @@ class _Executions:
 @pytest.fixture
 def stage(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     about = SimpleNamespace(name="m", env="aws", environment=ENVIRONMENT, sagemaker=None)
-    monkeypatch.setattr(commands, "resolve", lambda model, env: SimpleNamespace(name="m", environment=ENVIRONMENT))
-    monkeypatch.setattr(commands, "attach", lambda environment: None)
-    monkeypatch.setattr(subject, "subject", lambda model, env: about)
+    monkeypatch.setattr(releasing, "resolve", lambda model, env: SimpleNamespace(name="m", environment=ENVIRONMENT))
+    monkeypatch.setattr(releasing, "attach", lambda environment: None)
+    monkeypatch.setattr(released_model, "subject", lambda model, env: about)
     running = [ExecutionStatus(PROMOTION, PROMOTION_PIPELINE, "Executing", "")]
     monkeypatch.setattr(status, "executions", lambda about: running)
     return monkeypatch
@@ -58,7 +61,7 @@ def test_a_promotion_under_way_is_followed(
     stage: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], release: str | None
 ) -> None:
     _with(stage, _Executions(release))
-    commands.follow("m", "local", as_json=True)
+    releasing.follow("m", "local", as_json=True)
     answer = json.loads(capsys.readouterr().out)
     assert answer == {"execution": PROMOTION, "status": "Succeeded", "production": {"endpoint": "m", "version": 3}}
 
@@ -66,7 +69,7 @@ def test_a_promotion_under_way_is_followed(
 def test_a_release_under_way_comes_first(stage: pytest.MonkeyPatch) -> None:
     _with(stage, _Executions("Executing"))
     with pytest.raises(InterruptedError, match=RELEASE):
-        commands.follow("m", "local", as_json=True)
+        releasing.follow("m", "local", as_json=True)
 
 
 def test_ctrl_c_says_that_the_promotion_goes_on(stage: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -89,12 +92,12 @@ def test_ctrl_c_says_that_the_promotion_goes_on(stage: pytest.MonkeyPatch, capsy
 def test_a_failed_promotion_names_the_command_of_its_own_environment(stage: pytest.MonkeyPatch) -> None:
     _with(stage, _Executions(None, fails=True))
     with pytest.raises(ExecutionError, match=r"python -m pipelines\.run status m --env aws$") as failure:
-        commands.follow("m", "aws", as_json=False)
+        releasing.follow("m", "aws", as_json=False)
     assert failure.value.facts == {"execution": PROMOTION, "status": "Failed", "production": None}
 
 
 def _with(stage: pytest.MonkeyPatch, executions: _Executions) -> None:
-    from pipelines import following
+    from pipelines.executions import following
 
     stage.setattr(execution, "Executions", lambda environment: executions)
     stage.setattr(following, "Executions", lambda environment: executions)

@@ -9,7 +9,7 @@ import pytest
 
 from config.environment import Images
 from config.loader import load_environment, load_model
-from pipelines.images import SGLANG_VERSION, content_tag, serving_image, tagged
+from pipelines.setup.images import SGLANG_VERSION, content_tag, serving_image, tagged
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = load_environment(str(Path(__file__).parent / "environments" / "everything.yaml"))  # not the user's own aws.yaml

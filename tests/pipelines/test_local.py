@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from pipelines import local
+from pipelines.setup import local
 from tests.local.conftest import ROOT, Stack
 
 

@@ -7,9 +7,9 @@ from typing import Any, cast
 
 import pytest
 
-from pipelines import commands
-from pipelines.execution import Executions, ExecutionView, StepView
-from pipelines.logs import JobLogs
+from pipelines.commands import releasing
+from pipelines.executions.execution import Executions, ExecutionView, StepView
+from pipelines.executions.logs import JobLogs
 
 
 class Logs:
@@ -54,7 +54,7 @@ def test_a_job_that_ended_long_ago_is_looked_at_once() -> None:
 def test_only_what_was_rejected_is_said_to_be(failed: str, rejected: bool, says: str) -> None:
     steps = [StepView("Reject", "Succeeded", job="job")] if rejected else []
     view = ExecutionView("arn", "Failed", steps=[*steps, StepView(failed, "Failed", failure="no such group")])
-    message = commands._failure("model", "local", view, cast("Executions", None))
+    message = releasing._failure("model", "local", view, cast("Executions", None))
     assert says in message
     assert ("rejected" in message) is rejected
     assert "production is untouched" in message

@@ -14,20 +14,21 @@ import yaml
 
 from config.environment import ProductionAccount
 from config.evaluation import Staging
-from config.load_profiles import Capacity, Ladder, Objective
 from config.loader import load_environment, load_model
 from config.production import Autoscaling
 from config.schema import Release
 from config.updates import Canary
-from pipelines import plan, prices, requests
-from pipelines.commands import resolve
-from pipelines.differences import differences
-from pipelines.observed import Observed
-from pipelines.quotas import Quota, needs, shortage
-from steps import registry
-from steps.deployment import Deployment
-from steps.hosting import Hosting
-from steps.names import Fact
+from delivery.endpoint.deployment import Deployment
+from delivery.endpoint.hosting import Hosting
+from delivery.names import Fact
+from delivery.registry import model_packages
+from loadtest.profiles import Capacity, Ladder, Objective
+from pipelines.definitions import requests
+from pipelines.planning import plan, prices
+from pipelines.planning.differences import differences
+from pipelines.planning.observed import Observed
+from pipelines.planning.quotas import Quota, needs, shortage
+from pipelines.resolution import resolve
 from tests.local.conftest import ROOT, Stack
 
 ENVIRONMENT = load_environment(str(Path(__file__).parent / "environments" / "everything.yaml"))
@@ -214,7 +215,7 @@ def put_into_production(stack: Stack, release: Release) -> None:
     sagemaker.create_model_package_group(ModelPackageGroupName=release.package_group)
     sagemaker.create_model_package(**requests.model_package(release, {str(Fact.RELEASE_FILE): f"s3://{bucket}/{release_file}"}))
     [version] = stack.versions("planned")
-    package = registry.read(sagemaker, version["ModelPackageArn"])
+    package = model_packages.read(sagemaker, version["ModelPackageArn"])
     deployment = Deployment(
         release, package, "staging", "test", 1
     )  # under production's name: a pending version is not deployed by its own

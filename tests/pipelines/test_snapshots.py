@@ -17,14 +17,15 @@ from botocore.validate import ParamValidator
 from config.evaluation import LmEval, LmEvalTask
 from config.loader import load_environment, load_model
 from config.schema import Release
-from pipelines import plan, promotion
-from pipelines import release as release_pipeline
-from pipelines.observed import Observed
-from pipelines.plan_text import as_text
-from pipelines.quotas import Quota
-from steps.deployment import Deployment
-from steps.hosting import Hosting
-from steps.registry import ModelPackage
+from delivery.endpoint.deployment import Deployment
+from delivery.endpoint.hosting import Hosting
+from delivery.registry.model_packages import ModelPackage
+from pipelines.definitions import promotion
+from pipelines.definitions import release as release_pipeline
+from pipelines.planning import plan
+from pipelines.planning.observed import Observed
+from pipelines.planning.plan_text import as_text
+from pipelines.planning.quotas import Quota
 from tests.pipelines.snapshot import check
 from tests.pipelines.test_definitions import REQUESTS, every_step, plain, step_of
 

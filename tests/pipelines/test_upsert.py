@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from config.loader import load_environment
-from pipelines.execution import Executions
+from pipelines.executions.execution import Executions
 from sagemaker_local.testing import running
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from sagemaker_local.composite_alarms import RuleError, holds
+from sagemaker_local.cloudwatch.composite_alarms import RuleError, holds
 from tests.sagemaker_local.hosting_client import eventually
 
 STATES = {"a": "ALARM", "b": "OK", "c d": "INSUFFICIENT_DATA"}

@@ -13,10 +13,10 @@ import pytest
 from moto.core.base_backend import BackendDict
 
 from sagemaker_local.errors import DiskFull
-from sagemaker_local.log_store import LogStore
-from sagemaker_local.s3_objects import ObjectFile
-from sagemaker_local.snapshot import Snapshots
-from sagemaker_local.store import Store, hurried
+from sagemaker_local.logs.log_store import LogStore
+from sagemaker_local.s3.objects import ObjectFile
+from sagemaker_local.state.snapshot import Snapshots
+from sagemaker_local.state.store import Store, hurried
 from tests.sagemaker_local.hosting_client import eventually
 
 LARGE = "x" * 100_000

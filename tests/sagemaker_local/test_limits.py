@@ -14,8 +14,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from sagemaker_local.errors import ImagesFileError
+from sagemaker_local.front.limits import Limits
 from sagemaker_local.images import ImageMap
-from sagemaker_local.limits import Limits
 from sagemaker_local.testing import RunningServer, running
 from tests.sagemaker_local.conftest import IMAGE, write_images_file
 from tests.sagemaker_local.hosting_client import HostingClient, eventually

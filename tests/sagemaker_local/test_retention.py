@@ -7,7 +7,7 @@ from typing import Any
 
 from moto.cloudwatch.models import MetricAggregatedDatum, MetricDatum
 
-from sagemaker_local.hosting.retention import MINUTES_KEPT, compact
+from sagemaker_local.cloudwatch.retention import MINUTES_KEPT, compact
 
 OURS = frozenset({"AWS/SageMaker"})
 START = datetime(2026, 1, 1, 12, 0)

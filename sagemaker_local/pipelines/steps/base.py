@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from sagemaker_local.errors import AwsError, NotImplementedHere
-from sagemaker_local.pipelines.records import random_word
+from sagemaker_local.pipelines.executions.records import random_word
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from sagemaker_local.context import Context
-    from sagemaker_local.pipelines.definition import StepSpec
-    from sagemaker_local.pipelines.functions import Scope
-    from sagemaker_local.pipelines.graph import Ending, Graph
-    from sagemaker_local.pipelines.records import ExecutionRecord
+    from sagemaker_local.pipelines.definitions.definition import StepSpec
+    from sagemaker_local.pipelines.definitions.functions import Scope
+    from sagemaker_local.pipelines.definitions.graph import Ending, Graph
+    from sagemaker_local.pipelines.executions.records import ExecutionRecord
 
 _JOB_NAME_LIMIT = 63
 _LOGGER = logging.getLogger(__name__)

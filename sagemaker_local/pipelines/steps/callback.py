@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.errors import ValidationError
-from sagemaker_local.pipelines.functions import resolve
-from sagemaker_local.pipelines.records import random_word
+from sagemaker_local.pipelines.definitions.functions import resolve
+from sagemaker_local.pipelines.executions.records import random_word
 from sagemaker_local.pipelines.steps.base import StepFailed, StepResult, StepStopped
 from sagemaker_local.pipelines.steps.lambda_step import output_parameters, shown
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.jobs.fetch import split_uri
-from sagemaker_local.pipelines.functions import UnresolvedError
+from sagemaker_local.pipelines.definitions.functions import UnresolvedError
 from sagemaker_local.pipelines.steps.base import StepFailed, StepResult
 
 if TYPE_CHECKING:

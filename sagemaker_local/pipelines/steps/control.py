@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sagemaker_local.pipelines.conditions import all_hold
-from sagemaker_local.pipelines.functions import as_text
+from sagemaker_local.pipelines.definitions.conditions import all_hold
+from sagemaker_local.pipelines.definitions.functions import as_text
 from sagemaker_local.pipelines.steps.base import StepFailed, StepResult
 
 if TYPE_CHECKING:

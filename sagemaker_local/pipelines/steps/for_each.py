@@ -6,9 +6,9 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_local.pipelines.functions import follow
-from sagemaker_local.pipelines.graph import Ending
-from sagemaker_local.pipelines.iterations import expand, items_of
+from sagemaker_local.pipelines.definitions.functions import follow
+from sagemaker_local.pipelines.definitions.graph import Ending
+from sagemaker_local.pipelines.definitions.iterations import expand, items_of
 from sagemaker_local.pipelines.steps.base import StepFailed, StepResult, StepStopped
 
 if TYPE_CHECKING:

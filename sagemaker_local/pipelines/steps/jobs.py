@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_local.pipelines.scope import JOB_NAME
+from sagemaker_local.jobs.processing.job import ProcessingJobs
+from sagemaker_local.jobs.training.job import TrainingJobs
+from sagemaker_local.jobs.transform.job import TransformJobs
+from sagemaker_local.pipelines.definitions.scope import JOB_NAME
 from sagemaker_local.pipelines.steps.base import (
     CAPACITY_ERROR,
     JOB_INTERNAL_ERROR,
@@ -12,9 +15,6 @@ from sagemaker_local.pipelines.steps.base import (
     StepResult,
     StepStopped,
 )
-from sagemaker_local.processing.job import ProcessingJobs
-from sagemaker_local.training.job import TrainingJobs
-from sagemaker_local.transform.job import TransformJobs
 
 if TYPE_CHECKING:
     from sagemaker_local.jobs.table import JobTable

@@ -6,8 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.errors import AwsError
-from sagemaker_local.identity import Caller
-from sagemaker_local.pipelines.functions import as_text, resolve
+from sagemaker_local.front.identity import Caller
+from sagemaker_local.pipelines.definitions.functions import as_text, resolve
 from sagemaker_local.pipelines.lambdas import FunctionError, run_function
 from sagemaker_local.pipelines.steps.base import StepFailed, StepResult
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from steps.evaluate_staging.models import Evaluation, ProfileResult
+from loadtest.measurement.models import ProfileResult
+from steps.evaluate_staging.models import Evaluation
 from steps.evaluate_staging.report import figures, words
 
 _TEMPLATE = Path(__file__).with_name("report.html.j2")

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 from hdrh.histogram import HdrHistogram
 
-from config.load_profiles import KINDS
-from steps.evaluate_staging.models import ObjectiveResult, ProfileResult, Trial
+from loadtest.measurement.models import ObjectiveResult, ProfileResult, Trial
+from loadtest.profiles import KINDS
 from steps.evaluate_staging.report.chart import Chart, Colour, label
 
 _FIRST_SHARE = 0.02

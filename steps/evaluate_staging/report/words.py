@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from config.load_profiles import CAPACITY, COST, KINDS
-from steps.evaluate_staging.models import ObjectiveResult
+from loadtest.measurement.models import ObjectiveResult
+from loadtest.profiles import CAPACITY, COST, KINDS
 
 _NAMES = {
     "error_rate": "Error rate",

@@ -8,7 +8,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from sagemaker_local.training import script
+from sagemaker_local.jobs.training import script
 
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/python:3"
 ROLE = "arn:aws:iam::123456789012:role/pipelines"

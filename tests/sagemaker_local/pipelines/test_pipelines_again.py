@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from sagemaker_local.pipelines.executions import Executions
-from sagemaker_local.store import Store
+from sagemaker_local.pipelines.executions.executions import Executions
+from sagemaker_local.state.store import Store
 from tests.sagemaker_local.pipelines.definitions import compare, condition, parameter, processing, token
 
 if TYPE_CHECKING:

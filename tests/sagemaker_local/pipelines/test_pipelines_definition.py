@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from sagemaker_local.errors import ValidationError
-from sagemaker_local.pipelines import graph
-from sagemaker_local.pipelines.definition import Dependency, parse
-from sagemaker_local.pipelines.graph import Ending, Verdict
+from sagemaker_local.pipelines.definitions import graph
+from sagemaker_local.pipelines.definitions.definition import Dependency, parse
+from sagemaker_local.pipelines.definitions.graph import Ending, Verdict
 from sagemaker_local.pipelines.pipelines import check
 
 

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 
 from sagemaker_local.errors import ValidationError
-from sagemaker_local.pipelines.caching import duration_s
-from sagemaker_local.pipelines.conditions import all_hold
-from sagemaker_local.pipelines.definition import ParameterSpec
-from sagemaker_local.pipelines.functions import Scope, UnresolvedError, resolve
-from sagemaker_local.pipelines.parameters import resolve_parameters
-from sagemaker_local.pipelines.retries import Retries
+from sagemaker_local.pipelines.definitions.conditions import all_hold
+from sagemaker_local.pipelines.definitions.definition import ParameterSpec
+from sagemaker_local.pipelines.definitions.functions import Scope, UnresolvedError, resolve
+from sagemaker_local.pipelines.definitions.parameters import resolve_parameters
+from sagemaker_local.pipelines.executions.caching import duration_s
+from sagemaker_local.pipelines.executions.retries import Retries
 
 JOB = {
     "ProcessingJobName": "job-1",

@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sagemaker_local.pipelines import runner, steps
-from sagemaker_local.pipelines.caching import Cache
+from sagemaker_local.pipelines import steps
+from sagemaker_local.pipelines.executions import runner
+from sagemaker_local.pipelines.executions.caching import Cache
+from sagemaker_local.pipelines.executions.records import ExecutionRecord, Records
 from sagemaker_local.pipelines.pipelines import check
-from sagemaker_local.pipelines.records import ExecutionRecord, Records
 from sagemaker_local.pipelines.steps.base import StepFailed, StepResult
-from sagemaker_local.store import Store
+from sagemaker_local.state.store import Store
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sagemaker_local.pipelines.records import StepRecord
+    from sagemaker_local.pipelines.executions.records import StepRecord
     from sagemaker_local.pipelines.steps.base import StepRun
 
 CAPACITY = "SageMaker.CAPACITY_ERROR"

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.steps.promote.traffic import traffic
 from tests.steps.promote.world import QUESTION, Run, World
+from tests.support.traffic import traffic
 
 ROLLING = {"strategy": "rolling", "batch_percent": 50, "bake_s": 60}
 CANARY = {"strategy": "canary", "canary_percent": 50, "bake_s": 60}

@@ -9,11 +9,11 @@ from unittest import mock
 
 import pytest
 
-from steps import registry
-from steps.autoscaling import Scaling
-from steps.errors import StepError
-from steps.hosting import Hosting
-from steps.ledger import Ledger
+from delivery.endpoint.hosting import Hosting
+from delivery.errors import StepError
+from delivery.history.ledger import Ledger
+from delivery.registry import model_packages
+from steps.promote.autoscaling import Scaling
 from steps.promote.models import Promotion
 from steps.promote.production import Production
 from tests.steps.promote.test_settings import target
@@ -74,7 +74,7 @@ def test_an_approval_that_is_withdrawn_during_the_wait_for_the_endpoint_counts(w
     version = world.version(world.name())
 
     def withdraw() -> None:
-        registry.reject(world.client("sagemaker"), version.arn, "on second thought")
+        model_packages.reject(world.client("sagemaker"), version.arn, "on second thought")
 
     with (
         instead(Production, "at_rest", withdraw, then=True),
@@ -90,7 +90,7 @@ def test_an_approval_that_is_withdrawn_during_the_update_takes_the_version_out_a
     second = world.version(name)
 
     def withdraw() -> None:
-        registry.reject(world.client("sagemaker"), second.arn, "on second thought")
+        model_packages.reject(world.client("sagemaker"), second.arn, "on second thought")
 
     with instead(Production, "look_over", withdraw, then=True), pytest.raises(StepError, match=r"was taken back .* Rejected now"):
         world.serve(second)
@@ -123,7 +123,7 @@ def test_a_rollback_that_cannot_reject_what_it_left_is_in_the_ledger_as_what_it_
     world.serve(first)
     world.serve(second)
     with (
-        mock.patch.object(registry, "reject", mock.Mock(side_effect=StepError("AccessDenied"))),
+        mock.patch.object(model_packages, "reject", mock.Mock(side_effect=StepError("AccessDenied"))),
         pytest.raises(StepError, match="AccessDenied"),
     ):
         world.serve(first, intent="rollback")

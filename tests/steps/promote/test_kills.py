@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from tests.steps.promote.traffic import traffic
 from tests.steps.promote.world import QUESTION, Version, World
+from tests.support.traffic import traffic
 
 IMPATIENT = {"wait_s": 120, "expires_s": 5}
 ROLLING = {"strategy": "rolling", "batch_percent": 50, "bake_s": 1}

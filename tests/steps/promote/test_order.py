@@ -14,14 +14,15 @@ import pytest
 from config.loader import load_environment, load_model
 from config.production import Autoscaling
 from config.schema import Release
-from steps import decisions, lease
-from steps.errors import LeaseLost, StepError
-from steps.hosting import EndpointState
-from steps.ledger import Event, Kind
-from steps.names import ENDPOINT_TAG, MODEL_TAG
+from delivery.endpoint import lease
+from delivery.endpoint.hosting import EndpointState
+from delivery.errors import LeaseLost, StepError
+from delivery.history import decisions
+from delivery.history.ledger import Event, Kind
+from delivery.names import ENDPOINT_TAG, MODEL_TAG
+from delivery.registry.model_packages import ModelPackage
 from steps.promote.production import Production, Serving
 from steps.promote.step import Promoter, Request
-from steps.registry import ModelPackage
 
 SCALING = Autoscaling(min_instances=1, max_instances=3, concurrent_requests_per_instance=16)
 NEW: Any = SimpleNamespace(name="new", tags=[])

@@ -10,9 +10,9 @@ from botocore.validate import ParamValidator
 
 from config.loader import load_environment, load_model
 from config.schema import Release
-from pipelines.requests import PROMOTE_MAX_RUNTIME_S
-from steps import registry
-from steps.deployment import Deployment
+from delivery.endpoint.deployment import Deployment
+from delivery.registry import model_packages
+from pipelines.definitions.requests import PROMOTE_MAX_RUNTIME_S
 from steps.promote.production import Production
 from tests.sagemaker_local.hosting_client import eventually
 from tests.steps.promote.world import World
@@ -82,7 +82,7 @@ def test_guards_autoscaling_routing_and_data_capture(world: World) -> None:
 
 def test_what_is_captured_is_said_in_sagemakers_words(world: World) -> None:
     version = world.version(world.name(), data_capture={"percent": 10, "content": "both"})
-    package = registry.read(world.client("sagemaker"), version.arn)
+    package = model_packages.read(world.client("sagemaker"), version.arn)
     request = Deployment(version.release, package, "production", "execution-1", 1).config_request()
     assert request["DataCaptureConfig"]["InitialSamplingPercentage"] == 10
     assert request["DataCaptureConfig"]["CaptureOptions"] == [{"CaptureMode": "Input"}, {"CaptureMode": "Output"}]

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.steps.promote.traffic import counting, traffic
 from tests.steps.promote.world import Version, World
+from tests.support.traffic import counting, traffic
 
 ROLLING = {"strategy": "rolling", "batch_percent": 50, "bake_s": 1}
 CANARY = {"strategy": "canary", "canary_percent": 50, "bake_s": 1}

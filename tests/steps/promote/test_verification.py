@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from steps import registry, verification
-from steps.names import Fact
+from delivery.names import Fact
+from delivery.registry import model_packages, verification
 from tests.steps.promote.world import Version, World, crc64nvme
 
 REPOSITORY = "release-serving"
@@ -21,7 +21,7 @@ TAGGED = f"123456789012.dkr.ecr.us-east-1.amazonaws.com/{REPOSITORY}:simulated"
 
 
 def refusals(world: World, version: Version) -> list[str]:
-    package = registry.read(world.client("sagemaker"), version.arn)
+    package = model_packages.read(world.client("sagemaker"), version.arn)
     return verification.refusals(package, version.release, world.client("s3"), lambda region: world.client("ecr"))
 
 

@@ -24,16 +24,16 @@ import yaml
 from awscrt import checksums
 
 from config.schema import Release
-from pipelines.requests import model_package
+from delivery.history.ledger import Event, Ledger
+from delivery.names import Fact
+from delivery.weights.manifest import Manifest, ManifestFile
+from pipelines.definitions.requests import model_package
 from sagemaker_local.testing import RunningServer
-from steps.ledger import Event, Ledger
-from steps.manifest import Manifest, ManifestFile
-from steps.names import Fact
 from steps.promote import step
 from steps.promote.models import Promotion
-from tests.steps.evaluate_world import IMAGE, ROOT, closed_loop
-from tests.steps.evaluate_world import world as evaluate_world
-from tests.steps.started_step import StartedStep
+from tests.steps.evaluate_staging.world import IMAGE, ROOT, closed_loop
+from tests.steps.evaluate_staging.world import world as evaluate_world
+from tests.support.started_step import StartedStep
 
 QUICK = {"ttft_ms": 10, "itl_ms": 5, "output_tokens": 12}
 QUESTION = "Which version are you?"

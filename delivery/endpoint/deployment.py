@@ -1,0 +1,126 @@
+"""A version as one endpoint serves it, and the SageMaker requests that make it so: a model and an endpoint config of the same name.
+
+Both are never changed: a new version gets new ones, named by model, version and execution, so that a step that died and runs again
+finds its own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from config.environment import Environment, Purpose
+from config.production import DataCapture
+from config.schema import Release
+from delivery.names import ENDPOINT_TAG, EXECUTION_TAG, EXPIRES_TAG, MODEL_TAG, PREVIOUS_TAG, VERSION_TAG
+from delivery.registry.model_packages import ModelPackage
+
+VARIANT = "AllTraffic"
+_CAPTURED = {"input": ["Input"], "output": ["Output"], "both": ["Input", "Output"]}
+_CONTAINER_MEMBERS = ("Image", "Environment", "ModelDataSource")
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A version as one endpoint serves it."""
+
+    release: Release
+    package: ModelPackage
+    purpose: Purpose
+    """`staging` or `production`: the first word of the model's and the config's names."""
+    execution: str
+    """The pipeline execution that made it."""
+    instance_count: int
+    expires_at: str | None = None
+    """ISO 8601 UTC, for what must not outlive its run; the reaper deletes what is past it."""
+    previous: str | None = None
+    """The endpoint config that production served before: what it goes back to when this one fails its canary prompts."""
+    spelt_out: bool = False
+    """Whether the container is spelt out and not named: for a version that the registry may not have any more. Staging always is."""
+
+    @property
+    def name(self) -> str:
+        """The name of the model and of the endpoint config: 63 characters at most, the same each time the step runs."""
+        return f"{prefix(self.purpose, self.release)}{self.package.version}-{self.execution[-8:]}".lower()
+
+    @property
+    def tags(self) -> list[dict[str, str]]:
+        """The tags of everything it is made of."""
+        tags = {
+            MODEL_TAG: self.release.name,
+            VERSION_TAG: str(self.package.version),
+            EXECUTION_TAG: self.execution,
+        }
+        if self.purpose == "production":
+            tags[ENDPOINT_TAG] = self.release.model.production.endpoint
+        if self.expires_at:
+            tags[EXPIRES_TAG] = self.expires_at
+        if self.previous:
+            tags[PREVIOUS_TAG] = self.previous
+        tags |= self.release.environment.tags
+        return [{"Key": key, "Value": value} for key, value in tags.items()]
+
+    @property
+    def environment(self) -> Environment:
+        """The environment that its endpoint is in: production may be in another account."""
+        environment = self.release.environment
+        return environment.for_production if self.purpose == "production" else environment
+
+    def model_request(self) -> dict[str, Any]:
+        """The CreateModel request."""
+        environment = self.environment
+        request: dict[str, Any] = {
+            "ModelName": self.name,
+            "PrimaryContainer": self._container(),
+            "ExecutionRoleArn": environment.roles.serve,
+            "EnableNetworkIsolation": True,
+            "Tags": self.tags,
+        }
+        if environment.subnets:
+            request["VpcConfig"] = {"Subnets": environment.subnets, "SecurityGroupIds": environment.security_groups}
+        return request
+
+    def config_request(self) -> dict[str, Any]:
+        """The CreateEndpointConfig request."""
+        environment, model = self.environment, self.release.model
+        reservation = environment.reservation(model.serving.instance_type, self.purpose)
+        variant: dict[str, Any] = {
+            "VariantName": VARIANT,
+            "ModelName": self.name,
+            "InitialInstanceCount": self.instance_count,
+            **model.serving.capacity(reservation.arn if reservation else None, may_fall_back=self.purpose == "production"),
+            "RoutingConfig": model.production.routing.routing_config(),
+        }
+        if environment.inference_ami_version:
+            variant["InferenceAmiVersion"] = environment.inference_ami_version
+        request: dict[str, Any] = {"EndpointConfigName": self.name, "ProductionVariants": [variant], "Tags": self.tags}
+        if environment.kms_key:
+            request["KmsKeyId"] = environment.kms_key
+        capture = model.production.data_capture
+        if capture and self.purpose == "production":
+            request["DataCaptureConfig"] = self._data_capture(capture)
+        return request
+
+    def _container(self) -> dict[str, Any]:
+        """What the model runs. SageMaker deploys approved versions only (API reference of CreateModelPackage, ModelApprovalStatus), and
+        staging is where a version is before that: there its container is spelt out, the same image, environment and weights."""
+        if self.purpose == "production" and not self.spelt_out:
+            return {"ModelPackageName": self.package.arn}
+        return {name: self.package.container[name] for name in _CONTAINER_MEMBERS if name in self.package.container}
+
+    def _data_capture(self, capture: DataCapture) -> dict[str, Any]:
+        config: dict[str, Any] = {
+            "EnableCapture": True,
+            "InitialSamplingPercentage": capture.percent,
+            "DestinationS3Uri": f"s3://{self.release.environment.bucket}/capture/{self.release.model.production.endpoint}",
+            "CaptureOptions": [{"CaptureMode": mode} for mode in _CAPTURED[capture.content]],
+            "CaptureContentTypeHeader": {"JsonContentTypes": ["application/json"]},
+        }
+        if self.release.environment.kms_key:
+            config["KmsKeyId"] = self.release.environment.kms_key
+        return config
+
+
+def prefix(purpose: Purpose, release: Release) -> str:
+    """What the names of a model's deployments begin with."""
+    return f"{purpose}-{release.name[:36]}-v"

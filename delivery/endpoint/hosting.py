@@ -1,0 +1,329 @@
+"""Endpoints as the steps use them: made from a deployment, updated, awaited, deleted. What a deployment is, `delivery.endpoint.deployment` says."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from delivery.aws.client_errors import explained, is_absent
+from delivery.endpoint.deployment import Deployment
+from delivery.errors import StepError
+from delivery.names import VERSION_TAG
+from delivery.registry.model_packages import SageMakerClient
+
+_LOG_GROUP = "/aws/sagemaker/Endpoints"
+_LOG_LINES = 20
+_POLL_S = 10.0
+_QUICK_POLL_S = 0.25
+_QUICK_FOR_S = 60.0
+_DELETE_TIMEOUT_S = 1800.0
+_BUSY = {"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"}
+
+
+@dataclass(frozen=True)
+class EndpointState:
+    """An endpoint as it is now."""
+
+    arn: str
+    status: str
+    config: str
+    """The endpoint config that it serves; empty before it ever served one."""
+    failure: str
+    images: tuple[str, ...] = ()
+    """What its instances run, as SageMaker resolved it: REPOSITORY@DIGEST on AWS."""
+    pending: str = ""
+    """The endpoint config that it is being given; empty when none is."""
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it is changing just now."""
+        return self.status in _BUSY
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it serves nobody and can only be deleted (API reference of DescribeEndpoint, EndpointStatus)."""
+        return self.status == "Failed"
+
+
+class Hosting:
+    """Endpoints of one account and region."""
+
+    def __init__(self, sagemaker: SageMakerClient, logs: Any) -> None:
+        """`sagemaker` and `logs` are boto3 clients."""
+        self._sagemaker = sagemaker
+        self._logs = logs
+
+    def state(self, endpoint: str) -> EndpointState | None:
+        """The endpoint as it is now, None when there is none."""
+        from botocore.exceptions import ClientError
+
+        with explained(f"look at the endpoint {endpoint}"):
+            try:
+                found = self._sagemaker.describe_endpoint(EndpointName=endpoint)
+            except ClientError as error:
+                if is_absent(error):
+                    return None
+                raise
+        images = [image for variant in found.get("ProductionVariants", []) for image in variant.get("DeployedImages", [])]
+        return EndpointState(
+            found["EndpointArn"],
+            found["EndpointStatus"],
+            found.get("EndpointConfigName", ""),
+            found.get("FailureReason", ""),
+            tuple(image["ResolvedImage"] for image in images if "ResolvedImage" in image),
+            found.get("PendingDeploymentSummary", {}).get("EndpointConfigName", ""),
+        )
+
+    def tags(self, arn: str) -> dict[str, str]:
+        """The tags of a resource."""
+        with explained(f"read the tags of {arn}"):
+            listed = self._sagemaker.list_tags(ResourceArn=arn)["Tags"]
+        return {tag["Key"]: tag["Value"] for tag in listed}
+
+    def create(self, endpoint: str, deployment: Deployment) -> None:
+        """Start the endpoint; does nothing where it is there already with this deployment (an earlier try of the same step)."""
+        self.define(deployment)
+        with explained(f"create the endpoint {endpoint}"), _if_absent():
+            self._sagemaker.create_endpoint(EndpointName=endpoint, EndpointConfigName=deployment.name, Tags=deployment.tags)
+
+    def switch(
+        self, endpoint: str, config: str, policy: dict[str, Any], *, keep_counts: bool, before_each_try: Callable[[], None]
+    ) -> None:
+        """Start to give the endpoint another config, the way that `policy` (a boto3 DeploymentConfig) says.
+
+        With `keep_counts` it keeps as many instances as it has, whatever the config says: autoscaling chose them. While something else
+        changes the endpoint (autoscaling), it asks again; StepError when that takes more than half an hour.
+        """
+        from botocore.exceptions import ClientError
+
+        started = time.monotonic()
+        with explained(f"update the endpoint {endpoint}"):
+            while True:
+                before_each_try()
+                try:
+                    self._sagemaker.update_endpoint(
+                        EndpointName=endpoint,
+                        EndpointConfigName=config,
+                        DeploymentConfig=policy,
+                        RetainAllVariantProperties=keep_counts,
+                    )
+                    return
+                except ClientError as error:
+                    if not is_busy(error) or time.monotonic() - started > _DELETE_TIMEOUT_S:
+                        raise
+                state = self.state(endpoint)
+                if state is not None and config in {state.config, state.pending}:
+                    return  # boto3 sends a request again whose answer got lost: what is in progress is this very update
+                _pause(started)
+
+    def config(self, name: str) -> dict[str, Any] | None:
+        """DescribeEndpointConfig's answer, None when there is no such config."""
+        from botocore.exceptions import ClientError
+
+        with explained(f"look at the endpoint config {name}"):
+            try:
+                found: dict[str, Any] = self._sagemaker.describe_endpoint_config(EndpointConfigName=name)
+            except ClientError as error:
+                if is_absent(error):
+                    return None
+                raise
+        return found
+
+    def config_tags(self, name: str) -> dict[str, str]:
+        """The tags of an endpoint config; none when there is no such config."""
+        found = self.config(name)
+        return self.tags(found["EndpointConfigArn"]) if found else {}
+
+    def version_of(self, config: str) -> int | None:
+        """The version that an endpoint config serves, by its tag; None for one that this project did not make."""
+        version = self.config_tags(config).get(VERSION_TAG)
+        return int(version) if version else None
+
+    def definitions(self, prefix: str) -> set[str]:
+        """The names of all endpoint configs and models that begin so."""
+        found: set[str] = set()
+        with explained(f"list the endpoint configs and models called {prefix}…"):
+            for page in self._sagemaker.get_paginator("list_endpoint_configs").paginate(NameContains=prefix):
+                found |= {config["EndpointConfigName"] for config in page["EndpointConfigs"]}
+            for page in self._sagemaker.get_paginator("list_models").paginate(NameContains=prefix):
+                found |= {model["ModelName"] for model in page["Models"]}
+        return {name for name in found if name.startswith(prefix)}
+
+    def model_tags(self, name: str) -> dict[str, str]:
+        """The tags of a model; none when there is no such model."""
+        from botocore.exceptions import ClientError
+
+        with explained(f"look at the model {name}"):
+            try:
+                arn = self._sagemaker.describe_model(ModelName=name)["ModelArn"]
+            except ClientError as error:
+                if is_absent(error):
+                    return {}
+                raise
+        return self.tags(arn)
+
+    def tag(self, arn: str, deployment: Deployment) -> None:
+        """Give a resource the tags of the deployment."""
+        with explained(f"tag {arn}"):
+            self._sagemaker.add_tags(ResourceArn=arn, Tags=deployment.tags)
+
+    def wait(
+        self,
+        endpoint: str,
+        timeout_s: float,
+        on_progress: Callable[[str], None],
+        on_poll: Callable[[], None] = lambda: None,
+    ) -> EndpointState:
+        """Wait until the endpoint is no longer busy; returns it InService. What `on_poll` raises at any look at it goes through.
+
+        StepError, with the last lines of the container's log, when it failed, is gone, or is still busy after `timeout_s`.
+        """
+        started = time.monotonic()
+        said_s = -1
+        while True:
+            on_poll()
+            state = self.state(endpoint)
+            elapsed = time.monotonic() - started
+            if state is None:
+                raise StepError(f"the endpoint {endpoint} is gone; somebody deleted it")
+            if state.status == "InService":
+                return state
+            if state.status not in _BUSY:
+                raise StepError(f"the endpoint {endpoint} is {state.status}: {state.failure}{self.last_words(endpoint)}")
+            if elapsed > timeout_s:
+                raise StepError(
+                    f"the endpoint {endpoint} is still {state.status} after {elapsed:.0f} s{self.last_words(endpoint)}"
+                )
+            if int(elapsed) > said_s:
+                said_s = int(elapsed)
+                on_progress(f"{endpoint} is {state.status}, {said_s} s")
+            _pause(started)
+
+    def delete(self, endpoint: str, *, before_each_try: Callable[[], None] = lambda: None) -> None:
+        """Delete the endpoint and the config and models behind it; what is gone already is no error. While something changes the endpoint, it
+        asks again; StepError when that takes more than half an hour."""
+        state = self.state(endpoint)
+        if state is None:
+            return
+        self._delete_when_allowed(endpoint, before_each_try)
+        if state.config:
+            self.delete_config(state.config)
+
+    def remove(self, name: str) -> None:
+        """Delete the endpoint, the config and the model that share this name, each whether or not the others are there."""
+        if self.state(name) is not None:
+            self._delete_when_allowed(name)
+        if name not in self.delete_config(name):
+            self.delete_model(name)
+
+    def wait_gone(self, endpoint: str) -> None:
+        """Wait until a deleted endpoint is no longer there, so that its name is free. StepError when it stays."""
+        started = time.monotonic()
+        while self.state(endpoint) is not None:
+            if time.monotonic() - started > _DELETE_TIMEOUT_S:
+                raise StepError(
+                    f"the endpoint {endpoint} is still being deleted after {_DELETE_TIMEOUT_S:.0f} s; try again later"
+                )
+            _pause(started)
+
+    def delete_model(self, model: str) -> None:
+        """Delete a model; one that is gone already is no error."""
+        with explained(f"delete the model {model}"), _if_present():
+            self._sagemaker.delete_model(ModelName=model)
+
+    def delete_config(self, config: str) -> list[str]:
+        """Delete an endpoint config and its models; returns the models' names, none where the config is gone already.
+
+        What is gone has no tags: a role that may delete by tag is refused there, so that nothing is deleted twice.
+        """
+        models: list[str] = []
+        with explained(f"delete the endpoint config {config}"), _if_present():
+            variants = self._sagemaker.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"]
+            models = [variant["ModelName"] for variant in variants]
+            self._sagemaker.delete_endpoint_config(EndpointConfigName=config)
+        for model in models:
+            self.delete_model(model)
+        return models
+
+    def _delete_when_allowed(self, endpoint: str, before_each_try: Callable[[], None] = lambda: None) -> None:
+        """SageMaker refuses to delete an endpoint while it changes: ask again until it does not."""
+        from botocore.exceptions import ClientError
+
+        started = time.monotonic()
+        with explained(f"delete the endpoint {endpoint}"), _if_present():
+            while True:
+                before_each_try()
+                try:
+                    self._sagemaker.delete_endpoint(EndpointName=endpoint)
+                    return
+                except ClientError as error:
+                    if not is_busy(error) or time.monotonic() - started > _DELETE_TIMEOUT_S:
+                        raise
+                _pause(started)
+
+    def log_tail(self, endpoint: str, lines: int = _LOG_LINES) -> list[str]:
+        """The last lines that the endpoint's newest container wrote; empty when none wrote any."""
+        from botocore.exceptions import ClientError
+
+        group = f"{_LOG_GROUP}/{endpoint}"
+        try:
+            streams = self._logs.describe_log_streams(logGroupName=group, orderBy="LastEventTime", descending=True, limit=1)[
+                "logStreams"
+            ]
+            if not streams:
+                return []
+            events = self._logs.get_log_events(
+                logGroupName=group, logStreamName=streams[0]["logStreamName"], limit=lines, startFromHead=False
+            )["events"]
+        except ClientError:
+            return []  # no log group: no container ever started
+        return [event["message"].rstrip("\n") for event in events][-lines:]
+
+    def define(self, deployment: Deployment) -> None:
+        """Make the model and the endpoint config of a deployment; what is there already is an earlier try's and stays."""
+        with explained(f"create the model {deployment.name}"), _if_absent():
+            self._sagemaker.create_model(**deployment.model_request())
+        with explained(f"create the endpoint config {deployment.name}"), _if_absent():
+            self._sagemaker.create_endpoint_config(**deployment.config_request())
+
+    def last_words(self, endpoint: str) -> str:
+        """The end of its container's log, ready to be put behind an error message."""
+        lines = self.log_tail(endpoint)
+        return "".join(f"\n  | {line}" for line in lines) if lines else "; its container wrote nothing"
+
+
+def is_busy(error: BaseException) -> bool:
+    """Whether SageMaker refuses because the endpoint is changing just now."""
+    return "in-progress" in str(error)
+
+
+def _pause(started: float) -> None:
+    """Between two looks: short in the first minute since `started` (time.monotonic()), longer after it, for SageMaker's sake."""
+    time.sleep(_QUICK_POLL_S if time.monotonic() - started < _QUICK_FOR_S else _POLL_S)
+
+
+@contextmanager
+def _if_absent() -> Iterator[None]:
+    """Creating what is there already is no error: an earlier try of the same step made it under the same name."""
+    from botocore.exceptions import ClientError
+
+    try:
+        yield
+    except ClientError as error:
+        if "already exist" not in str(error):
+            raise
+
+
+@contextmanager
+def _if_present() -> Iterator[None]:
+    """Deleting what is gone is no error."""
+    from botocore.exceptions import ClientError
+
+    try:
+        yield
+    except ClientError as error:
+        if not is_absent(error):
+            raise

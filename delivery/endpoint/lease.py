@@ -1,0 +1,255 @@
+"""The lease of a production endpoint: who may change it now. `s3://BUCKET/leases/ENDPOINT.json`, written conditionally.
+
+It is taken with `If-None-Match: *` (nobody ever had it) or `If-Match` (it is released, has expired, or is an earlier try's of the same
+execution), so that of many who try one succeeds. A thread renews it; a renewal that S3 refuses means that somebody else has it now.
+"Now" is S3's clock, the `Date` of its answers: hosts whose clocks differ agree on what has expired. Giving it back is writing that it is
+free; the object stays and says who had it last.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from config.base import Strict
+from delivery.aws import s3
+from delivery.errors import LeaseHeld, LeaseLost, StepError
+
+_DATE_S = 1.0  # HTTP's dates are whole seconds: others may see the lease expire so much earlier
+_RENEWALS = 4  # in the time for which it is good: three may fail
+_POLL_S = (0.5, 5.0)
+_CONFLICTS = {"PreconditionFailed", "ConditionalRequestConflict", "412", "NoSuchKey", "404"}
+
+
+class Record(Strict):
+    """The lease's object."""
+
+    schema_version: Literal[1] = 1
+    """The format of this file."""
+    owner: str
+    """Who has it: the ARN or host of a process, for people."""
+    execution: str
+    """The pipeline execution."""
+    token: str
+    """Drawn anew each time it is taken: tells two owners of the same execution apart."""
+    taken_at: str
+    """ISO 8601 UTC."""
+    expires_at: str
+    """Until when it is good unless renewed, ISO 8601 UTC. S3's clock."""
+    released: bool = False
+    """Whether it was given back."""
+
+    def is_held(self, now: datetime) -> bool:
+        """Whether somebody has it."""
+        return not self.released and now < datetime.fromisoformat(self.expires_at)
+
+
+def read(client: s3.S3Client, bucket: str, endpoint: str) -> tuple[Record, bool] | None:
+    """The lease of an endpoint, and whether it is held now; None when nobody ever had it."""
+    stored = _Object(client, bucket, endpoint)
+    found = stored.read()
+    return None if found is None else (found.record, found.record.is_held(stored.now))
+
+
+@contextmanager
+def held(
+    client: s3.S3Client,
+    bucket: str,
+    endpoint: str,
+    *,
+    owner: str,
+    execution: str,
+    wait_s: float,
+    expires_s: float,
+    on_wait: Callable[[str], None] = lambda _: None,
+) -> Iterator[Lease]:
+    """The lease, for the time of the `with` block.
+
+    While another execution has it, waits up to `wait_s` seconds and tells `on_wait` for whom; LeaseHeld when it is still not free. It is
+    renewed in a thread, and expires `expires_s` seconds after the last renewal when this process dies.
+    """
+    lease = Lease(_Object(client, bucket, endpoint), owner, execution, expires_s)
+    lease.take(wait_s, on_wait)
+    try:
+        yield lease
+    finally:
+        lease.release()
+
+
+class Lease:
+    """A lease that this process has, or had."""
+
+    def __init__(self, stored: _Object, owner: str, execution: str, expires_s: float) -> None:
+        self._stored, self._owner, self._execution, self._expires_s = stored, owner, execution, expires_s
+        self._token = secrets.token_hex(16)
+        self._taken_at = ""
+        self._etag = ""
+        self._good_until = 0.0  # time.monotonic()
+        self._lost = ""
+        self._writing = threading.Lock()
+        self._done = threading.Event()
+        self._renewer = threading.Thread(target=self._renew_until_done, name="lease", daemon=True)
+
+    def take(self, wait_s: float, on_wait: Callable[[str], None]) -> None:
+        """Take it and begin to renew it; see `held`."""
+        deadline = time.monotonic() + wait_s
+        pause = _POLL_S[0]
+        while True:
+            found = self._stored.read()
+            if found is None or not found.record.is_held(self._stored.now) or found.record.execution == self._execution:
+                self._taken_at = self._stored.now.isoformat(timespec="seconds")
+                if self._write(found.etag if found else None):
+                    break
+                continue  # somebody was faster: look again who
+            words = f"{found.record.execution} ({found.record.owner}) has it until {found.record.expires_at} or longer"
+            if time.monotonic() >= deadline:
+                raise LeaseHeld(
+                    f"another promotion works on {self._stored.endpoint}: {words}; production.lease.wait_s is {wait_s:g}: "
+                    "start again when it is over"
+                )
+            on_wait(words)
+            time.sleep(min(pause * random.uniform(0.5, 1.5), max(0.0, deadline - time.monotonic())))  # noqa: S311
+            pause = min(_POLL_S[1], pause * 1.5)
+        self._renewer.start()
+
+    def check(self) -> None:
+        """LeaseLost when it is not ours any more, as far as is known here: cheap, for every turn of a loop."""
+        if self._lost:
+            raise LeaseLost(f"{self._lost}; nothing more is done here")
+        if time.monotonic() > self._good_until:
+            raise LeaseLost(f"the lease of {self._stored.endpoint} could not be renewed in time; nothing more is done here")
+
+    def confirm(self) -> None:
+        """Renew it now, by asking S3: right before something that only its holder may do. LeaseLost when it is not ours any more."""
+        self.check()
+        self._renew()
+        self.check()
+
+    def release(self) -> None:
+        """Give it back. One that is not ours any more is left alone; one that cannot be given back expires."""
+        self._done.set()
+        self._renewer.join()
+        if self._lost:
+            return
+        try:
+            with self._writing:
+                self._write(self._etag, released=True)
+        except StepError:
+            return  # what the block did is done or has failed already; the lease expires by itself
+
+    def _renew_until_done(self) -> None:
+        while not self._done.wait(self._expires_s / _RENEWALS):
+            try:
+                self._renew()
+            except StepError:
+                continue  # S3 could not be asked: `check` says so once the lease has run out
+            if self._lost:
+                return
+
+    def _renew(self) -> None:
+        with self._writing:
+            if self._lost:
+                return
+            found = self._stored.read()
+            if found is None or found.record.token != self._token:
+                who = f"{found.record.execution} ({found.record.owner})" if found else "somebody, who deleted it,"
+                self._lost = f"{who} took the lease of {self._stored.endpoint} over"
+            elif not self._write(found.etag):
+                self._lost = f"somebody took the lease of {self._stored.endpoint} over just now"
+
+    def _write(self, etag: str | None, *, released: bool = False) -> bool:
+        """Write the record if the object still has this ETag (None: if there is none); False when it has not.
+
+        It is good for us no longer than it is for others, who go by what is written: from the answer that told the time, however long this
+        process stood still since.
+        """
+        good_until = self._stored.asked_at + self._expires_s - _DATE_S
+        record = Record(
+            owner=self._owner,
+            execution=self._execution,
+            token=self._token,
+            taken_at=self._taken_at,
+            expires_at=(self._stored.now + timedelta(seconds=self._expires_s)).isoformat(timespec="milliseconds"),
+            released=released,
+        )
+        written = self._stored.write(record, etag)
+        if written is None:
+            return False
+        self._etag = written
+        self._good_until = good_until
+        return True
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What was read."""
+
+    record: Record
+    etag: str
+
+
+class _Object:
+    """The lease's object in S3."""
+
+    def __init__(self, client: s3.S3Client, bucket: str, endpoint: str) -> None:
+        self._s3, self.endpoint = client, endpoint
+        self._uri = s3.S3Uri(bucket, f"leases/{endpoint}.json")
+        self.now = datetime.now(UTC)
+        """S3's clock when it answered last."""
+        self.asked_at = time.monotonic()
+        """When it was asked for that answer, time.monotonic()."""
+
+    def read(self) -> _Found | None:
+        from botocore.exceptions import ClientError
+
+        asked_at = time.monotonic()
+        with s3.explained(f"read the lease {self._uri}"):
+            try:
+                answer = self._s3.get_object(Bucket=self._uri.bucket, Key=self._uri.key)
+                body = answer["Body"].read()
+            except ClientError as error:
+                self._note_time(error.response, asked_at)
+                if s3.error_code(error) == "NoSuchKey":
+                    return None
+                raise
+        self._note_time(answer, asked_at)
+        try:
+            return _Found(Record.model_validate_json(body), answer["ETag"])
+        except ValidationError as error:
+            raise StepError(f"{self._uri} is not a lease: {error}; delete it if nothing else writes there") from error
+
+    def write(self, record: Record, etag: str | None) -> str | None:
+        """Write it if the object there has this ETag (None: if there is none); the new ETag, None when the condition does not hold."""
+        from botocore.exceptions import ClientError
+
+        body = (record.model_dump_json(indent=2) + "\n").encode()
+        condition: dict[str, Any] = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
+        asked_at = time.monotonic()
+        with s3.explained(f"write the lease {self._uri}"):
+            try:
+                answer = self._s3.put_object(
+                    Bucket=self._uri.bucket, Key=self._uri.key, Body=body, ContentType="application/json", **condition
+                )
+            except ClientError as error:
+                if s3.error_code(error) not in _CONFLICTS:
+                    raise
+                # Refused, but ours: boto3 sends a request again whose answer got lost.
+                found = self.read()
+                return found.etag if found is not None and found.record == record else None
+        self._note_time(answer, asked_at)
+        return str(answer["ETag"])
+
+    def _note_time(self, answer: Mapping[str, Any], asked_at: float) -> None:
+        self.asked_at = asked_at
+        date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
+        self.now = parsedate_to_datetime(date) if date else datetime.now(UTC)

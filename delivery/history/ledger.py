@@ -1,0 +1,180 @@
+"""The ledger of a model: what happened to its versions, append-only, `s3://BUCKET/releases/MODEL/00000001.json` and so on.
+
+Each event holds the SHA-256 of the bytes of the one before. An event's number alone is its key, and it is written with
+`If-None-Match: *`: of two writers who both saw event 7 as the last, one gets 8, the other is refused, reads again and gets 9. (S3 user
+guide, "How to prevent object overwrites with conditional writes".)
+
+What the chain shows: that an event with another behind it was changed, or one was taken out. What it cannot show: that the last event was
+changed, or that events were cut off at the end. On AWS the bucket's policy keeps anybody from either (infra/delivery.yaml): an event is
+written without that condition, or deleted, by nobody who did not change the policy first, and CloudTrail has that. On this machine
+nothing does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, JsonValue, ValidationError
+
+from config.base import Strict
+from delivery.aws import s3
+from delivery.errors import LedgerBroken, StepError
+
+Kind = Literal["fetched", "registered", "evaluated", "approved", "rejected", "promoted", "rolled_back", "refused"]
+"""What happened. `refused`: a version was to be promoted and was not; production serves what it did before."""
+
+_KEY = re.compile(r"(\d{8})\.json")
+_TRIES = 50  # of a number: as many writers at once would have to be faster each time
+_READERS = 16
+
+
+class Event(Strict):
+    """One thing that happened to a version of a model."""
+
+    schema_version: Literal[1] = 1
+    """The format of this file."""
+    sequence: Annotated[int, Field(ge=1)]
+    """Its place in the ledger, counted from 1; also its key."""
+    at: str
+    """When, ISO 8601 UTC."""
+    kind: Kind
+    """What happened."""
+    version: int | None = None
+    """To which version of the model package group; None before it has a number."""
+    model_package: str | None = None
+    """That version's ARN."""
+    by: str
+    """Who: the pipeline execution, or the ARN of a person."""
+    details: dict[str, JsonValue] = {}
+    """What else is known, by kind. A `promoted` or `rolled_back` one has `deployment`: all that is needed to serve the version again."""
+    previous_sha256: str | None = None
+    """SHA-256 of the bytes of the event before, hexadecimal; None for the first."""
+
+    def to_json(self) -> bytes:
+        """The object's bytes."""
+        return (self.model_dump_json(indent=2) + "\n").encode()
+
+
+class Ledger:
+    """The ledger of one model."""
+
+    def __init__(self, client: s3.S3Client, bucket: str, model: str, **options: Any) -> None:
+        """`client` is a boto3 S3 client; `options` go to every PutObject (ServerSideEncryption and the like)."""
+        self._s3 = client
+        self._prefix = s3.S3Uri(bucket, f"releases/{model}/")
+        self._options = options
+
+    def append(
+        self,
+        kind: Kind,
+        *,
+        by: str,
+        version: int | None = None,
+        model_package: str | None = None,
+        details: Mapping[str, JsonValue] | None = None,
+    ) -> Event:
+        """Write an event behind the last one and return it. StepError when S3 refuses, or when others are faster 50 times in a row."""
+        for _ in range(_TRIES):
+            last = max(self._numbers(), default=0)
+            event = Event(
+                sequence=last + 1,
+                at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+                kind=kind,
+                version=version,
+                model_package=model_package,
+                by=by,
+                details=dict(details or {}),
+                previous_sha256=hashlib.sha256(self._read(last)).hexdigest() if last else None,
+            )
+            body = event.to_json()
+            written = s3.write_json(self._s3, self._uri(event.sequence), body, only_if_absent=True, **self._options)
+            # Refused, but ours: boto3 sends a request again whose answer got lost.
+            if written or s3.read(self._s3, self._uri(event.sequence)) == body:
+                return event
+        raise StepError(f"could not write to the ledger {self._prefix}: others were faster {_TRIES} times; start again")
+
+    def append_once(
+        self,
+        kind: Kind,
+        *,
+        by: str,
+        version: int | None = None,
+        model_package: str | None = None,
+        details: Mapping[str, JsonValue] | None = None,
+    ) -> Event:
+        """Like `append`, unless the same execution wrote this kind of event for this version before: then that one is returned.
+
+        For a step that may have been killed between its work and its end, and runs again.
+        """
+        for event in reversed(self.events()):
+            if (event.kind, event.by, event.version) == (kind, by, version):
+                return event
+        return self.append(kind, by=by, version=version, model_package=model_package, details=details)
+
+    def events(self) -> list[Event]:
+        """Every event, oldest first. LedgerBroken, naming the first bad one, when the chain does not hold."""
+        numbers = self._numbers()
+        with ThreadPoolExecutor(_READERS) as readers:
+            bodies = list(readers.map(self._read, numbers))
+        events: list[Event] = []
+        previous: str | None = None
+        for place, (number, body) in enumerate(zip(numbers, bodies, strict=True), start=1):
+            if number != place:
+                raise LedgerBroken(
+                    f"the ledger is broken at {self._uri(place)}: it is gone, but later events are there; {_WHAT_NEXT}"
+                )
+            events.append(self._checked(number, body, previous))
+            previous = hashlib.sha256(body).hexdigest()
+        return events
+
+    def _checked(self, number: int, body: bytes, previous: str | None) -> Event:
+        place = self._uri(number)
+        try:
+            event = Event.model_validate_json(body)
+        except ValidationError as error:
+            raise LedgerBroken(f"the ledger is broken at {place}: it is not an event: {error}; {_WHAT_NEXT}") from error
+        if event.sequence != number:
+            raise LedgerBroken(f"the ledger is broken at {place}: it says that it is event {event.sequence}; {_WHAT_NEXT}")
+        if event.previous_sha256 != previous:
+            raise LedgerBroken(
+                f"the ledger is broken at {place}: it follows an event of sha256 {event.previous_sha256}, but the one before it has "
+                f"{previous}: one of the two was changed; {_WHAT_NEXT}"
+            )
+        return event
+
+    def _numbers(self) -> list[int]:
+        """The events that are there, ascending. Below the prefix are also the release files, each in a folder: the delimiter skips them."""
+        found: list[int] = []
+        with s3.explained(f"list {self._prefix}"):
+            pages = self._s3.get_paginator("list_objects_v2").paginate(
+                Bucket=self._prefix.bucket, Prefix=self._prefix.key, Delimiter="/"
+            )
+            for page in pages:
+                names = (item["Key"].removeprefix(self._prefix.key) for item in page.get("Contents", []))
+                found += [int(match[1]) for name in names if (match := _KEY.fullmatch(name))]
+        return sorted(found)
+
+    def _read(self, number: int) -> bytes:
+        body = s3.read(self._s3, self._uri(number))
+        if body is None:
+            raise LedgerBroken(f"the ledger is broken at {self._uri(number)}: it went away while it was read; {_WHAT_NEXT}")
+        return body
+
+    def _uri(self, number: int) -> s3.S3Uri:
+        return self._prefix / f"{number:08d}.json"
+
+
+_WHAT_NEXT = (
+    "the bucket's versions of it have the original: delete what is in front of that one, for which whoever may has to take the statement "
+    "LedgerStays out of the bucket's policy; CloudTrail says who changed the policy before"
+)
+
+
+def newest(events: Iterable[Event], *kinds: Kind) -> Event | None:
+    """The last event of one of these kinds; None when there is none."""
+    return next((event for event in reversed(list(events)) if event.kind in kinds), None)

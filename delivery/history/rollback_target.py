@@ -1,0 +1,53 @@
+"""The version that a rollback returns to: what the ledger remembers of it, and what the registry still says."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from delivery.errors import InputError
+from delivery.history import serving_history
+from delivery.history.ledger import Event
+from delivery.registry import model_packages
+
+
+@dataclass(frozen=True)
+class Returning:
+    """A version that production served before."""
+
+    event: Event
+    """The event that brought it into production the last time."""
+    package: model_packages.ModelPackage
+    """The version, with what it ran in production, even if the registry has it no more."""
+    is_deployable: bool
+    """Whether SageMaker makes a model from the version itself: it does from approved ones only, and from none that is gone. Otherwise its
+    container is spelled out."""
+
+
+def find(events: Iterable[Event], model_package: str, sagemaker: model_packages.SageMakerClient) -> Returning:
+    """The version with this ARN, out of the ledger; InputError when production never served it."""
+    brought = [event for event in events if event.kind in ("promoted", "rolled_back") and event.model_package == model_package]
+    if not brought or brought[-1].version is None:
+        raise InputError(f"production never served {model_package} by the ledger: there is nothing to return to")
+    event = brought[-1]
+    left = serving_history.Deployed.of(event)
+    status = _approval_status(sagemaker, model_package)
+    container: dict[str, Any] = left.container
+    package = model_packages.ModelPackage(
+        arn=model_package,
+        group=model_package.split("/")[1],
+        version=event.version or 0,
+        approval_status=status,
+        facts=left.facts,
+        container=container,
+    )
+    return Returning(event, package, status == "Approved")
+
+
+def _approval_status(sagemaker: model_packages.SageMakerClient, arn: str) -> str:
+    """As the registry has it now; empty when the version is gone."""
+    try:
+        return model_packages.read(sagemaker, arn).approval_status
+    except InputError:
+        return ""

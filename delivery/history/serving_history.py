@@ -1,0 +1,108 @@
+"""Which versions production served, and which one a rollback returns to, out of the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Self
+
+from pydantic import JsonValue, ValidationError
+
+from config.base import Strict
+from config.production import Autoscaling
+from delivery.errors import InputError
+from delivery.history.ledger import Event
+
+
+class Deployed(Strict):
+    """What a promotion or a rollback left in production: enough to know it again, and to serve it again when the registry forgot it.
+
+    It stands in such an event's details, under `deployment`.
+    """
+
+    endpoint: str
+    """The production endpoint."""
+    config: str
+    """The endpoint config that it serves."""
+    instance_type: str
+    """On what."""
+    instance_count: int
+    """On how many."""
+    instance_bounds: tuple[int, int] | None = None
+    """With autoscaling, how few and how many it may become."""
+    autoscaling: Autoscaling | None = None
+    """All of its autoscaling, as the model file said."""
+    container: dict[str, JsonValue]
+    """What it runs, as the version's InferenceSpecification says: Image, Environment, ModelDataSource."""
+    facts: dict[str, str]
+    """The version's CustomerMetadataProperties: the release file, the weights, the evaluation."""
+
+    @classmethod
+    def of(cls, event: Event) -> Self:
+        """What the event left; InputError when it does not say."""
+        try:
+            return cls.model_validate(event.details.get("deployment"), strict=False)
+        except ValidationError as error:
+            raise InputError(
+                f"the ledger's event {event.sequence} ({event.kind}) does not say what it left in production: {error}"
+            ) from error
+
+
+def left_with(events: Iterable[Event], config: str | None) -> Deployed | None:
+    """What the last promotion or rollback to that endpoint config left in production; None when the ledger knows of none."""
+    for event in reversed(list(events)):
+        left = event.details.get("deployment")
+        if event.kind in ("promoted", "rolled_back") and isinstance(left, dict) and left.get("config") == config:
+            return Deployed.of(event)
+    return None
+
+
+def lineage(events: Iterable[Event]) -> list[Event]:
+    """The events that brought what production serves now and what it can return to, oldest first; empty when it never served anything.
+
+    A promotion adds one. A rollback takes away what it left, so that the next one goes further back, and not forward again: after 3, 4, 5
+    and a rollback to 4 it returns to 3.
+    """
+    found: list[Event] = []
+    for event in events:
+        if event.kind == "promoted":
+            found = [*(before for before in found if before.version != event.version), event]
+        elif event.kind == "rolled_back":
+            earlier = next((place for place, before in enumerate(found) if before.version == event.version), None)
+            found = [*found[:earlier], event] if earlier is not None else [*found[:-1], event]
+    return found
+
+
+def version_now(events: Iterable[Event]) -> int | None:
+    """The version that production serves as far as the ledger knows; None when it never served any."""
+    served = lineage(events)
+    return served[-1].version if served else None
+
+
+def returning_to(events: Iterable[Event], version: int | None, serving: int | None = None) -> Event:
+    """The event that brought the version to return to into production: the one before the last, or the newest of `version`.
+
+    `serving` is the version that the endpoint serves, or is being given, where that is known. Is it newer than the ledger's last one, its
+    promotion was ended before it was done: the last one is then what to return to. InputError, saying what there is to return to, when there
+    is none.
+    """
+    events = list(events)
+    served = lineage(events)
+    if not served:
+        raise InputError("production never served a version: there is nothing to return to")
+    last = served[-1].version or 0
+    if serving is not None and serving > last:
+        served.append(served[-1].model_copy(update={"version": serving}))
+        last = serving
+    if version is None:
+        if len(served) < 2:
+            raise InputError(
+                f"production never served another version than {last}: there is nothing to return to; --to names one"
+            )
+        return served[-2]
+    if version == last:
+        raise InputError(f"production serves version {version} now")
+    brought = [event for event in events if event.kind in ("promoted", "rolled_back") and event.version == version]
+    if not brought:
+        known = sorted({event.version for event in events if event.kind == "promoted" and event.version is not None})
+        raise InputError(f"production never served version {version}; it served {', '.join(map(str, known))}")
+    return brought[-1]

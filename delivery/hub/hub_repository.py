@@ -1,0 +1,146 @@
+"""What the Hub says of a repository, before anything is created: does it exist, may it be read, can it be served."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from config.weights import Weights
+from delivery.aws import s3
+from delivery.errors import InputError, StepError
+from delivery.hub import architectures
+from delivery.hub.range_client import Answer
+from delivery.hub.retries import PassingError, Retries
+from delivery.hub.selection import HubFile, Listing, Selection, select
+from delivery.hub.settings import MIB, Settings
+from delivery.hub.source import Hub, HubSource, Part
+
+if TYPE_CHECKING:
+    from huggingface_hub.hf_api import RepoFile
+
+PREFLIGHT = Settings(attempts=3, longest_retry_after_s=5.0)
+"""For a person who waits at a terminal: a Hub that does not answer is given up after about a second, one that asks to wait at once."""
+_LARGEST_DOCUMENT = 64 * MIB
+_LIST_TIMEOUT_S = 30.0
+
+
+def choose_files(
+    weights: Weights,
+    endpoint: str,
+    token: str | None,
+    settings: Settings = PREFLIGHT,
+    tell: Callable[[str], None] = lambda _: None,
+) -> Selection:
+    """The files that a fetch of `weights` would move: everything that can be checked before a byte is.
+
+    `endpoint` is the Hub's URL, `token` its read token or None; `tell` hears of tries that failed. InputError when the repository or
+    revision does not exist, is gated without a sufficient token, or cannot be served (see `selection.select`); StepError when the
+    Hub cannot be reached.
+    """
+    hub = Hub(endpoint, weights.repository, weights.revision, token)
+    source = HubSource(hub, settings, threading.Event(), tell)
+    listing = Retries(settings, threading.Event(), tell).call(f"list {hub}", lambda: list_repository(hub))
+    documents = {path: _document(source, listing, path) for path in listing.documents}
+    selection = select(listing, documents, weights)
+    if "remote_code" not in weights.unsafe and (unknown := architectures.warning(selection.architectures)):
+        selection.notes.append(unknown)
+    if not documents:
+        source.check(selection.files[0])  # listing a gated repository is free, reading it is not
+    return selection
+
+
+def list_repository(hub: Hub) -> Listing:
+    """Every file of the repository at the revision, by the Hub's own client. PassingError for what may pass by itself."""
+    os.environ.setdefault(
+        "HF_HUB_DISABLE_TELEMETRY", "1"
+    )  # before the import: it asks huggingface.co, whichever Hub this is, for a list
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError
+    from huggingface_hub.hf_api import RepoFile
+
+    api = HfApi(endpoint=hub.endpoint, token=hub.token or False)
+    try:
+        # Asked first, since the client repeats listings by itself for half a minute, but not this: a Hub that is not there, and one
+        # that refuses, then show at once.
+        api.model_info(hub.repository, revision=hub.revision, timeout=_LIST_TIMEOUT_S)
+        entries = [
+            entry
+            for entry in api.list_repo_tree(hub.repository, recursive=True, revision=hub.revision)
+            if isinstance(entry, RepoFile)
+        ]
+    except HfHubHTTPError as error:
+        headers = {name.lower(): value for name, value in error.response.headers.items()}
+        answer = Answer(error.response.status_code, headers, error.server_message or "")
+        raise answer.passing_error(hub.endpoint) or _refusal(hub, answer) from None
+    except (KeyError, TypeError, ValueError) as error:
+        raise StepError(
+            f"{hub.endpoint} does not answer as a Hugging Face Hub does ({error!r}); check the Hub's address"
+        ) from error
+    except Exception as error:  # the client's HTTP library has errors of its own, of no common kind
+        raise PassingError(f"{hub.endpoint}: {type(error).__name__}: {error}") from error
+    return Listing(hub.repository, hub.revision, tuple(_hub_file(entry) for entry in entries))
+
+
+def read_token(secret: str | None, region: str) -> str | None:
+    """The Hub's token out of Secrets Manager; None when the environment names no secret or that secret does not exist.
+
+    It is never logged, and an error never holds it.
+    """
+    if secret is None:
+        return None
+    import boto3
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        text = str(boto3.client("secretsmanager", region_name=region).get_secret_value(SecretId=secret).get("SecretString") or "")
+    except (ClientError, BotoCoreError) as error:
+        if s3.error_code(error) == "ResourceNotFoundException":
+            return None  # public repositories need none; the others say what to do
+        raise StepError(
+            f"could not read the secret {secret!r} (hub_token_secret): {error}; create it, and let the step's role read it"
+        ) from error
+    token = text.strip()
+    if not token or len(token.split()) != 1 or token.startswith("{"):
+        raise InputError(
+            f"the secret {secret!r} (hub_token_secret) does not hold a Hugging Face token as plain text, as in hf_…; store just the token"
+        )
+    return token
+
+
+def _refusal(hub: Hub, answer: Answer) -> StepError:
+    code = answer.headers.get("x-error-code")
+    if code == "RevisionNotFound":
+        return InputError(
+            f"{hub.endpoint} has {hub.repository}, but no revision {hub.revision}; copy the full commit from the repository's page under "
+            "Files and versions → History",
+            key="weights.revision",
+        )
+    if answer.excerpt == "Invalid credentials in Authorization header":
+        return InputError(f"{hub.refusal()} (the Hub does not know this token: it may have been revoked)")
+    if code == "RepoNotFound" or answer.status in {401, 404}:  # 401 is what strangers are told of what does not exist
+        return InputError(
+            f"{hub.endpoint} has no repository {hub.repository} (asked for revision {hub.revision}) that "
+            f"{'this token' if hub.token else 'anybody'} may read; check weights.repository and weights.hub; a private one needs "
+            "hub_token_secret in the environment file"
+        )
+    if code == "GatedRepo" or answer.status == 403:
+        return InputError(hub.refusal(code))
+    return StepError(f"could not list {hub}: the Hub answered {answer.status} {answer.excerpt}")
+
+
+def _document(source: HubSource, listing: Listing, path: str) -> bytes:
+    file = next(f for f in listing.files if f.path == path)
+    if file.size > _LARGEST_DOCUMENT:
+        raise InputError(
+            f"{path} of {listing.repository} at {listing.revision} has {file.size:,} bytes: not a configuration file"
+        )
+    body = bytearray(file.size)
+    source.read(Part(file, 1, 0, file.size), memoryview(body))
+    return bytes(body)
+
+
+def _hub_file(entry: RepoFile) -> HubFile:
+    lfs = entry.lfs
+    return HubFile(entry.path, lfs.size if lfs else entry.size, entry.blob_id, lfs.sha256 if lfs else None, entry.xet_hash)

@@ -1,0 +1,63 @@
+"""Trying again: which failures pass by themselves, and how long to wait for that."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Callable
+from typing import TypeVar
+
+from delivery.errors import StepError
+from delivery.hub.settings import Settings
+from delivery.job.frame import say
+
+_Result = TypeVar("_Result")
+
+
+class PassingError(Exception):
+    """A failure that may be gone the next time; `retry_after_s` is the server's own word on when."""
+
+    def __init__(self, reason: str, retry_after_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.retry_after_s = retry_after_s
+
+
+class Stopped(Exception):
+    """The fetch has failed or was stopped elsewhere: this worker leaves."""
+
+
+class Retries:
+    """Calls something until it works, fails for good or `settings.attempts` are used up; pauses end at once when `stop` is set."""
+
+    def __init__(self, settings: Settings, stop: threading.Event, tell: Callable[[str], None] = say) -> None:
+        self._settings = settings
+        self._stop = stop
+        self._tell = tell
+
+    def call(self, what: str, attempt: Callable[[], _Result]) -> _Result:
+        """What `attempt` returns. StepError, naming `what` and the last reason, when it never did; Stopped when the fetch stops."""
+        number = 0
+        while True:
+            number += 1
+            if self._stop.is_set():
+                raise Stopped
+            try:
+                return attempt()
+            except PassingError as error:
+                if number == self._settings.attempts:
+                    raise StepError(
+                        f"could not {what} in {number} tries: {error}; start the step again: what is finished is not fetched again"
+                    ) from error
+                pause = self._pause(number, error, what)
+                self._tell(f"could not {what}: {error}; trying again in {pause:.1f} s ({number} of {self._settings.attempts})")
+                self._stop.wait(pause)
+
+    def _pause(self, number: int, error: PassingError, what: str) -> float:
+        if error.retry_after_s is not None:
+            if error.retry_after_s > self._settings.longest_retry_after_s:
+                raise StepError(
+                    f"could not {what}: {error}; the server asks to wait {error.retry_after_s:.0f} s: start the step again after that"
+                )
+            return error.retry_after_s
+        pause = self._settings.first_pause_s * 2.0 ** (number - 1)
+        return min(pause, self._settings.longest_pause_s) * random.uniform(0.5, 1.0)  # noqa: S311  (jitter, not a secret)

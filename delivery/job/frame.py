@@ -1,0 +1,112 @@
+"""The frame around every step: arguments, exit codes, SIGTERM, the failure message that SageMaker shows, progress lines.
+
+A step's `__main__.py` is `sys.exit(job.main(step_main, sys.argv[1:]))`, where `step_main` takes the arguments and raises `StepError`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import NoReturn
+
+from pydantic import ValidationError
+
+from config.schema import Release
+from delivery.errors import InputError, StepError
+from delivery.job import terminal
+
+_MESSAGE_LIMIT = 1024  # characters of ExitMessage (API reference of DescribeProcessingJob)
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived. A BaseException, like KeyboardInterrupt: `finally` and context managers clean up, `except Exception` does not stop it."""
+
+
+def main(step: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> int:
+    """Run `step`, return the process's exit code: 0 done, 1 failed, 2 can never work, 143 terminated.
+
+    A StepError is shown as its message alone; anything else is a bug and keeps its traceback. `--message-file FILE` is taken here,
+    from every step's arguments: SageMaker shows that file, /opt/ml/output/message, as the job's ExitMessage.
+    """
+    own = argparse.ArgumentParser(add_help=False)
+    own.add_argument("--message-file", type=Path)
+    known, rest = own.parse_known_args(arguments)
+    message_file: Path | None = known.message_file
+    signal.signal(signal.SIGTERM, _raise_terminated)
+    try:
+        step(rest)
+    except StepError as error:
+        return _fail(str(error), error.exit_code, message_file)
+    except Terminated:
+        return _fail("terminated by SIGTERM", 128 + signal.SIGTERM, message_file)
+    except Exception as error:  # noqa: BLE001  (the last frame: everything must reach the failure message)
+        traceback.print_exc()
+        return _fail(f"{type(error).__name__}: {error}", 1, message_file)
+    terminal.end_line()
+    return 0
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Hold SIGTERM back inside: what must be cleaned up is, even when the stop is asked for again while that is under way.
+
+    A SIGTERM that arrived inside takes effect afterwards. Only in the main thread; elsewhere signals do not arrive anyway.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    arrived: list[int] = []
+    before = signal.signal(signal.SIGTERM, lambda number, _frame: arrived.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if arrived:
+        raise Terminated
+
+
+def progress(detail: str) -> None:
+    """Say how far the step is, as a line that `pipelines.run` shows beside the step: `progress: 45 MB of 98 MB, 120 MB/s`.
+
+    At a terminal it is one line, drawn again each time.
+    """
+    if sys.stdout.isatty():
+        terminal.redraw(detail)
+    else:
+        print(f"progress: {detail}", flush=True)  # noqa: T201  (standard output is the job's log)
+
+
+def say(line: str) -> None:
+    """Write one line to the job's log."""
+    terminal.end_line()
+    print(line, flush=True)  # noqa: T201
+
+
+def read_release(path: Path) -> Release:
+    """Read the resolved model file that the execution was given; InputError when it is not one."""
+    try:
+        return Release.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise InputError(f"{path} is not a release file: {error}") from error
+
+
+def _fail(message: str, exit_code: int, message_file: Path | None) -> int:
+    terminal.end_line()
+    print(f"error: {message}", file=sys.stderr, flush=True)  # noqa: T201
+    if message_file is not None:
+        message_file.parent.mkdir(parents=True, exist_ok=True)
+        message_file.write_text(message[:_MESSAGE_LIMIT], encoding="utf-8")
+    return exit_code
+
+
+def _raise_terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
+    """Once: the cleaning up that this begins is not to be broken off by an impatient second SIGTERM."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise Terminated

@@ -1,0 +1,1 @@
+"""A load generator for OpenAI-compatible servers and SageMaker endpoints, and what it measures: `python -m loadtest`."""

@@ -1,0 +1,137 @@
+"""One streamed chat completion: sent, read token by token, and turned into a result."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from loadtest.client.http_client import Answer, Pool, WireError
+from loadtest.measurement.request_result import RequestResult
+from loadtest.transports import StreamError, Transport
+
+_FINISHED_WELL = {"stop", "length", "tool_calls"}
+_MESSAGE_CHARACTERS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What one request asks."""
+
+    messages: tuple[dict[str, str], ...]
+    """OpenAI chat messages."""
+    max_tokens: int
+    """The longest answer. Tokens."""
+    planned_tokens: int = 0
+    """How many tokens the messages were made of; 0 where that is not known."""
+    exact: bool = False
+    """Whether the answer must have `max_tokens` tokens (SGLang's ignore_eos)."""
+    greedy: bool = False
+    """Temperature 0, and the answer's text is kept."""
+    keep_text: bool = False
+    """The answer's text is kept."""
+
+
+class LoadClient:
+    """Sends requests to one endpoint; hundreds at a time on one event loop."""
+
+    def __init__(self, transport: Transport, timeout_s: float) -> None:
+        """`timeout_s` is the longest time of one request. Seconds."""
+        self._transport = transport
+        self._pool = Pool(transport.server, timeout_s)
+
+    async def send(self, ask: Ask, intended_ns: int) -> RequestResult:
+        """Ask, read the stream to its end, and say how it went. Never raises: a failure is a result."""
+        result = RequestResult(intended_ns, planned_tokens=ask.planned_tokens)
+        reader = _Reader(result, self._transport, keep_text=ask.greedy or ask.keep_text)
+        body = self._body(ask)
+        answer = Answer(reader.receive)
+
+        def sent() -> None:
+            result.sent_ns = time.monotonic_ns()
+
+        try:
+            await self._pool.post(self._transport.head(body) + body, answer, sent)
+            if answer.status != 200:
+                result.error, result.message = f"http_{answer.status}", answer.body.decode(errors="replace")
+            else:
+                reader.conclude()
+        except (WireError, StreamError) as error:
+            result.error, result.message = error.kind, str(error)
+        except UnicodeDecodeError as error:
+            result.error, result.message = "invalid_utf8", str(error)
+        except (ValueError, LookupError, TypeError, AttributeError) as error:
+            result.error, result.message = "malformed", f"{type(error).__name__}: {error}"
+        result.message = result.message[:_MESSAGE_CHARACTERS]
+        result.ended_ns = reader.ended_ns if result.is_ok else time.monotonic_ns()
+        result.sent_ns = result.sent_ns or result.ended_ns
+        return result
+
+    def close(self) -> None:
+        """Drop the connections."""
+        self._pool.close()
+
+    def _body(self, ask: Ask) -> bytes:
+        body: dict[str, Any] = {
+            **self._transport.fields,
+            "messages": ask.messages,
+            "max_tokens": ask.max_tokens,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+        if ask.greedy:
+            body["temperature"] = 0
+        if ask.exact:
+            body["ignore_eos"] = True
+        return json.dumps(body).encode()
+
+
+class _Reader:
+    """The server-sent events of one answer, noted in its result as they come."""
+
+    __slots__ = ("_decoder", "_keep_text", "_rest", "_result", "ended_ns")
+
+    def __init__(self, result: RequestResult, transport: Transport, *, keep_text: bool) -> None:
+        self._result = result
+        self._decoder = transport.decoder()
+        self._keep_text = keep_text
+        self._rest = b""
+        self.ended_ns = 0
+
+    def receive(self, piece: bytes, now_ns: int) -> None:
+        """Take a piece of the body that arrived at `now_ns`."""
+        data = self._decoder.feed(piece)
+        self.ended_ns = now_ns
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            if line.startswith(b"data:") and not line.startswith(b"data: [DONE]"):
+                self._take(json.loads(line[5:]), now_ns)
+
+    def conclude(self) -> None:
+        """Judge the answer as a whole."""
+        result = self._result
+        pieces = len(result.token_ns)
+        result.output_tokens = result.output_tokens or pieces
+        if not result.finish_reason:
+            result.error, result.message = "truncated", f"the stream ended after {pieces} tokens without a finish reason"
+        elif result.finish_reason not in _FINISHED_WELL:
+            result.error, result.message = "wrong_finish", f"the answer ended with {result.finish_reason!r}"
+        elif not pieces:
+            result.error, result.message = "empty", "the answer has no text"
+
+    def _take(self, event: dict[str, Any], now_ns: int) -> None:
+        result = self._result
+        for choice in event.get("choices", ()):
+            delta = choice.get("delta") or {}
+            text = delta.get("content") or delta.get("reasoning_content")
+            if text:
+                result.token_ns.append(now_ns)
+                if self._keep_text:
+                    result.text += text
+            if reason := choice.get("finish_reason"):
+                result.finish_reason = reason if isinstance(reason, str) else str(reason.get("type"))
+        if usage := event.get("usage"):
+            result.output_tokens, result.prompt_tokens = usage.get("completion_tokens", 0), usage.get("prompt_tokens", 0)
+        elif "error" in event:
+            raise StreamError("error_in_stream", json.dumps(event["error"]))

@@ -1,0 +1,1 @@
+"""The load: what is asked, when, and by which client processes."""

@@ -1,0 +1,166 @@
+"""What a load run is: a value that is sent to every client process, and the two ways to put a load on."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass, replace
+from itertools import count as count_up
+from pathlib import Path
+from typing import Any, Protocol
+
+from loadtest.client.chat_client import Ask, LoadClient
+from loadtest.generator.arrivals import Due
+from loadtest.generator.prompts import Prompt, Recorded, Synthetic, Tokenizer, conversations
+from loadtest.measurement.request_result import RequestResult
+from loadtest.transports import Transport
+
+COUNTED_EVERY = 20
+"""One answer of so many has its tokens counted."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """One load run."""
+
+    transport: Transport
+    timeout_s: float
+    prompt_tokens: int
+    output_tokens: int
+    warmup_s: float
+    duration_s: float
+    concurrency: int = 0
+    """Closed loop: how many clients there are. 0: an open loop."""
+    dues: tuple[Due, ...] = ()
+    """Open loop: what is sent when."""
+    exact_output: bool = False
+    keep_text: bool = False
+    """Whether results hold their answers' texts: memory, and time on the way back from the client processes."""
+    shared_prefix: float = 0.0
+    turns: int = 1
+    seed: int = 0
+    tokenizer_file: Path | None = None
+    prompts_file: Path | None = None
+
+    def share(self, worker: int, workers: int) -> Load:
+        """What one of `workers` processes does of it. All shares together are the load: the open loop's requests are dealt out in turn."""
+        clients = self.concurrency // workers + (worker < self.concurrency % workers)
+        return replace(self, concurrency=clients, dues=self.dues[worker::workers], seed=self.seed * 1_000_003 + worker)
+
+    @property
+    def window_s(self) -> tuple[float, float]:
+        """From when to when it is measured, from its beginning. Seconds."""
+        return self.warmup_s, self.warmup_s + self.duration_s
+
+
+class PromptSource(Protocol):
+    """Where prompts come from."""
+
+    def make(self, tokens: int) -> Prompt:
+        """The next prompt, of `tokens` tokens where its length can be chosen."""
+
+    def answered(self, prompt: Prompt, text: str, tokens: int) -> None:
+        """A prompt was answered with `text`, of `tokens` tokens; a chat may go on."""
+
+
+def tokenizer_of(load: Load) -> Tokenizer | None:
+    """The model's tokenizer; None where the weights have none."""
+    return Tokenizer(load.tokenizer_file.read_text(encoding="utf-8")) if load.tokenizer_file else None
+
+
+def prompt_source(load: Load, tokenizer: Tokenizer | None) -> PromptSource:
+    """The prompts of a load, or of a share of it. Reads and prepares what it needs, so that nothing is read while the load is on."""
+    if load.prompts_file:
+        found = conversations(load.prompts_file.read_text(encoding="utf-8"), load.prompts_file.name)
+        return Recorded(found, load.seed, tokenizer)
+    return Synthetic(load.seed, shared_prefix=load.shared_prefix, turns=load.turns, tokenizer=tokenizer)
+
+
+async def run(
+    load: Load,
+    client: LoadClient,
+    prompts: PromptSource,
+    begin_ns: int,
+    begun: Callable[[int], None],
+    note: Callable[[RequestResult], None],
+) -> None:
+    """Put the load on from `begin_ns` on (monotonic clock); returns when the last answer is complete.
+
+    `begun` is called as each request's turn comes, with when that was due; from there on it is the network's and the endpoint's time.
+    `note` gets every result.
+
+    Where there is a tokenizer, one result in `COUNTED_EVERY` keeps its text, for `count` to look at when the load is over.
+    """
+    numbers = count_up()
+
+    async def send(prompt: Prompt, due: Due, intended_ns: int) -> RequestResult:
+        begun(intended_ns)
+        tokens = due.output_tokens or load.output_tokens
+        sampled = load.keep_text or (load.tokenizer_file is not None and next(numbers) % COUNTED_EVERY == 0)
+        wanted = Ask(prompt.messages, tokens, prompt.tokens, load.exact_output, keep_text=sampled or load.turns > 1)
+        result = await client.send(wanted, intended_ns)
+        if result.is_ok:
+            prompts.answered(prompt, result.text, result.output_tokens)
+        if not sampled:
+            result.text = ""
+        note(result)
+        return result
+
+    def make(due: Due) -> Prompt:
+        return prompts.make(due.prompt_tokens or load.prompt_tokens)
+
+    if load.concurrency:
+        await _closed(load, make, send, begin_ns)
+    else:
+        await _open(load, make, send, begin_ns)
+
+
+def count(load: Load, results: Iterable[RequestResult], tokenizer: Tokenizer) -> None:
+    """Count the tokens of the answers that kept their text: what the server says of them is not taken on trust."""
+    for result in results:
+        if result.text and result.is_ok:
+            result.counted_tokens = tokenizer.count(result.text)
+        if not load.keep_text:
+            result.text = ""
+
+
+Make = Callable[[Due], Prompt]
+Send = Callable[[Prompt, Due, int], Coroutine[Any, Any, RequestResult]]
+
+
+async def _closed(load: Load, make: Make, send: Send, begin_ns: int) -> None:
+    """Each client sends its next request when its last answer is complete."""
+    end_ns = begin_ns + int(load.window_s[1] * 1e9)
+    await _until(begin_ns)
+
+    async def one_client() -> None:
+        due = Due(0)
+        while (now := time.monotonic_ns()) < end_ns:
+            result = await send(make(due), due, now)
+            if not result.is_ok:
+                await asyncio.sleep(_AFTER_FAILURE_S)  # a server that refuses at once must not be asked in a busy loop
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(load.concurrency):
+            group.create_task(one_client())
+
+
+_AFTER_FAILURE_S = 0.1
+
+
+async def _open(load: Load, make: Make, send: Send, begin_ns: int) -> None:
+    """Every request is sent when it is due, however many are still unanswered: it keeps its schedule when the server does not."""
+    async with asyncio.TaskGroup() as group:
+        for due in load.dues:
+            prompt = make(due)  # before it is due
+            intended_ns = begin_ns + int(due.at_s * 1e9)
+            await _until(intended_ns)
+            group.create_task(send(prompt, due, intended_ns))
+
+
+async def _until(moment_ns: int) -> None:
+    """Sleep until a moment of the monotonic clock."""
+    left_s = (moment_ns - time.monotonic_ns()) / 1e9
+    if left_s > 0:
+        await asyncio.sleep(left_s)

@@ -1,0 +1,161 @@
+"""What is asked under load: prompts of a given length that differ from one another, so that no prefix cache flatters the numbers."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from loadtest.errors import InvalidInput
+
+# Short English words that common tokenizers keep as one token each.
+_WORDS = (  # noqa: SIM905  (a list of literals would be a page long)
+    "time year people way day man thing woman life child world school state family student group country problem hand part place case "
+    "week company system program question work government number night point home water room mother area money story fact month lot "
+    "right study book eye job word business issue side kind head house service friend father power hour game line end member law car "
+    "city community name president team minute idea body information back parent face others level office door health person art war "
+    "history party result change morning reason research girl guy moment air teacher force education"
+).split(" ")
+_CHAT_OVERHEAD_TOKENS = 12  # what a chat template adds around one short message, about
+_TASK = "Write a long story about:"
+_SYSTEM = "Remember:"
+_FEWEST_WORDS = 20  # with fewer, prompts would hardly differ
+
+Messages = tuple[dict[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What one request says."""
+
+    messages: Messages
+    """OpenAI chat messages."""
+    tokens: int
+    """How many tokens the texts have by the model's tokenizer; 0 where there is none."""
+    turn: int = 1
+    """Which message of the user it ends with."""
+
+
+class Tokenizer:
+    """The model's own tokenizer, from the tokenizer.json beside its weights."""
+
+    def __init__(self, serialized: str) -> None:
+        """`serialized` is the content of tokenizer.json. InvalidInput when it is none."""
+        from tokenizers import Tokenizer as HuggingFaceTokenizer
+
+        try:
+            self._tokenizer: Any = HuggingFaceTokenizer.from_str(serialized)
+        except Exception as error:
+            raise InvalidInput(f"the weights' tokenizer.json cannot be read: {error}") from error
+
+    def count(self, text: str) -> int:
+        """How many tokens the text has, without special ones."""
+        return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
+
+
+class Synthetic:
+    """Random words: exactly as many tokens as asked for, by the model's tokenizer; about as many without one.
+
+    Words that the tokenizer keeps as one token each add up, so a prompt costs microseconds and is not tokenized while load is on.
+    """
+
+    def __init__(self, seed: int, *, shared_prefix: float = 0.0, turns: int = 1, tokenizer: Tokenizer | None = None) -> None:
+        """`shared_prefix` is the share of each prompt that is the same in all."""
+        self._random = random.Random(seed)  # noqa: S311  (must repeat, not be secret)
+        self._shared, self._turns = shared_prefix, turns
+        self._words = [word for word in _WORDS if tokenizer is None or tokenizer.count(f"a {word}") - tokenizer.count("a") == 1]
+        self.exact = tokenizer is not None and len(self._words) >= _FEWEST_WORDS
+        self._words = self._words if self.exact else _WORDS
+        self._leads = {
+            lead: tokenizer.count(lead) if tokenizer and self.exact else len(lead.split()) for lead in (_TASK, _SYSTEM)
+        }
+        self._overhead = 0 if self.exact else _CHAT_OVERHEAD_TOKENS
+        self._prefixes: dict[int, str] = {}
+        self._answered: deque[Prompt] = deque()
+
+    def make(self, tokens: int) -> Prompt:
+        """A prompt of `tokens` tokens: the first of a chat, or the next turn, with all before it, of the chat that was answered first."""
+        shared = int(tokens * self._shared)
+        user = {"role": "user", "content": self._text(_TASK, tokens - shared - self._overhead, self._random)}
+        if self._answered:
+            chat = self._answered.popleft()
+            return Prompt((*chat.messages, user), chat.tokens + tokens - shared if self.exact else 0, chat.turn + 1)
+        return Prompt((*self._system(shared), user), tokens if self.exact else 0)
+
+    def answered(self, prompt: Prompt, text: str, tokens: int) -> None:
+        """The model answered a prompt with `text`, of `tokens` tokens. A chat goes on from there, as a user's does: with the model's own words,
+        so that a prefix cache is of use where it would be."""
+        if prompt.turn < self._turns:
+            answer = {"role": "assistant", "content": text}
+            self._answered.append(Prompt((*prompt.messages, answer), prompt.tokens + tokens if self.exact else 0, prompt.turn))
+
+    def _system(self, tokens: int) -> list[dict[str, str]]:
+        """What every prompt of this length begins with: the same in every process."""
+        if not tokens:
+            return []
+        if tokens not in self._prefixes:
+            self._prefixes[tokens] = self._text(_SYSTEM, tokens, random.Random(tokens))  # noqa: S311
+        return [{"role": "system", "content": self._prefixes[tokens]}]
+
+    def _text(self, lead: str, tokens: int, source: random.Random) -> str:
+        words = source.choices(self._words, k=max(1, tokens - self._leads.get(lead, 0)))
+        return " ".join([lead, *words]) if lead else " ".join(words)
+
+
+def conversations(lines: str, where: str) -> list[Messages]:
+    """The conversations of a JSON-lines file, up to their last message of the user. InvalidInput names `where` and the line.
+
+    A line is {"prompt": …}, {"messages": […]}, or ShareGPT's {"conversations": [{"from": "human", "value": …}, …]}.
+    """
+    found = []
+    for number, line in enumerate(lines.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            messages = _messages(json.loads(line))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InvalidInput(f"{where}, line {number}: not a conversation: {type(error).__name__}: {error}") from error
+        while messages and messages[-1]["role"] != "user":
+            messages.pop()
+        if messages:
+            found.append(tuple(messages))
+    if not found:
+        raise InvalidInput(f"{where} has no conversation with a message of the user")
+    return found
+
+
+_ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system"}
+
+
+def _messages(line: dict[str, Any]) -> list[dict[str, str]]:
+    if "prompt" in line:
+        return [{"role": "user", "content": str(line["prompt"])}]
+    if "messages" in line:
+        return [{"role": _ROLES[message["role"]], "content": str(message["content"])} for message in line["messages"]]
+    return [{"role": _ROLES[turn["from"]], "content": str(turn["value"])} for turn in line["conversations"]]
+
+
+class Recorded:
+    """Conversations of a file, in an order of chance, again and again."""
+
+    def __init__(self, found: list[Messages], seed: int, tokenizer: Tokenizer | None = None) -> None:
+        self._order = self._shuffled(found, seed)
+        self._tokenizer = tokenizer
+
+    @staticmethod
+    def _shuffled(found: list[Messages], seed: int) -> Iterator[Messages]:
+        chosen = random.Random(seed)  # noqa: S311
+        while True:
+            yield from chosen.sample(found, len(found))
+
+    def make(self, _tokens: int) -> Prompt:
+        """The next one; its length is its own."""
+        messages = next(self._order)
+        counted = sum(self._tokenizer.count(message["content"]) for message in messages) if self._tokenizer else 0
+        return Prompt(messages, counted)
+
+    def answered(self, prompt: Prompt, text: str, tokens: int) -> None:
+        """Nothing: a recorded conversation goes on as it was recorded."""

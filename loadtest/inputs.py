@@ -1,0 +1,70 @@
+"""The files that a load is made of: the model's tokenizer, recorded prompts, traces."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from loadtest.errors import InvalidInput
+from loadtest.generator import arrivals
+from loadtest.generator.arrivals import Due
+from loadtest.generator.prompts import Tokenizer, conversations
+from loadtest.profiles import LoadProfile, Replay
+
+_FILLED = 0.9
+"""A trace that ends earlier, as a share of the time that is measured, is too short for it."""
+
+
+@dataclass
+class LoadInputs:
+    """The files that loads are made of, each read once and kept in a folder."""
+
+    read: Callable[[str], bytes | None]
+    """Gives the content at an address (an S3 URI, a path); None where nothing is there."""
+    folder: Path
+    """Where files are kept while they are needed; whoever made it removes it."""
+    tokenizer_address: str | None = None
+    """Where the model's tokenizer.json is."""
+    _found: dict[str, Path | None] = field(default_factory=dict)
+
+    @property
+    def tokenizer(self) -> Path | None:
+        """The model's tokenizer.json; None where the weights have none (GGUF keeps it inside)."""
+        return self._file(self.tokenizer_address) if self.tokenizer_address else None
+
+    def required(self, uri: str) -> Path:
+        """A file that the model file names; InvalidInput when it is not there."""
+        found = self._file(uri)
+        if found is None:
+            raise InvalidInput(f"{uri} is not there; the model file names it as a load profile's trace or prompts")
+        return found
+
+    def check(self, profiles: Iterable[LoadProfile]) -> None:
+        """Fetch and read what load profiles are made of before an endpoint is paid for. InvalidInput for what is not there or not good."""
+        tokenizer = self.tokenizer
+        if tokenizer is not None:
+            Tokenizer(tokenizer.read_text(encoding="utf-8"))
+        for profile in profiles:
+            if profile.prompts:
+                conversations(self.required(profile.prompts).read_text(encoding="utf-8"), profile.prompts)
+            if isinstance(profile, Replay):
+                wanted_s, has_s = profile.warmup_s + profile.duration_s, self.replayed(profile)[-1].at_s
+                if has_s < _FILLED * wanted_s:
+                    raise InvalidInput(
+                        f"{profile.trace} ends after {has_s:.0f} s at {profile.speed:g} times its speed, and warmup_s and duration_s are "
+                        f"{wanted_s:.0f} s together: what is measured would be idle for the rest; shorten duration_s"
+                    )
+
+    def replayed(self, profile: Replay) -> list[Due]:
+        """A trace's requests. InvalidInput where it is none."""
+        return arrivals.replay(self.required(profile.trace).read_text(encoding="utf-8-sig"), profile.speed, profile.trace)
+
+    def _file(self, uri: str) -> Path | None:
+        if uri not in self._found:
+            body = self.read(uri)
+            path = self.folder / f"{len(self._found)}-{uri.rsplit('/', 1)[1]}"
+            if body is not None:
+                path.write_bytes(body)
+            self._found[uri] = path if body is not None else None
+        return self._found[uri]

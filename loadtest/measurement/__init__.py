@@ -1,0 +1,1 @@
+"""What a load measured: requests, percentiles with their confidence intervals, objectives."""

@@ -1,0 +1,262 @@
+"""What a load run measured: which requests count, and the metrics over them."""
+
+from __future__ import annotations
+
+from array import array
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+
+from hdrh.histogram import HdrHistogram
+
+from loadtest.generator.worker import WorkerResult
+from loadtest.measurement.confidence import SLICES, Interval, Slices
+from loadtest.measurement.models import ClientHealth, Quantiles
+from loadtest.measurement.request_result import RequestResult
+from loadtest.profiles import CAPACITY, COST, METRICS, Objective
+
+_LOWEST_US, _HIGHEST_US, _DIGITS = 1, 3_600_000_000, 3  # 1 µs to 1 h, to three digits
+_PERCENTILES = {"p50": 500, "p90": 900, "p95": 950, "p99": 990, "p999": 999}  # in thousandths
+_BUSY_SHARE = 0.9
+"""Of one core; an event loop that is busier makes its own latencies."""
+_FEW_TOKENS, _FEW_SHARE = 2, 0.02  # by which two counts of one answer may differ
+_OVERCLAIM = 1.2
+"""What a server may count for each token that the text has. Text that is cut into tokens again has a few per cent fewer of them than were
+made; a count that has the prompt in it, or the drafts of speculative decoding, is far off."""
+LATENCIES = ("ttft", "itl", "tpot", "e2e")
+
+
+def fewest(metric: str) -> int:
+    """How many samples a metric needs: a percentile as many as it takes for one to be beyond it, any other none. The 99th of 20 samples
+    would be their largest, and the true one is larger four times in five."""
+    _, _, percentile = metric.removesuffix("_ms").rpartition("_")
+    return -(-1000 // (1000 - _PERCENTILES[percentile])) if metric.endswith("_ms") else 0
+
+
+class Measurement:
+    """Requests, and the time in which they count: those due in it are counted, and tokens that arrived in it are."""
+
+    def __init__(self, begin_ns: int, end_ns: int) -> None:
+        self.begin_ns = begin_ns
+        self.end_ns = end_ns
+        self.results: list[RequestResult] = []
+        self.hosts = 1
+        """On how many instances it was measured."""
+        self.lost = ""
+        """Why it decides nothing, whatever it shows: a host failed and its share of the load is missing, or time was up."""
+        self._lag_ns = array("q")
+        self._cpu_shares: list[float] = []
+
+    @classmethod
+    def of(cls, window_s: tuple[float, float], begin_ns: int, found: Iterable[WorkerResult]) -> Measurement:
+        """What client processes measured in a window of a load that began at `begin_ns`."""
+        made = cls(begin_ns + int(window_s[0] * 1e9), begin_ns + int(window_s[1] * 1e9))
+        for one in found:
+            made.merge(one)
+        return made
+
+    def merge(self, found: WorkerResult) -> None:
+        """Take what one client process measured. Requests are put together, never percentiles."""
+        for result in found.results:
+            self.add(result)
+        self._lag_ns.extend(found.lag_ns)
+        self._cpu_shares.append(found.cpu_share)
+
+    def add(self, result: RequestResult) -> None:
+        """Take a finished request; one that was due in the warm-up only counts by the tokens that arrived after it."""
+        self.results.append(result)
+
+    @property
+    def counted(self) -> list[RequestResult]:
+        """The requests that were due in the measured time."""
+        return [result for result in self.results if self.begin_ns <= result.intended_ns < self.end_ns]
+
+    @property
+    def duration_s(self) -> float:
+        """The measured time. Seconds."""
+        return (self.end_ns - self.begin_ns) / 1e9
+
+    @property
+    def errors(self) -> dict[str, int]:
+        """How many counted requests failed, by kind."""
+        return dict(sorted(Counter(result.error for result in self.counted if not result.is_ok).items()))
+
+    @property
+    def finish_reasons(self) -> dict[str, int]:
+        """Why the counted answers ended."""
+        return dict(sorted(Counter(result.finish_reason for result in self.counted if result.finish_reason).items()))
+
+    @property
+    def usage_differs(self) -> float | None:
+        """In which share of the answers the server counted other tokens than there were: by the model's own tokenizer, in those that it was
+        asked about; without one, by the pieces that arrived."""
+        good = [result for result in self.counted if result.is_ok]
+        asked = [result for result in good if result.counted_tokens]
+        if asked:
+            return sum(_disagree(result.output_tokens, result.counted_tokens) for result in asked) / len(asked)
+        return sum(result.output_tokens != len(result.token_ns) for result in good) / len(good) if good else None
+
+    @property
+    def overclaimed(self) -> str:
+        """How the server counts far more tokens than its answers have by the model's own tokenizer, which makes it look faster and cheaper than
+        it is. Empty where it does not, and where nobody counted."""
+        asked = [result for result in self.counted if result.is_ok and result.counted_tokens]
+        claimed, counted = sum(result.output_tokens for result in asked), sum(result.counted_tokens for result in asked)
+        if claimed <= _OVERCLAIM * counted + _FEW_TOKENS * len(asked):
+            return ""
+        return f"the server counts {claimed / counted:.2g} tokens for each that its answers have by the model's tokenizer"
+
+    @property
+    def output_tokens(self) -> int:
+        """The tokens that arrived in the measured time; a piece counts for as many as the server says its answer had a piece."""
+        return round(sum(amount for _, amount in self._tokens()))
+
+    @property
+    def tokens_per_s(self) -> list[float]:
+        """In each second of it."""
+        seconds = [0.0] * max(1, -(-(self.end_ns - self.begin_ns) // 1_000_000_000))
+        for moment, amount in self._tokens():
+            seconds[(moment - self.begin_ns) // 1_000_000_000] += amount
+        return seconds
+
+    def client(self, lag_at_most_ms: float) -> ClientHealth:
+        """The measuring side, and whether it was the bottleneck."""
+        lag = histogram(moment / 1e6 for moment in self._lag_ns)
+        lag_ms = _at_least(990, lag, lag.get_total_count()) / 1000 if lag.get_total_count() else None
+        busiest = max(self._cpu_shares, default=0.0)
+        reasons = [self.lost] if self.lost else []
+        if lag_ms is not None and lag_ms > lag_at_most_ms:
+            reasons.append(f"the client was {lag_ms:.3g} ms late (p99), more than {lag_at_most_ms:g} ms")
+        if busiest > _BUSY_SHARE:
+            reasons.append(f"a client process used {busiest:.0%} of its core")
+        return ClientHealth(
+            processes=max(1, len(self._cpu_shares)),
+            hosts=self.hosts,
+            lag_p99_ms=lag_ms,
+            cpu_share_max=busiest,
+            bottleneck="; ".join(reasons),
+        )
+
+    def latencies(self) -> dict[str, Quantiles | None]:
+        """Each latency's distribution, over the counted answers that were complete."""
+        good = [result for result in self.counted if result.is_ok]
+        return {name: quantiles(value for result in good for value in samples(result, name)) for name in LATENCIES}
+
+    def metrics(self, objectives: Mapping[str, Objective], usd_per_hour: float | None = None) -> dict[str, float | None]:
+        """Every metric that an objective may name. `usd_per_hour` is what the endpoint costs."""
+        counted = self.counted
+        completed = self._completed()
+        tokens_per_s = self.output_tokens / self.duration_s
+        prompt_tokens = sum(result.prompt_tokens or result.planned_tokens for result in completed)
+        found: dict[str, float | None] = {
+            "error_rate": sum(not result.is_ok for result in counted) / len(counted) if counted else None,
+            "requests_per_s": len(completed) / self.duration_s,
+            "output_tokens_per_s": tokens_per_s,
+            "total_tokens_per_s": tokens_per_s + prompt_tokens / self.duration_s,
+            "goodput_per_s": sum(is_good(result, objectives) for result in completed) / self.duration_s,
+            COST: usd_per_hour / 3600 / tokens_per_s * 1e6 if usd_per_hour is not None and tokens_per_s else None,
+            CAPACITY: None,
+        }
+        for name, distribution in self.latencies().items():
+            for percentile in _PERCENTILES:
+                found[f"{name}_{percentile}_ms"] = getattr(distribution, percentile) if distribution else None
+        return {name: found[name] for name in METRICS}
+
+    def intervals(self, names: Iterable[str], objectives: Mapping[str, Objective]) -> dict[str, Interval | None]:
+        """The 95 % confidence intervals of the metrics with these names; None where there was too little to say."""
+        names = list(names)
+        slices = self._slices(objectives, {name.split("_", 1)[0] for name in names} & set(LATENCIES))
+        rates = {"requests_per_s": "completed", "output_tokens_per_s": "tokens", "goodput_per_s": "good"}
+        found: dict[str, Interval | None] = {}
+        for name in names:
+            if name.endswith("_ms"):
+                latency, percentile, _ = name.split("_")
+                found[name] = slices.quantile(latency, _PERCENTILES[percentile] / 1000)
+            elif name == "error_rate":
+                found[name] = slices.share("failed", "due")
+            else:
+                found[name] = slices.rate(rates[name], self.duration_s) if name in rates else None
+        return found
+
+    def _slices(self, objectives: Mapping[str, Objective], latencies: Iterable[str]) -> Slices:
+        slices, length = Slices(), max(1, (self.end_ns - self.begin_ns) // SLICES)
+        for result in self.counted:
+            place = (result.intended_ns - self.begin_ns) // length
+            slices.count("due", place)
+            slices.count("failed", place, not result.is_ok)
+            if result.is_ok:
+                for name in latencies:
+                    slices.sample(name, place, samples(result, name))
+        for result in self._completed():
+            place = (result.ended_ns - self.begin_ns) // length
+            slices.count("completed", place)
+            slices.count("good", place, is_good(result, objectives))
+        for moment, amount in self._tokens():
+            slices.count("tokens", (moment - self.begin_ns) // length, amount)
+        return slices
+
+    def _completed(self) -> list[RequestResult]:
+        return [result for result in self.results if result.is_ok and self.begin_ns <= result.ended_ns < self.end_ns]
+
+    def _tokens(self) -> Iterator[tuple[int, float]]:
+        """The moments in the measured time at which text arrived, and how many tokens it was."""
+        for result in self.results:
+            pieces = len(result.token_ns)
+            amount = result.output_tokens / pieces if pieces and result.is_ok else 1.0
+            for moment in result.token_ns:
+                if self.begin_ns <= moment < self.end_ns:
+                    yield moment, amount
+
+
+def _disagree(claimed: int, counted: int) -> bool:
+    """Text does not always become the tokens again that it was made of, and the last, which ends an answer, has none."""
+    return abs(claimed - counted) > max(_FEW_TOKENS, _FEW_SHARE * counted)
+
+
+def samples(result: RequestResult, latency: str) -> list[float]:
+    """What one request adds to a latency's distribution. Milliseconds."""
+    if latency == "itl":
+        return result.gaps_ms
+    value = {"ttft": result.ttft_ms, "tpot": result.tpot_ms, "e2e": result.e2e_ms}[latency]
+    return [] if value is None else [value]
+
+
+def is_good(result: RequestResult, objectives: Mapping[str, Objective]) -> bool:
+    """Whether one request by itself keeps every absolute latency bound: an ITL bound by its worst gap."""
+    for name, objective in objectives.items():
+        if name.endswith("_ms") and objective.absolute is not None:
+            values = samples(result, name.split("_", 1)[0])
+            if values and not objective.within(max(values), objective.absolute):
+                return False
+    return True
+
+
+def histogram(values_ms: Iterable[float]) -> HdrHistogram:
+    """An HDR histogram, in microseconds."""
+    import numpy
+
+    made = HdrHistogram(_LOWEST_US, _HIGHEST_US, _DIGITS)
+    rounded = numpy.rint(numpy.fromiter(values_ms, dtype=numpy.float64) * 1000).clip(_LOWEST_US, _HIGHEST_US).astype(numpy.int64)
+    for value, count in zip(
+        *numpy.unique(rounded, return_counts=True), strict=True
+    ):  # equal ones together: there are millions of gaps
+        made.record_value(int(value), int(count))
+    return made
+
+
+def quantiles(values_ms: Iterable[float]) -> Quantiles | None:
+    """From one HDR histogram of every value; None when there is no value."""
+    made = histogram(values_ms)
+    count = made.get_total_count()
+    if not count:
+        return None
+    found = {name: _at_least(thousandths, made, count) / 1000 for name, thousandths in _PERCENTILES.items()}
+    return Quantiles(samples=count, max=made.get_max_value() / 1000, histogram=made.encode().decode(), **found)
+
+
+def _at_least(thousandths: int, made: HdrHistogram, count: int) -> float:
+    """The smallest value that this share of the samples does not exceed. Microseconds.
+
+    The library rounds the rank to the nearest, which makes the 90th percentile of seven samples the sixth: too kind by one.
+    """
+    rank = -(-thousandths * count // 1000)
+    return float(made.get_value_at_percentile(100 * rank / count))

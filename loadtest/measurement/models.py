@@ -1,0 +1,112 @@
+"""What is said of a measured load: values that save and load themselves (pydantic models)."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from loadtest.base import Strict
+
+
+class ObjectiveResult(Strict):
+    """One objective, measured."""
+
+    value: float | None
+    """The metric, in the unit of its name; None when it could not be measured."""
+    low: float | None = None
+    """Where its 95 % confidence interval begins; None when there was too little to say."""
+    high: float | None = None
+    """Where that ends; None when there were too few samples for an end."""
+    production: float | None = None
+    """The same metric of what is in production, for a relative objective; None when there is nothing to compare with."""
+    compared_value: float
+    """What the gate compares: the value (for an objective that is only relative, its ratio to production's), or one far on the losing
+    side where there is none (a condition cannot compare null) or where the relative bound is missed."""
+    bound: float
+    """The bound that the gate compares it with."""
+    bound_kind: Literal["at_most", "at_least"]
+    """Which side of the bound is good."""
+    relative_bound: float | None = None
+    """The bound as a multiple of production's value; None when the objective is absolute."""
+    met: bool
+    """Whether all of it holds."""
+    note: str = ""
+    """What a reader must know: why there is nothing to compare with."""
+    undecided: str = ""
+    """Why there is no value (lm-eval failed), or one that, though within its bounds, cannot decide: a percentile of too few samples. It makes
+    the run invalid. Empty when it decides."""
+
+
+class Quantiles(Strict):
+    """A latency's distribution, in milliseconds. From one histogram of every sample, never from averaged percentiles."""
+
+    samples: int
+    p50: float
+    p90: float
+    p95: float
+    p99: float
+    p999: float
+    max: float
+    histogram: str
+    """The HDR histogram itself (microseconds), in its standard base64 encoding: to be drawn, compared, or merged with others."""
+
+
+class ClientHealth(Strict):
+    """The measuring side, measured."""
+
+    processes: int
+    """How many client processes there were, on all hosts together."""
+    hosts: int = 1
+    """On how many instances."""
+    lag_p99_ms: float | None
+    """How late the client itself was: its event loop, and in an open loop its sending. Milliseconds."""
+    cpu_share_max: float
+    """The busiest process's share of one core."""
+    bottleneck: str
+    """Why the numbers say more about the client than about the endpoint; empty when they do not."""
+
+
+class Trial(Strict):
+    """One rate that a capacity search tried, or one concurrency of a ladder."""
+
+    load: float
+    """Requests a second, or concurrent requests."""
+    met: bool
+    """Whether every objective held, and the endpoint kept up with the rate."""
+    metrics: dict[str, float | None]
+    """What was measured."""
+    bottleneck: str = ""
+    """Why the numbers say more about the client; empty when they do not."""
+
+
+class ProfileResult(Strict):
+    """What one load profile measured."""
+
+    load: dict[str, Any]
+    """The profile without its objectives: numbers are only compared with those of the same load."""
+    duration_s: float
+    """The measured time, without the warm-up. Seconds."""
+    requests: int
+    """Requests due in it."""
+    errors: dict[str, int]
+    """How many of these failed, by kind."""
+    error_examples: dict[str, str] = {}
+    """What the first failure of each kind said."""
+    finish_reasons: dict[str, int]
+    """Why the answers ended, by the server's word."""
+    output_tokens: int
+    """Tokens that arrived in it."""
+    usage_differs: float | None
+    """In which share of the answers the server's token count is not that of the model's tokenizer (looked at in one answer of 20), or,
+    where the weights have none, of the pieces that arrived; None without any answer."""
+    latencies_ms: dict[str, Quantiles | None]
+    """`ttft`, `itl`, `tpot`, `e2e`; None where there was no sample."""
+    tokens_per_s: list[float]
+    """Tokens that arrived in each second."""
+    metrics: dict[str, float | None]
+    """Every metric that an objective may name."""
+    client: ClientHealth
+    """The measuring side."""
+    trials: list[Trial] = []
+    """Every rate of a capacity search, every concurrency of a ladder, in order."""
+    objectives: dict[str, ObjectiveResult]
+    """The model file's objectives."""

@@ -1,0 +1,239 @@
+"""The load profiles that a model file may ask for, one class a kind: its settings, its sentence in the report, how often it surely measures.
+
+Add a kind: a class here, and how its load is put on in loadtest/runner.py; docs/extending.md does it.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal, get_args
+
+from pydantic import Field
+
+from loadtest.base import Strict
+
+
+class Objective(Strict):
+    """A bound that one metric of one load profile must keep: absolute, relative to what production measured, or both on the same side."""
+
+    at_most: float | None = None
+    """The metric must not exceed this, in the unit of its name."""
+    at_least: float | None = None
+    """The metric must not fall below this, in the unit of its name."""
+    at_most_production: float | None = Field(default=None, gt=0)
+    """The metric must not exceed this many times production's, as in 1.1; met while nothing is in production."""
+    at_least_production: float | None = Field(default=None, gt=0)
+    """The metric must not fall below this many times production's, as in 0.95; met while nothing is in production."""
+
+    def model_post_init(self, _context: object) -> None:
+        """Refuse an objective without a bound, or with bounds on both sides."""
+        upper = (self.at_most is not None) + (self.at_most_production is not None)
+        lower = (self.at_least is not None) + (self.at_least_production is not None)
+        if bool(upper) == bool(lower):
+            raise ValueError(
+                "an objective needs exactly one bound: at_most or at_least, or, relative to production, at_most_production or "
+                "at_least_production; a relative one may stand beside an absolute one of the same side"
+            )
+
+    @property
+    def is_upper(self) -> bool:
+        """Whether smaller is better."""
+        return self.at_most is not None or self.at_most_production is not None
+
+    @property
+    def absolute(self) -> float | None:
+        """The absolute bound, in the unit of the metric."""
+        return self.at_most if self.is_upper else self.at_least
+
+    @property
+    def relative(self) -> float | None:
+        """The bound as a multiple of production's value."""
+        return self.at_most_production if self.is_upper else self.at_least_production
+
+    @property
+    def bound(self) -> float:
+        """What the gate compares with: the absolute bound; the relative one where there is no other."""
+        bound = self.absolute if self.absolute is not None else self.relative
+        assert bound is not None  # noqa: S101  (held by model_post_init)
+        return bound
+
+    def met_by(self, value: float | None) -> bool:
+        """Whether `value` keeps the absolute bound; a value that could not be measured (None) never does."""
+        if value is None:
+            return False
+        return self.absolute is None or self.within(value, self.absolute)
+
+    def within(self, value: float, bound: float) -> bool:
+        """Whether `value` is on the good side of `bound`."""
+        return value <= bound if self.is_upper else value >= bound
+
+
+_LATENCIES = [f"{name}_p{p}_ms" for name in ("ttft", "itl", "tpot", "e2e") for p in ("50", "90", "95", "99", "999")]
+CAPACITY = "capacity_per_s"
+COST = "usd_per_million_output_tokens"
+ERRORS = "error_rate"
+_ERRORS_AT_MOST = 0.01
+"""Where a load profile names no bound."""
+METRICS = (
+    *_LATENCIES,
+    ERRORS,
+    "requests_per_s",
+    "output_tokens_per_s",
+    "total_tokens_per_s",
+    "goodput_per_s",
+    COST,
+    CAPACITY,
+)
+"""Every name that an objective may have: latencies as NAME_pPERCENTILE_ms (p999 is the 99.9th), rates per second, shares from 0 to 1, the
+price of a million output tokens, and for the kind `capacity` the rate that it found."""
+
+Rate = Annotated[float, Field(gt=0)]
+
+
+class _Profile(Strict):
+    """What all load profiles share."""
+
+    sentence: ClassVar[str]
+    """The load as the report describes it; `{key}` stands for the profile's own setting."""
+    trial_load: ClassVar[str] = "requests at the same time"
+    """What differs from trial to trial, where several are made: an axis of the report's figures."""
+
+    prompt_tokens: int = Field(default=256, ge=1)
+    """How long each prompt is, in tokens of the model: by its own tokenizer, where the weights have a tokenizer.json."""
+    output_tokens: int = Field(default=128, ge=1)
+    """How many tokens each answer may have."""
+    exact_output: bool = False
+    """Whether each answer must have that many (SGLang's ignore_eos), so that runs are comparable."""
+    shared_prefix: float = Field(default=0.0, ge=0, lt=1)
+    """Which share of each prompt is the same in all, as a system prompt is: what a prefix cache can save."""
+    turns: int = Field(default=1, ge=1)
+    """How many messages of the user a chat has; each request carries those before it. 1: no chat."""
+    prompts: str | None = Field(default=None, pattern=r"^s3://[^/]+/.+")
+    """S3 address of a JSON-lines file of conversations (ShareGPT's form, or {"prompt": …}) to ask instead of synthetic prompts."""
+    client: Literal["sagemaker", "openai"] = "sagemaker"
+    """Over which API: InvokeEndpointWithResponseStream, or the endpoint's OpenAI path."""
+    warmup_s: float = Field(default=5.0, ge=0)
+    """Load before the measurement starts; its requests are not counted. Seconds."""
+    timeout_s: float = Field(default=60.0, gt=0)
+    """A request without an answer after this long is an error. Seconds; SageMaker itself cuts a request at 60 s, a stream at 8 minutes."""
+    objectives: dict[str, Objective] = Field(min_length=1)
+    """Metric → bound. The gate passes only if every one is met. Latencies are those of the requests that were answered, so how many may fail
+    is always among them: where error_rate has no absolute bound, at most 0.01. A percentile that is met by fewer samples than it takes for one
+    to be beyond it (of a p99, 100) makes the run invalid."""
+
+    def model_post_init(self, _context: object) -> None:
+        """Bound the share of failed requests: an endpoint that refuses half of its load answers the other half fast."""
+        named = self.objectives.get(ERRORS, Objective(at_most=_ERRORS_AT_MOST))
+        unbounded = named.is_upper and named.absolute is None  # met by anything while nothing is in production
+        self.objectives[ERRORS] = named.model_copy(update={"at_most": _ERRORS_AT_MOST}) if unbounded else named
+
+    @property
+    def least_runs(self) -> int:
+        """How many times a warm-up and what is measured after it follow one another, at least."""
+        return 1
+
+
+class ClosedLoop(_Profile):
+    """A fixed number of clients; each sends its next request when its last answer is complete."""
+
+    sentence = "Closed loop: {concurrency} clients, each sends its next request when its last answer is complete"
+
+    kind: Literal["closed_loop"]
+    concurrency: int = Field(ge=1)
+    """How many clients."""
+    duration_s: float = Field(gt=0)
+    """How long is measured, after the warm-up. Seconds."""
+
+
+class Ladder(_Profile):
+    """A closed loop at rising concurrencies. Each is reported; the objectives are scored at the last."""
+
+    sentence = "Closed loop at {concurrencies} clients, one after the other; scored at the last"
+
+    kind: Literal["ladder"]
+    concurrencies: list[Annotated[int, Field(ge=1)]] = Field(min_length=1)
+    """How many clients, one after the other."""
+    duration_s: float = Field(gt=0)
+    """How long each is measured, after a warm-up each. Seconds."""
+
+    @property
+    def least_runs(self) -> int:
+        """One at each concurrency."""
+        return len(self.concurrencies)
+
+
+class OpenLoop(_Profile):
+    """Requests arrive whether or not the last ones are answered, as those of real users do."""
+
+    sentence = "Open loop: {arrivals} arrivals, {rate_per_s:g} requests a second"
+
+    kind: Literal["open_loop"]
+    arrivals: Literal["constant", "poisson", "gamma"] = "poisson"
+    """How they are spaced: evenly, independently, or in bursts."""
+    rate_per_s: Rate
+    """How many arrive. A second."""
+    burstiness: float = Field(default=0.5, gt=0)
+    """For gamma: the shape. 1 is Poisson, less is burstier, more is more even."""
+    duration_s: float = Field(gt=0)
+    """How long is measured, after the warm-up. Seconds."""
+
+
+class Ramp(_Profile):
+    """An open loop whose rate rises (or falls) evenly."""
+
+    sentence = "Open loop that goes from {from_rate_per_s:g} to {to_rate_per_s:g} requests a second"
+
+    kind: Literal["ramp"]
+    from_rate_per_s: Rate
+    """The rate at the beginning, and during the warm-up. Requests a second."""
+    to_rate_per_s: Rate
+    """The rate at the end. Requests a second."""
+    duration_s: float = Field(gt=0)
+    """How long is measured, after the warm-up. Seconds."""
+
+
+class Replay(_Profile):
+    """A recorded trace, request by request: when, how long the prompt, how long the answer. It has no warm-up but its own beginning."""
+
+    sentence = "Replay of {trace} at {speed:g} times its speed"
+
+    kind: Literal["replay"]
+    trace: str = Field(pattern=r"^s3://[^/]+/.+")
+    """S3 address of a CSV: TIMESTAMP, ContextTokens, GeneratedTokens (Azure's traces) or Timestamp, Request tokens, Response tokens
+    (BurstGPT's). It replaces prompt_tokens and output_tokens."""
+    speed: float = Field(default=1.0, gt=0)
+    """How many times faster than it was recorded."""
+    duration_s: float = Field(gt=0)
+    """How long is measured, after the warm-up; what the trace has beyond is left out. Seconds."""
+
+
+class Capacity(_Profile):
+    """The highest rate of Poisson or evenly spaced arrivals at which every objective holds: found by doubling, then bisecting."""
+
+    sentence = "Capacity search: the highest rate ({arrivals} arrivals) at which every objective holds"
+    trial_load = "requests a second"
+
+    kind: Literal["capacity"]
+    arrivals: Literal["constant", "poisson"] = "poisson"
+    """How requests are spaced."""
+    start_rate_per_s: Rate
+    """The rate tried first. Requests a second."""
+    highest_rate_per_s: Rate = 1000.0
+    """Where the search ends. Requests a second."""
+    precision: float = Field(default=0.03, gt=0, lt=0.5)
+    """The search ends when the answer is known to this share."""
+    duration_s: float = Field(gt=0)
+    """How long each rate is measured, after a warm-up each. Seconds."""
+
+    @property
+    def least_runs(self) -> int:
+        """The first rate, and the answer once more: it must be met twice."""
+        return 2
+
+
+LoadProfile = Annotated[ClosedLoop | Ladder | OpenLoop | Ramp | Replay | Capacity, Field(discriminator="kind")]
+"""Every kind of load profile."""
+
+KINDS: dict[str, type[_Profile]] = {
+    get_args(member.model_fields["kind"].annotation)[0]: member for member in get_args(get_args(LoadProfile)[0])
+}
+"""Kind → its class."""

@@ -1,0 +1,204 @@
+"""Load profiles, run: from what the model file says of one to what was measured."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import takewhile
+
+from loadtest.capacity import Answer, search
+from loadtest.generator import arrivals
+from loadtest.generator.arrivals import Due
+from loadtest.generator.load import Load
+from loadtest.generator.worker_pool import Fleet
+from loadtest.inputs import LoadInputs
+from loadtest.measurement.measurement import Measurement
+from loadtest.measurement.models import Trial
+from loadtest.profiles import (
+    CAPACITY,
+    COST,
+    Capacity,
+    ClosedLoop,
+    Ladder,
+    LoadProfile,
+    Objective,
+    OpenLoop,
+    Ramp,
+    Replay,
+)
+from loadtest.transports import Transport
+
+_BACKLOG_SHARE = 0.03
+"""An endpoint that ends a trial with this share of its requests more unanswered than half-way does not keep up."""
+_BACKLOG_REQUESTS = 3
+_BACKLOG_DEVIATIONS = 3
+"""With independent arrivals the number of unanswered requests varies by itself: by its square root, as Poisson's distribution does."""
+
+
+@dataclass
+class Outcome:
+    """What running a profile gave."""
+
+    measurement: Measurement
+    """What the objectives are scored on."""
+    trials: list[Trial] = field(default_factory=list)
+    more: dict[str, float | None] = field(default_factory=dict)
+    """Metrics that no single run measures."""
+
+
+class OutOfTime(Exception):
+    """A load would not end before the endpoint may be deleted."""
+
+
+@dataclass
+class Runner:
+    """Runs load profiles over a fleet of client processes, one after the other, so that they do not measure each other."""
+
+    fleet: Fleet
+    transport: Callable[[LoadProfile], Transport]
+    inputs: LoadInputs
+    until_s: float = math.inf
+    """When the endpoint expires, on the monotonic clock: the failures of one that was deleted under a load would look like the model's."""
+    lag_at_most_ms: float = math.inf
+    """A client later than this is the bottleneck."""
+
+    def run(self, profile: LoadProfile, seed: int, on_progress: Callable[[str], None]) -> Outcome:
+        """Put one profile's load on. Where there is no time for all of it, the outcome's measurement says so, and decides nothing."""
+        load, outcome = self._common(profile, seed), Outcome(Measurement.of((0, profile.duration_s), 0, []))
+        try:
+            match profile:
+                case ClosedLoop():
+                    outcome.measurement = self._measure(replace(load, concurrency=profile.concurrency), on_progress)
+                case Ladder():
+                    self._ladder(profile, load, outcome, on_progress)
+                case Capacity():
+                    self._capacity(profile, load, outcome, on_progress)
+                case _:
+                    outcome.measurement = self._measure(replace(load, dues=self._dues(profile, seed)), on_progress)
+        except OutOfTime as error:
+            outcome.measurement.lost = str(error)
+        return outcome
+
+    def _measure(self, load: Load, on_progress: Callable[[str], None]) -> Measurement:
+        left_s, needed_s = self.until_s - time.monotonic(), load.window_s[1]
+        if needed_s > left_s:
+            raise OutOfTime(
+                f"the staging endpoint expires in {left_s:.0f} s and this load takes {needed_s:.0f} s: it was not put on (raise "
+                "evaluation.max_runtime_s)"
+            )
+        return self.fleet.measure(load, on_progress)
+
+    def _common(self, profile: LoadProfile, seed: int) -> Load:
+        return Load(
+            transport=self.transport(profile),
+            timeout_s=profile.timeout_s,
+            prompt_tokens=profile.prompt_tokens,
+            output_tokens=profile.output_tokens,
+            warmup_s=profile.warmup_s,
+            duration_s=profile.duration_s,
+            exact_output=profile.exact_output,
+            shared_prefix=profile.shared_prefix,
+            turns=profile.turns,
+            seed=seed,
+            tokenizer_file=self.inputs.tokenizer,
+            prompts_file=self.inputs.required(profile.prompts) if profile.prompts else None,
+        )
+
+    def _dues(self, profile: OpenLoop | Ramp | Replay, seed: int) -> tuple[Due, ...]:
+        """The whole schedule, warm-up included."""
+        end_s = profile.warmup_s + profile.duration_s
+        match profile:
+            case OpenLoop():
+                return _until(end_s, _arrivals(profile.arrivals, profile.rate_per_s, profile.burstiness, seed))
+            case Ramp():
+                rates = profile.from_rate_per_s, profile.to_rate_per_s
+                return _until(end_s, arrivals.ramp(*rates, profile.warmup_s, profile.duration_s))
+            case Replay():
+                return tuple(due for due in self.inputs.replayed(profile) if due.at_s < end_s)
+
+    def _ladder(self, profile: Ladder, load: Load, outcome: Outcome, on_progress: Callable[[str], None]) -> None:
+        for concurrency in profile.concurrencies:
+            told = _prefixed(f"at {concurrency}", on_progress)
+            outcome.measurement = self._measure(replace(load, concurrency=concurrency), told)
+            outcome.trials.append(self._trial(concurrency, outcome.measurement, profile.objectives))
+
+    def _capacity(self, profile: Capacity, load: Load, outcome: Outcome, on_progress: Callable[[str], None]) -> None:
+        objectives = {name: bound for name, bound in profile.objectives.items() if name not in {CAPACITY, COST}}
+        trials = outcome.trials
+
+        def trial(rate: float) -> Answer:
+            due = _until(load.window_s[1], _arrivals(profile.arrivals, rate, 1.0, load.seed + len(trials)))
+            told = _prefixed(f"at {rate:.4g} requests/s", on_progress)
+            outcome.measurement = self._measure(replace(load, dues=due), told)
+            settled = Settled(outcome.measurement)
+            keeps_up = settled.keeps_up(varies=profile.arrivals == "poisson")
+            trials.append(self._trial(rate, outcome.measurement, objectives, keeps_up=keeps_up))
+            return Answer(trials[-1].met, settled.completed_per_s)
+
+        found = search(trial, profile.start_rate_per_s, profile.highest_rate_per_s, profile.precision)
+        outcome.more[CAPACITY] = found
+        outcome.measurement.lost = outcome.measurement.lost or _ended_by_the_client(trials, found or 0.0)
+
+    def _trial(
+        self, load: float, measurement: Measurement, objectives: Mapping[str, Objective], *, keeps_up: bool = True
+    ) -> Trial:
+        metrics = measurement.metrics(objectives)
+        met = keeps_up and all(objective.met_by(metrics[name]) for name, objective in objectives.items())
+        return Trial(load=load, met=met, metrics=metrics, bottleneck=measurement.client(self.lag_at_most_ms).bottleneck)
+
+
+def _ended_by_the_client(trials: Sequence[Trial], found: float) -> str:
+    """Why the rate that was found is the client's, not the endpoint's: at the next one that was tried the client was the bottleneck. Empty
+    when it was not."""
+    above = [trial for trial in trials if not trial.met and trial.load > found]
+    ended = [trial for trial in above if trial.load == min(one.load for one in above)]
+    if not ended or not all(trial.bottleneck for trial in ended):
+        return ""
+    return f"the search ended below {ended[0].load:.4g} requests/s, and there {ended[0].bottleneck}"
+
+
+class Settled:
+    """An open loop once answers come: at its beginning, long ones are all still under way."""
+
+    def __init__(self, measurement: Measurement) -> None:
+        self._results, self._end_ns = measurement.results, measurement.end_ns
+        self._middle_ns = (measurement.begin_ns + measurement.end_ns) // 2
+        ended = (result.ended_ns for result in measurement.results if result.is_ok)
+        self._completed_ns = sorted(moment for moment in ended if measurement.begin_ns <= moment < measurement.end_ns)
+
+    @property
+    def completed_per_s(self) -> float:
+        """How many requests were completed, from the first that was. A second."""
+        if not self._completed_ns:
+            return 0.0
+        return (len(self._completed_ns) - 1) * 1e9 / (self._end_ns - self._completed_ns[0])
+
+    def keeps_up(self, *, varies: bool) -> bool:
+        """Whether about as many requests are unanswered at its end as in its middle: an endpoint that cannot keep up shows here before
+        its latencies have grown past a bound. `varies`: arrivals are independent."""
+        due = sum(self._middle_ns <= result.intended_ns < self._end_ns for result in self._results)
+        before, after = self._unanswered(self._middle_ns), self._unanswered(self._end_ns)
+        allowed = max(_BACKLOG_REQUESTS, _BACKLOG_SHARE * due, _BACKLOG_DEVIATIONS * before**0.5 if varies else 0)
+        return after - before <= allowed
+
+    def _unanswered(self, moment_ns: int) -> int:
+        return sum(result.intended_ns <= moment_ns < result.ended_ns for result in self._results)
+
+
+def _arrivals(kind: str, rate_per_s: float, burstiness: float, seed: int) -> Iterator[float]:
+    made: dict[str, Callable[[], Iterator[float]]] = {
+        "constant": lambda: arrivals.constant(rate_per_s),
+        "poisson": lambda: arrivals.poisson(rate_per_s, seed),
+        "gamma": lambda: arrivals.gamma(rate_per_s, burstiness, seed),
+    }
+    return made[kind]()
+
+
+def _until(end_s: float, moments: Iterator[float]) -> tuple[Due, ...]:
+    return tuple(Due(at_s) for at_s in takewhile(lambda at_s: at_s < end_s, moments))
+
+
+def _prefixed(prefix: str, on_progress: Callable[[str], None]) -> Callable[[str], None]:
+    return lambda detail: on_progress(f"{prefix}: {detail}")

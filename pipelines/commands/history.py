@@ -1,0 +1,67 @@
+"""`history`: a model's ledger, its chain verified, as a table or as JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from delivery.history.ledger import Event
+from pipelines.released_model import subject
+
+_MARKS = {
+    "fetched": "cyan",
+    "registered": "cyan",
+    "evaluated": "cyan",
+    "approved": "green",
+    "promoted": "bold green",
+    "rejected": "red",
+    "refused": "red",
+    "rolled_back": "bold yellow",
+}
+_TOLD = ("comment", "reason", "summary", "verdict", "despite", "action", "endpoint", "previous_version", "from_version")
+"""The details that say something to a person, in the order in which they are shown; `--json` has all."""
+
+
+def history(model: str, env: str, *, as_json: bool) -> None:
+    """Print what happened to a model's versions. LedgerBroken, naming the first bad event, when the chain does not hold."""
+    about = subject(model, env)
+    events = about.ledger.events()
+    if as_json:
+        shown = [event.model_dump(mode="json") for event in events]
+        print(json.dumps({"model": about.name, "chain": "intact", "events": shown}))
+    else:
+        _show(about.name, events)
+
+
+def _show(model: str, events: list[Event]) -> None:
+    """Print the events as a table, oldest first."""
+    if not events:
+        print(f"{model}: nothing has happened yet")
+        return
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for column in ("#", "when (UTC)", "what", "version", "by", "details"):
+        table.add_column(column, overflow="fold", no_wrap=column in {"#", "when (UTC)", "what"})
+    for event in events:
+        version = "" if event.version is None else str(event.version)
+        when = event.at.replace("T", " ").split(".", 1)[0].removesuffix("+00:00")
+        what = Text(event.kind, style=_MARKS[event.kind])
+        table.add_row(str(event.sequence), when, what, version, Text(_short(event.by)), Text(_told(event)))
+    console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 180)
+    console.print(table)
+    console.print(f"[dim]{len(events)} event{'s' if len(events) > 1 else ''}; the chain is intact[/]")
+
+
+def _told(event: Event) -> str:
+    found = [(name, event.details[name]) for name in _TOLD if event.details.get(name) not in (None, "")]
+    return ", ".join(
+        str(value) if name in {"comment", "reason", "summary"} else f"{name.replace('_', ' ')} {value}" for name, value in found
+    )
+
+
+def _short(by: str) -> str:
+    """An ARN without what is the same for all of them."""
+    return by.split(":", 5)[5] if by.startswith("arn:") and by.count(":") >= 5 else by

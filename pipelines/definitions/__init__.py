@@ -1,0 +1,1 @@
+"""The three pipeline definitions as values, written with the SageMaker SDK: no AWS call, no file, no clock."""

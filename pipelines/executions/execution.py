@@ -1,0 +1,242 @@
+"""Sending a definition to SageMaker, starting it and following it: the same calls on AWS and on this machine."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from config.environment import Environment
+from config.schema import Release
+from delivery.aws.accounts import group_policy
+from delivery.names import MODEL_TAG
+from pipelines.executions.logs import JobLogs
+
+FINAL = {"Succeeded", "Failed", "Stopped"}
+
+
+@dataclass
+class StepView:
+    """One step of an execution, as it is now."""
+
+    name: str
+    status: str
+    started: datetime | None = None
+    ended: datetime | None = None
+    detail: str = ""
+    failure: str = ""
+    job: str = ""
+    """The processing job's name, for steps that are one."""
+
+    @property
+    def elapsed_s(self) -> float:
+        """How long it has run, or ran. Seconds."""
+        if self.started is None:
+            return 0.0
+        return ((self.ended or datetime.now(UTC)) - self.started).total_seconds()
+
+
+@dataclass
+class ExecutionView:
+    """One execution, as it is now; `steps` in the order in which they started."""
+
+    arn: str
+    status: str
+    failure: str = ""
+    steps: list[StepView] = field(default_factory=list)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing will change any more."""
+        return self.status in FINAL
+
+    def step(self, name: str) -> StepView | None:
+        """The step of that name, None if it has not started."""
+        return next((step for step in self.steps if step.name == name), None)
+
+    @property
+    def failed(self) -> StepView | None:
+        """The first step that failed, None if none has."""
+        return next((step for step in self.steps if step.status == "Failed"), None)
+
+
+class Executions:
+    """Pipelines of one environment."""
+
+    def __init__(self, environment: Environment) -> None:
+        """boto3 finds credentials and, locally, the endpoint (AWS_ENDPOINT_URL) by itself."""
+        import boto3  # here: `--help` does not pay for it
+
+        self._environment = environment
+        self._sagemaker = boto3.client("sagemaker", region_name=environment.region)
+        self._s3 = boto3.client("s3", region_name=environment.region)
+        self._logs = JobLogs(boto3.client("logs", region_name=environment.region))
+
+    def upsert(self, name: str, definition: str, description: str) -> None:
+        """Create the pipeline, or update it when its definition is another. Another start may make it at the same moment: two first releases
+        both want the pipeline of promotions."""
+        from botocore.exceptions import ClientError
+
+        arguments = {
+            "PipelineName": name,
+            "PipelineDefinition": definition,
+            "PipelineDescription": description,
+            "RoleArn": self._environment.roles.pipeline,
+        }
+        try:
+            current = self._sagemaker.describe_pipeline(PipelineName=name)["PipelineDefinition"]
+        except self._sagemaker.exceptions.ResourceNotFound:
+            try:
+                self._sagemaker.create_pipeline(**arguments, ClientRequestToken=_token(f"{name}-create"))
+                return
+            except ClientError as error:
+                if "already exists" not in str(error):  # a ValidationException, which has no kind of its own for this
+                    raise
+            current = self._sagemaker.describe_pipeline(PipelineName=name)["PipelineDefinition"]
+        if json.loads(current) != json.loads(definition):
+            self._sagemaker.update_pipeline(**arguments)
+
+    def publish(self, release: Release, release_file_uri: str) -> None:
+        """Put the resolved model file where the execution reads it, and make the package group if there is none.
+
+        Where production is in another account, the group's policy lets production's role there deploy its versions.
+        """
+        bucket, key = release_file_uri.removeprefix("s3://").split("/", 1)
+        self._s3.put_object(Bucket=bucket, Key=key, Body=release.to_json().encode(), ContentType="application/json")
+        try:
+            self._sagemaker.describe_model_package_group(ModelPackageGroupName=release.package_group)
+        except self._sagemaker.exceptions.ClientError as error:
+            if error.response["Error"]["Code"] not in {"ValidationException", "ResourceNotFound"}:
+                raise
+            self._sagemaker.create_model_package_group(
+                ModelPackageGroupName=release.package_group,
+                ModelPackageGroupDescription=f"Versions of {release.name}",
+                Tags=[
+                    {"Key": key, "Value": value} for key, value in (release.environment.tags | {MODEL_TAG: release.name}).items()
+                ],
+            )
+        policy = group_policy(release.environment, release.package_group)
+        if policy is not None:
+            self._sagemaker.put_model_package_group_policy(
+                ModelPackageGroupName=release.package_group, ResourcePolicy=json.dumps(policy)
+            )
+
+    def start(self, pipeline: str, parameters: dict[str, str], description: str, *, only_once: str | None = None) -> str:
+        """Start the pipeline; returns the execution's ARN.
+
+        `only_once` is what the execution is for, as a display name (letters, digits, dashes): asked for again, it is the same execution
+        (ClientRequestToken, API reference of StartPipelineExecution), and `started_for` finds it at any later time.
+        """
+        answer = self._sagemaker.start_pipeline_execution(
+            PipelineName=pipeline,
+            PipelineExecutionDescription=description,
+            PipelineParameters=[{"Name": name, "Value": value} for name, value in parameters.items()],
+            ClientRequestToken=_token(pipeline) if only_once is None else f"{pipeline}-{only_once}".rjust(32, "-")[-128:],
+            **({} if only_once is None else {"PipelineExecutionDisplayName": only_once}),
+        )
+        arn: str = answer["PipelineExecutionArn"]
+        return arn
+
+    def takes(self, pipeline: str, parameter: str) -> bool:
+        """Whether the pipeline is there and has such a parameter."""
+        try:
+            definition = json.loads(self._sagemaker.describe_pipeline(PipelineName=pipeline)["PipelineDefinition"])
+        except self._sagemaker.exceptions.ResourceNotFound:
+            return False
+        return any(known["Name"] == parameter for known in definition.get("Parameters", []))
+
+    def started_for(self, pipeline: str, display_name: str) -> str | None:
+        """The ARN of the execution with that display name, None when there is none."""
+        found = (one for one in self._listed(pipeline) if one.get("PipelineExecutionDisplayName") == display_name)
+        return next((str(one["PipelineExecutionArn"]) for one in found), None)
+
+    def unfinished(self, pipeline: str) -> list[str]:
+        """The ARNs of the executions that are not over."""
+        return [str(one["PipelineExecutionArn"]) for one in self._listed(pipeline) if one["PipelineExecutionStatus"] not in FINAL]
+
+    def _listed(self, pipeline: str) -> Iterator[dict[str, Any]]:
+        """The executions of a pipeline, newest first; none where there is no such pipeline."""
+        pages = self._sagemaker.get_paginator("list_pipeline_executions").paginate(
+            PipelineName=pipeline, SortBy="CreationTime", SortOrder="Descending"
+        )
+        try:
+            for page in pages:
+                yield from page["PipelineExecutionSummaries"]
+        except self._sagemaker.exceptions.ResourceNotFound:
+            return
+
+    def newest(self, pipeline: str) -> str | None:
+        """The ARN of the execution that started last, None when there is none."""
+        return next((str(one["PipelineExecutionArn"]) for one in self._listed(pipeline)), None)
+
+    def view(self, arn: str) -> ExecutionView:
+        """The execution as it is now."""
+        execution = self._sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)
+        listed: list[dict[str, Any]] = []
+        for page in self._sagemaker.get_paginator("list_pipeline_execution_steps").paginate(
+            PipelineExecutionArn=arn, SortOrder="Ascending"
+        ):
+            listed += page["PipelineExecutionSteps"]
+        return ExecutionView(
+            arn,
+            execution["PipelineExecutionStatus"],
+            execution.get("FailureReason", ""),
+            [self._step(step) for step in listed],
+        )
+
+    def follow(self, arn: str, interval_s: float) -> Iterator[ExecutionView]:
+        """The execution again and again, until it is over; the last one is over."""
+        while True:
+            view = self.view(arn)
+            yield view
+            if view.is_over:
+                return
+            time.sleep(interval_s)
+
+    def read_json(self, uri: str) -> dict[str, Any] | None:
+        """The JSON object at an S3 URI, None when there is none."""
+        bucket, key = uri.removeprefix("s3://").split("/", 1)
+        try:
+            body = self._s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+        except self._s3.exceptions.NoSuchKey:
+            return None
+        answer: dict[str, Any] = json.loads(body)
+        return answer
+
+    def log_tail(self, job: str, lines: int) -> list[str]:
+        """The last lines that a processing job wrote."""
+        return self._logs.tail(job, lines)
+
+    def _step(self, listed: dict[str, Any]) -> StepView:
+        metadata = listed.get("Metadata", {})
+        job = metadata.get("ProcessingJob", {}).get("Arn", "").rsplit("/", 1)[-1]
+        view = StepView(
+            name=listed["StepName"],
+            status=listed["StepStatus"],
+            started=listed.get("StartTime"),
+            ended=listed.get("EndTime"),
+            failure=listed.get("FailureReason", ""),
+            job=job,
+        )
+        view.detail = self._detail(view, listed, metadata)
+        return view
+
+    def _detail(self, view: StepView, listed: dict[str, Any], metadata: dict[str, Any]) -> str:
+        if "CacheHitResult" in listed:
+            return "unchanged since an earlier execution"
+        if view.job:
+            return self._logs.progress(view.job, view.ended)
+        if "RegisterModel" in metadata:
+            arn: str = metadata["RegisterModel"]["Arn"]
+            return f"version {arn.rsplit('/', 1)[-1]}"
+        if "Condition" in metadata:
+            return "yes" if metadata["Condition"].get("Outcome") == "True" else "no"
+        return ""
+
+
+def _token(name: str) -> str:
+    """A client request token: 32 to 128 characters, new each time (API reference of StartPipelineExecution)."""
+    return f"{name}-{time.time_ns():040d}"[-128:]

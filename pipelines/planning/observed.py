@@ -1,0 +1,141 @@
+"""What `plan` and `doctor` look up before anything runs. A lookup that fails is a sentence, not an error: the rest is still worth knowing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from config.environment import Environment
+from config.schema import Release
+from delivery.errors import StepError
+from delivery.names import Fact
+from pipelines.errors import CommandError
+from pipelines.planning.quotas import Quota, quotas
+
+_T = TypeVar("_T")
+
+
+@dataclass
+class Observed:
+    """What is known of the world around a release; None: not known, and `unknown` says why."""
+
+    weights_bytes: int | None = None
+    """How large the files are that a fetch would move."""
+    weights_stored: bool | None = None
+    """Whether the bucket has them already."""
+    production_exists: bool | None = None
+    production_version: int | None = None
+    """What production serves."""
+    production_release: dict[str, Any] | None = None
+    """The release file that that version was registered from."""
+    quotas: dict[str, dict[str, Quota]] = field(default_factory=dict)
+    """Account → its quotas by name; an account is left out when its could not be read."""
+    production_zones: int | None = None
+    """In how many availability zones production's subnets are; None also where it has none of its own."""
+    unknown: list[str] = field(default_factory=list)
+    """What could not be looked up, and why."""
+
+
+def observe(release: Release, hub_endpoint: str) -> Observed:
+    """Ask the Hub and AWS, each for what it knows; never raises for what they refuse."""
+    import boto3
+
+    from delivery.aws.accounts import production_session
+
+    found = Observed()
+    session = boto3.Session(region_name=release.environment.region)
+    if session.get_credentials() is None:
+        found.unknown.append("AWS: there are no credentials here; sign in (aws sso login, aws configure), or set AWS_PROFILE")
+        found.weights_bytes = _try(found, "the Hub", lambda: weights_bytes(release, hub_endpoint, None))
+        return found
+    there = _try(found, "production's account", lambda: production_session(release.environment, "plan"))
+    token = _try(found, "the Hub's token", lambda: hub_token(release.environment))
+    found.weights_stored = _try(found, "the bucket", lambda: _is_stored(release))
+    found.weights_bytes = _try(found, "the Hub", lambda: weights_bytes(release, hub_endpoint, token))
+    if there is not None:
+        _try(found, "production", lambda: _look_at_production(release, found, session, there))
+    if release.environment.kind == "aws":
+        _look_at_account(release, found, session, there)
+    return found
+
+
+def hub_token(environment: Environment) -> str | None:
+    """The Hub's token of an environment, None where it has none. StepError when it cannot be read."""
+    from delivery.hub import hub_repository
+
+    return hub_repository.read_token(environment.hub_token_secret, environment.region)
+
+
+def weights_bytes(release: Release, hub_endpoint: str, token: str | None) -> int:
+    """The size of the files that FetchWeights would choose. StepError for what it would refuse, or when the Hub cannot be asked."""
+    from delivery.hub import hub_repository
+
+    return hub_repository.choose_files(release.model.weights, hub_endpoint, token).total_bytes
+
+
+def _look_at_account(release: Release, found: Observed, session: Any, there: Any) -> None:
+    """Quotas, of both accounts where there are two, and the zones of production's subnets."""
+    production = release.environment.for_production
+    for account, owner in {release.environment.account_id: session, production.account_id: there}.items():
+        if owner is None:
+            continue  # said already
+        known = _try(found, f"the quotas of {account}", lambda owner=owner: quotas(owner.client("service-quotas")))  # type: ignore[misc]
+        if known:
+            found.quotas[account] = known
+    if there is not None and production.subnets:
+        zones = _try(found, "production's subnets", lambda: zones_of(production, there))
+        found.production_zones = len(zones) if zones is not None else None
+
+
+def zones_of(environment: Environment, session: Any) -> set[str]:
+    """The availability zones of an environment's subnets."""
+    listed = session.client("ec2").describe_subnets(SubnetIds=environment.subnets)["Subnets"]
+    return {subnet["AvailabilityZone"] for subnet in listed}
+
+
+def _try(found: Observed, what: str, ask: Callable[[], _T]) -> _T | None:
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        return ask()
+    except (ClientError, BotoCoreError, StepError, CommandError) as error:
+        found.unknown.append(f"{what}: {error}")
+        return None
+
+
+def _is_stored(release: Release) -> bool:
+    from delivery.aws import s3
+    from delivery.names import MANIFEST_FILE
+
+    location = s3.S3Uri.parse(release.weights_prefix) / MANIFEST_FILE
+    return s3.read(s3.client(release.environment.region), location) is not None
+
+
+def _look_at_production(release: Release, found: Observed, session: Any, there: Any) -> None:
+    from delivery.aws import s3
+    from delivery.endpoint.hosting import Hosting
+    from delivery.registry import model_packages
+
+    hosting = Hosting(there.client("sagemaker"), there.client("logs"))
+    state = hosting.state(release.model.production.endpoint)
+    found.production_exists = state is not None
+    if state is None or not state.config:
+        return
+    found.production_version = hosting.version_of(state.config)
+    if found.production_version is None:
+        found.unknown.append(f"the version in production: {state.config} was not made by this project")
+        return
+    environment = release.environment
+    arn = (
+        f"arn:{environment.roles.pipeline.split(':')[1]}:sagemaker:{environment.region}:{environment.account_id}:model-package/"
+        f"{release.package_group}/{found.production_version}"
+    )
+    package = model_packages.read(session.client("sagemaker"), arn)
+    location = package.facts.get(Fact.RELEASE_FILE)
+    body = s3.read(s3.client(environment.region), s3.S3Uri.parse(location)) if location else None
+    if body is None:
+        found.unknown.append(f"the release file of version {found.production_version}: it is gone")
+        return
+    found.production_release = json.loads(body)

@@ -1,0 +1,1 @@
+"""`status`: a model as registry, staging, production and pipelines know it now."""

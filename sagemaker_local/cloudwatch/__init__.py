@@ -1,0 +1,1 @@
+"""CloudWatch: alarms that follow their metric, and how long metrics are kept."""

@@ -1,0 +1,1 @@
+"""EventBridge: what SageMaker announces, and rules that reach their targets."""

@@ -1,0 +1,206 @@
+"""EventBridge rules that really reach their targets. The rules are moto's.
+
+moto delivers to log groups, archives, buses and SQS only, and fails the whole PutEvents call for any other target; it ignores that a
+rule is disabled, and puts the time of an event as a number. Here a matching rule also starts SageMaker pipelines, with parameters
+taken from the event, publishes to SNS and runs Lambda functions; what cannot be delivered goes to the target's dead-letter queue.
+("Amazon EventBridge targets", "Amazon EventBridge input transformation" in EventBridge's user guide.)
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import time
+import uuid
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from sagemaker_local.errors import AwsError
+from sagemaker_local.events.sink import iso
+
+if TYPE_CHECKING:
+    from sagemaker_local.context import Context
+    from sagemaker_local.events.sink import Event
+    from sagemaker_local.front.accounts import Accounts
+
+_LOGGER = logging.getLogger(__name__)
+_STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]|\['([^']+)'\]")
+_VARIABLE = re.compile(r"<([\w.\-]+)>")
+
+
+def install(accounts: Accounts) -> None:
+    """Take over the delivery of rules."""
+    from moto.events.models import Rule
+
+    moto_delivers: Callable[..., None] = Rule.send_to_targets
+
+    def send_to_targets(rule: Any, event: dict[str, Any], transform_input: bool = True) -> None:
+        _send(accounts.of(rule.account_id), moto_delivers, rule, event)
+
+    Rule.send_to_targets = send_to_targets
+
+
+def listen(context: Context) -> None:
+    """Send SageMaker's events in an account to its rules."""
+    context.events.listen(lambda event: _publish(context, event))
+
+
+def _publish(context: Context, event: Event) -> None:
+    """A SageMaker event, to every rule of the default bus."""
+    bus = context.moto.backend("events", event.region).describe_event_bus("default")
+    message = {
+        "version": "0",
+        "id": str(uuid.uuid4()),
+        "detail-type": event.detail_type,
+        "source": "aws.sagemaker",
+        "account": context.account_id,
+        "time": time.time(),
+        "region": event.region,
+        "resources": list(event.resources),
+        "detail": event.detail,
+    }
+    for rule in list(bus.rules.values()):
+        rule.send_to_targets(message)
+
+
+def _send(context: Context, moto_delivers: Callable[..., None], rule: Any, event: dict[str, Any]) -> None:
+    message = {key: value for key, value in event.items() if key != "ingestion-time"}
+    if isinstance(message.get("time"), (int, float)):
+        message["time"] = iso(message["time"])
+    if rule.state == "DISABLED" or not rule.event_pattern.matches_event(message):
+        return
+    for target in list(rule.targets):
+        deliver = _DELIVERIES.get(_kind(target["Arn"]))
+        if deliver is None:
+            _by_moto(moto_delivers, rule, target, event)
+            continue
+        payload = payload_of(target, message, rule.arn, rule.name)
+        try:
+            deliver(context, rule.region_name, target, payload, message)
+        except Exception as error:
+            _LOGGER.exception("rule %s: target %s", rule.name, target["Arn"])
+            _dead_letter(context, rule, target, payload, error)
+
+
+def _kind(arn: str) -> str:
+    """``sqs``, ``sns``, ``lambda`` or ``sagemaker:pipeline``."""
+    service, resource = arn.split(":")[2], arn.split(":", 5)[5]
+    return f"{service}:{resource.partition('/')[0].lower()}" if service == "sagemaker" else service
+
+
+def _by_moto(moto_delivers: Callable[..., None], rule: Any, target: dict[str, Any], event: dict[str, Any]) -> None:
+    """Let moto deliver to one target of a rule."""
+    targets, rule.targets = rule.targets, [target]
+    try:
+        moto_delivers(rule, {**event, "time": event["time"] if isinstance(event["time"], (int, float)) else time.time()})
+    except NotImplementedError:
+        _LOGGER.warning("rule %s: targets such as %s are not emulated", rule.name, target["Arn"])
+    finally:
+        rule.targets = targets
+
+
+def payload_of(target: dict[str, Any], event: dict[str, Any], rule_arn: str, rule_name: str) -> str:
+    """What a target gets: its Input, the part of the event at its InputPath, its template filled in, or the whole event."""
+    if "Input" in target:
+        return str(target["Input"])
+    if "InputPath" in target:
+        return json.dumps(at_path(event, target["InputPath"]))
+    if transformer := target.get("InputTransformer"):
+        variables = {name: at_path(event, path) for name, path in (transformer.get("InputPathsMap") or {}).items()}
+        variables |= {
+            "aws.events.rule-arn": rule_arn,
+            "aws.events.rule-name": rule_name,
+            "aws.events.event.json": event,
+            "aws.events.event": event,
+            "aws.events.event.ingestion-time": event["time"],
+        }
+        return fill_template(transformer["InputTemplate"], variables)
+    return json.dumps(event)
+
+
+def at_path(event: Any, path: str) -> Any:
+    """The value at a JSONPath such as ``$.detail.ModelPackageArn`` or ``$.resources[0]``; None when there is none."""
+    value = event
+    for name, index, quoted in _STEP.findall(path.removeprefix("$")):
+        try:
+            value = value[int(index)] if index else value[name or quoted]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return value
+
+
+def fill_template(template: str, variables: dict[str, Any]) -> str:
+    """An input template with its ``<variables>`` filled in: as JSON, and inside a string as text. An unknown one stays empty."""
+    filled: list[str] = []
+    in_string, position = False, 0
+    for found in _VARIABLE.finditer(template):
+        between = template[position : found.start()]
+        in_string ^= len(re.findall(r'(?<!\\)"', between)) % 2 == 1
+        value = variables.get(found[1])
+        if in_string:
+            text = value if isinstance(value, str) else "" if value is None else json.dumps(value)
+            filled += [between, json.dumps(text)[1:-1]]
+        else:
+            filled += [between, json.dumps(value)]
+        position = found.end()
+    return "".join(filled) + template[position:]
+
+
+def _to_pipeline(context: Context, region: str, target: dict[str, Any], payload: str, event: dict[str, Any]) -> None:
+    """StartPipelineExecution; a parameter's value that is a JSONPath is taken from the event."""
+    given = (target.get("SageMakerPipelineParameters") or {}).get("PipelineParameterList") or []
+    parameters = [{"Name": entry["Name"], "Value": _parameter(entry["Value"], event)} for entry in given]
+    request: dict[str, Any] = {"PipelineName": target["Arn"], "ClientRequestToken": str(uuid.uuid4())}
+    if parameters:
+        request["PipelineParameters"] = parameters
+    context.invoke(region, "StartPipelineExecution", request, target.get("RoleArn"))
+
+
+def _parameter(value: str, event: dict[str, Any]) -> str:
+    if not value.startswith("$."):
+        return value
+    found = at_path(event, value)
+    return found if isinstance(found, str) else json.dumps(found)
+
+
+def _to_queue(context: Context, region: str, target: dict[str, Any], payload: str, event: dict[str, Any]) -> None:
+    group = (target.get("SqsParameters") or {}).get("MessageGroupId")
+    more = {"MessageGroupId": group, "MessageDeduplicationId": event["id"]} if group else {}
+    _send_message(context, region, target["Arn"], payload, **more)
+
+
+def _send_message(context: Context, region: str, queue_arn: str, body: str, **more: Any) -> None:
+    sqs = context.client("sqs", queue_arn.split(":")[3] or region)
+    url = sqs.get_queue_url(QueueName=queue_arn.rpartition(":")[2])["QueueUrl"]
+    sqs.send_message(QueueUrl=url, MessageBody=body, **more)
+
+
+def _to_topic(context: Context, region: str, target: dict[str, Any], payload: str, event: dict[str, Any]) -> None:
+    context.client("sns", region).publish(TopicArn=target["Arn"], Message=payload)
+
+
+def _to_function(context: Context, region: str, target: dict[str, Any], payload: str, event: dict[str, Any]) -> None:
+    from sagemaker_local.pipelines.lambdas import run_function
+
+    run_function(context, region, target["Arn"], json.loads(payload))
+
+
+_DELIVERIES: dict[str, Callable[..., None]] = {
+    "sagemaker:pipeline": _to_pipeline,
+    "sqs": _to_queue,
+    "sns": _to_topic,
+    "lambda": _to_function,
+}
+
+
+def _dead_letter(context: Context, rule: Any, target: dict[str, Any], payload: str, error: Exception) -> None:
+    """The event to the target's dead-letter queue, with why it is there in the message's attributes."""
+    queue = (target.get("DeadLetterConfig") or {}).get("Arn")
+    if not queue:
+        return
+    message = error.message if isinstance(error, AwsError) else str(error)
+    code = error.code if isinstance(error, AwsError) else "INTERNAL_ERROR"
+    attributes = {"RULE_ARN": rule.arn, "TARGET_ARN": target["Arn"], "ERROR_CODE": code, "ERROR_MESSAGE": message[:1000] or "-"}
+    typed = {name: {"DataType": "String", "StringValue": value} for name, value in attributes.items()}
+    _send_message(context, rule.region_name, queue, payload, MessageAttributes=typed)

@@ -1,0 +1,145 @@
+"""``STATE/calls.jsonl``: every AWS call that reached this server, one JSON object a line, with the role that made it.
+
+``{"at": "2026-11-25T13:00:00.123Z", "service": "s3", "action": "PutObject", "account": "123456789012", "role_arn": "arn:…" or null,
+"job": the ARN of the job or endpoint whose container called, or null, "parameters": {…}}``
+
+``service`` is the prefix that IAM policies use, and ``action`` the operation's name in the service's model; a call of the OpenAI path is
+``CallWithBearerToken`` and ``InvokeEndpoint``, the two that AWS asks for ("Invoke endpoints with OpenAI-compatible APIs"). Calls that
+SageMaker itself makes with a role are there as well: a pipeline's steps with the pipeline's role, a job's inputs and outputs with the
+job's, a model's data with the model's execution role, a rule's target with the target's role. ``parameters`` has what the request names:
+members that are short; longer ones are left out. The file is a fraction of a second behind, is appended to by later servers on the same
+state, and is the user's to delete.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import queue
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
+
+from sagemaker_local.events.sink import iso_ms
+from sagemaker_local.front import wsgi
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from sagemaker_local.front.http import Request
+    from sagemaker_local.front.identity import Caller
+
+_LONGEST_VALUE = 500
+LONGEST_BODY_BYTES = 256 * 1024
+"""What is looked at of a request's body."""
+_PREFIXES = {"monitoring": "cloudwatch", "sagemaker-runtime": "sagemaker", "email": "ses"}
+"""Services whose signing name is another than the prefix in IAM policies."""
+_LOGGER = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A request as it came, to be understood later."""
+
+    at: float
+    caller: Caller
+    service: str
+    action: str | None
+    request: Request | None
+    body: bytes
+    parameters: Mapping[str, Any] | None = None
+
+
+class CallLog:
+    """Writes calls to a file, on a thread of its own."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("a", buffering=1)
+        self._queue: queue.SimpleQueue[_Seen | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="calls", daemon=True)
+        self._thread.start()
+
+    def made(self, caller: Caller, service: str, action: str, parameters: Mapping[str, Any]) -> None:
+        """A call of which everything is known."""
+        self._queue.put(_Seen(time.time(), caller, service, action, None, b"", parameters))
+
+    def came(self, caller: Caller, service: str, request: Request, body: bytes = b"") -> None:
+        """A request that came over HTTP; which action it is will be found out."""
+        self._queue.put(_Seen(time.time(), caller, service, None, request, body[:LONGEST_BODY_BYTES]))
+
+    def close(self) -> None:
+        """Write what came until now."""
+        self._queue.put(None)
+        self._thread.join(5.0)
+        self._file.close()
+
+    def _run(self) -> None:
+        for seen in iter(self._queue.get, None):
+            try:
+                self._file.write(json.dumps(_entry(seen)) + "\n")
+            except Exception:
+                _LOGGER.exception("a call of %s", seen.service)
+
+
+def _entry(seen: _Seen) -> dict[str, Any]:
+    if seen.request is None:
+        action, parameters = str(seen.action), dict(seen.parameters or {})
+    else:
+        action, parameters = _understood(seen.service, seen.request, seen.body)
+    return {
+        "at": iso_ms(seen.at),
+        "service": _PREFIXES.get(seen.service, seen.service),
+        "action": action,
+        "account": seen.caller.account_id,
+        "role_arn": seen.caller.role_arn,
+        "job": seen.caller.job,
+        "parameters": {name: value for name, value in parameters.items() if _is_short(value)},
+    }
+
+
+def _is_short(value: Any) -> bool:
+    return value is not None and len(value if isinstance(value, str) else json.dumps(value, default=str)) <= _LONGEST_VALUE
+
+
+def _understood(service: str, request: Request, body: bytes) -> tuple[str, dict[str, Any]]:
+    """The action and the parameters of a request, by the protocol of its service."""
+    if target := request.headers.get("x-amz-target"):
+        return target.rpartition(".")[2], _json(body)
+    _, has_operation, operation = request.path.rpartition("/operation/")
+    if has_operation:  # Smithy's RPC protocols: the body is CBOR
+        return operation, {}
+    fields = dict(request.query) | (dict(parse_qsl(body.decode(errors="replace"))) if not request.query.get("Action") else {})
+    if action := fields.get("Action"):
+        return action, {name: value for name, value in fields.items() if name not in ("Action", "Version")}
+    return _by_route(service, request, body)
+
+
+def _by_route(service: str, request: Request, body: bytes) -> tuple[str, dict[str, Any]]:
+    """A REST request, matched with the operations of the service's model (moto has the matching)."""
+    from moto.core.request import Request as MotoRequest
+    from moto.core.routing import get_service_router
+    from werkzeug.exceptions import HTTPException
+
+    environ = wsgi.environ(request, io.BytesIO(), 0)
+    try:
+        operation, named = get_service_router(service).match(MotoRequest(environ))
+    except (HTTPException, ValueError, LookupError):
+        return f"{request.method} {request.path}", {}
+    finally:
+        environ.clear()  # as in ``wsgi.call``
+    parameters = {**named, **({} if service == "s3" else _json(body))}
+    if service == "s3" and "prefix" in request.query:
+        parameters["Prefix"] = request.query["prefix"]
+    return str(operation.name), parameters
+
+
+def _json(body: bytes) -> dict[str, Any]:
+    try:
+        data = json.loads(body)
+    except ValueError:
+        return {}
+    return data if isinstance(data, dict) else {}

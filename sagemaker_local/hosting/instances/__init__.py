@@ -1,0 +1,1 @@
+"""Instances of a production variant: their container, their model data, their process."""

@@ -1,0 +1,1 @@
+"""CloudWatch Logs of containers: from their files to the streams that clients read."""

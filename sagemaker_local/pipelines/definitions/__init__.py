@@ -1,0 +1,1 @@
+"""The language of pipeline definitions: parsed, checked, resolved."""

@@ -1,0 +1,1 @@
+"""The processes that stand for containers, which end with the server."""

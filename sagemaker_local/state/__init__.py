@@ -1,0 +1,1 @@
+"""What survives a restart: records in SQLite, and moto's own state."""

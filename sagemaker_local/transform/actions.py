@@ -1,6 +1,0 @@
-"""The transform job actions of the SageMaker API."""
-
-from sagemaker_local.jobs.actions import register
-from sagemaker_local.transform.job import TransformJobs
-
-register(TransformJobs, ("FailureReason",), deletable=False)

@@ -1,0 +1,1 @@
+"""Several hosts put one load on: they coordinate over documents in S3."""

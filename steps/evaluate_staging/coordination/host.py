@@ -1,0 +1,253 @@
+"""Several instances put one load on: the first has the endpoint, the load and the verdict; the others do their share when it says so.
+
+All begin at the same moment. What comes back is every request, so that each latency has one histogram of all hosts' samples, and no
+percentile is averaged. A host that fails or falls silent makes the run invalid: its share of the load was missing, and nobody knows from
+when on.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from config.schema import Release
+from delivery.aws import s3
+from delivery.errors import StepError
+from delivery.job.frame import progress, say
+from delivery.job.host_registry import Hosts, Roll
+from loadtest.generator.load import Load
+from loadtest.generator.worker import WorkerResult
+from loadtest.generator.worker_pool import Fleet
+from loadtest.measurement.measurement import Measurement
+from steps.evaluate_staging.coordination.records import pack, unpack
+from steps.evaluate_staging.coordination.store import Begin, D, Desk, Done, Order, Process, Ready
+from steps.evaluate_staging.load_errors import translate_load_errors
+
+_READINGS = 5
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How quickly hosts hear of one another, and miss one another. Seconds."""
+
+    heartbeat_s: float = 5.0
+    host_silence_s: float = 60.0
+    host_start_s: float = 900.0
+    """How much later than this one another host may start."""
+    stop_grace_s: float = 5.0
+    look_s: float = 0.25
+    """How often a document that is waited for is looked for."""
+    check_s: float = 2.0
+    """How often, meanwhile, it is checked that the others live."""
+    lead_s: float = 2.0
+    """Between "begin" and the beginning: longer than it takes all to read it."""
+
+
+class Member:
+    """This host's part in an evaluation."""
+
+    def __init__(
+        self, hosts: Hosts | None = None, roll: Roll | None = None, desk: Desk | None = None, pace: Pace | None = None
+    ) -> None:
+        """With `roll` and `desk` one of several; without, alone."""
+        self.hosts, self._roll, self._desk, self._pace = hosts or Hosts(), roll, desk, pace or Pace()
+
+    @property
+    def leads(self) -> bool:
+        """Whether it is the one that makes the endpoint and judges."""
+        return self.hosts.index == 0
+
+    def fleet(self, processes: int | None) -> Fleet:
+        """The client processes of all hosts."""
+        if self._roll is None or self._desk is None:
+            return Fleet(processes)
+        return SharedFleet(processes, self._desk, _Patience(self._roll, self._pace), self.hosts, self._pace)
+
+    def follow(self, processes: int | None) -> None:
+        """Do what the first host says until it says that there is no more. StepError when that one is gone."""
+        assert self._roll is not None and self._desk is not None  # noqa: S101  (there is one to follow)
+        patience = _Patience(self._roll, self._pace, self.hosts.names[:1])
+        with tempfile.TemporaryDirectory(prefix="evaluation-") as folder, Fleet(processes) as fleet:
+            follower = _Follower(fleet, self._desk, patience, self.hosts, Path(folder))
+            while follower.next():
+                pass
+
+
+@contextmanager
+def member(release: Release, execution: str, hosts: Hosts, job: str | None, pace: Pace | None = None) -> Iterator[Member]:
+    """This host among the others; they are told that it lives, and how it ended. `job` is the job's name, another at each try."""
+    if len(hosts.names) == 1:
+        yield Member(hosts)
+        return
+    pace = pace or Pace()
+    client = s3.client(release.environment.region)
+    prefix = s3.S3Uri.parse(f"{release.evaluations_prefix}/{execution}")
+    with Roll(client, prefix, job or execution, hosts, pace, lambda: "at work") as roll:
+        yield Member(hosts, roll, Desk(client, roll.folder), pace)
+
+
+class HostLost(StepError):
+    """Another host failed or fell silent."""
+
+
+class _Patience:
+    """Waits for documents, as long as those who should write them live."""
+
+    def __init__(self, roll: Roll, pace: Pace, whom: tuple[str, ...] | None = None) -> None:
+        self._roll, self._pace, self._whom = roll, pace, whom
+
+    def heard(self, name: str) -> None:
+        """That host wrote a document."""
+        self._roll.heard(name)
+
+    def until(self, desk: Desk, path: str, kind: type[D]) -> D:
+        """The document at a path. HostLost when one of the others is gone."""
+        checked = time.monotonic()
+        while (found := desk.get(path, kind)) is None:
+            if time.monotonic() - checked >= self._pace.check_s:
+                checked = time.monotonic()
+                if trouble := self._roll.check(self._whom):
+                    raise HostLost(trouble)
+            time.sleep(self._pace.look_s)
+        return found
+
+
+class SharedFleet(Fleet):
+    """The first host's: its own client processes do its share, those of the other hosts theirs."""
+
+    def __init__(self, processes: int | None, desk: Desk, patience: _Patience, hosts: Hosts, pace: Pace) -> None:
+        super().__init__(processes)
+        self._desk, self._patience, self._hosts, self._pace = desk, patience, hosts, pace
+        self._number = 0
+        self._lost = ""
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        super().__exit__(kind, error, trace)
+        if kind is None:  # else they hear that this host has failed
+            self._number += 1
+            self._desk.put(f"orders/{self._number}.json", Order(kind="end"))
+
+    def measure(self, load: Load, on_progress: Callable[[str], None] = lambda _: None) -> Measurement:
+        """Put a load on from all hosts. When one is lost, the measurement says so, and no load is put on any more."""
+        begin_ns, found = time.monotonic_ns(), list[WorkerResult]()
+        if not self._lost:
+            self._number += 1
+            try:
+                share, begin_ns = self._agreed(load)
+                found += self.begin(share, begin_ns, _of_all(len(self._hosts.names), on_progress))
+                for name in self._hosts.names[1:]:
+                    found += self._measured_by(name, begin_ns)
+            except HostLost as lost:
+                self._lost = f"host {lost}: its share of the load is missing"
+                say(self._lost)
+        measurement = Measurement.of(load.window_s, begin_ns, found)
+        measurement.hosts, measurement.lost = len(self._hosts.names), self._lost
+        return measurement
+
+    def _agreed(self, load: Load) -> tuple[Load, int]:
+        """Have all prepare the load, and agree on its beginning; returns this host's share, and when that is on its monotonic clock."""
+        self._desk.put(f"orders/{self._number}.json", self._desk.order(load))
+        share = load.share(0, len(self._hosts.names))
+        self.prepare(share)
+        for name in self._hosts.names[1:]:
+            ready = self._patience.until(self._desk, f"ready/{self._number}/{name}.json", Ready)
+            self._patience.heard(name)
+            _demand(name, ready.error)
+        at_ns = time.time_ns() + int(self._pace.lead_s * 1e9)
+        self._desk.put(f"begin/{self._number}.json", Begin(at_ns=at_ns))
+        return share, _monotonic_ns(at_ns)
+
+    def _measured_by(self, name: str, begin_ns: int) -> list[WorkerResult]:
+        """What another host measured, on this one's clock."""
+        done = self._patience.until(self._desk, f"results/{self._number}/{name}.json", Done)
+        _demand(name, done.error)
+        body = self._desk.body(f"results/{self._number}/{name}.parquet")
+        if body is None or not done.processes:
+            raise HostLost(f"{name} left no requests")
+        found = [WorkerResult(lag_ns=process.lag_ns, cpu_share=process.cpu_share) for process in done.processes]
+        found[0].results = unpack(body, begin_ns)
+        return found
+
+
+def _demand(name: str, error: str) -> None:
+    if error:
+        raise HostLost(f"{name} failed: {error}")
+
+
+def _of_all(hosts: int, on_progress: Callable[[str], None]) -> Callable[[str], None]:
+    return lambda detail: on_progress(f"{detail} (this host's, of {hosts})")
+
+
+def _monotonic_ns(wall_ns: int) -> int:
+    """A moment of the wall clock on this host's monotonic one. Of a few readings the one that was least interrupted counts."""
+    readings = []
+    for _ in range(_READINGS):
+        before, wall, after = time.monotonic_ns(), time.time_ns(), time.monotonic_ns()
+        readings.append((after - before, (before + after) // 2 - wall))
+    return wall_ns + min(readings)[1]
+
+
+@dataclass
+class _Follower:
+    """One of the other hosts."""
+
+    fleet: Fleet
+    desk: Desk
+    patience: _Patience
+    hosts: Hosts
+    folder: Path
+    number: int = 0
+
+    def next(self) -> bool:
+        """Do the next order; False when there is none any more.
+
+        What goes wrong is told to the first host, which says that the run is invalid; if this process failed instead, SageMaker would end
+        the whole job, and there would be no report that says so.
+        """
+        self.number += 1
+        order = self.patience.until(self.desk, f"orders/{self.number}.json", Order)
+        if order.kind == "end":
+            say("the first host is done")
+            return False
+        try:
+            with translate_load_errors():
+                begin_ns, load = self._prepared(order)
+        except StepError as error:
+            say(f"load {self.number} cannot be prepared: {error}")
+            self.desk.put(f"ready/{self.number}/{self.hosts.current}.json", Ready(error=str(error)))
+            return True
+        try:
+            with translate_load_errors():
+                done = self._measured(load, begin_ns)
+        except StepError as error:
+            say(f"load {self.number} failed: {error}")
+            done = Done(error=str(error))
+        self.desk.put(f"results/{self.number}/{self.hosts.current}.json", done)
+        return True
+
+    def _prepared(self, order: Order) -> tuple[int, Load]:
+        load = self.desk.load(order, self.folder).share(self.hosts.index, len(self.hosts.names))
+        self.fleet.prepare(load)
+        self.desk.put(f"ready/{self.number}/{self.hosts.current}.json", Ready())
+        begin = self.patience.until(self.desk, f"begin/{self.number}.json", Begin)
+        return _monotonic_ns(begin.at_ns), load
+
+    def _measured(self, load: Load, begin_ns: int) -> Done:
+        late_s = (time.monotonic_ns() - begin_ns) / 1e9
+        if late_s > 0:
+            raise StepError(f"heard of the beginning {late_s:.1f} s after it")
+        found = self.fleet.begin(load, begin_ns, lambda detail: progress(f"load {self.number}: {detail}"))
+        results = [result for one in found for result in one.results]
+        self.desk.store(f"results/{self.number}/{self.hosts.current}.parquet", pack(results, begin_ns))
+        say(f"load {self.number}: {len(results)} requests")
+        return Done(processes=[Process(cpu_share=one.cpu_share, lag_ns=list(one.lag_ns)) for one in found])

@@ -1,0 +1,54 @@
+"""Every request that a host made, as one Parquet file: what hosts give one another, so that distributions are made of all samples."""
+
+from __future__ import annotations
+
+from array import array
+from typing import Any
+
+from loadtest.measurement.request_result import RequestResult
+
+_MOMENTS = ("intended_ns", "sent_ns", "ended_ns")
+_REST = ("output_tokens", "prompt_tokens", "planned_tokens", "counted_tokens", "error", "message", "finish_reason", "text")
+
+
+def pack(results: list[RequestResult], begin_ns: int) -> bytes:
+    """The file's bytes. Moments are kept from `begin_ns` on, since another host's monotonic clock is another."""
+    import numpy
+    import pyarrow  # type: ignore[import-untyped]
+    from pyarrow import parquet
+
+    columns: dict[str, Any] = {name: [getattr(result, name) - begin_ns for result in results] for name in _MOMENTS}
+    columns |= {name: [getattr(result, name) for result in results] for name in _REST}
+    moments = array("q")
+    ends = array("i", [0])
+    for result in results:
+        moments.extend(result.token_ns)
+        ends.append(len(moments))
+    values = numpy.frombuffer(moments, dtype=numpy.int64) - begin_ns
+    columns["token_ns"] = pyarrow.ListArray.from_arrays(pyarrow.array(ends), pyarrow.array(values))
+    sink = pyarrow.BufferOutputStream()
+    parquet.write_table(pyarrow.table(columns), sink, compression="zstd")
+    return bytes(sink.getvalue())
+
+
+def unpack(body: bytes, begin_ns: int) -> list[RequestResult]:
+    """The requests, with their moments from `begin_ns` on."""
+    import pyarrow
+    from pyarrow import parquet
+
+    table = parquet.read_table(pyarrow.BufferReader(body))
+    columns = {name: table.column(name).to_pylist() for name in (*_MOMENTS, *_REST)}
+    lists = table.column("token_ns").combine_chunks()
+    moments = (lists.flatten().to_numpy() + begin_ns).tolist()
+    ends = lists.value_lengths().to_pylist()
+    results, at = [], 0
+    for place in range(table.num_rows):
+        result = RequestResult(columns["intended_ns"][place] + begin_ns)
+        for name in _MOMENTS:
+            setattr(result, name, columns[name][place] + begin_ns)
+        for name in _REST:
+            setattr(result, name, columns[name][place])
+        result.token_ns = array("q", moments[at : at + ends[place]])
+        at += ends[place]
+        results.append(result)
+    return results

@@ -1,0 +1,145 @@
+"""What the first host of an evaluation tells the others, and what they give back: documents in S3 below the folder of `delivery.job.host_registry`.
+
+    orders/N.json           a load, or that there will be no more
+    ready/N/HOST.json       that host has prepared its share of it
+    begin/N.json            when all begin
+    results/N/HOST.parquet  every request of that host, and then
+    results/N/HOST.json     how its client processes fared
+    files/SHA256            what a load reads: tokenizer, prompts
+
+No credentials are among them: each host makes its own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from config.base import Strict
+from delivery.aws import s3
+from delivery.errors import StepError
+from loadtest.generator.arrivals import Due
+from loadtest.generator.load import Load
+from loadtest.transports import Transport
+from loadtest.transports.openai import OpenAITransport
+from loadtest.transports.sagemaker import SageMakerTransport
+
+D = TypeVar("D", bound=Strict)
+_FILES = ("tokenizer_file", "prompts_file")
+_OTHERWISE = {"transport", "dues", *_FILES}
+"""The fields of a load that are no plain numbers."""
+
+
+class Order(Strict):
+    """What to do next."""
+
+    kind: Literal["measure", "end"]
+    """`end`: there is nothing more to do."""
+    transport: dict[str, str] = {}
+    """How the endpoint is reached."""
+    load: dict[str, Any] = {}
+    """The load's numbers, for all hosts together."""
+    dues: list[tuple[float, int, int]] = []
+    """When requests are due, and their tokens; for all hosts together."""
+    files: dict[str, str] = {}
+    """Which of the load's files is which of `files/`."""
+
+
+class Ready(Strict):
+    """A host is prepared, or cannot be."""
+
+    error: str = ""
+    """Why not; empty when it is."""
+
+
+class Begin(Strict):
+    """When all begin. The hosts' clocks are set by the same service (Amazon Time Sync), to a millisecond or so."""
+
+    at_ns: int
+    """Nanoseconds since 1970."""
+
+
+class Process(Strict):
+    """How one client process fared."""
+
+    cpu_share: float
+    """Which share of a core it used."""
+    lag_ns: list[int]
+    """How late it was, again and again."""
+
+
+class Done(Strict):
+    """A host has measured its share, or could not."""
+
+    error: str = ""
+    """Why not; empty when it has."""
+    processes: list[Process] = []
+    """Its client processes."""
+
+
+class Desk:
+    """The documents of one job."""
+
+    def __init__(self, client: s3.S3Client, folder: s3.S3Uri) -> None:
+        self._client, self._folder = client, folder
+
+    def put(self, path: str, document: Strict) -> None:
+        """Write a document."""
+        s3.write_json(self._client, self._folder / path, document.model_dump_json().encode())
+
+    def get(self, path: str, kind: type[D]) -> D | None:
+        """Read a document; None while there is none."""
+        body = self.body(path)
+        return None if body is None else kind.model_validate_json(body)
+
+    def body(self, path: str) -> bytes | None:
+        """The bytes at a path; None while there are none."""
+        return s3.read(self._client, self._folder / path)
+
+    def store(self, path: str, body: bytes) -> None:
+        """Write bytes."""
+        with s3.explained(f"write {self._folder / path}"):
+            self._client.put_object(Bucket=self._folder.bucket, Key=(self._folder / path).key, Body=body)
+
+    def order(self, load: Load) -> Order:
+        """The order for a load; its files are uploaded."""
+        numbers = {field.name: getattr(load, field.name) for field in fields(load) if field.name not in _OTHERWISE}
+        files = {}
+        for name in _FILES:
+            path = getattr(load, name)
+            if path is not None:
+                content = path.read_bytes()
+                files[name] = f"{hashlib.sha256(content).hexdigest()}/{path.name}"
+                self.store(f"files/{files[name]}", content)
+        dues = [(due.at_s, due.prompt_tokens, due.output_tokens) for due in load.dues]
+        return Order(kind="measure", transport=_described(load.transport), load=numbers, dues=dues, files=files)
+
+    def load(self, order: Order, folder: Path) -> Load:
+        """The load of an order; its files are kept in `folder`."""
+        files: dict[str, Any] = {}
+        for name, path in order.files.items():
+            files[name] = folder / path.replace("/", "-")
+            if not files[name].exists():
+                content = self.body(f"files/{path}")
+                if content is None:
+                    raise StepError(f"{self._folder}files/{path}, which the first host stored, is gone")
+                files[name].write_bytes(content)
+        dues = tuple(Due(*due) for due in order.dues)
+        return Load(transport=_restored(order.transport), dues=dues, **order.load, **files)
+
+
+def _described(transport: Transport) -> dict[str, str]:
+    match transport:
+        case SageMakerTransport(endpoint, region, url):
+            return {"kind": "sagemaker", "endpoint": endpoint, "region": region, "url": url}
+        case OpenAITransport(url, _, model, region):
+            return {"kind": "openai", "url": url, "model": model, "region": region}
+    raise StepError(f"hosts cannot be told of a {type(transport).__name__}")
+
+
+def _restored(described: dict[str, str]) -> Transport:
+    if described["kind"] == "sagemaker":
+        return SageMakerTransport(described["endpoint"], described["region"], described["url"])
+    return OpenAITransport(described["url"], model=described["model"], region=described["region"])

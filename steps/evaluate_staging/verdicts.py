@@ -1,0 +1,52 @@
+"""The verdict, and the line that says why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from loadtest.measurement.models import ObjectiveResult, ProfileResult
+from loadtest.measurement.scoring import NOTHING_THERE
+from steps.evaluate_staging.models import CanarySummary, Verdict
+
+
+def judge(
+    canaries: CanarySummary, profiles: Mapping[str, ProfileResult], lm_eval: Mapping[str, ObjectiveResult]
+) -> tuple[Verdict, str]:
+    """The verdict and one line for people. Numbers that cannot decide come before those that are bad."""
+    invalid = [f"{name}: {reason}" for name, profile in profiles.items() if (reason := _undecidable(profile))]
+    invalid += [
+        f"{name}: {result.undecided}"
+        for name, profile in profiles.items()
+        for result in profile.objectives.values()
+        if result.undecided
+    ] + [f"lm-eval {task}: {result.undecided}" for task, result in lm_eval.items() if result.undecided]
+    objectives = {
+        f"{name} {metric}": result for name, profile in profiles.items() for metric, result in profile.objectives.items()
+    } | {f"lm-eval {task}": result for task, result in lm_eval.items()}
+    missed = [f"{name} {_missed(result)}" for name, result in objectives.items() if not (result.met or result.undecided)]
+    wrong = [f"canary {result.prompt!r} was answered {result.answer!r}" for result in canaries.results if not result.passed]
+    headline = [
+        f"{name} {number(result.value)}" + (f" ({result.note})" if result.note not in {"", NOTHING_THERE} else "")
+        for name, result in objectives.items()
+    ]
+    verdict: Verdict = "invalid" if invalid else "failed" if missed or wrong else "passed"
+    return verdict, ", ".join([*invalid, *missed, *wrong] or headline)
+
+
+def _undecidable(profile: ProfileResult) -> str:
+    return profile.client.bottleneck or ("" if profile.requests else "nothing was measured")
+
+
+def _missed(result: ObjectiveResult) -> str:
+    side = result.bound_kind.replace("_", " ")
+    bounds = []
+    if result.relative_bound is None or result.bound != result.relative_bound:
+        bounds.append(f"{side} {number(result.bound)}")
+    if result.relative_bound is not None and result.production is not None:
+        bounds.append(f"{side} {result.relative_bound:g} times production's {number(result.production)}")
+    return f"{number(result.value)} (must be {' and '.join(bounds)})"
+
+
+def number(value: float | None) -> str:
+    """A number as people want it: four digits."""
+    return "unmeasured" if value is None else f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}"

@@ -1,0 +1,40 @@
+"""Canary prompts: what counts as the answer."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+
+from config.evaluation import Canary
+from delivery.endpoint import prompt_checks
+
+
+class Endpoint:
+    """A sagemaker-runtime client whose endpoint answers with this message."""
+
+    def __init__(self, message: dict[str, Any]) -> None:
+        self._message = message
+
+    def invoke_endpoint(self, **_: Any) -> dict[str, Any]:
+        return {"Body": io.BytesIO(json.dumps({"choices": [{"message": self._message}]}).encode())}
+
+
+@pytest.mark.parametrize(
+    ("message", "passed", "shown"),
+    [
+        ({"content": "It is 42."}, True, "It is 42."),
+        ({"content": "It is 41."}, False, "It is 41."),
+        ({"content": ""}, False, ""),
+        (
+            {"content": None, "reasoning_content": "17 and 25 are 42, but let me"},
+            False,
+            "(no answer within 42 tokens, only thoughts; raise the canary's max_tokens)",
+        ),
+    ],
+)
+def test_a_model_that_is_still_thinking_has_not_answered(message: dict[str, Any], passed: bool, shown: str) -> None:
+    [result] = prompt_checks.ask_all(Endpoint(message), "some", [Canary(prompt="What is 17 + 25?", expect="42", max_tokens=42)])
+    assert (result.passed, result.answer) == (passed, shown)

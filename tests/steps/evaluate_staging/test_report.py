@@ -1,0 +1,144 @@
+"""The report: one file, the verdict first, readable without a network."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from steps.evaluate_staging import report
+from steps.evaluate_staging.models import Evaluation
+from steps.evaluate_staging.report import chart
+from tests.steps.evaluate_staging.evaluations import REVISION, evaluation
+from tests.support import browser
+
+chromium = pytest.mark.skipif(browser.PROGRAM is None, reason="there is no Chromium on this machine: apt-get install chromium")
+OVERFLOW = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
+VERDICT = "document.querySelector('h1').innerText"
+FIGURES = "document.querySelectorAll('figure svg').length"
+
+
+@pytest.fixture(scope="module")
+def production() -> Evaluation:
+    return evaluation(1)
+
+
+@pytest.fixture(scope="module")
+def worse(production: Evaluation) -> Evaluation:
+    return evaluation(2, production, slow=1.35, failing=0.02)
+
+
+@pytest.fixture(scope="module")
+def page(worse: Evaluation, production: Evaluation) -> str:
+    return report.render(worse, production)
+
+
+def test_it_is_one_small_file_that_names_no_other(page: str) -> None:
+    assert len(page.encode()) < 1_000_000
+    assert not re.search(r"https?://|@import|url\((?!#)|<script|<iframe", page)
+    assert re.findall(r'(?:src|href)="([^#"][^"]*)"', page) == ["data:,"]
+
+
+def test_the_verdict_comes_first_then_every_objective_with_its_bound(page: str, worse: Evaluation) -> None:
+    text = re.sub(r"<style.*?</style>", "", page, flags=re.DOTALL)
+    places = [
+        text.index(words) for words in ("Failed</span>", worse.summary.split(" ")[2], "<h2>Objectives", "<h2>Load profile chat")
+    ]
+    assert places == sorted(places)
+    table = text[text.index("<h2>Objectives") : text.index("<h2>Load profile chat")]
+    for profile in worse.profiles.values():
+        for metric in profile.objectives:
+            assert f'<code class="soft">{metric}</code>' in table
+    assert "≤ 900 ms<br>≤ 110% of production&#39;s" in table
+    assert "gsm8k" in table
+    assert table.count('class="bar') == sum(len(profile.objectives) for profile in worse.profiles.values()) + len(worse.lm_eval)
+    assert table.count('class="bar met"') == table.count('<td class="met">')
+
+
+def test_what_was_measured_and_what_went_wrong_is_there(page: str) -> None:
+    for words in (
+        REVISION,
+        "release-serving:latest",
+        "ml.p5.48xlarge",
+        "SM_SGLANG_TP_SIZE",
+        "http_424",
+        "ModelError: the container",
+    ):
+        assert words in page
+    assert "objective ttft_p99_ms): 9 of 420 rows do not" in page
+    assert "answered 15 times as it is alone" in page
+
+
+def test_a_better_version_is_shown_as_better(production: Evaluation) -> None:
+    better = evaluation(3, production, slow=0.7)
+    assert re.search(r'class="met">-3\d\.\d% on', report.render(better, production))
+
+
+def test_what_an_answer_says_is_shown_and_not_run(production: Evaluation) -> None:
+    hostile = production.model_copy(update={"summary": "<script>alert(1)</script>"})
+    assert "<script>" not in report.render(hostile)
+
+
+def test_it_is_drawn_again_from_the_stored_file(worse: Evaluation, production: Evaluation, page: str) -> None:
+    again = [Evaluation.model_validate_json(one.model_dump_json()) for one in (worse, production)]
+    assert report.render(*again) == page
+
+
+@chromium
+def test_chromium_opens_it_without_an_error_and_without_asking_for_anything(page: str, tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    file.write_text(page, encoding="utf-8")
+    seen = browser.visit(file, (VERDICT, OVERFLOW, FIGURES), ("light", "dark"))
+    assert seen.console == []
+    assert [url for url in seen.requests if not url.startswith("data:")] == [file.as_uri()]
+    assert seen.answers[VERDICT].split() == ["Failed", "qwen3-32b", "version", "2"]
+    assert seen.answers[OVERFLOW] is False
+    assert seen.answers[FIGURES] == 14
+    assert seen.screenshots["light"] != seen.screenshots["dark"]
+    for scheme, png in seen.screenshots.items():
+        (tmp_path / f"{scheme}.png").write_bytes(png)
+
+
+@chromium
+def test_on_a_telephone_tables_scroll_and_the_page_does_not(page: str, tmp_path: Path) -> None:
+    file = tmp_path / "report.html"
+    file.write_text(page, encoding="utf-8")
+    assert browser.visit(file, (OVERFLOW,), width=400).answers[OVERFLOW] is False
+
+
+def test_a_number_that_cannot_decide_says_why_below_its_row(production: Evaluation) -> None:
+    chat, why = production.profiles["chat"], "ttft_p99_ms is of 60 samples and needs 100"
+    result = chat.objectives["ttft_p99_ms"].model_copy(update={"undecided": why, "high": None})
+    few = chat.model_copy(update={"objectives": {**chat.objectives, "ttft_p99_ms": result}})
+    page = report.render(production.model_copy(update={"profiles": {"chat": few}}))
+    assert re.search(
+        rf'<td class="undecided">undecided</td>(?:(?!</tr>).)* ms or more(?:(?!</tr>).)*</tr>\s*<tr class="note">.*{why}',
+        page,
+        re.DOTALL,
+    )
+
+
+@chromium
+def test_the_browser_would_notice(tmp_path: Path) -> None:
+    """What the test above leans on: a page that fails and asks is seen to do so."""
+    file = tmp_path / "bad.html"
+    file.write_text('<link rel="icon" href="data:,"><img src="missing.png"><script>undefinedFunction()</script>')
+    seen = browser.visit(file)
+    assert any("undefinedFunction" in line for line in seen.console)
+    assert any(url.endswith("missing.png") for url in seen.requests)
+
+
+def test_a_long_tail_gets_a_logarithmic_axis_and_the_page_its_own_colours() -> None:
+    drawn = {}
+    for last in (20, 2000):
+        one = chart.Chart("title", "milliseconds", "share")
+        one.fit_x([5, 8, last])
+        one.line([(5, 0.1), (8, 0.5), (last, 0.9)], "ours")
+        drawn[last] = one.svg()
+    ticks = {last: re.findall(r">([\d,]+)</text>", svg) for last, svg in drawn.items()}
+    assert ticks[20][:3] == ["0", "4", "8"]
+    assert ticks[2000][:3] == ["5", "10", "20"]
+    assert "1,000" in ticks[2000]
+    assert "var(--ours)" in drawn[20]
+    assert "#010a" not in drawn[20]

@@ -1,0 +1,109 @@
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from delivery.errors import InputError, StepError
+from delivery.hub import hub_repository
+from delivery.job import host_registry
+from local_hub.hub import DEFAULT_TOKEN, LocalHub
+from tests.steps.fetch_weights import world
+
+
+def refusal(release_of: str, revision: str, endpoint: str, token: str | None = None) -> str:
+    with pytest.raises(InputError) as caught:
+        hub_repository.choose_files(world.release(release_of, revision).model.weights, endpoint, token)
+    message = str(caught.value)
+    assert release_of in message
+    assert revision in message
+    assert endpoint in message
+    return message
+
+
+def test_a_repository_is_listed_and_its_documents_are_read(root: Path) -> None:
+    files = world.model_files([1000, 2000])
+    world.write_repository(root, "acme/model", files)
+    with LocalHub(root=root, tree_page=2) as server:
+        selection = hub_repository.choose_files(
+            world.release("acme/model", server.revision("acme/model")).model.weights, server.endpoint, None
+        )
+    assert {f.path: f.size for f in selection.files} == {path: len(content) for path, content in files.items()}
+    assert selection.architectures == ("LlamaForCausalLM",)
+    assert selection.total_bytes == sum(map(len, files.values()))
+    assert selection.notes == []
+
+
+def test_an_architecture_that_sglang_does_not_know_is_a_warning(root: Path) -> None:
+    files = world.model_files([1000])
+    files["config.json"] = b'{"architectures": ["NobodyKnowsForCausalLM"]}'
+    world.write_repository(root, "acme/strange", files)
+    with LocalHub(root=root) as server:
+        strange = world.release("acme/strange", server.revision("acme/strange"))
+        (note,) = hub_repository.choose_files(strange.model.weights, server.endpoint, None).notes
+    assert "does not know NobodyKnowsForCausalLM" in note
+
+
+def test_what_does_not_exist_is_named(root: Path) -> None:
+    world.write_repository(root, "acme/model", world.model_files([10]))
+    with LocalHub(root=root) as server:
+        assert "no repository acme/nothing" in refusal("acme/nothing", "0" * 40, server.endpoint)
+        assert "no repository acme/nothing" in refusal("acme/nothing", "0" * 40, server.endpoint, DEFAULT_TOKEN)
+        assert "no revision 0000" in refusal("acme/model", "0" * 40, server.endpoint)
+
+
+def test_gated_and_private(root: Path) -> None:
+    world.write_repository(root, "acme/gated", {"a.gguf": b"x"})
+    world.write_repository(root, "acme/private", {"a.gguf": b"x"})
+    with LocalHub(root=root, gated=["acme/gated"], private=["acme/private"]) as server:
+        revision = server.revision("acme/gated")
+        assert "is gated and no token is set" in refusal("acme/gated", revision, server.endpoint)
+        assert "hub_token_secret" in refusal("acme/private", server.revision("acme/private"), server.endpoint)
+        message = refusal("acme/gated", revision, server.endpoint, "hf_wrong")
+        assert "hub_token_secret" in message
+        assert "hf_wrong" not in message
+        for repository in ("acme/gated", "acme/private"):
+            weights = world.release(repository, server.revision(repository)).model.weights
+            assert hub_repository.choose_files(weights, server.endpoint, DEFAULT_TOKEN).total_bytes == 1
+
+
+def test_a_hub_that_is_not_there() -> None:
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        endpoint = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        with pytest.raises(StepError, match="could not list acme") as caught:
+            hub_repository.choose_files(world.release("acme/model").model.weights, endpoint, None)
+    assert endpoint in str(caught.value)
+    assert caught.value.exit_code == 1
+
+
+def test_the_token_comes_from_secrets_manager(aws: str) -> None:
+    import boto3
+
+    secrets = boto3.client("secretsmanager", region_name="us-east-1")
+    assert hub_repository.read_token(None, "us-east-1") is None
+    assert hub_repository.read_token("absent", "us-east-1") is None
+    secrets.create_secret(Name="token", SecretString="hf_secret\n")
+    assert hub_repository.read_token("token", "us-east-1") == "hf_secret"
+    secrets.create_secret(Name="json", SecretString='{"token": "hf_secret"}')
+    with pytest.raises(InputError, match="plain text") as caught:
+        hub_repository.read_token("json", "us-east-1")
+    assert "hf_secret" not in str(caught.value)
+
+
+def test_the_hosts_are_read_as_sagemaker_names_them(tmp_path: Path) -> None:
+    config = tmp_path / "resourceconfig.json"
+    config.write_text('{"current_host": "algo-2", "hosts": ["algo-10", "algo-2", "algo-1"]}')
+    read = host_registry.read_hosts(config, 3)
+    assert (read.names, read.index) == (("algo-1", "algo-10", "algo-2"), 2)
+    assert host_registry.read_hosts(tmp_path / "absent", 1).names == ("algo-1",)
+    with pytest.raises(InputError, match=r"weights\.hosts is 2"):
+        host_registry.read_hosts(tmp_path / "absent", 2)
+    config.write_text('{"current_host": "algo-9", "hosts": ["algo-1"]}')
+    with pytest.raises(InputError, match="'algo-9' is not among hosts algo-1"):
+        host_registry.read_hosts(config, 1)
+    job = tmp_path / "processingjobconfig.json"
+    assert host_registry.read_job_name(job) is None
+    job.write_text('{"ProcessingJobArn": "arn:aws:sagemaker:us-east-1:123456789012:processing-job/pipelines-x-FetchWeights-y"}')
+    assert host_registry.read_job_name(job) == "pipelines-x-FetchWeights-y"

@@ -1,0 +1,55 @@
+"""The step in processes that are ready at once: a fork server has imported what it needs, so that a test can kill twenty of them."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import sys
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from delivery.hub.settings import MIB, Settings
+from delivery.job import frame
+from delivery.job.host_registry import Hosts
+from steps.fetch_weights import step
+from tests.steps.fetch_weights import world
+
+_context = multiprocessing.get_context("forkserver")
+_context.set_forkserver_preload(
+    ["boto3", "awscrt.checksums", "huggingface_hub.hf_api", "steps.fetch_weights.step", "tests.steps.fetch_weights.workers"]
+)
+
+QUICK = Settings(
+    part_bytes=5 * MIB,
+    downloads=3,
+    uploads=3,
+    files_in_flight=2,
+    first_pause_s=0.02,
+    heartbeat_s=0.2,
+    host_silence_s=1.5,
+    host_start_s=10,
+    hosts_poll_s=0.2,
+    progress_interval_s=0.2,
+    abandoned_upload_age_s=0.5,
+)
+
+
+def start(release: Path, hub: str, aws: str, folder: Path, execution: str, hosts: Hosts | None = None) -> BaseProcess:
+    """One host of a job; its log is FOLDER/log, its message FOLDER/message."""
+    folder.mkdir(parents=True, exist_ok=True)
+    process = _context.Process(target=_run, args=(release, hub, aws, folder, execution, hosts or Hosts()))
+    process.start()
+    return process
+
+
+def _run(release: Path, hub: str, aws: str, folder: Path, execution: str, hosts: Hosts) -> None:
+    log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.environ.update(world.step_environment(aws))
+
+    def work(_: object) -> None:
+        request = step.Request(frame.read_release(release), hub, execution, folder / "output", hosts)
+        step.run(request, QUICK)
+
+    sys.exit(frame.main(work, ["--message-file", str(folder / "message")]))

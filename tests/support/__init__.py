@@ -1,0 +1,1 @@
+"""What more than one room's tests use: worlds, waiters, fakes."""
