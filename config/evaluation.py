@@ -13,7 +13,7 @@ from config.suggest import did_you_mean
 from loadtest.profiles import METRICS, LoadProfile, Objective
 
 
-class Canary(Strict):
+class PromptCheck(Strict):
     """A prompt whose answer is known."""
 
     prompt: str = Field(min_length=1)
@@ -85,7 +85,7 @@ class Evaluation(Strict):
 
     load_profiles: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], LoadProfile] = Field(min_length=1)
     """Name → load profile, run in this order."""
-    canaries: list[Canary] = []
+    prompt_checks: list[PromptCheck] = []
     """Prompts with known answers; one wrong answer fails the gate."""
     lm_eval: LmEval | None = None
     """Benchmarks of what the model knows, with bounds."""

@@ -20,6 +20,8 @@ from config.suggest import did_you_mean, nearest
 MODELS = Path(__file__).parent / "models"
 ENVIRONMENTS = Path(__file__).parent / "environments"
 _Model = TypeVar("_Model", bound=BaseModel)
+_RENAMED_KEYS = {"canaries": "prompt_checks"}
+"""Keys that had another name before, and the name that they have now."""
 
 
 def model_names() -> list[str]:
@@ -100,7 +102,9 @@ def _problem(source: Source, details: ErrorDetails, schema: Mapping[str, Any]) -
     shown = ".".join(str(part) for part in _in_file(source.data, location)) or "file"
     match details["type"]:
         case "extra_forbidden":
-            message = f"{shown}: unknown key; {did_you_mean(str(location[-1]), known)}Valid here: {', '.join(known)}"
+            renamed = _RENAMED_KEYS.get(str(location[-1]))
+            meant = f"it is called {renamed!r} now. " if renamed in known else did_you_mean(str(location[-1]), known)
+            message = f"{shown}: unknown key; {meant}Valid here: {', '.join(known)}"
         case "missing":
             message = f"{shown}: missing; add it" + (f" ({known[str(location[-1])]})" if known.get(str(location[-1])) else "")
         case "value_error":

@@ -96,7 +96,7 @@ class Production(Strict):
     alarms: list[str] = []
     """More CloudWatch alarms, of your own, that take an update back when they go off while it runs."""
     watch_s: int = Field(default=0, ge=0, le=3600)
-    """How long after an update and its canary prompts the alarms are watched before the version counts as promoted. Seconds."""
+    """How long after an update and its prompt checks the alarms are watched before the version counts as promoted. Seconds."""
     autoscaling: Autoscaling | None = None
     """How the number of instances follows the traffic; None: it does not."""
     routing: Routing = LeastOutstanding(strategy="least_outstanding")

@@ -76,10 +76,10 @@ def _reap_until(child: int) -> int:
     while True:
         process, status = os.wait()
         if process == child:
-            return _told(status)
+            return _exit_code(status)
 
 
-def _told(status: int) -> int:
+def _exit_code(status: int) -> int:
     """Say how the server ended, for whoever reads the container's last lines, and return the exit code that says the same."""
     if os.WIFEXITED(status):
         code = os.WEXITSTATUS(status)

@@ -42,7 +42,7 @@ RELEASE_STEPS = ["FetchWeights", "RegisterModel", "EvaluateStaging", "Gate", "Ap
 REAP_PIPELINE = "reap"
 """The pipeline that deletes what has outlived its run; a schedule starts it."""
 
-NOTHING_SAID = "-"
+NOT_GIVEN = "-"
 """Who asked for an execution, and why, where nobody said: an argument of a container cannot be empty."""
 
 

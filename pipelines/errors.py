@@ -43,7 +43,7 @@ class Interrupted(CommandError):
 
 
 @contextmanager
-def telling(facts: dict[str, Any]) -> Iterator[None]:
+def attach_facts(facts: dict[str, Any]) -> Iterator[None]:
     """Add to the facts of what fails in here."""
     try:
         yield

@@ -28,7 +28,7 @@ class Version:
 
 
 @dataclass(frozen=True)
-class Subject:
+class ReleasedModel:
     """A model in an environment, and the clients to ask about it."""
 
     name: str
@@ -90,7 +90,7 @@ class Subject:
         return Release.model_validate_json(body) if body else None
 
 
-def subject(model: str, env: str) -> Subject:
+def subject(model: str, env: str) -> ReleasedModel:
     """The model of that name or file. Without a file it must have been released, with whatever success; ConfigError otherwise.
 
     On this machine its services must be running.
@@ -134,10 +134,10 @@ def caller(environment: Environment) -> str:
     return str(boto3.client("sts", region_name=environment.region).get_caller_identity()["Arn"])
 
 
-def _opened(name: str, env: str, environment: Environment, file: ModelFile | None) -> Subject:
+def _opened(name: str, env: str, environment: Environment, file: ModelFile | None) -> ReleasedModel:
     import boto3
 
-    return Subject(
+    return ReleasedModel(
         name, env, environment, file, boto3.client("sagemaker", region_name=environment.region), s3.client(environment.region)
     )
 

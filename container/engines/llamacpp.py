@@ -201,7 +201,7 @@ class _Job:
             self._loop.call_soon_threadsafe(self._sink.finish, self._reason, self._usage)
 
     def _chunk(self, chunk: Any) -> bool:
-        """One chunk of llama.cpp's stream. Returning True ends the stream: the client has gone, or it is an error."""
+        """One chunk of llama.cpp's stream. RollbackTarget True ends the stream: the client has gone, or it is an error."""
         for one in chunk if isinstance(chunk, list) else [chunk]:
             try:
                 self._forward(_checked(one))

@@ -9,7 +9,7 @@ from delivery.errors import StepError
 
 
 @contextmanager
-def explained(action: str, permission: str = "that permission") -> Iterator[None]:
+def translate_client_errors(action: str, permission: str = "that permission") -> Iterator[None]:
     """Turn what boto3 raises inside into a StepError: `could not ACTION: CODE: message`.
 
     `action` is a verb with its object; `permission` is what the step's role is to be given when AWS denied it.

@@ -96,16 +96,16 @@ def error_code(error: BaseException) -> str:
     return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
 
 
-def explained(action: str) -> AbstractContextManager[None]:
-    """`delivery.aws.client_errors.explained` for what S3 does: where it denies, the bucket and its key are what to look at."""
-    return client_errors.explained(action, "that permission on the bucket (and on its KMS key)")
+def translate_client_errors(action: str) -> AbstractContextManager[None]:
+    """`delivery.aws.client_errors.translate_client_errors` for what S3 does: where it denies, the bucket and its key are what to look at."""
+    return client_errors.translate_client_errors(action, "that permission on the bucket (and on its KMS key)")
 
 
 def read(s3: S3Client, uri: S3Uri) -> bytes | None:
     """The object's bytes, None when there is none. botocore checks them against the object's own checksum where it has one."""
     from botocore.exceptions import ClientError
 
-    with explained(f"read {uri}"):
+    with translate_client_errors(f"read {uri}"):
         try:
             return bytes(s3.get_object(Bucket=uri.bucket, Key=uri.key, ChecksumMode="ENABLED")["Body"].read())
         except ClientError as error:
@@ -123,7 +123,7 @@ def write_json(s3: S3Client, uri: S3Uri, body: bytes, *, only_if_absent: bool = 
 
     if only_if_absent:
         options["IfNoneMatch"] = "*"
-    with explained(f"write {uri}"):
+    with translate_client_errors(f"write {uri}"):
         try:
             s3.put_object(
                 Bucket=uri.bucket,
@@ -143,7 +143,7 @@ def write_json(s3: S3Client, uri: S3Uri, body: bytes, *, only_if_absent: bool = 
 def list_objects(s3: S3Client, prefix: S3Uri) -> dict[str, ListedObject]:
     """Everything under a prefix, by path below it."""
     found: dict[str, ListedObject] = {}
-    with explained(f"list {prefix}"):
+    with translate_client_errors(f"list {prefix}"):
         for page in s3.get_paginator("list_objects_v2").paginate(Bucket=prefix.bucket, Prefix=prefix.key):
             for item in page.get("Contents", []):
                 path = item["Key"].removeprefix(prefix.key)

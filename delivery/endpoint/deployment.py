@@ -34,7 +34,7 @@ class Deployment:
     expires_at: str | None = None
     """ISO 8601 UTC, for what must not outlive its run; the reaper deletes what is past it."""
     previous: str | None = None
-    """The endpoint config that production served before: what it goes back to when this one fails its canary prompts."""
+    """The endpoint config that production served before: what it goes back to when this one fails its prompt checks."""
     spelt_out: bool = False
     """Whether the container is spelt out and not named: for a version that the registry may not have any more. Staging always is."""
 

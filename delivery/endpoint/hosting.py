@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from delivery.aws.client_errors import explained, is_absent
+from delivery.aws.client_errors import is_absent, translate_client_errors
 from delivery.endpoint.deployment import Deployment
 from delivery.errors import StepError
 from delivery.names import VERSION_TAG
@@ -60,7 +60,7 @@ class Hosting:
         """The endpoint as it is now, None when there is none."""
         from botocore.exceptions import ClientError
 
-        with explained(f"look at the endpoint {endpoint}"):
+        with translate_client_errors(f"look at the endpoint {endpoint}"):
             try:
                 found = self._sagemaker.describe_endpoint(EndpointName=endpoint)
             except ClientError as error:
@@ -79,14 +79,14 @@ class Hosting:
 
     def tags(self, arn: str) -> dict[str, str]:
         """The tags of a resource."""
-        with explained(f"read the tags of {arn}"):
+        with translate_client_errors(f"read the tags of {arn}"):
             listed = self._sagemaker.list_tags(ResourceArn=arn)["Tags"]
         return {tag["Key"]: tag["Value"] for tag in listed}
 
     def create(self, endpoint: str, deployment: Deployment) -> None:
         """Start the endpoint; does nothing where it is there already with this deployment (an earlier try of the same step)."""
         self.define(deployment)
-        with explained(f"create the endpoint {endpoint}"), _if_absent():
+        with translate_client_errors(f"create the endpoint {endpoint}"), _if_absent():
             self._sagemaker.create_endpoint(EndpointName=endpoint, EndpointConfigName=deployment.name, Tags=deployment.tags)
 
     def switch(
@@ -100,7 +100,7 @@ class Hosting:
         from botocore.exceptions import ClientError
 
         started = time.monotonic()
-        with explained(f"update the endpoint {endpoint}"):
+        with translate_client_errors(f"update the endpoint {endpoint}"):
             while True:
                 before_each_try()
                 try:
@@ -123,7 +123,7 @@ class Hosting:
         """DescribeEndpointConfig's answer, None when there is no such config."""
         from botocore.exceptions import ClientError
 
-        with explained(f"look at the endpoint config {name}"):
+        with translate_client_errors(f"look at the endpoint config {name}"):
             try:
                 found: dict[str, Any] = self._sagemaker.describe_endpoint_config(EndpointConfigName=name)
             except ClientError as error:
@@ -145,7 +145,7 @@ class Hosting:
     def definitions(self, prefix: str) -> set[str]:
         """The names of all endpoint configs and models that begin so."""
         found: set[str] = set()
-        with explained(f"list the endpoint configs and models called {prefix}…"):
+        with translate_client_errors(f"list the endpoint configs and models called {prefix}…"):
             for page in self._sagemaker.get_paginator("list_endpoint_configs").paginate(NameContains=prefix):
                 found |= {config["EndpointConfigName"] for config in page["EndpointConfigs"]}
             for page in self._sagemaker.get_paginator("list_models").paginate(NameContains=prefix):
@@ -156,7 +156,7 @@ class Hosting:
         """The tags of a model; none when there is no such model."""
         from botocore.exceptions import ClientError
 
-        with explained(f"look at the model {name}"):
+        with translate_client_errors(f"look at the model {name}"):
             try:
                 arn = self._sagemaker.describe_model(ModelName=name)["ModelArn"]
             except ClientError as error:
@@ -167,7 +167,7 @@ class Hosting:
 
     def tag(self, arn: str, deployment: Deployment) -> None:
         """Give a resource the tags of the deployment."""
-        with explained(f"tag {arn}"):
+        with translate_client_errors(f"tag {arn}"):
             self._sagemaker.add_tags(ResourceArn=arn, Tags=deployment.tags)
 
     def wait(
@@ -192,10 +192,10 @@ class Hosting:
             if state.status == "InService":
                 return state
             if state.status not in _BUSY:
-                raise StepError(f"the endpoint {endpoint} is {state.status}: {state.failure}{self.last_words(endpoint)}")
+                raise StepError(f"the endpoint {endpoint} is {state.status}: {state.failure}{self.recent_logs(endpoint)}")
             if elapsed > timeout_s:
                 raise StepError(
-                    f"the endpoint {endpoint} is still {state.status} after {elapsed:.0f} s{self.last_words(endpoint)}"
+                    f"the endpoint {endpoint} is still {state.status} after {elapsed:.0f} s{self.recent_logs(endpoint)}"
                 )
             if int(elapsed) > said_s:
                 said_s = int(elapsed)
@@ -231,7 +231,7 @@ class Hosting:
 
     def delete_model(self, model: str) -> None:
         """Delete a model; one that is gone already is no error."""
-        with explained(f"delete the model {model}"), _if_present():
+        with translate_client_errors(f"delete the model {model}"), _if_present():
             self._sagemaker.delete_model(ModelName=model)
 
     def delete_config(self, config: str) -> list[str]:
@@ -240,7 +240,7 @@ class Hosting:
         What is gone has no tags: a role that may delete by tag is refused there, so that nothing is deleted twice.
         """
         models: list[str] = []
-        with explained(f"delete the endpoint config {config}"), _if_present():
+        with translate_client_errors(f"delete the endpoint config {config}"), _if_present():
             variants = self._sagemaker.describe_endpoint_config(EndpointConfigName=config)["ProductionVariants"]
             models = [variant["ModelName"] for variant in variants]
             self._sagemaker.delete_endpoint_config(EndpointConfigName=config)
@@ -253,7 +253,7 @@ class Hosting:
         from botocore.exceptions import ClientError
 
         started = time.monotonic()
-        with explained(f"delete the endpoint {endpoint}"), _if_present():
+        with translate_client_errors(f"delete the endpoint {endpoint}"), _if_present():
             while True:
                 before_each_try()
                 try:
@@ -284,12 +284,12 @@ class Hosting:
 
     def define(self, deployment: Deployment) -> None:
         """Make the model and the endpoint config of a deployment; what is there already is an earlier try's and stays."""
-        with explained(f"create the model {deployment.name}"), _if_absent():
+        with translate_client_errors(f"create the model {deployment.name}"), _if_absent():
             self._sagemaker.create_model(**deployment.model_request())
-        with explained(f"create the endpoint config {deployment.name}"), _if_absent():
+        with translate_client_errors(f"create the endpoint config {deployment.name}"), _if_absent():
             self._sagemaker.create_endpoint_config(**deployment.config_request())
 
-    def last_words(self, endpoint: str) -> str:
+    def recent_logs(self, endpoint: str) -> str:
         """The end of its container's log, ready to be put behind an error message."""
         lines = self.log_tail(endpoint)
         return "".join(f"\n  | {line}" for line in lines) if lines else "; its container wrote nothing"

@@ -213,7 +213,7 @@ class _Object:
         from botocore.exceptions import ClientError
 
         asked_at = time.monotonic()
-        with s3.explained(f"read the lease {self._uri}"):
+        with s3.translate_client_errors(f"read the lease {self._uri}"):
             try:
                 answer = self._s3.get_object(Bucket=self._uri.bucket, Key=self._uri.key)
                 body = answer["Body"].read()
@@ -235,7 +235,7 @@ class _Object:
         body = (record.model_dump_json(indent=2) + "\n").encode()
         condition: dict[str, Any] = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
         asked_at = time.monotonic()
-        with s3.explained(f"write the lease {self._uri}"):
+        with s3.translate_client_errors(f"write the lease {self._uri}"):
             try:
                 answer = self._s3.put_object(
                     Bucket=self._uri.bucket, Key=self._uri.key, Body=body, ContentType="application/json", **condition

@@ -1,4 +1,4 @@
-"""Canary prompts: questions whose answers are known, asked of a staging endpoint before the gate and of production after an update."""
+"""Prompt checks: questions whose answers are known, asked of a staging endpoint before the gate and of production after an update."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from typing import Any
 
 from config.base import Strict
-from config.evaluation import Canary
+from config.evaluation import PromptCheck
 
 _SHOWN = 300
 
 
-class CanaryResult(Strict):
-    """What became of one canary prompt."""
+class PromptCheckResult(Strict):
+    """What became of one prompt check."""
 
     prompt: str
     """What was asked."""
@@ -25,29 +25,29 @@ class CanaryResult(Strict):
     """Whether it did."""
 
 
-def ask_all(runtime: Any, endpoint: str, canaries: Iterable[Canary]) -> list[CanaryResult]:
-    """Ask every canary greedily; `runtime` is a boto3 sagemaker-runtime client. Never raises: no answer is a wrong answer."""
-    return [_ask(runtime, endpoint, canary) for canary in canaries]
+def ask_all(runtime: Any, endpoint: str, prompt_checks: Iterable[PromptCheck]) -> list[PromptCheckResult]:
+    """Ask every check greedily; `runtime` is a boto3 sagemaker-runtime client. Never raises: no answer is a wrong answer."""
+    return [_ask(runtime, endpoint, check) for check in prompt_checks]
 
 
-def _unanswered(message: dict[str, Any], canary: Canary) -> str:
+def _unanswered(message: dict[str, Any], check: PromptCheck) -> str:
     """What to show of a model that had not thought to the end (SGLang's reasoning parsers keep its thoughts apart)."""
     thoughts = message.get("reasoning_content")
-    return f"(no answer within {canary.max_tokens} tokens, only thoughts; raise the canary's max_tokens)" if thoughts else ""
+    return f"(no answer within {check.max_tokens} tokens, only thoughts; raise the check's max_tokens)" if thoughts else ""
 
 
-def _ask(runtime: Any, endpoint: str, canary: Canary) -> CanaryResult:
+def _ask(runtime: Any, endpoint: str, check: PromptCheck) -> PromptCheckResult:
     from botocore.exceptions import BotoCoreError, ClientError
 
-    body = {"messages": [{"role": "user", "content": canary.prompt}], "max_tokens": canary.max_tokens, "temperature": 0}
+    body = {"messages": [{"role": "user", "content": check.prompt}], "max_tokens": check.max_tokens, "temperature": 0}
     try:
         response = runtime.invoke_endpoint(EndpointName=endpoint, ContentType="application/json", Body=json.dumps(body).encode())
         message = json.loads(response["Body"].read())["choices"][0]["message"]
         answer = str(message["content"] or "")
     except (ClientError, BotoCoreError, ValueError, LookupError, TypeError) as error:
-        return CanaryResult(
-            prompt=canary.prompt, expect=canary.expect, answer=f"{type(error).__name__}: {error}"[:_SHOWN], passed=False
+        return PromptCheckResult(
+            prompt=check.prompt, expect=check.expect, answer=f"{type(error).__name__}: {error}"[:_SHOWN], passed=False
         )
-    passed = canary.expect.casefold() in answer.casefold()
-    shown = answer[:_SHOWN] or _unanswered(message, canary)
-    return CanaryResult(prompt=canary.prompt, expect=canary.expect, answer=shown, passed=passed)
+    passed = check.expect.casefold() in answer.casefold()
+    shown = answer[:_SHOWN] or _unanswered(message, check)
+    return PromptCheckResult(prompt=check.prompt, expect=check.expect, answer=shown, passed=passed)

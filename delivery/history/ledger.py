@@ -150,7 +150,7 @@ class Ledger:
     def _numbers(self) -> list[int]:
         """The events that are there, ascending. Below the prefix are also the release files, each in a folder: the delimiter skips them."""
         found: list[int] = []
-        with s3.explained(f"list {self._prefix}"):
+        with s3.translate_client_errors(f"list {self._prefix}"):
             pages = self._s3.get_paginator("list_objects_v2").paginate(
                 Bucket=self._prefix.bucket, Prefix=self._prefix.key, Delimiter="/"
             )

@@ -13,7 +13,7 @@ from delivery.registry import model_packages
 
 
 @dataclass(frozen=True)
-class Returning:
+class RollbackTarget:
     """A version that production served before."""
 
     event: Event
@@ -25,7 +25,7 @@ class Returning:
     container is spelled out."""
 
 
-def find(events: Iterable[Event], model_package: str, sagemaker: model_packages.SageMakerClient) -> Returning:
+def find(events: Iterable[Event], model_package: str, sagemaker: model_packages.SageMakerClient) -> RollbackTarget:
     """The version with this ARN, out of the ledger; InputError when production never served it."""
     brought = [event for event in events if event.kind in ("promoted", "rolled_back") and event.model_package == model_package]
     if not brought or brought[-1].version is None:
@@ -42,7 +42,7 @@ def find(events: Iterable[Event], model_package: str, sagemaker: model_packages.
         facts=left.facts,
         container=container,
     )
-    return Returning(event, package, status == "Approved")
+    return RollbackTarget(event, package, status == "Approved")
 
 
 def _approval_status(sagemaker: model_packages.SageMakerClient, arn: str) -> str:

@@ -47,7 +47,7 @@ class Deployed(Strict):
             ) from error
 
 
-def left_with(events: Iterable[Event], config: str | None) -> Deployed | None:
+def deployment_of(events: Iterable[Event], config: str | None) -> Deployed | None:
     """What the last promotion or rollback to that endpoint config left in production; None when the ledger knows of none."""
     for event in reversed(list(events)):
         left = event.details.get("deployment")
@@ -56,7 +56,7 @@ def left_with(events: Iterable[Event], config: str | None) -> Deployed | None:
     return None
 
 
-def lineage(events: Iterable[Event]) -> list[Event]:
+def serving_lineage(events: Iterable[Event]) -> list[Event]:
     """The events that brought what production serves now and what it can return to, oldest first; empty when it never served anything.
 
     A promotion adds one. A rollback takes away what it left, so that the next one goes further back, and not forward again: after 3, 4, 5
@@ -74,7 +74,7 @@ def lineage(events: Iterable[Event]) -> list[Event]:
 
 def version_now(events: Iterable[Event]) -> int | None:
     """The version that production serves as far as the ledger knows; None when it never served any."""
-    served = lineage(events)
+    served = serving_lineage(events)
     return served[-1].version if served else None
 
 
@@ -86,7 +86,7 @@ def returning_to(events: Iterable[Event], version: int | None, serving: int | No
     is none.
     """
     events = list(events)
-    served = lineage(events)
+    served = serving_lineage(events)
     if not served:
         raise InputError("production never served a version: there is nothing to return to")
     last = served[-1].version or 0

@@ -12,7 +12,7 @@ from delivery.aws import s3
 from delivery.errors import InputError, StepError
 from delivery.hub import architectures
 from delivery.hub.range_client import Answer
-from delivery.hub.retries import PassingError, Retries
+from delivery.hub.retries import Retries, TransientError
 from delivery.hub.selection import HubFile, Listing, Selection, select
 from delivery.hub.settings import MIB, Settings
 from delivery.hub.source import Hub, HubSource, Part
@@ -52,7 +52,7 @@ def choose_files(
 
 
 def list_repository(hub: Hub) -> Listing:
-    """Every file of the repository at the revision, by the Hub's own client. PassingError for what may pass by itself."""
+    """Every file of the repository at the revision, by the Hub's own client. TransientError for what may pass by itself."""
     os.environ.setdefault(
         "HF_HUB_DISABLE_TELEMETRY", "1"
     )  # before the import: it asks huggingface.co, whichever Hub this is, for a list
@@ -73,13 +73,13 @@ def list_repository(hub: Hub) -> Listing:
     except HfHubHTTPError as error:
         headers = {name.lower(): value for name, value in error.response.headers.items()}
         answer = Answer(error.response.status_code, headers, error.server_message or "")
-        raise answer.passing_error(hub.endpoint) or _refusal(hub, answer) from None
+        raise answer.transient_error(hub.endpoint) or _refusal(hub, answer) from None
     except (KeyError, TypeError, ValueError) as error:
         raise StepError(
             f"{hub.endpoint} does not answer as a Hugging Face Hub does ({error!r}); check the Hub's address"
         ) from error
     except Exception as error:  # the client's HTTP library has errors of its own, of no common kind
-        raise PassingError(f"{hub.endpoint}: {type(error).__name__}: {error}") from error
+        raise TransientError(f"{hub.endpoint}: {type(error).__name__}: {error}") from error
     return Listing(hub.repository, hub.revision, tuple(_hub_file(entry) for entry in entries))
 
 

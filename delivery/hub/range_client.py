@@ -15,7 +15,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from delivery.errors import StepError
-from delivery.hub.retries import PassingError
+from delivery.hub.retries import TransientError
 
 _BODY_EXCERPT = 600
 _PIECE_BYTES = 1024**2
@@ -42,11 +42,11 @@ class Answer:
             return float(used_up[1]) + 1  # whole seconds: they may have been rounded down
         return _seconds(self.headers.get("retry-after"))
 
-    def passing_error(self, url: str) -> PassingError | None:
+    def transient_error(self, url: str) -> TransientError | None:
         """The error to raise when this status may pass by itself, else None."""
         if self.status not in _PASSING_STATUSES:
             return None
-        return PassingError(f"{public(url)} answered {self.status} {self.excerpt}".rstrip(), self.retry_after_s)
+        return TransientError(f"{public(url)} answered {self.status} {self.excerpt}".rstrip(), self.retry_after_s)
 
 
 class Wire:
@@ -59,19 +59,19 @@ class Wire:
         self._tls: ssl.SSLContext | None = None
 
     def ask(self, method: str, url: str, headers: dict[str, str]) -> Answer:
-        """Send a request and drop its body; PassingError when the connection fails."""
+        """Send a request and drop its body; TransientError when the connection fails."""
         answer, _ = self._exchange(method, url, headers, lambda _: None, None, None)
         return answer
 
     def send(self, url: str, headers: dict[str, str], view: memoryview) -> Answer:
-        """PUT the bytes of `view`; PassingError when the connection fails."""
+        """PUT the bytes of `view`; TransientError when the connection fails."""
         answer, _ = self._exchange("PUT", url, headers, lambda _: None, None, None, body=view)
         return answer
 
     def read_into(
         self, url: str, headers: dict[str, str], view: memoryview, accept: int, arrived: Callable[[int], None]
     ) -> Answer:
-        """GET into `view`. Bodies of another status than `accept` go to the answer's excerpt. PassingError when the connection fails.
+        """GET into `view`. Bodies of another status than `accept` go to the answer's excerpt. TransientError when the connection fails.
 
         `arrived` hears of the bytes, a megabyte or so at a time, and may raise to leave. A body that ends early shows in their sum only;
         one that is longer than `view` is an error.
@@ -80,7 +80,7 @@ class Wire:
         return answer
 
     def read(self, url: str, headers: dict[str, str], limit_bytes: int) -> tuple[Answer, bytes]:
-        """GET a document of `limit_bytes` at most: the answer, and the body of a 200. PassingError when the connection fails."""
+        """GET a document of `limit_bytes` at most: the answer, and the body of a 200. TransientError when the connection fails."""
         return self._exchange("GET", url, headers, lambda response: _whole(response, limit_bytes), 200, b"")
 
     def close(self) -> None:
@@ -122,7 +122,7 @@ class Wire:
                 closed = isinstance(error, http.client.RemoteDisconnected | BrokenPipeError | ConnectionResetError)
                 if closed and not (fresh or answered):
                     continue  # the server closed a connection that had been idle: not a failure
-                raise PassingError(f"{public(url)}: {type(error).__name__}: {error}") from error
+                raise TransientError(f"{public(url)}: {type(error).__name__}: {error}") from error
             except BaseException:  # whoever asked wants no more of it
                 self._forget(key)
                 raise
@@ -151,7 +151,7 @@ class Wire:
         try:
             connection.connect()
         except OSError as error:
-            raise PassingError(f"{scheme}://{netloc}: {type(error).__name__}: {error}") from error
+            raise TransientError(f"{scheme}://{netloc}: {type(error).__name__}: {error}") from error
         connection.sock.settimeout(self._read_timeout_s)
         connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
         self._connections[key] = connection

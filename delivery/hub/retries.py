@@ -14,7 +14,7 @@ from delivery.job.frame import say
 _Result = TypeVar("_Result")
 
 
-class PassingError(Exception):
+class TransientError(Exception):
     """A failure that may be gone the next time; `retry_after_s` is the server's own word on when."""
 
     def __init__(self, reason: str, retry_after_s: float | None = None) -> None:
@@ -43,7 +43,7 @@ class Retries:
                 raise Stopped
             try:
                 return attempt()
-            except PassingError as error:
+            except TransientError as error:
                 if number == self._settings.attempts:
                     raise StepError(
                         f"could not {what} in {number} tries: {error}; start the step again: what is finished is not fetched again"
@@ -52,7 +52,7 @@ class Retries:
                 self._tell(f"could not {what}: {error}; trying again in {pause:.1f} s ({number} of {self._settings.attempts})")
                 self._stop.wait(pause)
 
-    def _pause(self, number: int, error: PassingError, what: str) -> float:
+    def _pause(self, number: int, error: TransientError, what: str) -> float:
         if error.retry_after_s is not None:
             if error.retry_after_s > self._settings.longest_retry_after_s:
                 raise StepError(

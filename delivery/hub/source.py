@@ -9,7 +9,7 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from delivery.errors import InputError, StepError
 from delivery.hub.range_client import Answer, Wire, public
-from delivery.hub.retries import PassingError, Retries, Stopped
+from delivery.hub.retries import Retries, Stopped, TransientError
 from delivery.hub.selection import HubFile
 from delivery.hub.settings import Settings
 from delivery.job.frame import say
@@ -109,7 +109,7 @@ class HubSource:
             address = self.address(part.file)
             self._range(part, address, view[received:], part.offset + received, arrived)
             if received < part.size:
-                raise PassingError(f"{public(address.url)} stopped after {received:,} of {part.size:,} bytes")
+                raise TransientError(f"{public(address.url)} stopped after {received:,} of {part.size:,} bytes")
 
         self._retries.call(f"read bytes {part.offset:,} to {part.offset + part.size:,} of {part.file.path}", attempt)
 
@@ -145,10 +145,10 @@ class HubSource:
             return
         if answer.status in _REFUSED and "Authorization" not in address.headers:
             self._forget(part.file, address)
-            raise PassingError(
+            raise TransientError(
                 f"the signed address {public(address.url)} answered {answer.status}: it may have expired; asking for another"
             )
-        if passing := answer.passing_error(address.url):
+        if passing := answer.transient_error(address.url):
             raise passing
         if answer.status == 200:
             raise StepError(
@@ -170,7 +170,7 @@ class HubSource:
                 url = target
             elif answer.status == 200:
                 return Address(url, headers)
-            elif passing := answer.passing_error(url):
+            elif passing := answer.transient_error(url):
                 raise passing
             else:
                 raise self._refusal(file, answer)

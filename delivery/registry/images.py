@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Literal
 
-from delivery.aws.client_errors import explained
+from delivery.aws.client_errors import translate_client_errors
 from delivery.errors import StepError
 from delivery.names import Fact
 from delivery.registry.model_packages import ModelPackage
@@ -39,7 +39,7 @@ def digest_of(uri: str, make_client: Callable[[str], Any], kind: Literal["local"
     if parts["digest"]:
         return parts["digest"]
     tag = parts["tag"] or _LATEST
-    with explained(f"look up the image {uri}", "ecr:DescribeImages on its repository"):
+    with translate_client_errors(f"look up the image {uri}", "ecr:DescribeImages on its repository"):
         try:
             found = make_client(parts["region"]).describe_images(
                 registryId=parts["account"], repositoryName=parts["repository"], imageIds=[{"imageTag": tag}]

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from delivery.aws.client_errors import explained, is_absent
+from delivery.aws.client_errors import is_absent, translate_client_errors
 from delivery.errors import InputError, StepError
 
 SageMakerClient = Any
@@ -38,7 +38,7 @@ def read(sagemaker: SageMakerClient, arn: str) -> ModelPackage:
     """The version with this ARN; InputError when there is none."""
     from botocore.exceptions import ClientError
 
-    with explained(f"read {arn}"):
+    with translate_client_errors(f"read {arn}"):
         try:
             described = sagemaker.describe_model_package(ModelPackageName=arn)
         except ClientError as error:
@@ -71,7 +71,7 @@ def annotate(sagemaker: SageMakerClient, arn: str, facts: Mapping[str, str]) -> 
         raise StepError(
             f"{too_long[0]} cannot be noted on {arn}: it has more than {_FACT_LIMIT} characters: {facts[too_long[0]]}"
         )
-    with explained(f"note {', '.join(facts)} on {arn}"):
+    with translate_client_errors(f"note {', '.join(facts)} on {arn}"):
         sagemaker.update_model_package(
             ModelPackageArn=arn, CustomerMetadataProperties={str(key): value for key, value in facts.items()}
         )
@@ -93,7 +93,7 @@ def reopen(sagemaker: SageMakerClient, arn: str, description: str) -> None:
 
 
 def _decide(sagemaker: SageMakerClient, arn: str, status: str, description: str) -> None:
-    with explained(f"mark {arn} as {status}"):
+    with translate_client_errors(f"mark {arn} as {status}"):
         sagemaker.update_model_package(
             ModelPackageArn=arn,
             ModelApprovalStatus=status,

@@ -55,7 +55,7 @@ def _difference(client: s3.S3Client, prefix: s3.S3Uri, file: ManifestFile, store
 
 def _crc64nvme(client: s3.S3Client, location: s3.S3Uri) -> str:
     """The checksum of the whole object, base64: S3's, or computed where S3 has none."""
-    with s3.explained(f"check {location}"):
+    with s3.translate_client_errors(f"check {location}"):
         head = client.head_object(Bucket=location.bucket, Key=location.key, ChecksumMode="ENABLED")
         if head.get("ChecksumCRC64NVME") and head.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT":
             return str(head["ChecksumCRC64NVME"])

@@ -25,7 +25,7 @@ made; a count that has the prompt in it, or the drafts of speculative decoding, 
 LATENCIES = ("ttft", "itl", "tpot", "e2e")
 
 
-def fewest(metric: str) -> int:
+def min_samples(metric: str) -> int:
     """How many samples a metric needs: a percentile as many as it takes for one to be beyond it, any other none. The 99th of 20 samples
     would be their largest, and the true one is larger four times in five."""
     _, _, percentile = metric.removesuffix("_ms").rpartition("_")

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from loadtest.measurement.confidence import Interval
-from loadtest.measurement.measurement import Measurement, fewest
+from loadtest.measurement.measurement import Measurement, min_samples
 from loadtest.measurement.models import ObjectiveResult, ProfileResult, Quantiles, Trial
 from loadtest.profiles import COST, Objective
 
@@ -78,7 +78,7 @@ def _decided(result: ObjectiveResult, doubt: str) -> ObjectiveResult:
 
 def _few(metric: str, latencies: Mapping[str, Quantiles | None]) -> str:
     """That a percentile is of too few samples."""
-    distribution, needed = latencies.get(metric.split("_", 1)[0]), fewest(metric)
+    distribution, needed = latencies.get(metric.split("_", 1)[0]), min_samples(metric)
     if distribution is None or distribution.samples >= needed:
         return ""
     return f"{metric} is of {distribution.samples} samples and needs {needed} (measure longer, or bound a lower percentile)"

@@ -14,9 +14,9 @@ from delivery.history import decisions, serving_history
 from delivery.history.decisions import Decision
 from delivery.names import PROMOTION_PIPELINE, Fact
 from delivery.registry import model_packages
-from pipelines.errors import UsageError, telling
+from pipelines.errors import UsageError, attach_facts
 from pipelines.next_command import command
-from pipelines.released_model import Subject, caller, subject
+from pipelines.released_model import ReleasedModel, caller, subject
 
 _CLOCKS = timedelta(minutes=5)
 """How far this machine's clock and the registry's may be apart."""
@@ -67,7 +67,7 @@ def approve_and_follow(model: str, env: str, number: int, comment: str, *, force
     outcome = approve(model, env, number, comment, force=force)
     progress = sys.stderr if as_json else sys.stdout
     print(outcome.text, file=progress)
-    with telling(outcome.facts()):
+    with attach_facts(outcome.facts()):
         if not outcome.changed:
             raise UsageError(f"version {number} was approved before: there is nothing to follow")
         ended = following.promotion(about, following.started_by_event(about, version.arn, asked_at, not_among=before), progress)
@@ -146,7 +146,7 @@ def _against(package: model_packages.ModelPackage) -> str:
     )
 
 
-def _already(about: Subject, package: model_packages.ModelPackage, decision: Decision) -> Outcome:
+def _already(about: ReleasedModel, package: model_packages.ModelPackage, decision: Decision) -> Outcome:
     """It stands there already: say since when and by whom, change nothing."""
     last = decisions.last_decision(about.ledger.events(), package.version)
     known = last if last is not None and last.kind == decision else None
@@ -159,7 +159,7 @@ def _already(about: Subject, package: model_packages.ModelPackage, decision: Dec
     return Outcome(about.name, package.version, package.arn, decision, known.by if known else "", False, text)
 
 
-def _next(about: Subject, package: model_packages.ModelPackage) -> str:
+def _next(about: ReleasedModel, package: model_packages.ModelPackage) -> str:
     """What happens now: a rule starts the promotion, or a person has to."""
     rules = _rules(about)
     if rules:
@@ -167,14 +167,14 @@ def _next(about: Subject, package: model_packages.ModelPackage) -> str:
     return f"no EventBridge rule starts the pipeline {PROMOTION_PIPELINE} here; start it: {_start_by_hand(about, package)}"
 
 
-def _start_by_hand(about: Subject, package: model_packages.ModelPackage) -> str:
+def _start_by_hand(about: ReleasedModel, package: model_packages.ModelPackage) -> str:
     return (
         f"aws sagemaker start-pipeline-execution --region {about.environment.region} --pipeline-name {PROMOTION_PIPELINE} "
         f"--pipeline-parameters Name=ModelPackageArn,Value={package.arn}"
     )
 
 
-def _rules(about: Subject) -> list[str]:
+def _rules(about: ReleasedModel) -> list[str]:
     """The enabled EventBridge rules whose target is the promotion pipeline."""
     import boto3
 

@@ -49,13 +49,13 @@ def _show(model: str, events: list[Event]) -> None:
         version = "" if event.version is None else str(event.version)
         when = event.at.replace("T", " ").split(".", 1)[0].removesuffix("+00:00")
         what = Text(event.kind, style=_MARKS[event.kind])
-        table.add_row(str(event.sequence), when, what, version, Text(_short(event.by)), Text(_told(event)))
+        table.add_row(str(event.sequence), when, what, version, Text(_short(event.by)), Text(_details(event)))
     console = Console(file=sys.stdout, width=None if sys.stdout.isatty() else 180)
     console.print(table)
     console.print(f"[dim]{len(events)} event{'s' if len(events) > 1 else ''}; the chain is intact[/]")
 
 
-def _told(event: Event) -> str:
+def _details(event: Event) -> str:
     found = [(name, event.details[name]) for name in _TOLD if event.details.get(name) not in (None, "")]
     return ", ".join(
         str(value) if name in {"comment", "reason", "summary"} else f"{name.replace('_', ' ')} {value}" for name, value in found

@@ -9,7 +9,7 @@ from delivery.aws import s3
 from delivery.names import REPORT_PAGE, Fact
 from delivery.registry import model_packages
 from pipelines.errors import CommandError, UsageError
-from pipelines.released_model import Subject, subject
+from pipelines.released_model import ReleasedModel, subject
 
 FOLDER = Path("build/reports")
 """Where reports go that are sent nowhere else; git ignores it."""
@@ -35,7 +35,7 @@ def report(model: str, env: str, version: int | None, folder: Path | None) -> Pa
     return target / REPORT_PAGE
 
 
-def _newest_evaluated(about: Subject) -> model_packages.ModelPackage:
+def _newest_evaluated(about: ReleasedModel) -> model_packages.ModelPackage:
     for listed in about.versions():
         package = model_packages.read(about.sagemaker, listed.arn)
         if Fact.EVALUATION_REPORT in package.facts:

@@ -12,12 +12,12 @@ from delivery.aws import accounts
 from delivery.endpoint.hosting import Hosting
 from delivery.history import serving_history
 from delivery.history.ledger import Event
-from delivery.names import NOTHING_SAID, PROMOTION_PIPELINE, Fact
-from pipelines.errors import UsageError, telling
+from delivery.names import NOT_GIVEN, PROMOTION_PIPELINE, Fact
+from pipelines.errors import UsageError, attach_facts
 from pipelines.executions import following
 from pipelines.executions.execution import Executions
 from pipelines.next_command import command
-from pipelines.released_model import Subject, caller, subject
+from pipelines.released_model import ReleasedModel, caller, subject
 
 _LONGEST_COMMENT = 200  # it becomes a container's argument: 256 characters (API reference of AppSpecification)
 _OLD_DAYS = 30
@@ -27,7 +27,7 @@ _OLD_DAYS = 30
 class Return:
     """One rollback, as it was asked for."""
 
-    about: Subject
+    about: ReleasedModel
     leaving: int | None
     """The version that production serves now."""
     target: Event
@@ -61,7 +61,7 @@ def rollback(model: str, env: str, to: int | None, comment: str, *, force: bool,
         again = command(env, "status", model)
         print(json.dumps({**facts, "status": "Executing"}) if as_json else f"execution {arn}\nsee: {again}")
         return
-    with telling(facts):
+    with attach_facts(facts):
         ended = following.promotion(about, arn, progress)
     if as_json:
         print(json.dumps({**facts, "status": ended.view.status, "production": ended.promotion}))
@@ -69,7 +69,7 @@ def rollback(model: str, env: str, to: int | None, comment: str, *, force: bool,
         print(f"production: endpoint {asked.endpoint} serves version {asked.target.version} again")
 
 
-def _serving(about: Subject, events: list[Event]) -> int | None:
+def _serving(about: ReleasedModel, events: list[Event]) -> int | None:
     """The version that production serves or is being given: the endpoint's where it is newer than the ledger's, as when its promotion was
     ended before it was done."""
     known = serving_history.version_now(events)
@@ -77,7 +77,7 @@ def _serving(about: Subject, events: list[Event]) -> int | None:
         return None
     there = accounts.production_session(about.environment, "rollback")
     hosting = Hosting(there.client("sagemaker"), there.client("logs"))
-    state = hosting.state(serving_history.Deployed.of(serving_history.lineage(events)[-1]).endpoint)
+    state = hosting.state(serving_history.Deployed.of(serving_history.serving_lineage(events)[-1]).endpoint)
     found = hosting.version_of(state.pending or state.config) if state else None
     return max(known, found or known)
 
@@ -116,6 +116,6 @@ def _start(asked: Return, executions: Executions) -> str:
         "ModelPackageArn": asked.target.model_package or "",
         "Intent": "rollback",
         "RequestedBy": caller(asked.about.environment),
-        "Comment": " ".join(asked.comment.split()) or NOTHING_SAID,
+        "Comment": " ".join(asked.comment.split()) or NOT_GIVEN,
     }
     return executions.start(PROMOTION_PIPELINE, parameters, str(asked)[:3072])

@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any
 
 from config.environment import Environment
-from delivery.names import APPROVAL_FILE, EXECUTION_TAG, NOTHING_SAID, PROMOTION_PIPELINE, RELEASE_FILE
+from delivery.names import APPROVAL_FILE, EXECUTION_TAG, NOT_GIVEN, PROMOTION_PIPELINE, RELEASE_FILE
 from pipelines.definitions import layout, requests
 from pipelines.definitions.sdk import (
     ConditionEquals,
@@ -36,8 +36,8 @@ def build(environment: Environment) -> Pipeline:
     """The promotion pipeline of an environment. Pure; `.definition()` gives the JSON."""
     package = ParameterString("ModelPackageArn")
     intent = ParameterString("Intent", default_value="promotion", enum_values=["promotion", "rollback"])
-    by = ParameterString("RequestedBy", default_value=NOTHING_SAID)
-    comment = ParameterString("Comment", default_value=NOTHING_SAID)
+    by = ParameterString("RequestedBy", default_value=NOT_GIVEN)
+    comment = ParameterString("Comment", default_value=NOT_GIVEN)
     image = ParameterString("StepsImage", default_value=environment.images.steps)
     instance_type = ParameterString("ControlInstanceType", default_value=environment.job_instance_types.control)
     approval = PropertyFile("approval", output_name="output", path=APPROVAL_FILE)

@@ -133,7 +133,7 @@ def _evaluate(release: Release, parameters: _Parameters, package: Any) -> tuple[
     step = Processing(
         "EvaluateStaging",
         request,
-        description="A staging endpoint, canary prompts, load, the objectives scored; the endpoint is deleted whatever happens",
+        description="A staging endpoint, prompt checks, load, the objectives scored; the endpoint is deleted whatever happens",
         property_files=[evaluation],
     )
     return step, evaluation
@@ -142,7 +142,7 @@ def _evaluate(release: Release, parameters: _Parameters, package: Any) -> tuple[
 def _gate_conditions(release: Release, evaluation: PropertyFile) -> list[Any]:
     conditions: list[Any] = [
         ConditionEquals(left=_read("EvaluateStaging", evaluation, "verdict"), right="passed"),
-        ConditionLessThanOrEqualTo(left=_read("EvaluateStaging", evaluation, "canaries.failed"), right=0),
+        ConditionLessThanOrEqualTo(left=_read("EvaluateStaging", evaluation, "prompt_checks.failed"), right=0),
     ]
     for name, profile in release.model.evaluation.load_profiles.items():
         for metric, objective in profile.objectives.items():

@@ -14,7 +14,7 @@ from pipelines.definitions import layout
 from pipelines.errors import ExecutionError, Interrupted
 from pipelines.executions.execution import Executions, ExecutionView
 from pipelines.next_command import command
-from pipelines.released_model import Subject
+from pipelines.released_model import ReleasedModel
 
 _PROMOTION_INTERVAL_S = {"local": 0.3, "aws": 2.0}
 _EVENT_TAKES_S = 120.0
@@ -62,7 +62,7 @@ def failure(view: ExecutionView, executions: Executions, go_on: str) -> str:
     return "\n".join([*lines, go_on])
 
 
-def promotion(about: Subject, arn: str, progress: TextIO = sys.stdout) -> Ended:
+def promotion(about: ReleasedModel, arn: str, progress: TextIO = sys.stdout) -> Ended:
     """Show a promotion or rollback until it is over. ExecutionError, with the step, the reason and its log, when it did not succeed."""
     executions = Executions(about.environment)
     interval_s = _PROMOTION_INTERVAL_S[about.environment.kind]
@@ -75,7 +75,7 @@ def promotion(about: Subject, arn: str, progress: TextIO = sys.stdout) -> Ended:
     return Ended(view, executions.read_json(f"{folder}/{arn.rsplit('/', 1)[1]}/promote/{PROMOTION_FILE}"))
 
 
-def show_promotion(about: Subject, arn: str, *, as_json: bool) -> None:
+def show_promotion(about: ReleasedModel, arn: str, *, as_json: bool) -> None:
     """Follow a promotion or rollback that somebody started before, and say what production serves after it. Errors as of `promotion`."""
     progress = sys.stderr if as_json else sys.stdout
     print(f"{about.name}: execution {arn}", file=progress)
@@ -86,7 +86,7 @@ def show_promotion(about: Subject, arn: str, *, as_json: bool) -> None:
         print(f"production: endpoint {ended.promotion['endpoint']} serves version {ended.promotion['version']}")
 
 
-def started_by_event(about: Subject, model_package: str, since: datetime, *, not_among: set[str]) -> str:
+def started_by_event(about: ReleasedModel, model_package: str, since: datetime, *, not_among: set[str]) -> str:
     """The execution that an approval at `since` started for this version. ExecutionError when none comes."""
     deadline = time.monotonic() + _EVENT_TAKES_S
     while time.monotonic() < deadline:
@@ -100,7 +100,7 @@ def started_by_event(about: Subject, model_package: str, since: datetime, *, not
     )
 
 
-def promotions_of(about: Subject, model_package: str, since: datetime) -> list[str]:
+def promotions_of(about: ReleasedModel, model_package: str, since: datetime) -> list[str]:
     """The executions of the pipeline `promotion` since then that are about this version, newest first."""
     sagemaker = about.sagemaker
     try:

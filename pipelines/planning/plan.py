@@ -169,7 +169,7 @@ def _evaluate(release: Release) -> str:
     evaluation = release.model.evaluation
     types = " or ".join(evaluation.staging.instance_types or [release.model.serving.instance_type])
     parts = [", ".join(f"{name} ({profile.kind})" for name, profile in evaluation.load_profiles.items())]
-    parts.append(f"{len(evaluation.canaries)} canary prompts")
+    parts.append(f"{len(evaluation.prompt_checks)} prompt checks")
     if evaluation.lm_eval:
         parts.append(f"lm-eval's {', '.join(evaluation.lm_eval.tasks)}")
     return (

@@ -17,7 +17,7 @@ from delivery.history import serving_history
 from delivery.history.ledger import Event
 from delivery.names import EXPIRES_TAG, MODEL_TAG, PROMOTION_PIPELINE, VERSION_TAG, Fact, pipeline_name
 from delivery.registry import model_packages
-from pipelines.released_model import Subject, Version
+from pipelines.released_model import ReleasedModel, Version
 
 _SHOWN_VERSIONS = 10
 _LOOKED_AT_EXECUTIONS = 20
@@ -120,7 +120,7 @@ class ModelStatus:
         return {**asdict(self), "pending_approvals": self.pending}
 
 
-def status(about: Subject) -> ModelStatus:
+def status(about: ReleasedModel) -> ModelStatus:
     """Ask for all of it. LedgerBroken when the ledger's chain does not hold."""
     events = about.ledger.events()
     endpoint = _endpoint_name(about, events)
@@ -139,7 +139,7 @@ def status(about: Subject) -> ModelStatus:
     )
 
 
-def _looked_at(about: Subject, events: list[Event], endpoint: str) -> tuple[ProductionStatus | None, list[str], str]:
+def _looked_at(about: ReleasedModel, events: list[Event], endpoint: str) -> tuple[ProductionStatus | None, list[str], str]:
     """Production and its drift; in their place, where another account's role lets nobody look, why it does not and what to do."""
     from botocore.exceptions import ClientError
 
@@ -160,7 +160,7 @@ def _looked_at(about: Subject, events: list[Event], endpoint: str) -> tuple[Prod
 
 def drift(events: Iterable[Event], production: ProductionStatus, sagemaker: Any) -> Iterable[str]:
     """How the endpoint differs from what the ledger's last promotion or rollback left: somebody changed it by hand."""
-    now = serving_history.lineage(events)
+    now = serving_history.serving_lineage(events)
     if not now:
         if production.status != "absent" and production.version is None:
             yield f"the endpoint {production.endpoint} exists, but this project did not make it"
@@ -268,15 +268,15 @@ class _Production:
         return dict.fromkeys(guarded, "absent") | {alarm["AlarmName"]: alarm["StateValue"] for alarm in found}
 
 
-def _endpoint_name(about: Subject, events: list[Event]) -> str | None:
+def _endpoint_name(about: ReleasedModel, events: list[Event]) -> str | None:
     """The production endpoint: of the ledger's last promotion, or of the model file."""
-    now = serving_history.lineage(events)
+    now = serving_history.serving_lineage(events)
     if now:
         return serving_history.Deployed.of(now[-1]).endpoint
     return about.file.production.endpoint if about.file else None
 
 
-def _version(about: Subject, listed: Version) -> VersionStatus:
+def _version(about: ReleasedModel, listed: Version) -> VersionStatus:
     facts = model_packages.read(about.sagemaker, listed.arn).facts
     verdict = facts.get(Fact.EVALUATION_VERDICT, "")
     return VersionStatus(
@@ -297,7 +297,7 @@ def _staging(sagemaker: Any, model: str) -> Iterable[StagingStatus]:
                 yield StagingStatus(listed["EndpointName"], listed["EndpointStatus"], tags.get(EXPIRES_TAG, ""))
 
 
-def executions(about: Subject) -> Iterable[ExecutionStatus]:
+def executions(about: ReleasedModel) -> Iterable[ExecutionStatus]:
     """Executions under way: of the model's own pipeline, and those of the shared one that are about its versions."""
     sagemaker = about.sagemaker
     for pipeline in (pipeline_name(about.name), PROMOTION_PIPELINE):
@@ -317,7 +317,7 @@ def executions(about: Subject) -> Iterable[ExecutionStatus]:
             yield ExecutionStatus(arn, pipeline, execution["PipelineExecutionStatus"], started)
 
 
-def _is_about(sagemaker: Any, execution: str, about: Subject) -> bool:
+def _is_about(sagemaker: Any, execution: str, about: ReleasedModel) -> bool:
     parameters = sagemaker.list_pipeline_parameters_for_execution(PipelineExecutionArn=execution)["PipelineParameters"]
     return any(f":model-package/{about.package_group}/" in parameter["Value"] for parameter in parameters)
 

@@ -36,20 +36,22 @@ def read(
         return None, ""
     version = hosting.version_of(state.config)
     if version is None:
-        return None, _told(f"what {endpoint} serves was not made by this pipeline")
+        return None, _log_incomparable(f"what {endpoint} serves was not made by this pipeline")
     package = state.arn.rsplit(":", 1)[0] + f":model-package/{release.package_group}/{version}"
     try:
         facts = model_packages.read(sagemaker, package).facts
         return _evaluation(version, facts[Fact.EVALUATION_REPORT], facts[Fact.EVALUATION_SHA256], client), ""
     except StepError as error:
-        return None, _told(f"the evaluation of version {version}, which is in production, cannot be compared with: {error}")
+        return None, _log_incomparable(
+            f"the evaluation of version {version}, which is in production, cannot be compared with: {error}"
+        )
     except KeyError as error:
-        return None, _told(f"version {version} is in production without an evaluation: it has no {error.args[0]}")
+        return None, _log_incomparable(f"version {version} is in production without an evaluation: it has no {error.args[0]}")
     except ValidationError:
-        return None, _told(f"the evaluation of version {version}, which is in production, is of another format")
+        return None, _log_incomparable(f"the evaluation of version {version}, which is in production, is of another format")
 
 
-def _told(why: str) -> str:
+def _log_incomparable(why: str) -> str:
     say(why)
     return why
 

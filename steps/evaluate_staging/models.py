@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from config.base import Strict
-from delivery.endpoint.prompt_checks import CanaryResult
+from delivery.endpoint.prompt_checks import PromptCheckResult
 from loadtest.measurement.models import ObjectiveResult, ProfileResult
 
 Verdict = Literal["passed", "failed", "invalid"]
@@ -24,15 +24,15 @@ class BatchConsistency(Strict):
     """How many answers were the same."""
 
 
-class CanarySummary(Strict):
-    """The canary prompts."""
+class PromptCheckSummary(Strict):
+    """The prompt checks."""
 
     failed: int
     """How many were answered wrongly."""
-    results: list[CanaryResult]
+    results: list[PromptCheckResult]
     """Each."""
     batch: BatchConsistency | None = None
-    """The first canary alone and in a batch; None without canaries."""
+    """The first prompt check alone and in a batch; None without prompt checks."""
 
 
 class Expectations(Strict):
@@ -58,7 +58,7 @@ class InProduction(Strict):
 class Evaluation(Strict):
     """evaluation.json, the step's property file."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Literal[2] = 2
     """The format of this file."""
     model: str
     """The model's name."""
@@ -78,8 +78,8 @@ class Evaluation(Strict):
     """What was measured: repository, revision, image, instance type and count, the container's flags."""
     production: InProduction | None = None
     """What it was compared with."""
-    canaries: CanarySummary
-    """The canary prompts."""
+    prompt_checks: PromptCheckSummary
+    """The prompt checks."""
     profiles: dict[str, ProfileResult]
     """Each load profile."""
     lm_eval: dict[str, ObjectiveResult] = {}

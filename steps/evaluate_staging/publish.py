@@ -9,7 +9,7 @@ from typing import Any
 import boto3
 
 from config.schema import Release
-from delivery.aws.client_errors import explained
+from delivery.aws.client_errors import translate_client_errors
 from delivery.history.ledger import Ledger
 from delivery.job.frame import progress, say
 from delivery.names import EVALUATION_FILE, REPORT_PAGE, Fact
@@ -105,7 +105,7 @@ def cloudwatch(evaluation: Evaluation, region: str) -> None:
         if result.value is not None
     ]
     client = boto3.client("cloudwatch", region_name=region)
-    with explained("publish the evaluation's metrics to CloudWatch"):
+    with translate_client_errors("publish the evaluation's metrics to CloudWatch"):
         for first in range(0, len(data), 500):  # 1,000 metrics a call at most (API reference of PutMetricData)
             client.put_metric_data(Namespace=_NAMESPACE, MetricData=data[first : first + 500])
 

@@ -1,4 +1,4 @@
-"""EvaluateStaging: a staging endpoint, canary prompts, load, the objectives scored; the report is stored and registered."""
+"""EvaluateStaging: a staging endpoint, prompt checks, load, the objectives scored; the report is stored and registered."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from steps.evaluate_staging import baseline, publish, verdicts
 from steps.evaluate_staging.accuracy import Accuracy, results
 from steps.evaluate_staging.coordination.host import Member
 from steps.evaluate_staging.load_errors import translate_load_errors
-from steps.evaluate_staging.models import BatchConsistency, CanarySummary, Evaluation
+from steps.evaluate_staging.models import BatchConsistency, Evaluation, PromptCheckSummary
 from steps.evaluate_staging.staging import Staged, staging
 
 _SHOWN = 300
@@ -104,12 +104,12 @@ class _Measuring:
         self._release, self._member = request.release, request.member
         self._runtime, self._staged, self._inputs = runtime, staged, inputs
 
-    def run(self) -> tuple[CanarySummary, dict[str, Outcome]]:
-        """The canaries, then every load profile."""
+    def run(self) -> tuple[PromptCheckSummary, dict[str, Outcome]]:
+        """The prompt checks, then every load profile."""
         evaluation = self._release.model.evaluation
-        results = prompt_checks.ask_all(self._runtime, self._staged.endpoint, evaluation.canaries)
+        results = prompt_checks.ask_all(self._runtime, self._staged.endpoint, evaluation.prompt_checks)
         for result in results:
-            say(f"canary {'passed' if result.passed else 'FAILED'}: {result.prompt!r} → {result.answer!r}")
+            say(f"prompt check {'passed' if result.passed else 'FAILED'}: {result.prompt!r} → {result.answer!r}")
         outcomes: dict[str, Outcome] = {}
         with self._member.fleet(evaluation.client_processes) as fleet:
             batch = self._batch(fleet)
@@ -117,7 +117,7 @@ class _Measuring:
             for seed, (name, profile) in enumerate(evaluation.load_profiles.items()):
                 outcomes[name] = runner.run(profile, seed, _prefixed(name))
                 say(f"load profile {name}: {len(outcomes[name].measurement.counted)} requests measured")
-        return CanarySummary(failed=sum(not result.passed for result in results), results=results, batch=batch), outcomes
+        return PromptCheckSummary(failed=sum(not result.passed for result in results), results=results, batch=batch), outcomes
 
     def ask_lm_eval(self, accuracy: Accuracy | None) -> dict[str, dict[str, float]] | str:
         """Every lm-eval task's numbers; how lm-eval failed, where it does: what the load measured is kept."""
@@ -140,18 +140,18 @@ class _Measuring:
         return OpenAITransport.of_endpoint(url, self._staged.endpoint, region)
 
     def _batch(self, fleet: Fleet) -> BatchConsistency | None:
-        """The first canary alone, then as many times at once as the first profile has clients."""
+        """The first prompt check alone, then as many times at once as the first profile has clients."""
         evaluation = self._release.model.evaluation
-        if not evaluation.canaries:
+        if not evaluation.prompt_checks:
             return None
-        canary, profile = evaluation.canaries[0], next(iter(evaluation.load_profiles.values()))
+        check, profile = evaluation.prompt_checks[0], next(iter(evaluation.load_profiles.values()))
         load = Load(self._transport(profile), profile.timeout_s, 0, 0, 0, 0)
-        ask = Ask(({"role": "user", "content": canary.prompt},), canary.max_tokens, greedy=True)
+        ask = Ask(({"role": "user", "content": check.prompt},), check.max_tokens, greedy=True)
         [alone] = fleet.ask(load, ask, 1)
         together = fleet.ask(load, ask, min(getattr(profile, "concurrency", _BATCH_AT_MOST), _BATCH_AT_MOST))
         same = sum(result.text == alone.text and result.is_ok for result in together)
-        say(f"canary {canary.prompt!r} in a batch: {same} of {len(together)} answers are the one that it gives alone")
-        return BatchConsistency(prompt=canary.prompt, alone=alone.text[:_SHOWN], asked=len(together), same=same)
+        say(f"prompt check {check.prompt!r} in a batch: {same} of {len(together)} answers are the one that it gives alone")
+        return BatchConsistency(prompt=check.prompt, alone=alone.text[:_SHOWN], asked=len(together), same=same)
 
 
 def _prefixed(name: str) -> Callable[[str], None]:
@@ -172,7 +172,7 @@ def _evaluation(
     request: Request,
     package: model_packages.ModelPackage,
     staged: Staged,
-    asked: CanarySummary,
+    asked: PromptCheckSummary,
     outcomes: dict[str, Outcome],
     scores: dict[str, dict[str, float]] | str,
     production: baseline.Baseline | None,
@@ -214,7 +214,7 @@ def _evaluation(
             **model.container_environment(),
         },
         production=production.reference if production else None,
-        canaries=asked,
+        prompt_checks=asked,
         profiles=profiles,
         lm_eval=lm_eval,
     )

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 
 from loadtest.measurement.models import ObjectiveResult, ProfileResult
 from loadtest.measurement.scoring import NOTHING_THERE
-from steps.evaluate_staging.models import CanarySummary, Verdict
+from steps.evaluate_staging.models import PromptCheckSummary, Verdict
 
 
 def judge(
-    canaries: CanarySummary, profiles: Mapping[str, ProfileResult], lm_eval: Mapping[str, ObjectiveResult]
+    prompt_checks: PromptCheckSummary, profiles: Mapping[str, ProfileResult], lm_eval: Mapping[str, ObjectiveResult]
 ) -> tuple[Verdict, str]:
     """The verdict and one line for people. Numbers that cannot decide come before those that are bad."""
     invalid = [f"{name}: {reason}" for name, profile in profiles.items() if (reason := _undecidable(profile))]
@@ -24,7 +24,9 @@ def judge(
         f"{name} {metric}": result for name, profile in profiles.items() for metric, result in profile.objectives.items()
     } | {f"lm-eval {task}": result for task, result in lm_eval.items()}
     missed = [f"{name} {_missed(result)}" for name, result in objectives.items() if not (result.met or result.undecided)]
-    wrong = [f"canary {result.prompt!r} was answered {result.answer!r}" for result in canaries.results if not result.passed]
+    wrong = [
+        f"prompt check {result.prompt!r} was answered {result.answer!r}" for result in prompt_checks.results if not result.passed
+    ]
     headline = [
         f"{name} {number(result.value)}" + (f" ({result.note})" if result.note not in {"", NOTHING_THERE} else "")
         for name, result in objectives.items()

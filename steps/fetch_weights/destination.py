@@ -47,7 +47,7 @@ class Destination:
 
     def put(self, file: HubFile, body: bytes, crc64nvme: str) -> Stored:
         """Write a whole object; S3 refuses it when the checksum is not that of what it received."""
-        with s3.explained(f"write {self.prefix / file.path}"):
+        with s3.translate_client_errors(f"write {self.prefix / file.path}"):
             self._client.put_object(
                 **self._at(file), Body=body, ChecksumCRC64NVME=crc64nvme, Metadata=self._metadata(file), **self._options
             )
@@ -55,7 +55,7 @@ class Destination:
 
     def start(self, file: HubFile) -> str:
         """Open a multipart upload and return its id. It is open until `complete` or `abort`."""
-        with s3.explained(f"start the upload of {self.prefix / file.path}"):
+        with s3.translate_client_errors(f"start the upload of {self.prefix / file.path}"):
             answer = self._client.create_multipart_upload(
                 **self._at(file),
                 ChecksumAlgorithm="CRC64NVME",
@@ -77,7 +77,7 @@ class Destination:
         """Make the object of its parts. S3 refuses it when the whole does not have that checksum and size."""
         from botocore.exceptions import ClientError
 
-        with s3.explained(f"complete {self.prefix / file.path}"):
+        with s3.translate_client_errors(f"complete {self.prefix / file.path}"):
             try:
                 self._client.complete_multipart_upload(
                     **self._at(file),
@@ -108,7 +108,7 @@ class Destination:
         prefix. Returns how many."""
         keys = None if paths is None else {self._key(path) for path in paths}
         count = 0
-        with s3.explained(f"list the unfinished uploads under {self.prefix}"):
+        with s3.translate_client_errors(f"list the unfinished uploads under {self.prefix}"):
             pages = self._client.get_paginator("list_multipart_uploads").paginate(
                 Bucket=self.prefix.bucket, Prefix=self.prefix.key
             )
@@ -124,7 +124,7 @@ class Destination:
     def delete(self, paths: Iterable[str]) -> None:
         """Delete objects under the prefix."""
         for path in paths:
-            with s3.explained(f"delete {self.prefix / path}"):
+            with s3.translate_client_errors(f"delete {self.prefix / path}"):
                 self._client.delete_object(Bucket=self.prefix.bucket, Key=self._key(path))
 
     def _has(self, file: HubFile, crc64nvme: str) -> bool:
@@ -141,7 +141,7 @@ class Destination:
 
     def _check(self, file: HubFile, crc64nvme: str) -> Stored:
         """Ask S3 what it has now; anything but the file's size and checksum is deleted and an error."""
-        with s3.explained(f"check {self.prefix / file.path}"):
+        with s3.translate_client_errors(f"check {self.prefix / file.path}"):
             head = self._client.head_object(**self._at(file), ChecksumMode="ENABLED")
         full = head.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT"
         stored = Stored(head["ETag"], head["ContentLength"], head.get("ChecksumCRC64NVME") if full else None)

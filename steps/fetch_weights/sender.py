@@ -13,7 +13,7 @@ from typing import Any
 from delivery.aws import s3
 from delivery.errors import StepError
 from delivery.hub.range_client import Answer, Wire
-from delivery.hub.retries import PassingError, Retries
+from delivery.hub.retries import Retries, TransientError
 from delivery.hub.settings import Settings
 
 _SIGNATURE_S = 3600
@@ -73,7 +73,7 @@ class PartSender:
 def _entity_tag(answer: Answer, crc64nvme: str) -> str:
     received = answer.headers.get("x-amz-checksum-crc64nvme", crc64nvme)
     if received != crc64nvme:
-        raise PassingError(f"S3 received bytes with CRC64NVME {received}, sent were bytes with {crc64nvme}")
+        raise TransientError(f"S3 received bytes with CRC64NVME {received}, sent were bytes with {crc64nvme}")
     return answer.headers["etag"]
 
 
@@ -82,5 +82,5 @@ def _failure(what: str, answer: Answer, url: str) -> Exception:
     message = _MESSAGE.search(answer.excerpt)
     text = f"{code[1]}: {message[1] if message else ''}" if code else f"{answer.status} {answer.excerpt}"
     if code and code[1] in _PASSING_CODES:
-        return PassingError(f"S3 answered {text}", answer.retry_after_s)
-    return answer.passing_error(url) or StepError(f"could not {what}: S3 answered {text}")
+        return TransientError(f"S3 answered {text}", answer.retry_after_s)
+    return answer.transient_error(url) or StepError(f"could not {what}: S3 answered {text}")

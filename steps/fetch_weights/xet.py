@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from delivery.hub.range_client import public
-from delivery.hub.retries import PassingError, Stopped
+from delivery.hub.retries import Stopped, TransientError
 from delivery.hub.source import CountBytes, Hub, HubSource, Part
 from delivery.job.frame import say
 
@@ -62,11 +62,11 @@ class XetSource:
             if self._stop.is_set():
                 raise Stopped
             if filled + len(chunk) > part.size:
-                raise PassingError(f"more than the {part.size:,} bytes that were asked for")
+                raise TransientError(f"more than the {part.size:,} bytes that were asked for")
             view[filled : filled + len(chunk)] = chunk
             filled += len(chunk)
         if filled < part.size:
-            raise PassingError(f"{filled:,} of {part.size:,} bytes")
+            raise TransientError(f"{filled:,} of {part.size:,} bytes")
 
     def _connect(self) -> Any:
         """The one connection to Xet storage, made by whichever thread comes first; hf_xet renews its token by itself."""
@@ -75,7 +75,7 @@ class XetSource:
                 url = self._hub.url("/api/models/{repository}/xet-read-token/{revision}")
                 answer = self._http.wire().ask("GET", url, self._hub.headers)
                 if answer.status != 200:
-                    raise PassingError(f"{public(url)} answered {answer.status}")
+                    raise TransientError(f"{public(url)} answered {answer.status}")
                 self._group = (
                     _hf_xet()
                     .XetSession()

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from delivery.job import frame
-from delivery.names import NOTHING_SAID
+from delivery.names import NOT_GIVEN
 from steps.promote import step
 
 
@@ -24,8 +24,8 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--intent", choices=["promotion", "rollback"], default="promotion", help="rollback: to a version that production served"
     )
-    parser.add_argument("--by", default=NOTHING_SAID, help="who asked for a rollback")
-    parser.add_argument("--comment", default=NOTHING_SAID, help="and why")
+    parser.add_argument("--by", default=NOT_GIVEN, help="who asked for a rollback")
+    parser.add_argument("--comment", default=NOT_GIVEN, help="and why")
     parser.add_argument("--output", type=Path, required=True, help="the folder that promotion.json is written to")
     given = parser.parse_args(arguments)
     step.run(

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from config.production import Guards
-from delivery.aws.client_errors import explained
+from delivery.aws.client_errors import translate_client_errors
 from delivery.endpoint.deployment import VARIANT
 from delivery.errors import StepError
 
@@ -79,7 +79,7 @@ class Alarms:
                 "AlarmDescription": "No instance sends metrics any more",
             }
         for name, alarm in made.items():
-            with explained(f"make the alarm {name}"):
+            with translate_client_errors(f"make the alarm {name}"):
                 self._cloudwatch.put_metric_alarm(AlarmName=name, Tags=tags, **alarm)
         return list(made)
 
@@ -100,7 +100,7 @@ class Alarms:
                 )
         return [*(name for name in ours if states.get(name, ("",))[0] != "ALARM"), *teams]
 
-    def ringing(self, names: Sequence[str]) -> list[str]:
+    def in_alarm(self, names: Sequence[str]) -> list[str]:
         """Those of the alarms that are in ALARM, each with what it says of itself and why it went off."""
         states = self._states(names)
         return [f"{name} ({states[name][2]}: {states[name][1]})" for name in names if states.get(name, ("",))[0] == "ALARM"]
@@ -116,14 +116,14 @@ class Alarms:
     def _delete(self, names: Sequence[str]) -> None:
         there = list(self._states(names))
         if there:
-            with explained(f"delete the alarms {', '.join(there)}"):
+            with translate_client_errors(f"delete the alarms {', '.join(there)}"):
                 self._cloudwatch.delete_alarms(AlarmNames=there)
 
     def _states(self, names: Sequence[str]) -> dict[str, tuple[str, str, str]]:
         """The state of each alarm that there is, why, and its description."""
         if not names:
             return {}
-        with explained(f"look at the alarms {', '.join(names)}"):
+        with translate_client_errors(f"look at the alarms {', '.join(names)}"):
             described = self._cloudwatch.describe_alarms(AlarmNames=list(names), AlarmTypes=["MetricAlarm", "CompositeAlarm"])
         found = [*described.get("MetricAlarms", []), *described.get("CompositeAlarms", [])]
         return {

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from config.production import Autoscaling
-from delivery.aws.client_errors import explained
+from delivery.aws.client_errors import translate_client_errors
 from delivery.endpoint.deployment import VARIANT
 
 _POLICY = "concurrent-requests"
@@ -33,7 +33,7 @@ class Scaling:
         if wanted is None:
             self.remove()
             return
-        with explained(f"register the autoscaling of {self._endpoint}"):
+        with translate_client_errors(f"register the autoscaling of {self._endpoint}"):
             self._client.register_scalable_target(
                 **self._target, MinCapacity=wanted.min_instances, MaxCapacity=wanted.max_instances
             )
@@ -51,13 +51,13 @@ class Scaling:
 
     def remove(self) -> None:
         """Take the target away, and its policies with it; none is no error."""
-        with explained(f"take away the autoscaling of {self._endpoint}"):
+        with translate_client_errors(f"take away the autoscaling of {self._endpoint}"):
             if self._registered():
                 self._client.deregister_scalable_target(**self._target)
 
     def is_there(self) -> bool:
         """Whether it has any."""
-        with explained(f"look at the autoscaling of {self._endpoint}"):
+        with translate_client_errors(f"look at the autoscaling of {self._endpoint}"):
             return self._registered()
 
     def _registered(self) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from config.base import Strict
-from delivery.endpoint.prompt_checks import CanaryResult
+from delivery.endpoint.prompt_checks import PromptCheckResult
 
 Action = Literal["created", "updated", "unchanged"]
 """What became of the endpoint. One that serves the version already is left alone: `unchanged`."""
@@ -26,7 +26,7 @@ class Promotion(Strict):
     """The version that it served before; None when this execution created it."""
     action: Action
     """What was done."""
-    smoke: list[CanaryResult]
-    """The canary prompts, asked of production after the update."""
+    smoke: list[PromptCheckResult]
+    """The prompt checks, asked of production after the update."""
     seconds: float
     """How long it took."""

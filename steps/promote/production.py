@@ -18,7 +18,7 @@ from delivery.endpoint import deployment, prompt_checks
 from delivery.endpoint.deployment import Deployment
 from delivery.endpoint.hosting import EndpointState
 from delivery.endpoint.lease import Lease
-from delivery.endpoint.prompt_checks import CanaryResult
+from delivery.endpoint.prompt_checks import PromptCheckResult
 from delivery.errors import InputError, LeaseLost, StepError, cleaning_up_after
 from delivery.job.frame import progress, say
 from delivery.names import ENDPOINT_TAG, MODEL_TAG, PREVIOUS_TAG, VERSION_TAG, Fact
@@ -113,7 +113,7 @@ class Production:
             policy[kind]["MaximumExecutionTimeoutInSeconds"] = self._release.update_timeout_s
         if watched:
             policy["AutoRollbackConfiguration"] = {"Alarms": [{"AlarmName": name} for name in watched]}
-        self._make_way_for(new, old)
+        self._detach_autoscaling(new, old)
         try:
             with self._nothing_begun(new):
                 self._switch(new.name, policy)
@@ -121,23 +121,23 @@ class Production:
         except LeaseLost:
             raise
         except StepError as error:
-            raise StepError(f"{error}{self._bring_back(old.autoscaling)}") from error
+            raise StepError(f"{error}{self._restore_autoscaling(old.autoscaling)}") from error
         if state.config == new.name:
             return state
-        lost = self._bring_back(old.autoscaling)
-        reasons = [state.failure, *self._clients.alarms.ringing(watched)]
+        lost = self._restore_autoscaling(old.autoscaling)
+        reasons = [state.failure, *self._clients.alarms.in_alarm(watched)]
         reason = "; ".join(reason for reason in reasons if reason) or "it does not say why"
         taken_back = StepError(
-            f"SageMaker took the update of {self.endpoint} back: {reason}{lost}{self._hosting.last_words(self.endpoint)}"
+            f"SageMaker took the update of {self.endpoint} back: {reason}{lost}{self._hosting.recent_logs(self.endpoint)}"
         )
         with cleaning_up_after(taken_back):
             self._forget(new.name)
         raise taken_back
 
-    def look_over(self, state: EndpointState, new: Deployment) -> list[CanaryResult]:
-        """The image, the canary prompts, the alarms for as long as the model file says. StepError for the first that is not right."""
+    def smoke_test(self, state: EndpointState, new: Deployment) -> list[PromptCheckResult]:
+        """The image, the prompt checks, the alarms for as long as the model file says. StepError for the first that is not right."""
         self._check_image(state, new)
-        results = prompt_checks.ask_all(self._clients.runtime, self.endpoint, self._release.model.evaluation.canaries)
+        results = prompt_checks.ask_all(self._clients.runtime, self.endpoint, self._release.model.evaluation.prompt_checks)
         for result in results:
             if not result.passed:
                 raise StepError(
@@ -147,7 +147,7 @@ class Production:
         self._watch([*self._clients.alarms.of_fleet(self._settings.guards, state.config), *self._settings.alarms])
         return results
 
-    def give_back(self, previous: str | None, left: str, autoscaling: Autoscaling | None) -> None:
+    def restore(self, previous: str | None, left: str, autoscaling: Autoscaling | None) -> None:
         """Give it back the endpoint config that it served before, with that `autoscaling` where it has none any more; delete it where there
         was no config before. `left` is what it serves now. StepError when it cannot be given back."""
         self._lease.confirm()
@@ -163,7 +163,7 @@ class Production:
         state = self._wait()
         if state.config != previous:
             raise StepError(f"{self.endpoint} serves {state.config} and could not be given {previous} back: {state.failure}")
-        if lost := self._bring_back(autoscaling):
+        if lost := self._restore_autoscaling(autoscaling):
             raise StepError(f"{self.endpoint} serves {previous} again{lost}")
         self._forget(left)
 
@@ -207,15 +207,15 @@ class Production:
         until = time.monotonic() + self._settings.watch_s
         while True:
             self._lease.check()
-            if ringing := self._clients.alarms.ringing(alarms):
-                raise StepError(f"after the update of {self.endpoint} an alarm went off: {'; '.join(ringing)}")
+            if in_alarm := self._clients.alarms.in_alarm(alarms):
+                raise StepError(f"after the update of {self.endpoint} an alarm went off: {'; '.join(in_alarm)}")
             left = until - time.monotonic()
             if left <= 0:
                 return
             progress(f"{self.endpoint} is watched, {left:.0f} s to go")
             time.sleep(min(left, _WATCH_POLL_S))
 
-    def _make_way_for(self, new: Deployment, old: Serving) -> None:
+    def _detach_autoscaling(self, new: Deployment, old: Serving) -> None:
         """SageMaker refuses an update that changes the instance type of a variant with autoscaling."""
         before, after = (self._hosting.config(name) for name in (old.config, new.name))
         types = [
@@ -244,7 +244,7 @@ class Production:
                     self._forget(new.name)
             raise
 
-    def _bring_back(self, autoscaling: Autoscaling | None) -> str:
+    def _restore_autoscaling(self, autoscaling: Autoscaling | None) -> str:
         """Make way no longer: give it that autoscaling where it has none. Why that failed, to go behind an error; empty when it did not."""
         try:
             if autoscaling is not None and not self._clients.scaling.is_there():

@@ -27,7 +27,7 @@ from delivery.errors import InputError, LeaseHeld, LeaseLost, LedgerBroken, Step
 from delivery.history import decisions, rollback_target, serving_history
 from delivery.history.ledger import Kind, Ledger, newest
 from delivery.job.frame import progress, say
-from delivery.names import NOTHING_SAID, PROMOTION_FILE, Fact
+from delivery.names import NOT_GIVEN, PROMOTION_FILE, Fact
 from delivery.registry import model_packages, verification
 from steps.promote.clients import Clients
 from steps.promote.models import Action, Promotion
@@ -45,15 +45,15 @@ class Request:
     """With `automatic` the step itself approves a pending version: the gate's verdict is enough."""
     output: Path
     intent: Literal["promotion", "rollback"] = "promotion"
-    by: str = NOTHING_SAID
+    by: str = NOT_GIVEN
     """Who asked for a rollback."""
-    comment: str = NOTHING_SAID
+    comment: str = NOT_GIVEN
     """And why."""
 
     @property
     def who(self) -> str:
         """Who stands in the ledger: the person, where one asked, else the execution."""
-        return self.execution if self.by == NOTHING_SAID else self.by
+        return self.execution if self.by == NOT_GIVEN else self.by
 
 
 def run(request: Request) -> Promotion:
@@ -113,7 +113,7 @@ class Promoter:
 
     def run(self) -> Promotion:
         """The whole of it; see the module."""
-        with self._told():
+        with self._record_refusal():
             state = self._production.at_rest()
             before = self._serving(state) if state and not state.has_failed else None
             target = self._target()  # not before the wait for what changes the endpoint: the approval counts as it is now
@@ -122,12 +122,12 @@ class Promoter:
                 new = self._deployment(target, None)
                 return self._finish(target, new, self._production.create(new), "created")
             if before.version == target.package.version:
-                return self._take_up(target, state, before)
+                return self._resume(target, state, before)
             new = self._deployment(target, self._to_go_back_to(before))
             return self._finish(target, new, self._production.update(new, before), "updated")
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _record_refusal(self) -> Iterator[None]:
         """The ledger is told why a version did not reach production. One who lost the lease has no say any more."""
         try:
             yield
@@ -199,7 +199,7 @@ class Promoter:
         """A promotion that nobody asked for does not repeat another one that failed: the event of the gate's approval comes after both."""
         failed = decisions.failed_try(self._ledger.events(), version)
         execution = self._request.execution
-        if failed is not None and self._request.by == NOTHING_SAID and failed.details.get("execution") != execution:
+        if failed is not None and self._request.by == NOT_GIVEN and failed.details.get("execution") != execution:
             yield (
                 f"order: the promotion of version {version} was tried at {failed.at} and failed: {failed.details.get('reason')}; approve it "
                 "again to try again (in the console: reject it, then approve it with other words than before)"
@@ -222,7 +222,7 @@ class Promoter:
 
     def _autoscaling_of(self, config: str | None) -> Autoscaling | None:
         """The autoscaling of what served that endpoint config, by the ledger."""
-        left = serving_history.left_with(self._ledger.events(), config)
+        left = serving_history.deployment_of(self._ledger.events(), config)
         return left.autoscaling if left else None
 
     def _to_go_back_to(self, before: Serving) -> str:
@@ -234,13 +234,13 @@ class Promoter:
         is_unknown = before.previous == serving_history.Deployed.of(told).config and (before.version or 0) > (told.version or 0)
         return before.previous if is_unknown and self._clients.hosting.config(before.previous) is not None else before.config
 
-    def _take_up(self, target: Target, state: EndpointState, before: Serving) -> Promotion:
+    def _resume(self, target: Target, state: EndpointState, before: Serving) -> Promotion:
         """The endpoint serves the version. Either that is old news, or a try was killed before it told the ledger: what it left is done."""
         told = newest(self._ledger.events(), "promoted", "rolled_back")
         if told is not None and serving_history.Deployed.of(told).config == state.config:
             self._in_ledger = True
             if told.details.get("execution") == self._request.execution:
-                self._turn_down(told.details.get("previous_version"))
+                self._reject_rolled_back(told.details.get("previous_version"))
             say(f"{self._production.endpoint} serves version {before.version} already: nothing is changed")
             self._tidy_up(state)
             return self._promotion(target, before.version, "unchanged", [])
@@ -255,20 +255,20 @@ class Promoter:
         previous = new.previous
         previous_version = self._clients.hosting.version_of(previous) if previous else None
         try:
-            smoke = self._production.look_over(state, new)
+            smoke = self._production.smoke_test(state, new)
             self._check_approval(target)
         except LeaseLost:
             raise
         except StepError as error:
             with cleaning_up_after(error):
-                self._production.give_back(previous, state.config, self._autoscaling_of(previous))
+                self._production.restore(previous, state.config, self._autoscaling_of(previous))
             back = f"it serves version {previous_version} again" if previous else "it was the first and is deleted"
             raise StepError(f"{error}; version {target.package.version} was taken out of production, {back}") from error
         self._production.settle(state, new)
         promotion = self._promotion(target, previous_version, action, smoke)
-        self._tell(target, state, promotion)
+        self._record(target, state, promotion)
         self._in_ledger = True
-        self._turn_down(previous_version)
+        self._reject_rolled_back(previous_version)
         self._tidy_up(state)
         return promotion
 
@@ -284,7 +284,7 @@ class Promoter:
         except StepError as error:
             say(f"what earlier promotions left stays for the next one: {error}")
 
-    def _tell(self, target: Target, state: EndpointState, promotion: Promotion) -> None:
+    def _record(self, target: Target, state: EndpointState, promotion: Promotion) -> None:
         kind: Kind = "rolled_back" if self._request.intent == "rollback" else "promoted"
         model, package = self._release.model, target.package
         bounds = model.production.autoscaling
@@ -309,14 +309,14 @@ class Promoter:
                 "previous_version": promotion.previous_version,
                 "action": promotion.action,
                 "strategy": model.production.update.strategy,
-                "canaries": len(promotion.smoke),
+                "prompt_checks": len(promotion.smoke),
                 "seconds": promotion.seconds,
                 "execution": self._request.execution,
-                **({"comment": self._request.comment} if self._request.comment != NOTHING_SAID else {}),
+                **({"comment": self._request.comment} if self._request.comment != NOT_GIVEN else {}),
             },
         )
 
-    def _turn_down(self, left: JsonValue) -> None:
+    def _reject_rolled_back(self, left: JsonValue) -> None:
         """Reject the version that a rollback left: every later change of an approved version is an event, and would promote it again."""
         if self._request.intent != "rollback" or left is None:
             return
@@ -326,13 +326,13 @@ class Promoter:
         except InputError:
             return  # deleted
         if package.approval_status == "Approved":
-            why = "" if self._request.comment == NOTHING_SAID else f": {self._request.comment}"
+            why = "" if self._request.comment == NOT_GIVEN else f": {self._request.comment}"
             comment = f"production was rolled back from it{why}"
             model_packages.reject(self._clients.registry, arn, f"{comment} (by {self._request.who})")
             decisions.note(self._ledger, "rejected", package, by=self._request.who, comment=comment)
 
     def _promotion(
-        self, target: Target, previous: int | None, action: Action, smoke: list[prompt_checks.CanaryResult]
+        self, target: Target, previous: int | None, action: Action, smoke: list[prompt_checks.PromptCheckResult]
     ) -> Promotion:
         progress(f"{self._production.endpoint} serves version {target.package.version} ({action})")
         return Promotion(

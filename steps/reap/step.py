@@ -18,7 +18,7 @@ from typing import Any, Literal
 import boto3
 from botocore.config import Config
 
-from delivery.aws.client_errors import explained, is_absent
+from delivery.aws.client_errors import is_absent, translate_client_errors
 from delivery.endpoint.hosting import is_busy
 from delivery.errors import StepError
 from delivery.job.frame import say
@@ -121,7 +121,7 @@ class Reaper:
     def _expiring(self) -> Iterator[Resource]:
         """Endpoints first, then configs, then models: what still stands behind a living endpoint is known before its turn."""
         for kind, (operation, member, name, arn) in _LISTINGS.items():
-            with explained(f"list every {kind}"):
+            with translate_client_errors(f"list every {kind}"):
                 pages = self._sagemaker.get_paginator(operation).paginate(NameContains=_PREFIX)
                 items = [item for page in pages for item in page[member] if item[name].startswith(_PREFIX)]
             for item in items:
@@ -132,7 +132,7 @@ class Reaper:
     def _tags(self, arn: str) -> dict[str, str]:
         from botocore.exceptions import ClientError
 
-        with explained(f"read the tags of {arn}"):
+        with translate_client_errors(f"read the tags of {arn}"):
             try:
                 pages = self._sagemaker.get_paginator("list_tags").paginate(ResourceArn=arn)
                 return {tag["Key"]: tag["Value"] for page in pages for tag in page["Tags"]}
@@ -163,7 +163,7 @@ class Reaper:
         if (model, execution) not in self._executions:
             account = resource.arn.rsplit(":", 1)[0]  # arn:PARTITION:sagemaker:REGION:ACCOUNT
             arn = f"{account}:pipeline/{pipeline_name(model)}/execution/{execution}"
-            with explained(f"look at {arn}"):
+            with translate_client_errors(f"look at {arn}"):
                 try:
                     described = self._sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)
                     self._executions[model, execution] = described["PipelineExecutionStatus"]
@@ -191,7 +191,7 @@ class Reaper:
         if self._dry_run:
             return "dry run"
         operation, argument = _DELETIONS[resource.kind]
-        with explained(f"delete the {resource.kind} {resource.name}"):
+        with translate_client_errors(f"delete the {resource.kind} {resource.name}"):
             while True:
                 try:
                     getattr(self._sagemaker, operation)(**{argument: resource.name})

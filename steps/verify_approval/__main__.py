@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from delivery.job import frame
-from delivery.names import NOTHING_SAID
+from delivery.names import NOT_GIVEN
 from steps.verify_approval import step
 
 
@@ -23,7 +23,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--output", type=Path, required=True, help="the folder that approval.json and release.json are written to"
     )
-    parser.add_argument("--execution", default=NOTHING_SAID, help="which pipeline execution this is")
+    parser.add_argument("--execution", default=NOT_GIVEN, help="which pipeline execution this is")
     given = parser.parse_args(arguments)
     step.run(step.Request(given.model_package, given.bucket, given.intent, given.output, given.execution))
 

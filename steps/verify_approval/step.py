@@ -18,7 +18,7 @@ from delivery.errors import InputError
 from delivery.history import decisions, rollback_target
 from delivery.history.ledger import Ledger
 from delivery.job.frame import say
-from delivery.names import APPROVAL_FILE, NOTHING_SAID, RELEASE_FILE, Fact, model_of
+from delivery.names import APPROVAL_FILE, NOT_GIVEN, RELEASE_FILE, Fact, model_of
 from delivery.registry import model_packages, verification
 from steps.verify_approval.models import Approval
 
@@ -31,7 +31,7 @@ class Request:
     bucket: str
     intent: Literal["promotion", "rollback"]
     output: Path
-    execution: str = NOTHING_SAID
+    execution: str = NOT_GIVEN
     """The pipeline execution."""
 
 

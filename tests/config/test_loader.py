@@ -90,7 +90,8 @@ def test_qwen_is_served_over_eight_gpus_under_sglangs_own_flag_names() -> None:
         ("kind: closed_loop", "kind: nonsense", ["nonsense", "closed_loop"]),
         ("strategy: rolling", "strategy: gentle", ["strategy", "'rolling'"]),
         ("batch_percent: 50", "batch: 50", ["unknown key", "did you mean 'batch_percent'"]),
-        ("canaries:", "canary:", ["unknown key", "did you mean 'canaries'"]),
+        ("prompt_checks:", "prompt_check:", ["unknown key", "did you mean 'prompt_checks'"]),
+        ("prompt_checks:", "canaries:", ["unknown key", "it is called 'prompt_checks' now"]),
     ],
 )
 def test_a_mistake_is_one_line_with_its_place(tmp_path: Path, written: str, instead: str, says: list[str]) -> None:

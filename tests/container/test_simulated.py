@@ -198,7 +198,7 @@ def test_a_pause_holds_everything(model: str) -> None:
         assert all(250 < gap < 400 for gap in longest), longest
 
 
-def test_canaries_and_endings(model: str) -> None:
+def test_known_answers_and_endings(model: str) -> None:
     answers = json.dumps({"capital of France": "It is Paris."})
     flags = ["--sim-ttft-ms", "1", "--sim-itl-ms", "1", "--sim-answers", answers, "--sim-output-tokens", "6"]
     with engine("simulated", "--model-path", model, *flags) as server:

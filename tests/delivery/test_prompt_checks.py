@@ -1,4 +1,4 @@
-"""Canary prompts: what counts as the answer."""
+"""Prompt checks: what counts as the answer."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from config.evaluation import Canary
+from config.evaluation import PromptCheck
 from delivery.endpoint import prompt_checks
 
 
@@ -36,5 +36,7 @@ class Endpoint:
     ],
 )
 def test_a_model_that_is_still_thinking_has_not_answered(message: dict[str, Any], passed: bool, shown: str) -> None:
-    [result] = prompt_checks.ask_all(Endpoint(message), "some", [Canary(prompt="What is 17 + 25?", expect="42", max_tokens=42)])
+    [result] = prompt_checks.ask_all(
+        Endpoint(message), "some", [PromptCheck(prompt="What is 17 + 25?", expect="42", max_tokens=42)]
+    )
     assert (result.passed, result.answer) == (passed, shown)

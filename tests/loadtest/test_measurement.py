@@ -17,7 +17,7 @@ from loadtest.measurement.request_result import RequestResult
 from loadtest.measurement.scoring import profile_result, score
 from loadtest.profiles import METRICS, ClosedLoop, Objective
 from steps.evaluate_staging import verdicts
-from steps.evaluate_staging.models import CanarySummary
+from steps.evaluate_staging.models import PromptCheckSummary
 
 MS = 1_000_000
 SECOND = 1_000 * MS
@@ -183,7 +183,7 @@ def test_a_server_that_counts_tokens_that_are_none_is_not_fast(claimed: int, cou
     objectives = {"output_tokens_per_s": Objective(at_least=1), "ttft_p50_ms": Objective(at_most=1000)}
     load = {"exact_output": exact}
     found = profile_result(load, measured(*requests), objectives, usd_per_hour=None, lag_at_most_ms=50, production=None)
-    said = verdicts.judge(CanarySummary(failed=0, results=[]), {"chat": found}, {})
+    said = verdicts.judge(PromptCheckSummary(failed=0, results=[]), {"chat": found}, {})
     assert said[0] == verdict
     if verdict == "invalid":
         assert said[1] == (
@@ -194,16 +194,16 @@ def test_a_server_that_counts_tokens_that_are_none_is_not_fast(claimed: int, cou
 def test_what_was_not_compared_with_production_is_in_the_line_for_people() -> None:
     objectives = {"ttft_p50_ms": Objective(at_most_production=1.1)}
     fast = result_of(measured(*steady(ttft_ms=10)))
-    canaries = CanarySummary(failed=0, results=[])
+    prompt_checks = PromptCheckSummary(failed=0, results=[])
     other = profile_result({"rate": 2}, measured(*steady()), objectives, usd_per_hour=None, lag_at_most_ms=50, production=fast)
-    assert verdicts.judge(canaries, {"chat": other}, {})[1].endswith("(production was measured under another load)")
+    assert verdicts.judge(prompt_checks, {"chat": other}, {})[1].endswith("(production was measured under another load)")
     bare = fast.model_copy(update={"metrics": {}})
     unlike = profile_result({}, measured(*steady()), objectives, usd_per_hour=None, lag_at_most_ms=50, production=bare)
     assert unlike.objectives["ttft_p50_ms"].note == "production's evaluation has no ttft_p50_ms"
     alike = profile_result({}, measured(*steady()), objectives, usd_per_hour=None, lag_at_most_ms=50, production=fast)
     assert alike.objectives["ttft_p50_ms"].note == ""
     first = result_of(measured(*steady()), objectives)
-    assert "nothing in production" not in verdicts.judge(canaries, {"chat": first}, {})[1]
+    assert "nothing in production" not in verdicts.judge(prompt_checks, {"chat": first}, {})[1]
 
 
 def test_every_objective_has_an_interval_that_holds_its_value() -> None:
@@ -248,7 +248,9 @@ def test_a_percentile_of_fewer_samples_than_it_has_parts_decides_nothing_unless_
         seconds: result_of(measured(*steady(seconds)), {"ttft_p99_ms": Objective(at_most=bound)})
         for seconds, bound in ((9, 150), (10, 150), (8, 100))
     }
-    few, enough, missed = (verdicts.judge(CanarySummary(failed=0, results=[]), {"chat": one}, {}) for one in profiles.values())
+    few, enough, missed = (
+        verdicts.judge(PromptCheckSummary(failed=0, results=[]), {"chat": one}, {}) for one in profiles.values()
+    )
     assert few == (
         "invalid",
         "chat: ttft_p99_ms is of 90 samples and needs 100 (measure longer, or bound a lower percentile)",

@@ -48,9 +48,9 @@ def test_a_missed_objective_rejects_the_version_and_says_the_number(stack: Stack
     assert stack.endpoints() == []
 
 
-def test_a_wrong_canary_rejects_the_version(stack: Stack) -> None:
+def test_a_wrong_answer_to_a_prompt_check_rejects_the_version(stack: Stack) -> None:
     def change(content: dict[str, Any]) -> None:
-        content["evaluation"]["canaries"] = [{"prompt": "Which city is the capital of France?", "expect": "Paris"}]
+        content["evaluation"]["prompt_checks"] = [{"prompt": "Which city is the capital of France?", "expect": "Paris"}]
 
     model = stack.simulated_model("wrong-answer", settings={**FAST, "answers": {"France": "It is Lyon."}}, change=change)
     result = stack.run_here(model)

@@ -138,7 +138,7 @@ def test_every_objective_of_the_model_file_is_a_condition_of_its_own() -> None:
     conditions = step_of(built(release), "Gate")["Arguments"]["Conditions"]
     found = {condition["LeftValue"]["Std:JsonGet"]["Path"]: condition for condition in conditions}
     objectives = release.model.evaluation.load_profiles["chat"].objectives
-    assert len(conditions) == len(objectives) + 2  # the verdict and the canaries
+    assert len(conditions) == len(objectives) + 2  # the verdict and the prompt checks
     for metric, objective in objectives.items():
         condition = found[f"profiles.chat.objectives.{metric}.compared_value"]
         assert condition["RightValue"] == objective.bound

@@ -53,7 +53,9 @@ def test_aws_has_the_operations_and_their_parameters(line: list[str]) -> None:
 
 def test_every_message_in_the_table_is_one_that_the_code_has() -> None:
     source = "".join(
-        path.read_text(encoding="utf-8") for room in ("config", "delivery", "loadtest", "steps", "pipelines") for path in (ROOT / room).rglob("*.py")
+        path.read_text(encoding="utf-8")
+        for room in ("config", "delivery", "loadtest", "steps", "pipelines")
+        for path in (ROOT / room).rglob("*.py")
     )
     source = re.sub(r'"\s*\n\s*(rf?|fr?)?"', "", source)  # strings that go on in the next line
     source = re.sub(r"\{[^{}\n]*\}", "{}", source)

@@ -14,7 +14,7 @@ import pipelines.status.status
 import pipelines.status.status_display
 from config.environment import ProductionAccount
 from delivery.aws import accounts
-from pipelines.released_model import Subject
+from pipelines.released_model import ReleasedModel
 from tests.local.prepared import Prepared, prepared
 from tests.sagemaker_local.hosting_client import ROLE, HostingClient, eventually
 
@@ -152,7 +152,7 @@ def test_where_productions_role_refuses_the_rest_is_shown_all_the_same(
     monkeypatch.setattr(accounts, "production_session", lambda environment, purpose: mock.MagicMock())
     other = ProductionAccount(account_id="222222222222", role=role, serve_role=role)
     environment = world.environment.model_copy(update={"production": other})
-    about = Subject("served", "aws", environment, None, world.client("sagemaker"), world.client("s3"))
+    about = ReleasedModel("served", "aws", environment, None, world.client("sagemaker"), world.client("s3"))
     found = pipelines.status.status.status(about)
     assert f"{role}, in whose account served is, refuses: User ann is not authorized" in found.production_refused
     assert (found.production, found.ledger_version, found.pending) == (None, 1, [2])

@@ -100,7 +100,7 @@ class Desk:
 
     def store(self, path: str, body: bytes) -> None:
         """Write bytes."""
-        with s3.explained(f"write {self._folder / path}"):
+        with s3.translate_client_errors(f"write {self._folder / path}"):
             self._client.put_object(Bucket=self._folder.bucket, Key=(self._folder / path).key, Body=body)
 
     def order(self, load: Load) -> Order:

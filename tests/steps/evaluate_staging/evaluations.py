@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from delivery.endpoint.prompt_checks import CanaryResult
+from delivery.endpoint.prompt_checks import PromptCheckResult
 from loadtest.generator.worker import WorkerResult
 from loadtest.measurement.measurement import Measurement
 from loadtest.measurement.models import ProfileResult, Trial
@@ -15,7 +15,7 @@ from loadtest.measurement.request_result import RequestResult
 from loadtest.measurement.scoring import profile_result, score
 from loadtest.profiles import CAPACITY, COST, LoadProfile, Objective
 from steps.evaluate_staging import verdicts
-from steps.evaluate_staging.models import BatchConsistency, CanarySummary, Evaluation, Expectations, InProduction
+from steps.evaluate_staging.models import BatchConsistency, Evaluation, Expectations, InProduction, PromptCheckSummary
 
 SECOND = 1_000_000_000
 REVISION = "9216db5781bf21249d130ec9da846c4624c16137"
@@ -115,10 +115,10 @@ def evaluation(version: int, production: Evaluation | None = None, **changes: An
         name: profile(name, seed + 10 * version, production.profiles[name] if production else None, **changes)
         for seed, name in enumerate(PROFILES)
     }
-    canaries = CanarySummary(
+    prompt_checks = PromptCheckSummary(
         failed=0,
         results=[
-            CanaryResult(
+            PromptCheckResult(
                 prompt="What is the capital of France?", expect="Paris", answer="The capital of France is Paris.", passed=True
             )
         ],
@@ -127,7 +127,7 @@ def evaluation(version: int, production: Evaluation | None = None, **changes: An
         ),
     )
     lm_eval = {"gsm8k": score(Objective(at_least=0.85), 0.871, None, (0.853, 0.889))}
-    verdict, summary = verdicts.judge(canaries, profiles, lm_eval)
+    verdict, summary = verdicts.judge(prompt_checks, profiles, lm_eval)
     failed = ["chat: ttft_ms at most 900 (objective ttft_p99_ms): 9 of 420 rows do not, as those due at 3.1 s, 17.2 s, 20.4 s"]
     return Evaluation(
         model="qwen3-32b",
@@ -148,7 +148,7 @@ def evaluation(version: int, production: Evaluation | None = None, **changes: An
         production=InProduction(version=1, report="s3://release/evaluations/qwen3-32b/aaaa/evaluation.json")
         if production
         else None,
-        canaries=canaries,
+        prompt_checks=prompt_checks,
         profiles=profiles,
         lm_eval=lm_eval,
         expectations=Expectations(success=verdict == "passed", checked=8, failed=[] if verdict == "passed" else failed),

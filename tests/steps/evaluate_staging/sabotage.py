@@ -86,7 +86,7 @@ PHASES: dict[str, Callable[[Act], None]] = {
     "between model and endpoint": lambda act: _after(Hosting, "define", act),
     "endpoint created": lambda act: _after(Hosting, "create", act),
     "waiting for it": lambda act: _before(Hosting, "wait", act),
-    "canaries": lambda act: _before(prompt_checks, "ask_all", act),
+    "prompt_checks": lambda act: _before(prompt_checks, "ask_all", act),
     "warm-up": lambda act: _when(step, "progress", "warming up", act),
     "load": lambda act: _when(step, "progress", "s left", act),
     "load over": lambda act: _after(Fleet, "measure", act),

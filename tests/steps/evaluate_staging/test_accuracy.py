@@ -17,7 +17,7 @@ from config.evaluation import LmEval
 from delivery.errors import InputError, StepError
 from loadtest.transports.openai import OpenAITransport
 from steps.evaluate_staging.accuracy import Accuracy, results
-from steps.evaluate_staging.models import CanarySummary
+from steps.evaluate_staging.models import PromptCheckSummary
 from steps.evaluate_staging.verdicts import judge
 from tests.steps.evaluate_staging.world import BUCKET, World, closed_loop, world
 from tests.support.simulated_engine import simulated
@@ -175,7 +175,7 @@ def test_where_lm_eval_fails_the_run_is_invalid_and_the_version_not_to_blame() -
     wanted = LmEval.model_validate({"tasks": {"gsm8k": {"at_least": 0.5}}})
     found = results(wanted, "lm-eval failed: TimeoutError: the endpoint did not answer", {})
     assert not found["gsm8k"].met
-    verdict = judge(CanarySummary(failed=0, results=[]), {}, found)
+    verdict = judge(PromptCheckSummary(failed=0, results=[]), {}, found)
     assert verdict == ("invalid", "lm-eval gsm8k: lm-eval failed: TimeoutError: the endpoint did not answer")
 
 

@@ -66,7 +66,7 @@ def holds(condition: dict[str, Any], evaluation: Evaluation) -> bool:
 def without_cost(found: Evaluation) -> Evaluation:
     """The same with every cost and capacity within its bound."""
     profiles = {name: one for name, one in found.profiles.items() if name == "chat"}
-    verdict, summary = verdicts.judge(found.canaries, profiles, found.lm_eval)
+    verdict, summary = verdicts.judge(found.prompt_checks, profiles, found.lm_eval)
     return found.model_copy(update={"profiles": profiles, "verdict": verdict, "summary": summary})
 
 
@@ -75,7 +75,7 @@ def test_each_objective_is_a_condition_that_says_what_the_evaluation_says(condit
     for found in (production, evaluation(2, production), evaluation(3, production, **MISSED)):
         by_path = {condition["LeftValue"]["Std:JsonGet"]["Path"]: holds(condition, found) for condition in conditions}
         assert by_path.pop("verdict") == (found.verdict == "passed")
-        assert by_path.pop("canaries.failed")
+        assert by_path.pop("prompt_checks.failed")
         assert by_path.pop("lm_eval.gsm8k.compared_value") == found.lm_eval["gsm8k"].met
         assert by_path == {
             f"profiles.{name}.objectives.{metric}.compared_value": result.met
@@ -94,12 +94,12 @@ def test_the_verdict_is_passed_only_when_everything_is_met() -> None:
         update={"bottleneck": "the client was 80 ms late (p99), more than 50 ms"}
     )
     profiles = {"chat": production.profiles["chat"].model_copy(update={"client": late})}
-    assert verdicts.judge(production.canaries, profiles, {}) == (
+    assert verdicts.judge(production.prompt_checks, profiles, {}) == (
         "invalid",
         "chat: the client was 80 ms late (p99), more than 50 ms",
     )
     missed = {"gsm8k": production.lm_eval["gsm8k"].model_copy(update={"met": False, "value": 0.5})}
-    assert verdicts.judge(production.canaries, production.profiles, missed) == (
+    assert verdicts.judge(production.prompt_checks, production.profiles, missed) == (
         "failed",
         "lm-eval gsm8k 0.5 (must be at least 0.85)",
     )

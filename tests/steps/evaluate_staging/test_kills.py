@@ -22,7 +22,7 @@ AFTER_DELETION = {"scoring", "report", "publishing"}
 SHORT = {
     "client_processes": 1,
     "load_profiles": {"short": closed_loop(warmup_s=1.2, duration_s=1.2, concurrency=2)},
-    "canaries": [{"prompt": "a", "expect": "b"}],
+    "prompt_checks": [{"prompt": "a", "expect": "b"}],
 }
 
 
@@ -117,7 +117,7 @@ TELLING: list[tuple[str, Act]] = [
     ("between model and endpoint", "SIGTERM"),
     ("endpoint created", "SIGTERM"),
     ("endpoint created", "SIGKILL"),
-    ("canaries", "exception"),
+    ("prompt_checks", "exception"),
     ("load", "SIGTERM"),
     ("load", "SIGKILL"),
     ("load", "exception"),

@@ -41,7 +41,7 @@ def measured(scarce: World) -> Run:
     version = scarce.version(
         {
             "load_profiles": {"chat": profile},
-            "canaries": [{"prompt": "Which city is the capital of France?", "expect": "Paris"}],
+            "prompt_checks": [{"prompt": "Which city is the capital of France?", "expect": "Paris"}],
             "staging": {"instance_types": [SCARCE, PLENTY]},
         },
         settings={"answers": {"France": "It is Paris."}},
@@ -93,11 +93,11 @@ def test_every_metric_is_in_cloudwatch_by_model_and_version(scarce: World, measu
         assert [point["Maximum"] for point in points] == [pytest.approx(value)], metric
 
 
-def test_the_canary_is_asked_alone_and_in_a_full_batch(measured: Run) -> None:
-    canaries = measured.evaluation.canaries
-    assert canaries.failed == 0
-    assert canaries.batch is not None
-    assert (canaries.batch.asked, canaries.batch.same, canaries.batch.alone) == (6, 6, "It is Paris.")
+def test_the_prompt_check_is_asked_alone_and_in_a_full_batch(measured: Run) -> None:
+    prompt_checks = measured.evaluation.prompt_checks
+    assert prompt_checks.failed == 0
+    assert prompt_checks.batch is not None
+    assert (prompt_checks.batch.asked, prompt_checks.batch.same, prompt_checks.batch.alone) == (6, 6, "It is Paris.")
 
 
 def test_the_table_has_every_request_the_warm_up_too(measured: Run) -> None:

@@ -31,7 +31,7 @@ USED_UP = {"ratelimit": '"resolvers";r=0;t=1', "ratelimit-policy": '"fixed windo
 def test_when_to_come_again(status: int, headers: dict[str, str], wait_s: float | None) -> None:
     answer = Answer(status, headers)
     assert answer.retry_after_s == wait_s
-    error = answer.passing_error("https://hub/file")
+    error = answer.transient_error("https://hub/file")
     assert error is not None and error.retry_after_s == wait_s
 
 
@@ -40,7 +40,7 @@ def test_a_quota_that_is_used_up_is_waited_for_as_long_as_the_hub_says() -> None
     told: list[str] = []
 
     def attempt() -> float:
-        if error := answers.pop(0).passing_error("https://hub/file"):
+        if error := answers.pop(0).transient_error("https://hub/file"):
             raise error
         return time.monotonic()
 
@@ -50,7 +50,7 @@ def test_a_quota_that_is_used_up_is_waited_for_as_long_as_the_hub_says() -> None
 
 
 def test_a_whole_window_of_the_hubs_is_waited_for_by_a_job_and_not_by_a_person() -> None:
-    error = Answer(429, {"ratelimit": '"api";r=0;t=300'}).passing_error("https://hub/api")
+    error = Answer(429, {"ratelimit": '"api";r=0;t=300'}).transient_error("https://hub/api")
     assert error is not None
     assert Retries(Settings(), threading.Event())._pause(1, error, "list") == 301
     with pytest.raises(StepError, match="asks to wait 301 s"):
@@ -59,7 +59,7 @@ def test_a_whole_window_of_the_hubs_is_waited_for_by_a_job_and_not_by_a_person()
 
 def test_an_outage_of_a_minute_and_a_half_ends_no_fetch() -> None:
     settings = Settings()
-    error = Answer(503, {}).passing_error("https://cdn/file")
+    error = Answer(503, {}).transient_error("https://cdn/file")
     assert error is not None
     retries = Retries(settings, threading.Event())
     with mock.patch("random.uniform", return_value=0.5):  # the shortest pauses that there are

@@ -65,7 +65,7 @@ def serves(world: World, version: Version) -> int:
 
 def left_unseen(world: World, version: Version) -> None:
     """Promote it with a process that ends after the update, before it was looked over."""
-    with instead(Production, "look_over", kill), pytest.raises(Killed):
+    with instead(Production, "smoke_test", kill), pytest.raises(Killed):
         world.serve(version)
     assert serves(world, version) == version.number
 
@@ -92,7 +92,10 @@ def test_an_approval_that_is_withdrawn_during_the_update_takes_the_version_out_a
     def withdraw() -> None:
         model_packages.reject(world.client("sagemaker"), second.arn, "on second thought")
 
-    with instead(Production, "look_over", withdraw, then=True), pytest.raises(StepError, match=r"was taken back .* Rejected now"):
+    with (
+        instead(Production, "smoke_test", withdraw, then=True),
+        pytest.raises(StepError, match=r"was taken back .* Rejected now"),
+    ):
         world.serve(second)
     assert serves(world, second) == 1
     assert kinds(world, second) == [("promoted", 1), ("refused", 2)]

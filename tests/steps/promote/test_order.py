@@ -75,9 +75,9 @@ class Aws:
                 return EndpointState("arn", "InService", self.after, "")
             case "hosting.config":
                 return None if arguments[0] == "gone" else {"ProductionVariants": [{"InstanceType": f"that of {arguments[0]}"}]}
-            case "hosting.last_words":
+            case "hosting.recent_logs":
                 return ""
-            case "alarms.put" | "alarms.usable" | "alarms.ringing" | "hosting.delete_config":
+            case "alarms.put" | "alarms.usable" | "alarms.in_alarm" | "hosting.delete_config":
                 return []
             case "scaling.is_there":
                 return False
@@ -117,11 +117,11 @@ WAYS: dict[str, tuple[Aws, Callable[[Production], object]]] = {
     "update": (Aws(IN_SERVICE), lambda production: production.update(NEW, OLD)),
     "update, refused": (Aws(IN_SERVICE, fails={"hosting.switch": "quota"}), lambda production: production.update(NEW, OLD)),
     "update, taken back": (Aws(IN_SERVICE, after="old"), lambda production: production.update(NEW, OLD)),
-    "back": (Aws(IN_SERVICE, after="old"), lambda production: production.give_back("old", "new", SCALING)),
-    "back to nothing": (Aws(IN_SERVICE), lambda production: production.give_back(None, "new", None)),
+    "back": (Aws(IN_SERVICE, after="old"), lambda production: production.restore("old", "new", SCALING)),
+    "back to nothing": (Aws(IN_SERVICE), lambda production: production.restore(None, "new", None)),
     "settled": (Aws(IN_SERVICE), lambda production: production.settle(SERVES_NEW, NEW)),
     "tidied up": (Aws(IN_SERVICE), lambda production: production.tidy_up(SERVES_NEW)),
-    "back to what is gone": (Aws(IN_SERVICE), lambda production: production.give_back("gone", "new", None)),
+    "back to what is gone": (Aws(IN_SERVICE), lambda production: production.restore("gone", "new", None)),
 }
 
 
@@ -170,7 +170,7 @@ def test_a_reason_outlives_what_cannot_be_cleaned_up_after_it(way: str, fails: s
 
 
 def test_an_update_that_was_taken_back_has_its_autoscaling_again_whatever_cannot_be_told_of_it() -> None:
-    aws, error = done("update, taken back", fails={"alarms.ringing": "ThrottlingException"})
+    aws, error = done("update, taken back", fails={"alarms.in_alarm": "ThrottlingException"})
     assert error == "StepError: ThrottlingException"
     assert "scaling.apply" in aws.calls
 

@@ -108,7 +108,7 @@ class World:
         verdict: str = "passed",
         age: timedelta = timedelta(0),
         status: str = "Approved",
-        canaries: list[dict[str, Any]] | None = None,
+        prompt_checks: list[dict[str, Any]] | None = None,
         image: str = IMAGE,
         more_facts: dict[str, str] | None = None,
         serving: dict[str, Any] | None = None,
@@ -117,7 +117,7 @@ class World:
         """Register, evaluate (on paper) and approve the model's next version; its engine answers `QUESTION` with `version N`."""
         number = len(self._versions(name)) + 1
         engine = {**QUICK, "answers": {QUESTION: " ".join(["version", str(number), *"abcdefghij"])}, **(settings or {})}
-        release = self._release(name, number, canaries, image, serving or {}, production)
+        release = self._release(name, number, prompt_checks, image, serving or {}, production)
         facts = {**self._weights(release, engine), **(more_facts or {})}
         release_file = f"releases/{name}/{release.sha256}/release.json"
         self._put(release, release_file, release.to_json().encode())
@@ -156,7 +156,7 @@ class World:
         self,
         name: str,
         number: int,
-        canaries: list[dict[str, Any]] | None,
+        prompt_checks: list[dict[str, Any]] | None,
         image: str,
         serving: dict[str, Any],
         production: dict[str, Any],
@@ -180,7 +180,7 @@ class World:
                     },
                     "evaluation": {
                         "load_profiles": {"short": closed_loop()},
-                        "canaries": expected if canaries is None else canaries,
+                        "prompt_checks": expected if prompt_checks is None else prompt_checks,
                     },
                     "production": {"endpoint": name, "update": ALL_AT_ONCE, **production},
                 },
