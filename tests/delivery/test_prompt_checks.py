@@ -31,7 +31,7 @@ class Endpoint:
         (
             {"content": None, "reasoning_content": "17 and 25 are 42, but let me"},
             False,
-            "(no answer within 42 tokens, only thoughts; raise the canary's max_tokens)",
+            "(no answer within 42 tokens, only thoughts; raise the check's max_tokens)",
         ),
     ],
 )

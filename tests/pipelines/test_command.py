@@ -68,13 +68,15 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments: list[str], says: str) 
 @pytest.mark.parametrize(
     "refused",
     [
-        "commands.definition('no/such/file.yaml', 'local')",
-        "commands.ready(commands.resolve('qwen3-32b', 'aws'), 'qwen3-32b')",  # its Hub is not reached: asking it stands for a refusal
+        "releasing.definition('no/such/file.yaml', 'local')",
+        "resolution.ready(resolution.resolve('qwen3-32b', 'aws'), 'qwen3-32b')",  # its Hub is not reached: asking it stands for a refusal
     ],
 )
 def test_what_is_refused_does_not_wait_for_the_sagemaker_sdk(refused: str) -> None:
     program = f"""import sys
-from pipelines import commands, preflight
+from pipelines import resolution
+from pipelines.checks import preflight
+from pipelines.commands import releasing
 preflight.check = lambda *_: sys.exit(2)
 try:
     {refused}

@@ -26,7 +26,19 @@ ACCOUNT, REGION = "123456789012", "us-east-1"
 BUCKET = f"release-{ACCOUNT}-{REGION}"
 BUILD_ROLE = f"arn:aws:iam::{ACCOUNT}:role/release-build"
 REGISTRY = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com"
-_COPIED = ["config", "container", "pipelines", "steps", "requirements", "LICENSE", ".dockerignore", ".gitignore", "buildspec.yml"]
+_COPIED = [
+    "config",
+    "container",
+    "delivery",
+    "loadtest",
+    "pipelines",
+    "steps",
+    "requirements",
+    "LICENSE",
+    ".dockerignore",
+    ".gitignore",
+    "buildspec.yml",
+]
 _DOCKER = """#!/usr/bin/env bash
 # Writes down what it is asked; what it pushes is in ECR afterwards.
 echo "docker $*" >> "$RECORD"

@@ -15,18 +15,18 @@ from tests.steps.fetch_weights import world
 
 SCRIPT = """
 import sys
-from steps import job
+from delivery.job import frame
 
 def step(arguments):
-    job.say("starting")
+    frame.say("starting")
     for n in range(3):
-        job.progress(f"{n} of 3")
-    job.say("a try failed")
-    job.progress("3 of 3")
+        frame.progress(f"{n} of 3")
+    frame.say("a try failed")
+    frame.progress("3 of 3")
     if arguments:
-        raise job.StepError("it broke")
+        raise frame.StepError("it broke")
 
-sys.exit(job.main(step, sys.argv[1:]))
+sys.exit(frame.main(step, sys.argv[1:]))
 """
 
 
