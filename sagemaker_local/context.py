@@ -61,11 +61,12 @@ class Context:
         key = (service, region, role_arn)
         with self._lock:
             if key not in self._clients:
-                import boto3
                 from botocore.config import Config
 
+                from sagemaker_local.session import make_client
+
                 credentials = self.identities.credentials(self.account_id, role_arn)
-                self._clients[key] = boto3.client(
+                self._clients[key] = make_client(
                     service,
                     region_name=region,
                     endpoint_url=self.endpoint_url,

@@ -11,12 +11,18 @@ address that code names counts more than the environment's. So give the SDK a se
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, cast
 
 import boto3
+import botocore.session
 
 
-class Session(boto3.Session):  # type: ignore[misc]  # boto3 publishes no types
+def make_client(service: str, **settings: Any) -> Any:
+    """Make a boto3 client of a service that is only known by its name at run time: the type stubs name each service."""
+    return cast("Any", boto3.client)(service, **settings)
+
+
+class Session(boto3.Session):
     """A session of one server, with credentials, which nothing checks, and a region."""
 
     def __init__(self, endpoint_url: str | None = None, *, region_name: str | None = None, **settings: Any) -> None:
@@ -35,9 +41,18 @@ class Session(boto3.Session):  # type: ignore[misc]  # boto3 publishes no types
             raise ValueError("Session needs the server's address: give endpoint_url, or set AWS_ENDPOINT_URL to what it printed")
         if not settings.keys() & {"aws_access_key_id", "profile_name"}:
             settings |= {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
-        super().__init__(region_name=region_name or os.environ.get("AWS_DEFAULT_REGION", "us-east-1"), **settings)
+        region = region_name or os.environ.get("AWS_DEFAULT_REGION", "us-east-1")
+        super().__init__(region_name=region, botocore_session=_OneServer(url), **settings)
         self.endpoint_url = url
 
-    def client(self, service_name: str, region_name: str | None = None, **settings: Any) -> Any:
-        """A client of the server. An ``endpoint_url`` given here is not used."""
-        return super().client(service_name, region_name, **{**settings, "endpoint_url": self.endpoint_url})
+
+class _OneServer(botocore.session.Session):
+    """Makes the clients of a session: all of one server. An ``endpoint_url`` given for a client is not used."""
+
+    def __init__(self, endpoint_url: str) -> None:
+        super().__init__()
+        self._endpoint_url = endpoint_url
+
+    def create_client(self, *arguments: Any, **settings: Any) -> Any:
+        """Make a client of the server; boto3 gives everything but the service's name by keyword."""
+        return super().create_client(*arguments, **{**settings, "endpoint_url": self._endpoint_url})

@@ -25,17 +25,12 @@ class RunningServer:
     region: str = "us-east-1"
 
     def client(self, service: str, **settings: Any) -> Any:
-        """A boto3 client of this server."""
-        import boto3
+        """Make a boto3 client of this server; ``settings`` are boto3's."""
+        from sagemaker_local.session import make_client
 
-        return boto3.client(
-            service,
-            endpoint_url=self.endpoint_url,
-            region_name=settings.pop("region_name", self.region),
-            aws_access_key_id="local",
-            aws_secret_access_key="local",  # noqa: S106 -- nothing checks it
-            **settings,
-        )
+        own = {"endpoint_url": self.endpoint_url, "region_name": self.region}
+        own |= {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
+        return make_client(service, **{**own, **settings})
 
     def environment(self, role_arn: str | None = None) -> dict[str, str]:
         """Environment variables that point any AWS client at this server, with the credentials of a role or of the account's owner."""

@@ -18,8 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.errors import AwsError
 from sagemaker_local.events.sink import iso
+from sagemaker_local.moto_bridge.patching import replace_method
 
 if TYPE_CHECKING:
+    from moto.events.models import Rule
+    from moto.events.utils import EventMessageType
+
     from sagemaker_local.context import Context
     from sagemaker_local.events.sink import Event
     from sagemaker_local.front.accounts import Accounts
@@ -28,17 +32,20 @@ _LOGGER = logging.getLogger(__name__)
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]|\['([^']+)'\]")
 _VARIABLE = re.compile(r"<([\w.\-]+)>")
 
+Deliver = Callable[["Rule", "EventMessageType"], None]
+"""moto's own delivery of an event to all targets of a rule."""
+
 
 def install(accounts: Accounts) -> None:
     """Take over the delivery of rules."""
     from moto.events.models import Rule
 
-    moto_delivers: Callable[..., None] = Rule.send_to_targets
+    moto_delivers = Rule.send_to_targets
 
-    def send_to_targets(rule: Any, event: dict[str, Any], transform_input: bool = True) -> None:
+    def send_to_targets(rule: Rule, event: EventMessageType, transform_input: bool = True) -> None:
         _send(accounts.of(rule.account_id), moto_delivers, rule, event)
 
-    Rule.send_to_targets = send_to_targets
+    replace_method(Rule, moto_delivers, send_to_targets)
 
 
 def listen(context: Context) -> None:
@@ -49,7 +56,7 @@ def listen(context: Context) -> None:
 def _publish(context: Context, event: Event) -> None:
     """A SageMaker event, to every rule of the default bus."""
     bus = context.moto.backend("events", event.region).describe_event_bus("default")
-    message = {
+    message: EventMessageType = {
         "version": "0",
         "id": str(uuid.uuid4()),
         "detail-type": event.detail_type,
@@ -64,10 +71,12 @@ def _publish(context: Context, event: Event) -> None:
         rule.send_to_targets(message)
 
 
-def _send(context: Context, moto_delivers: Callable[..., None], rule: Any, event: dict[str, Any]) -> None:
-    message = {key: value for key, value in event.items() if key != "ingestion-time"}
-    if isinstance(message.get("time"), (int, float)):
-        message["time"] = iso(message["time"])
+def _send(context: Context, moto_delivers: Deliver, rule: Rule, event: EventMessageType) -> None:
+    message = event.copy()
+    message.pop("ingestion-time", None)
+    at = message.get("time")
+    if isinstance(at, (int, float)):
+        message["time"] = iso(at)
     if rule.state == "DISABLED" or not rule.event_pattern.matches_event(message):
         return
     for target in list(rule.targets):
@@ -75,9 +84,9 @@ def _send(context: Context, moto_delivers: Callable[..., None], rule: Any, event
         if deliver is None:
             _by_moto(moto_delivers, rule, target, event)
             continue
-        payload = payload_of(target, message, rule.arn, rule.name)
+        payload = payload_of(target, dict(message), rule.arn, rule.name)
         try:
-            deliver(context, rule.region_name, target, payload, message)
+            deliver(context, rule.region_name, target, payload, dict(message))
         except Exception as error:
             _LOGGER.exception("rule %s: target %s", rule.name, target["Arn"])
             _dead_letter(context, rule, target, payload, error)
@@ -89,11 +98,12 @@ def _kind(arn: str) -> str:
     return f"{service}:{resource.partition('/')[0].lower()}" if service == "sagemaker" else service
 
 
-def _by_moto(moto_delivers: Callable[..., None], rule: Any, target: dict[str, Any], event: dict[str, Any]) -> None:
+def _by_moto(moto_delivers: Deliver, rule: Rule, target: dict[str, Any], event: EventMessageType) -> None:
     """Let moto deliver to one target of a rule."""
     targets, rule.targets = rule.targets, [target]
+    at = event["time"]
     try:
-        moto_delivers(rule, {**event, "time": event["time"] if isinstance(event["time"], (int, float)) else time.time()})
+        moto_delivers(rule, {**event, "time": at if isinstance(at, (int, float)) else time.time()})
     except NotImplementedError:
         _LOGGER.warning("rule %s: targets such as %s are not emulated", rule.name, target["Arn"])
     finally:
@@ -194,7 +204,7 @@ _DELIVERIES: dict[str, Callable[..., None]] = {
 }
 
 
-def _dead_letter(context: Context, rule: Any, target: dict[str, Any], payload: str, error: Exception) -> None:
+def _dead_letter(context: Context, rule: Rule, target: dict[str, Any], payload: str, error: Exception) -> None:
     """The event to the target's dead-letter queue, with why it is there in the message's attributes."""
     queue = (target.get("DeadLetterConfig") or {}).get("Arn")
     if not queue:

@@ -6,12 +6,16 @@ import io
 import json
 import logging
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from sagemaker_local.errors import AwsError, NotImplementedHere
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+
+    from flask import Flask
+    from moto.backends import SERVICE_NAMES
+    from moto.core.base_backend import BackendDict
 
 DEFAULT_ACCOUNT_ID = "123456789012"
 DEFAULT_REGION = "us-east-1"
@@ -25,6 +29,21 @@ def _configure() -> None:
     # moto's own clients (in its Lambda and Step Functions backends) need credentials to exist.
     os.environ.setdefault("AWS_ACCESS_KEY_ID", "local")
     os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "local")
+
+
+def backends(service: str) -> BackendDict[Any]:
+    """A service's backends by account and region, loaded where they are not yet."""
+    from moto.backends import get_backend
+
+    # moto's overloads name each service; here the name comes with a request.
+    return cast("Callable[[str], BackendDict[Any]]", get_backend)(service)
+
+
+def loaded_backends() -> list[BackendDict[Any]]:
+    """The backends of every service that has been used."""
+    from moto.core.base_backend import BackendDict
+
+    return list(BackendDict._instances)  # type: ignore[misc]  # a class attribute of a generic class, as moto itself reads it
 
 
 class Moto:
@@ -47,9 +66,9 @@ class Moto:
     def application(self) -> Any:
         """moto's WSGI application for all services."""
         if self._application is None:
-            from moto.server import DomainDispatcherApplication, create_backend_app
+            from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
-            def create(service: str) -> Any:
+            def create(service: SERVICE_NAMES) -> Flask:
                 """A service's application, without Flask's debugging, which makes a class (so, garbage) of every request."""
                 made = create_backend_app(service)
                 made.debug, made.config["PROPAGATE_EXCEPTIONS"] = False, True
@@ -68,17 +87,13 @@ class Moto:
 
     def backend(self, service: str, region: str = DEFAULT_REGION) -> Any:
         """A service's backend, such as ``backend("logs", "us-east-1")``; services without regions are under ``global``."""
-        from moto.backends import get_backend
-
-        regions = get_backend(service)[self.account_id]
+        regions = backends(service)[self.account_id]
         return regions[region] if region in regions else regions["aws"]
 
     def regions(self, service: str) -> set[str]:
         """The regions in which a service has been used. Looks only: loading a service may cost a second and 100 MB."""
-        from moto.core.base_backend import BackendDict
-
-        used = [backends for backends in list(BackendDict._instances) if backends.service_name == service]
-        return {region for backends in used if self.account_id in backends for region in list(backends[self.account_id])}
+        used = [accounts for accounts in loaded_backends() if accounts.service_name == service]
+        return {region for accounts in used if self.account_id in accounts for region in list(accounts[self.account_id])}
 
     def call(self, action: str, request: dict[str, Any], region: str = DEFAULT_REGION) -> dict[str, Any]:
         """Run a SageMaker action in moto.

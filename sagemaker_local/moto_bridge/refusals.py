@@ -6,9 +6,14 @@ Each service's checks are put in when it is first used: to load a service for th
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.cloudwatch import composite_alarms
+from sagemaker_local.moto_bridge.patching import add_method, replace_method
+
+if TYPE_CHECKING:
+    from moto.applicationautoscaling.models import ApplicationAutoscalingBackend, FakeApplicationAutoscalingPolicy
+    from moto.cloudwatch.models import Alarm, CloudWatchBackend
 
 TARGET_TRACKING = {
     "SageMakerVariantInvocationsPerInstance": ("InvocationsPerInstance", 60.0),
@@ -39,10 +44,10 @@ def _cloudwatch() -> None:
     from moto.cloudwatch.responses import CloudWatchResponse
 
     # moto's method reads a composite alarm's rule too ("re-use this method for composite alarms as well"), but is not called for one.
-    CloudWatchResponse.put_composite_alarm = CloudWatchResponse.put_metric_alarm
-    put: Callable[..., Any] = CloudWatchBackend.put_metric_alarm
+    add_method(CloudWatchResponse, "put_composite_alarm", CloudWatchResponse.put_metric_alarm)
+    put = CloudWatchBackend.put_metric_alarm
 
-    def put_metric_alarm(backend: Any, *arguments: Any, **named: Any) -> Any:
+    def put_metric_alarm(backend: CloudWatchBackend, *arguments: Any, **named: Any) -> Alarm:
         if named.get("metric_data_queries"):
             raise NotImplementedError(NOT_EMULATED[0])
         latency = (named.get("namespace"), named.get("metric_name")) == ("AWS/SageMaker", "ModelLatency")
@@ -55,16 +60,18 @@ def _cloudwatch() -> None:
                 raise NotImplementedError(NOT_EMULATED[2].format(reason=error)) from error
         return put(backend, *arguments, **named)
 
-    CloudWatchBackend.put_metric_alarm = put_metric_alarm
+    replace_method(CloudWatchBackend, put, put_metric_alarm)
 
 
 def _autoscaling() -> None:
     from moto.applicationautoscaling.models import ApplicationAutoscalingBackend
 
-    put: Callable[..., Any] = ApplicationAutoscalingBackend.put_scaling_policy
-    schedule: Callable[..., Any] = ApplicationAutoscalingBackend.put_scheduled_action
+    put = ApplicationAutoscalingBackend.put_scaling_policy
+    schedule = ApplicationAutoscalingBackend.put_scheduled_action
 
-    def put_scaling_policy(backend: Any, *arguments: Any, **named: Any) -> Any:
+    def put_scaling_policy(
+        backend: ApplicationAutoscalingBackend, *arguments: Any, **named: Any
+    ) -> FakeApplicationAutoscalingPolicy:
         if named["service_namespace"] == _SAGEMAKER:
             body = named.get("policy_body") or {}
             kind = (body.get("PredefinedMetricSpecification") or {}).get("PredefinedMetricType")
@@ -73,13 +80,13 @@ def _autoscaling() -> None:
                 raise NotImplementedError(NOT_EMULATED[3].format(kind=asked, known=" and ".join(TARGET_TRACKING)))
         return put(backend, *arguments, **named)
 
-    def put_scheduled_action(backend: Any, *arguments: Any, **named: Any) -> Any:
+    def put_scheduled_action(backend: ApplicationAutoscalingBackend, *arguments: Any, **named: Any) -> None:
         if named["service_namespace"] == _SAGEMAKER:
             raise NotImplementedError(NOT_EMULATED[4])
-        return schedule(backend, *arguments, **named)
+        schedule(backend, *arguments, **named)
 
-    ApplicationAutoscalingBackend.put_scaling_policy = put_scaling_policy
-    ApplicationAutoscalingBackend.put_scheduled_action = put_scheduled_action
+    replace_method(ApplicationAutoscalingBackend, put, put_scaling_policy)
+    replace_method(ApplicationAutoscalingBackend, schedule, put_scheduled_action)
 
 
 _CHECKS: dict[str, Callable[[], None]] = {"monitoring": _cloudwatch, "application-autoscaling": _autoscaling}

@@ -14,14 +14,18 @@ import shutil
 import threading
 import uuid
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from sagemaker_local.moto_bridge.bridge import backends
+from sagemaker_local.moto_bridge.patching import replace_method
 from sagemaker_local.s3.upload import Checksum
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from moto.s3.models import FakeBucket, FakeDeleteMarker, FakeKey, FakeMultipart
 
 _BLOCK_BYTES = 1 << 20
 _LOGGER = logging.getLogger(__name__)
@@ -39,13 +43,19 @@ def _whole_or_none(path: Path) -> Iterator[None]:
         raise
 
 
-@dataclass
-class Joined:
+class Joined(bytes):
     """The value of an object made of parts, already in a file: what moto measures and writes as if it were bytes."""
 
     path: Path
-    parts: list[ObjectFile] = field(default_factory=list)
-    sizes: list[int] = field(default_factory=list)
+    parts: list[ObjectFile]
+    sizes: list[int]
+
+    @classmethod
+    def of(cls, path: Path, parts: list[ObjectFile]) -> Joined:
+        """The value of these parts, to be written to this file."""
+        self = cls()
+        self.path, self.parts, self.sizes = path, parts, [part.size for part in parts]
+        return self
 
     def __len__(self) -> int:
         return sum(self.sizes)
@@ -128,7 +138,7 @@ class ObjectFile:
         """Cut the file here."""
         os.truncate(self.path, self._position)
 
-    def write(self, data: bytes | Joined) -> None:
+    def write(self, data: bytes) -> None:
         """Write here and go on behind it."""
         if isinstance(data, Joined | Uploaded):
             data.become(self.path)
@@ -177,7 +187,14 @@ class ObjectFile:
             _deleted.append(self.path)
 
 
-def complete(multipart: Any, listed: Iterator[tuple[int, str]]) -> tuple[Joined, str, tuple[str, str, int]]:
+def file_of(key: FakeKey) -> ObjectFile:
+    """The file of an object of moto's, which `install` has put in place of a temporary one."""
+    buffer: object = key._value_buffer
+    assert isinstance(buffer, ObjectFile)  # noqa: S101 -- every object is made after `install`
+    return buffer
+
+
+def complete(multipart: FakeMultipart, listed: Iterator[tuple[int, str]]) -> tuple[Joined, str, tuple[str, str, int]]:
     """FakeMultipart.complete without the parts in memory: the value, the ETag, and (type, checksum, parts) of the checksum.
 
     Raises:
@@ -187,13 +204,13 @@ def complete(multipart: Any, listed: Iterator[tuple[int, str]]) -> tuple[Joined,
     algorithm = (multipart.metadata.get("x-amz-checksum-algorithm") or "CRC64NVME").lower()
     kind = multipart.metadata.get("x-amz-checksum-type") or ("FULL_OBJECT" if algorithm == "crc64nvme" else "COMPOSITE")
     md5s, whole, of_parts = hashlib.md5(usedforsecurity=False), Checksum(algorithm), Checksum(algorithm)
-    buffers = [part._value_buffer for part in parts]
-    value = Joined(buffers[0].path.with_name(uuid.uuid4().hex), buffers, [buffer.size for buffer in buffers])
+    files = [file_of(part) for part in parts]
+    value = Joined.of(files[0].path.with_name(uuid.uuid4().hex), files)
     with _whole_or_none(value.path), value.path.open("wb") as file:
-        for part in parts:
+        for part, source in zip(parts, files, strict=True):
             md5s.update(bytes.fromhex(part.etag.strip('"')))
             own = whole if kind == "FULL_OBJECT" else Checksum(algorithm)
-            for block in part._value_buffer.blocks():
+            for block in source.blocks():
                 own.update(block)
                 file.write(block)
             if own is not whole:
@@ -202,16 +219,17 @@ def complete(multipart: Any, listed: Iterator[tuple[int, str]]) -> tuple[Joined,
     return value, f"{md5s.hexdigest()}-{len(parts)}", checksum
 
 
-def _listed_parts(multipart: Any, listed: Iterator[tuple[int, str]]) -> Iterator[Any]:
+def _listed_parts(multipart: FakeMultipart, listed: Iterator[tuple[int, str]]) -> Iterator[FakeKey]:
     """The parts that the request lists, checked."""
-    from moto.s3 import exceptions, models
+    from moto import settings
+    from moto.s3 import exceptions
 
     last = None
     for number, etag in listed:
         part = multipart.parts.get(number)
         if part is None or part.etag.strip('"') != etag.strip('"'):
             raise exceptions.InvalidPart()
-        if last is not None and last.contentsize < models.S3_UPLOAD_PART_MIN_SIZE:
+        if last is not None and last.contentsize < settings.S3_UPLOAD_PART_MIN_SIZE:
             raise exceptions.EntityTooSmall()
         last = part
         yield part
@@ -237,24 +255,24 @@ def install(folder: Path) -> None:
 
     moto_getstate, moto_setstate = models.FakeKey.__getstate__, models.FakeKey.__setstate__
 
-    def getstate(key: Any) -> dict[str, Any]:
+    def getstate(key: FakeKey) -> dict[str, Any]:
         if not getattr(_saving, "active", False):  # a copy of an object, with bytes of its own
-            state: dict[str, Any] = moto_getstate(key)
-            return state
+            return moto_getstate(key)
         state = {name: value for name, value in key.__dict__.items() if name not in ("_value_buffer", "lock")}
-        return {**state, "_object_file": key._value_buffer.state}
+        return {**state, "_object_file": file_of(key).state}
 
-    def setstate(key: Any, state: dict[str, Any]) -> None:
+    def setstate(key: FakeKey, state: dict[str, Any]) -> None:
         if "_object_file" not in state:
             moto_setstate(key, state)
             return
         key.__dict__.update({name: value for name, value in state.items() if name != "_object_file"})
-        key._value_buffer = _restored(folder, *state["_object_file"])
+        key.__dict__["_value_buffer"] = _restored(folder, *state["_object_file"])
         key.lock = threading.Lock()
 
-    models.tempfile = Temporary
-    models.FakeKey.__getstate__, models.FakeKey.__setstate__ = getstate, setstate
-    models.FakeMultipart.complete = complete
+    vars(models)["tempfile"] = Temporary
+    replace_method(models.FakeKey, moto_getstate, getstate)
+    replace_method(models.FakeKey, moto_setstate, setstate)
+    replace_method(models.FakeMultipart, models.FakeMultipart.complete, complete)
 
 
 def _restored(folder: Path, name: str, start: int, length: int | None) -> ObjectFile:
@@ -293,20 +311,19 @@ def forget_orphans(folder: Path) -> None:
     """
     import gc
 
-    from moto.backends import get_backend
     from moto.s3.models import FakeKey
 
-    for regions in get_backend("s3").values():
+    for regions in backends("s3").values():
         for backend in regions.values():
             for bucket in backend.buckets.values():
                 _forget_lost(bucket)
-    known = {key._value_buffer.path.name for key in gc.get_objects() if isinstance(key, FakeKey)}
+    known = {file_of(key).path.name for key in gc.get_objects() if isinstance(key, FakeKey)}
     for file in folder.iterdir():
         if file.name not in known:
             file.unlink(missing_ok=True)
 
 
-def _forget_lost(bucket: Any) -> None:
+def _forget_lost(bucket: FakeBucket) -> None:
     """Drop the versions and parts of a bucket whose bytes are not there."""
     for name, versions in list(bucket.keys._iterlists()):
         kept = [version for version in versions if _has_bytes(version)]
@@ -322,7 +339,7 @@ def _forget_lost(bucket: Any) -> None:
             upload.partlist.remove(number)
 
 
-def _has_bytes(version: Any) -> bool:
+def _has_bytes(version: FakeKey | FakeDeleteMarker) -> bool:
     """Whether an object's file is there. A delete marker has none and needs none."""
     buffer = getattr(version, "_value_buffer", None)
-    return buffer is None or buffer.path.exists()
+    return not isinstance(buffer, ObjectFile) or buffer.path.exists()

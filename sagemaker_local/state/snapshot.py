@@ -21,11 +21,14 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from sagemaker_local.moto_bridge.bridge import backends, loaded_backends
 from sagemaker_local.s3 import objects
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from moto.core.base_backend import BackendDict
 
 _PAUSE_S = 0.5
 _PAUSE_OF_COST = 20.0  # a large state is written less often: for a twentieth of the time at most
@@ -54,8 +57,6 @@ class Snapshots:
 
     def restore(self) -> None:
         """Give moto the state that is in the folder. To be called before anything uses moto."""
-        from moto.backends import get_backend
-
         self.folder.mkdir(parents=True, exist_ok=True)
         objects.install(self.objects)
         for file in sorted(self.folder.glob("*.pickle")):
@@ -65,7 +66,7 @@ class Snapshots:
                 if version != _version():
                     raise ValueError(f"it was written by {version}, and this is {_version()}")
                 for account_id, regions in accounts.items():
-                    account = get_backend(file.stem)[account_id]
+                    account = backends(file.stem)[account_id]
                     for region, backend in regions.items():
                         account[region] = backend
             except Exception:
@@ -97,23 +98,21 @@ class Snapshots:
                 pause_s = max(_PAUSE_S, _PAUSE_OF_COST * (time.monotonic() - started))
 
     def _write(self, *, everything: bool) -> None:
-        from moto.core.base_backend import BackendDict
-
         with self._lock, objects.deletions_kept():
-            for backends in list(BackendDict._instances):
-                service = backends.service_name
-                if service in _NEVER or (service in _ONLY_AT_STOP and not everything) or not backends:
+            for accounts in loaded_backends():
+                service = accounts.service_name
+                if service in _NEVER or (service in _ONLY_AT_STOP and not everything) or not accounts:
                     continue
                 try:
-                    self._write_service(service, backends)
+                    self._write_service(service, accounts)
                 except OSError as error:
                     _LOGGER.error("the state of %s is not written yet: %s", service, error)
                     self._changed.set()  # the disk may be full only for now: try again, whether or not something changes
                 except Exception as error:  # noqa: BLE001 -- one service of many; the others are to be kept
                     _LOGGER.info("the state of %s will not survive a restart: %r", service, error)
 
-    def _write_service(self, service: str, backends: Any) -> None:
-        data = _retried(lambda: _pickled((_version(), {id: dict(regions) for id, regions in list(backends.items())})))
+    def _write_service(self, service: str, accounts: BackendDict[Any]) -> None:
+        data = _retried(lambda: _pickled((_version(), {id: dict(regions) for id, regions in list(accounts.items())})))
         digest = hash(data)
         if self._written.get(service) == digest:
             return

@@ -11,7 +11,7 @@ import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -20,6 +20,9 @@ from pipelines.definitions import reaping
 from tests.infra.template import ACCOUNT, REGION, Stack, template
 from tests.sagemaker_local.hosting_client import eventually
 from tests.steps.evaluate_staging.world import BUCKET, ROOT, World, iso, world
+
+if TYPE_CHECKING:
+    from moto.events.utils import EventMessageType
 
 STACK = Stack(BUCKET)
 PIPELINES = f"arn:aws:sagemaker:{REGION}:{ACCOUNT}:pipeline"
@@ -148,7 +151,7 @@ def test_documented_events_match_the_rules_that_they_should(rule: str, event: di
     from moto.events.models import EventPattern  # what sagemaker_local matches with, which knows no TestEventPattern
 
     pattern = EventPattern.load(json.dumps(STACK.resource(rule)["EventPattern"]))
-    assert pattern.matches_event(event) is matches
+    assert pattern.matches_event(cast("EventMessageType", event)) is matches
 
 
 def test_every_rule_is_tested_and_no_rule_is_off() -> None:

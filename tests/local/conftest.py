@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-import boto3
 import pytest
 import yaml
 
+from sagemaker_local.session import make_client
 from tests.infra.audit import every_call_is_allowed
 from tests.local import in_process
 
@@ -70,7 +70,7 @@ class Stack:
         return answer
 
     def client(self, service: str) -> Any:
-        return boto3.client(
+        return make_client(
             service,
             region_name=REGION,
             endpoint_url=self.services["sagemaker_local"]["url"],

@@ -6,7 +6,6 @@ import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import boto3
 import pytest
 
 from delivery.aws import accounts
@@ -29,8 +28,12 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prepared]:
 def there(world: Prepared) -> Callable[[str], Any]:
     """Clients of production's account."""
     given = world.client("sts").assume_role(RoleArn=ROLE, RoleSessionName="test")["Credentials"]
-    session = boto3.Session(given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"], "us-east-1")
-    return lambda service: session.client(service, endpoint_url=world.server.endpoint_url)
+    keys = {
+        "aws_access_key_id": given["AccessKeyId"],
+        "aws_secret_access_key": given["SecretAccessKey"],
+        "aws_session_token": given["SessionToken"],
+    }
+    return lambda service: world.server.client(service, **keys)
 
 
 def test_a_group_policy_lets_productions_role_deploy_and_nobody_else(world: Prepared) -> None:

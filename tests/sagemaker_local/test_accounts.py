@@ -8,8 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import boto3
-
 from sagemaker_local.testing import RunningServer, running
 from tests.sagemaker_local.conftest import write_images_file
 from tests.sagemaker_local.hosting_client import HostingClient, eventually
@@ -26,7 +24,7 @@ def assumed(server: RunningServer, role_arn: str) -> Callable[[str], Any]:
         "aws_secret_access_key": given["SecretAccessKey"],
         "aws_session_token": given["SessionToken"],
     }
-    return lambda service: boto3.client(service, endpoint_url=server.endpoint_url, region_name=server.region, **keys)
+    return lambda service: server.client(service, **keys)
 
 
 def calls(server: RunningServer, **wanted: Any) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ import json
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pytest
@@ -179,7 +179,7 @@ def test_a_container_error_is_a_model_error(hosting: HostingClient, runtime: Any
     endpoint = hosting.endpoint()
     with pytest.raises(ClientError) as caught:
         getattr(runtime, method)(EndpointName=endpoint, Body=json.dumps({"status": 500}))
-    response = caught.value.response
+    response: Mapping[str, Any] = caught.value.response  # with members of ModelError, which the stubs do not know
     assert response["Error"]["Code"] == "ModelError"
     assert response["Error"]["Message"].startswith('Received server error (500) from primary with message "{')
     assert response["ResponseMetadata"]["HTTPStatusCode"] == 424

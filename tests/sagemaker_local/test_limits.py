@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -57,9 +57,10 @@ def test_a_model_that_takes_too_long_is_a_model_error(hasty: RunningServer, endp
     for call in (runtime.invoke_endpoint, runtime.invoke_endpoint_with_response_stream):
         with pytest.raises(ClientError, match="Your invocation timed out") as caught:
             call(EndpointName=endpoint, Body=b'{"sleep_s": 3}')
-        assert caught.value.response["Error"]["Code"] == "ModelError"
-        assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 424
-        assert caught.value.response["OriginalStatusCode"] == 0
+        response: Mapping[str, Any] = caught.value.response  # with a member of ModelError, which the stubs do not know
+        assert response["Error"]["Code"] == "ModelError"
+        assert response["ResponseMetadata"]["HTTPStatusCode"] == 424
+        assert response["OriginalStatusCode"] == 0
 
 
 def test_a_stream_that_goes_on_too_long_ends_with_an_error_event(hasty: RunningServer, endpoint: str) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sagemaker_local.session import make_client
 from sagemaker_local.testing import running
 from tests.sagemaker_local.pipelines.definitions import IMAGES_FILE, Runs
 
@@ -29,9 +30,7 @@ class Server:
     def client(self, service: str) -> Any:
         """A boto3 client, made once."""
         if service not in self._clients:
-            import boto3
-
-            self._clients[service] = boto3.client(
+            self._clients[service] = make_client(
                 service, endpoint_url=self.url, region_name=REGION, aws_access_key_id="test", aws_secret_access_key="test"
             )
         return self._clients[service]
