@@ -23,7 +23,7 @@ from delivery.errors import InputError, StepError
 from delivery.job.frame import say
 
 
-class Pace(Protocol):
+class HostTiming(Protocol):
     """How quickly hosts are heard of, and missed. Seconds."""
 
     @property
@@ -44,7 +44,7 @@ class Pace(Protocol):
 
 
 @dataclass(frozen=True)
-class Hosts:
+class JobHosts:
     """The instances of one job and which of them this is."""
 
     names: tuple[str, ...] = ("algo-1",)
@@ -56,7 +56,7 @@ class Hosts:
         return self.names.index(self.current)
 
 
-def read_hosts(path: Path, expected: int, setting: str = "weights.hosts") -> Hosts:
+def read_hosts(path: Path, expected: int, setting: str = "weights.hosts") -> JobHosts:
     """The hosts as SageMaker's resourceconfig.json names them; one host when there is no such file and no more are `expected`.
 
     `setting` is what in the model file says how many: for the InputError of a file that is not there.
@@ -67,10 +67,10 @@ def read_hosts(path: Path, expected: int, setting: str = "weights.hosts") -> Hos
                 f"{setting} is {expected}, but {path}, which says what host this is, does not exist; "
                 "pass --resource-config /opt/ml/config/resourceconfig.json"
             )
-        return Hosts()
+        return JobHosts()
     try:
         config = json.loads(path.read_bytes())
-        hosts = Hosts(tuple(sorted(config["hosts"])), str(config["current_host"]))
+        hosts = JobHosts(tuple(sorted(config["hosts"])), str(config["current_host"]))
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{path} is not SageMaker's resourceconfig.json: {error!r}") from error
     if hosts.current not in hosts.names:
@@ -88,7 +88,7 @@ def read_job_name(path: Path) -> str | None:
         raise InputError(f"{path} is not SageMaker's processingjobconfig.json: {error!r}") from error
 
 
-class Beat(Strict):
+class Heartbeat(Strict):
     """What a host says of itself."""
 
     schema_version: Literal[1] = 1
@@ -107,14 +107,20 @@ class _Seen:
 
     etag: str
     changed_at: float
-    beat: Beat | None = None
+    beat: Heartbeat | None = None
 
 
-class Roll:
+class HostRegistry:
     """This host's own beats, as a context manager, and an eye on the others'."""
 
     def __init__(
-        self, client: s3.S3Client, prefix: s3.S3Uri, execution: str, hosts: Hosts, settings: Pace, detail: Callable[[], str]
+        self,
+        client: s3.S3Client,
+        prefix: s3.S3Uri,
+        execution: str,
+        hosts: JobHosts,
+        settings: HostTiming,
+        detail: Callable[[], str],
     ) -> None:
         self._client = client
         self._folder = s3.S3Uri(prefix.bucket, f"{prefix.key.removesuffix('/')}.hosts/{execution}/")
@@ -153,7 +159,7 @@ class Roll:
         """Another host showed by something else than a beat that it lives."""
         seen = self._seen.setdefault(name, _Seen("", self._started_at))
         seen.changed_at = time.monotonic()
-        seen.beat = seen.beat or Beat(number=0, state="running", detail="started")
+        seen.beat = seen.beat or Heartbeat(number=0, state="running", detail="started")
 
     def check(self, names: Collection[str] | None = None) -> str | None:
         """Look at the others, or at those of them: the name and story of one that has failed or fallen silent, None when all live or
@@ -180,10 +186,10 @@ class Roll:
         silent = seen.beat.state == "running" and now - seen.changed_at > self._settings.host_silence_s
         return f"has been silent for {now - seen.changed_at:.0f} s (it had {seen.beat.detail})" if silent else None
 
-    def _read(self, name: str) -> Beat | None:
+    def _read(self, name: str) -> Heartbeat | None:
         body = s3.read(self._client, self._folder / f"{name}.json")
         try:
-            return Beat.model_validate_json(body) if body else None
+            return Heartbeat.model_validate_json(body) if body else None
         except ValidationError as error:
             raise StepError(f"{self._folder}{name}.json is not a host's beat of this version: {error}") from error
 
@@ -196,5 +202,5 @@ class Roll:
 
     def _write(self, state: Literal["running", "done", "failed"], detail: str) -> None:
         self._number += 1
-        beat = Beat(number=self._number, state=state, detail=detail)
+        beat = Heartbeat(number=self._number, state=state, detail=detail)
         s3.write_json(self._client, self._folder / f"{self._hosts.current}.json", beat.model_dump_json().encode())

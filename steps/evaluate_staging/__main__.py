@@ -9,7 +9,7 @@ from pathlib import Path
 
 from delivery.job import frame, host_registry
 from steps.evaluate_staging import step
-from steps.evaluate_staging.coordination import host as sharing
+from steps.evaluate_staging.coordination import host as coordination
 
 _RESOURCES = Path("/opt/ml/config/resourceconfig.json")  # where SageMaker puts it
 _JOB = "processingjobconfig.json"  # beside it
@@ -33,12 +33,12 @@ def main(arguments: Sequence[str]) -> None:
     evaluation = release.model.evaluation
     config: Path = given.resource_config
     named = host_registry.read_hosts(config, evaluation.hosts, "evaluation.hosts")
-    pace = sharing.Pace(host_silence_s=given.host_silence_s)
-    with sharing.member(release, given.execution, named, host_registry.read_job_name(config.with_name(_JOB)), pace) as member:
-        if member.leads:
-            step.run(step.Request(release, given.model_package, given.execution, given.output, member))
+    timing = coordination.Timing(host_silence_s=given.host_silence_s)
+    with coordination.join(release, given.execution, named, host_registry.read_job_name(config.with_name(_JOB)), timing) as host:
+        if host.leads:
+            step.run(step.Request(release, given.model_package, given.execution, given.output, host))
         else:
-            member.follow(evaluation.client_processes)
+            host.follow(evaluation.client_processes)
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ from loadtest.transports.openai import OpenAITransport
 from loadtest.transports.sagemaker import SageMakerTransport
 from steps.evaluate_staging import baseline, publish, verdicts
 from steps.evaluate_staging.accuracy import Accuracy, results
-from steps.evaluate_staging.coordination.host import Member
+from steps.evaluate_staging.coordination.host import Host
 from steps.evaluate_staging.load_errors import translate_load_errors
 from steps.evaluate_staging.models import BatchConsistency, Evaluation, PromptCheckSummary
 from steps.evaluate_staging.staging import Staged, staging
@@ -52,7 +52,7 @@ class Request:
     model_package: str
     execution: str
     output: Path
-    member: Member = field(default_factory=Member)
+    member: Host = field(default_factory=Host)
     """This host, which leads where there are several."""
 
 

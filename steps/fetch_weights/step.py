@@ -18,7 +18,7 @@ from delivery.hub.settings import Settings
 from delivery.hub.source import Hub, HubSource
 from delivery.job.frame import progress as say_progress
 from delivery.job.frame import say
-from delivery.job.host_registry import Hosts, Roll
+from delivery.job.host_registry import HostRegistry, JobHosts
 from delivery.names import MANIFEST_FILE, WEIGHTS_FILE
 from delivery.weights import manifest
 from delivery.weights.manifest import Choice, Manifest, ManifestFile
@@ -40,7 +40,7 @@ class Request:
     hub_endpoint: str
     execution: str
     output: Path
-    hosts: Hosts = field(default_factory=Hosts)
+    hosts: JobHosts = field(default_factory=JobHosts)
     check: Callable[[Manifest, Selection], None] | None = None
     """What else must hold before the manifest is written (see `expectations`)."""
 
@@ -157,11 +157,11 @@ class Fetch:
         else:
             mine = shares(selection.files, len(hosts.names))[hosts.index]
             say(f"{hosts.current} of {len(hosts.names)} hosts: {len(mine)} files, {size(sum(f.size for f in mine))}")
-            with Roll(
+            with HostRegistry(
                 self._client, self._prefix, self._request.execution, hosts, self._settings, lambda: self._progress.line()
-            ) as roll:
+            ) as registry:
                 self._transfer(selection, mine, token)
-                entries = self._wait_for(selection.files, roll)
+                entries = self._wait_for(selection.files, registry)
         return self._conclude(selection, entries)
 
     def _transfer(self, selection: Selection, files: tuple[HubFile, ...] | list[HubFile], token: str | None) -> dict[str, Entry]:
@@ -200,14 +200,14 @@ class Fetch:
             )
         return xet.XetSource(repository, http, stop)
 
-    def _wait_for(self, files: tuple[HubFile, ...], roll: Roll) -> dict[str, Entry]:
+    def _wait_for(self, files: tuple[HubFile, ...], registry: HostRegistry) -> dict[str, Entry]:
         """The journal's entries of all files, as soon as every host's are there. StepError when a host will not finish its own."""
         while True:
             entries = self._journal.finished(files, s3.list_objects(self._client, self._prefix))
             left = [f for f in files if f.path not in entries]
             if not left:
                 return entries
-            if trouble := roll.check():
+            if trouble := registry.check():
                 names = ", ".join(f.path for f in left[:4]) + (f" and {len(left) - 4} more" if len(left) > 4 else "")
                 raise StepError(
                     f"{trouble}; left are {len(left)} of {len(files)} files, {size(sum(f.size for f in left))}: {names}. Start the step again: "

@@ -20,20 +20,28 @@ from config.schema import Release
 from delivery.aws import s3
 from delivery.errors import StepError
 from delivery.job.frame import progress, say
-from delivery.job.host_registry import Hosts, Roll
+from delivery.job.host_registry import HostRegistry, JobHosts
 from loadtest.generator.load import Load
 from loadtest.generator.worker import WorkerResult
 from loadtest.generator.worker_pool import Fleet
 from loadtest.measurement.measurement import Measurement
 from steps.evaluate_staging.coordination.records import pack, unpack
-from steps.evaluate_staging.coordination.store import Begin, D, Desk, Done, Order, Process, Ready
+from steps.evaluate_staging.coordination.store import (
+    ClientProcess,
+    CoordinationStore,
+    D,
+    HostReady,
+    HostReport,
+    LoadOrder,
+    LoadStart,
+)
 from steps.evaluate_staging.load_errors import translate_load_errors
 
 _READINGS = 5
 
 
 @dataclass(frozen=True)
-class Pace:
+class Timing:
     """How quickly hosts hear of one another, and miss one another. Seconds."""
 
     heartbeat_s: float = 5.0
@@ -49,14 +57,18 @@ class Pace:
     """Between "begin" and the beginning: longer than it takes all to read it."""
 
 
-class Member:
+class Host:
     """This host's part in an evaluation."""
 
     def __init__(
-        self, hosts: Hosts | None = None, roll: Roll | None = None, desk: Desk | None = None, pace: Pace | None = None
+        self,
+        hosts: JobHosts | None = None,
+        registry: HostRegistry | None = None,
+        store: CoordinationStore | None = None,
+        timing: Timing | None = None,
     ) -> None:
-        """With `roll` and `desk` one of several; without, alone."""
-        self.hosts, self._roll, self._desk, self._pace = hosts or Hosts(), roll, desk, pace or Pace()
+        """With `registry` and `store` one of several; without, alone."""
+        self.hosts, self._registry, self._store, self._timing = hosts or JobHosts(), registry, store, timing or Timing()
 
     @property
     def leads(self) -> bool:
@@ -65,65 +77,67 @@ class Member:
 
     def fleet(self, processes: int | None) -> Fleet:
         """The client processes of all hosts."""
-        if self._roll is None or self._desk is None:
+        if self._registry is None or self._store is None:
             return Fleet(processes)
-        return SharedFleet(processes, self._desk, _Patience(self._roll, self._pace), self.hosts, self._pace)
+        return SharedFleet(processes, self._store, LivenessWaiter(self._registry, self._timing), self.hosts, self._timing)
 
     def follow(self, processes: int | None) -> None:
         """Do what the first host says until it says that there is no more. StepError when that one is gone."""
-        assert self._roll is not None and self._desk is not None  # noqa: S101  (there is one to follow)
-        patience = _Patience(self._roll, self._pace, self.hosts.names[:1])
+        assert self._registry is not None and self._store is not None  # noqa: S101  (there is one to follow)
+        waiter = LivenessWaiter(self._registry, self._timing, self.hosts.names[:1])
         with tempfile.TemporaryDirectory(prefix="evaluation-") as folder, Fleet(processes) as fleet:
-            follower = _Follower(fleet, self._desk, patience, self.hosts, Path(folder))
-            while follower.next():
+            follower = _Follower(fleet, self._store, waiter, self.hosts, Path(folder))
+            while follower.do_next():
                 pass
 
 
 @contextmanager
-def member(release: Release, execution: str, hosts: Hosts, job: str | None, pace: Pace | None = None) -> Iterator[Member]:
+def join(release: Release, execution: str, hosts: JobHosts, job: str | None, timing: Timing | None = None) -> Iterator[Host]:
     """This host among the others; they are told that it lives, and how it ended. `job` is the job's name, another at each try."""
     if len(hosts.names) == 1:
-        yield Member(hosts)
+        yield Host(hosts)
         return
-    pace = pace or Pace()
+    timing = timing or Timing()
     client = s3.client(release.environment.region)
     prefix = s3.S3Uri.parse(f"{release.evaluations_prefix}/{execution}")
-    with Roll(client, prefix, job or execution, hosts, pace, lambda: "at work") as roll:
-        yield Member(hosts, roll, Desk(client, roll.folder), pace)
+    with HostRegistry(client, prefix, job or execution, hosts, timing, lambda: "at work") as registry:
+        yield Host(hosts, registry, CoordinationStore(client, registry.folder), timing)
 
 
 class HostLost(StepError):
     """Another host failed or fell silent."""
 
 
-class _Patience:
+class LivenessWaiter:
     """Waits for documents, as long as those who should write them live."""
 
-    def __init__(self, roll: Roll, pace: Pace, whom: tuple[str, ...] | None = None) -> None:
-        self._roll, self._pace, self._whom = roll, pace, whom
+    def __init__(self, registry: HostRegistry, timing: Timing, whom: tuple[str, ...] | None = None) -> None:
+        self._registry, self._timing, self._whom = registry, timing, whom
 
     def heard(self, name: str) -> None:
         """That host wrote a document."""
-        self._roll.heard(name)
+        self._registry.heard(name)
 
-    def until(self, desk: Desk, path: str, kind: type[D]) -> D:
+    def wait_for(self, store: CoordinationStore, path: str, kind: type[D]) -> D:
         """The document at a path. HostLost when one of the others is gone."""
         checked = time.monotonic()
-        while (found := desk.get(path, kind)) is None:
-            if time.monotonic() - checked >= self._pace.check_s:
+        while (found := store.get(path, kind)) is None:
+            if time.monotonic() - checked >= self._timing.check_s:
                 checked = time.monotonic()
-                if trouble := self._roll.check(self._whom):
+                if trouble := self._registry.check(self._whom):
                     raise HostLost(trouble)
-            time.sleep(self._pace.look_s)
+            time.sleep(self._timing.look_s)
         return found
 
 
 class SharedFleet(Fleet):
     """The first host's: its own client processes do its share, those of the other hosts theirs."""
 
-    def __init__(self, processes: int | None, desk: Desk, patience: _Patience, hosts: Hosts, pace: Pace) -> None:
+    def __init__(
+        self, processes: int | None, store: CoordinationStore, waiter: LivenessWaiter, hosts: JobHosts, timing: Timing
+    ) -> None:
         super().__init__(processes)
-        self._desk, self._patience, self._hosts, self._pace = desk, patience, hosts, pace
+        self._store, self._waiter, self._hosts, self._timing = store, waiter, hosts, timing
         self._number = 0
         self._lost = ""
 
@@ -135,7 +149,7 @@ class SharedFleet(Fleet):
         super().__exit__(kind, error, trace)
         if kind is None:  # else they hear that this host has failed
             self._number += 1
-            self._desk.put(f"orders/{self._number}.json", Order(kind="end"))
+            self._store.put(f"orders/{self._number}.json", LoadOrder(kind="end"))
 
     def measure(self, load: Load, on_progress: Callable[[str], None] = lambda _: None) -> Measurement:
         """Put a load on from all hosts. When one is lost, the measurement says so, and no load is put on any more."""
@@ -156,22 +170,22 @@ class SharedFleet(Fleet):
 
     def _agreed(self, load: Load) -> tuple[Load, int]:
         """Have all prepare the load, and agree on its beginning; returns this host's share, and when that is on its monotonic clock."""
-        self._desk.put(f"orders/{self._number}.json", self._desk.order(load))
+        self._store.put(f"orders/{self._number}.json", self._store.put_load_files(load))
         share = load.share(0, len(self._hosts.names))
         self.prepare(share)
         for name in self._hosts.names[1:]:
-            ready = self._patience.until(self._desk, f"ready/{self._number}/{name}.json", Ready)
-            self._patience.heard(name)
+            ready = self._waiter.wait_for(self._store, f"ready/{self._number}/{name}.json", HostReady)
+            self._waiter.heard(name)
             _demand(name, ready.error)
-        at_ns = time.time_ns() + int(self._pace.lead_s * 1e9)
-        self._desk.put(f"begin/{self._number}.json", Begin(at_ns=at_ns))
+        at_ns = time.time_ns() + int(self._timing.lead_s * 1e9)
+        self._store.put(f"begin/{self._number}.json", LoadStart(at_ns=at_ns))
         return share, _monotonic_ns(at_ns)
 
     def _measured_by(self, name: str, begin_ns: int) -> list[WorkerResult]:
         """What another host measured, on this one's clock."""
-        done = self._patience.until(self._desk, f"results/{self._number}/{name}.json", Done)
+        done = self._waiter.wait_for(self._store, f"results/{self._number}/{name}.json", HostReport)
         _demand(name, done.error)
-        body = self._desk.body(f"results/{self._number}/{name}.parquet")
+        body = self._store.get_bytes(f"results/{self._number}/{name}.parquet")
         if body is None or not done.processes:
             raise HostLost(f"{name} left no requests")
         found = [WorkerResult(lag_ns=process.lag_ns, cpu_share=process.cpu_share) for process in done.processes]
@@ -202,20 +216,20 @@ class _Follower:
     """One of the other hosts."""
 
     fleet: Fleet
-    desk: Desk
-    patience: _Patience
-    hosts: Hosts
+    store: CoordinationStore
+    waiter: LivenessWaiter
+    hosts: JobHosts
     folder: Path
     number: int = 0
 
-    def next(self) -> bool:
+    def do_next(self) -> bool:
         """Do the next order; False when there is none any more.
 
         What goes wrong is told to the first host, which says that the run is invalid; if this process failed instead, SageMaker would end
         the whole job, and there would be no report that says so.
         """
         self.number += 1
-        order = self.patience.until(self.desk, f"orders/{self.number}.json", Order)
+        order = self.waiter.wait_for(self.store, f"orders/{self.number}.json", LoadOrder)
         if order.kind == "end":
             say("the first host is done")
             return False
@@ -224,30 +238,30 @@ class _Follower:
                 begin_ns, load = self._prepared(order)
         except StepError as error:
             say(f"load {self.number} cannot be prepared: {error}")
-            self.desk.put(f"ready/{self.number}/{self.hosts.current}.json", Ready(error=str(error)))
+            self.store.put(f"ready/{self.number}/{self.hosts.current}.json", HostReady(error=str(error)))
             return True
         try:
             with translate_load_errors():
                 done = self._measured(load, begin_ns)
         except StepError as error:
             say(f"load {self.number} failed: {error}")
-            done = Done(error=str(error))
-        self.desk.put(f"results/{self.number}/{self.hosts.current}.json", done)
+            done = HostReport(error=str(error))
+        self.store.put(f"results/{self.number}/{self.hosts.current}.json", done)
         return True
 
-    def _prepared(self, order: Order) -> tuple[int, Load]:
-        load = self.desk.load(order, self.folder).share(self.hosts.index, len(self.hosts.names))
+    def _prepared(self, order: LoadOrder) -> tuple[int, Load]:
+        load = self.store.read_load(order, self.folder).share(self.hosts.index, len(self.hosts.names))
         self.fleet.prepare(load)
-        self.desk.put(f"ready/{self.number}/{self.hosts.current}.json", Ready())
-        begin = self.patience.until(self.desk, f"begin/{self.number}.json", Begin)
+        self.store.put(f"ready/{self.number}/{self.hosts.current}.json", HostReady())
+        begin = self.waiter.wait_for(self.store, f"begin/{self.number}.json", LoadStart)
         return _monotonic_ns(begin.at_ns), load
 
-    def _measured(self, load: Load, begin_ns: int) -> Done:
+    def _measured(self, load: Load, begin_ns: int) -> HostReport:
         late_s = (time.monotonic_ns() - begin_ns) / 1e9
         if late_s > 0:
             raise StepError(f"heard of the beginning {late_s:.1f} s after it")
         found = self.fleet.begin(load, begin_ns, lambda detail: progress(f"load {self.number}: {detail}"))
         results = [result for one in found for result in one.results]
-        self.desk.store(f"results/{self.number}/{self.hosts.current}.parquet", pack(results, begin_ns))
+        self.store.put_bytes(f"results/{self.number}/{self.hosts.current}.parquet", pack(results, begin_ns))
         say(f"load {self.number}: {len(results)} requests")
-        return Done(processes=[Process(cpu_share=one.cpu_share, lag_ns=list(one.lag_ns)) for one in found])
+        return HostReport(processes=[ClientProcess(cpu_share=one.cpu_share, lag_ns=list(one.lag_ns)) for one in found])

@@ -32,7 +32,7 @@ _OTHERWISE = {"transport", "dues", *_FILES}
 """The fields of a load that are no plain numbers."""
 
 
-class Order(Strict):
+class LoadOrder(Strict):
     """What to do next."""
 
     kind: Literal["measure", "end"]
@@ -47,21 +47,21 @@ class Order(Strict):
     """Which of the load's files is which of `files/`."""
 
 
-class Ready(Strict):
+class HostReady(Strict):
     """A host is prepared, or cannot be."""
 
     error: str = ""
     """Why not; empty when it is."""
 
 
-class Begin(Strict):
+class LoadStart(Strict):
     """When all begin. The hosts' clocks are set by the same service (Amazon Time Sync), to a millisecond or so."""
 
     at_ns: int
     """Nanoseconds since 1970."""
 
 
-class Process(Strict):
+class ClientProcess(Strict):
     """How one client process fared."""
 
     cpu_share: float
@@ -70,16 +70,16 @@ class Process(Strict):
     """How late it was, again and again."""
 
 
-class Done(Strict):
+class HostReport(Strict):
     """A host has measured its share, or could not."""
 
     error: str = ""
     """Why not; empty when it has."""
-    processes: list[Process] = []
+    processes: list[ClientProcess] = []
     """Its client processes."""
 
 
-class Desk:
+class CoordinationStore:
     """The documents of one job."""
 
     def __init__(self, client: s3.S3Client, folder: s3.S3Uri) -> None:
@@ -91,19 +91,19 @@ class Desk:
 
     def get(self, path: str, kind: type[D]) -> D | None:
         """Read a document; None while there is none."""
-        body = self.body(path)
+        body = self.get_bytes(path)
         return None if body is None else kind.model_validate_json(body)
 
-    def body(self, path: str) -> bytes | None:
+    def get_bytes(self, path: str) -> bytes | None:
         """The bytes at a path; None while there are none."""
         return s3.read(self._client, self._folder / path)
 
-    def store(self, path: str, body: bytes) -> None:
+    def put_bytes(self, path: str, body: bytes) -> None:
         """Write bytes."""
         with s3.translate_client_errors(f"write {self._folder / path}"):
             self._client.put_object(Bucket=self._folder.bucket, Key=(self._folder / path).key, Body=body)
 
-    def order(self, load: Load) -> Order:
+    def put_load_files(self, load: Load) -> LoadOrder:
         """The order for a load; its files are uploaded."""
         numbers = {field.name: getattr(load, field.name) for field in fields(load) if field.name not in _OTHERWISE}
         files = {}
@@ -112,17 +112,17 @@ class Desk:
             if path is not None:
                 content = path.read_bytes()
                 files[name] = f"{hashlib.sha256(content).hexdigest()}/{path.name}"
-                self.store(f"files/{files[name]}", content)
+                self.put_bytes(f"files/{files[name]}", content)
         dues = [(due.at_s, due.prompt_tokens, due.output_tokens) for due in load.dues]
-        return Order(kind="measure", transport=_described(load.transport), load=numbers, dues=dues, files=files)
+        return LoadOrder(kind="measure", transport=_described(load.transport), load=numbers, dues=dues, files=files)
 
-    def load(self, order: Order, folder: Path) -> Load:
+    def read_load(self, order: LoadOrder, folder: Path) -> Load:
         """The load of an order; its files are kept in `folder`."""
         files: dict[str, Any] = {}
         for name, path in order.files.items():
             files[name] = folder / path.replace("/", "-")
             if not files[name].exists():
-                content = self.body(f"files/{path}")
+                content = self.get_bytes(f"files/{path}")
                 if content is None:
                     raise StepError(f"{self._folder}files/{path}, which the first host stored, is gone")
                 files[name].write_bytes(content)

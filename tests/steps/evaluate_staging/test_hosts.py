@@ -21,7 +21,7 @@ import pytest
 from config.errors import ConfigError
 from config.loader import load_model
 from delivery.job import frame
-from delivery.job.host_registry import Hosts
+from delivery.job.host_registry import JobHosts
 from loadtest.generator.arrivals import Due
 from loadtest.generator.load import Load
 from loadtest.generator.worker import WorkerResult
@@ -29,14 +29,14 @@ from loadtest.measurement.measurement import Measurement
 from loadtest.measurement.request_result import RequestResult
 from loadtest.transports.openai import OpenAITransport
 from pipelines.definitions.requests import processing_job
-from steps.evaluate_staging.coordination import host as sharing
-from steps.evaluate_staging.coordination.host import Pace
+from steps.evaluate_staging.coordination import host as coordination
+from steps.evaluate_staging.coordination.host import Timing
 from steps.evaluate_staging.coordination.records import pack, unpack
 from tests.loadtest.test_measurement import MS, answer, result_of
 from tests.steps.evaluate_staging.world import BUCKET, ROOT, Version, World, closed_loop, world
 from tests.support.simulated_engine import simulated
 
-QUICK = Pace(heartbeat_s=0.2, host_silence_s=2, host_start_s=60, look_s=0.05, check_s=0.2, lead_s=1.2)
+QUICK = Timing(heartbeat_s=0.2, host_silence_s=2, host_start_s=60, look_s=0.05, check_s=0.2, lead_s=1.2)
 NAMES = ("algo-1", "algo-2")
 STEPS_IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/release-steps:local"
 
@@ -86,8 +86,8 @@ def test_a_percentile_is_that_of_all_hosts_samples_not_the_mean_of_theirs() -> N
 def follow(release: Path, execution: str, environment: dict[str, str]) -> None:
     """What the second host's process does."""
     os.environ.update(environment)
-    with sharing.member(frame.read_release(release), execution, Hosts(NAMES, NAMES[1]), "job", QUICK) as member:
-        member.follow(1)
+    with coordination.join(frame.read_release(release), execution, JobHosts(NAMES, NAMES[1]), "job", QUICK) as joined:
+        joined.follow(1)
 
 
 @contextmanager
@@ -102,9 +102,9 @@ def second_host(version: Version, execution: str, environment: dict[str, str]) -
 
 
 @contextmanager
-def first_host(version: Version, execution: str) -> Iterator[sharing.Member]:
-    with sharing.member(version.release, execution, Hosts(NAMES, NAMES[0]), "job", QUICK) as member:
-        yield member
+def first_host(version: Version, execution: str) -> Iterator[coordination.Host]:
+    with coordination.join(version.release, execution, JobHosts(NAMES, NAMES[0]), "job", QUICK) as joined:
+        yield joined
 
 
 @pytest.fixture
@@ -120,8 +120,8 @@ def test_two_hosts_keep_one_schedule_and_a_dead_one_leaves_no_verdict(here: Worl
     with (
         simulated(tmp_path, "--sim-ttft-ms", "20", "--sim-itl-ms", "5") as url,
         second_host(version, execution, here.environment) as other,
-        first_host(version, execution) as member,
-        member.fleet(1) as fleet,
+        first_host(version, execution) as joined,
+        joined.fleet(1) as fleet,
     ):
         transport = OpenAITransport(url)
         measured = fleet.measure(Load(transport, 20, 16, 4, 0, 1.2, dues=schedule))

@@ -8,7 +8,7 @@ import time
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from delivery.job.host_registry import Hosts
+from delivery.job.host_registry import JobHosts
 from local_hub.hub import LocalHub
 from tests.steps.fetch_weights import workers, world
 
@@ -70,7 +70,7 @@ def test_one_host_of_three_is_killed_and_the_others_say_what_is_left(seaweed: st
         release.write_text(given.to_json())
 
         def job(folder: Path, execution: str) -> list[BaseProcess]:
-            return [workers.start(release, hub.endpoint, seaweed, folder / n, execution, Hosts(names, n)) for n in names]
+            return [workers.start(release, hub.endpoint, seaweed, folder / n, execution, JobHosts(names, n)) for n in names]
 
         first = job(tmp_path / "first", "exec-1")
         for name in (*names, "algo-2"):  # algo-2 again: the others have come and have seen it live

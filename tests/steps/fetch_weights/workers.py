@@ -10,7 +10,7 @@ from pathlib import Path
 
 from delivery.hub.settings import MIB, Settings
 from delivery.job import frame
-from delivery.job.host_registry import Hosts
+from delivery.job.host_registry import JobHosts
 from steps.fetch_weights import step
 from tests.steps.fetch_weights import world
 
@@ -34,15 +34,15 @@ QUICK = Settings(
 )
 
 
-def start(release: Path, hub: str, aws: str, folder: Path, execution: str, hosts: Hosts | None = None) -> BaseProcess:
+def start(release: Path, hub: str, aws: str, folder: Path, execution: str, hosts: JobHosts | None = None) -> BaseProcess:
     """One host of a job; its log is FOLDER/log, its message FOLDER/message."""
     folder.mkdir(parents=True, exist_ok=True)
-    process = _context.Process(target=_run, args=(release, hub, aws, folder, execution, hosts or Hosts()))
+    process = _context.Process(target=_run, args=(release, hub, aws, folder, execution, hosts or JobHosts()))
     process.start()
     return process
 
 
-def _run(release: Path, hub: str, aws: str, folder: Path, execution: str, hosts: Hosts) -> None:
+def _run(release: Path, hub: str, aws: str, folder: Path, execution: str, hosts: JobHosts) -> None:
     log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
