@@ -10,6 +10,7 @@ from pathlib import Path
 from delivery.job import frame, host_registry
 from steps.evaluate_staging import step
 from steps.evaluate_staging.coordination import host as coordination
+from steps.evaluate_staging.models import EvaluationArguments
 
 _RESOURCES = Path("/opt/ml/config/resourceconfig.json")  # where SageMaker puts it
 _JOB = "processingjobconfig.json"  # beside it
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str]) -> None:
     timing = coordination.Timing(host_silence_s=given.host_silence_s)
     with coordination.join(release, given.execution, named, host_registry.read_job_name(config.with_name(_JOB)), timing) as host:
         if host.leads:
-            step.run(step.Request(release, given.model_package, given.execution, given.output, host))
+            step.run(EvaluationArguments(release, given.model_package, given.execution, given.output, host))
         else:
             host.follow(evaluation.client_processes)
 

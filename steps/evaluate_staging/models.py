@@ -1,15 +1,35 @@
-"""What the step gives out: evaluation.json, which the gate reads."""
+"""What goes into the step and what comes out: its arguments, and evaluation.json, which the gate reads."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Literal
 
 from config.base import Strict
+from config.schema import Release
 from delivery.endpoint.prompt_checks import PromptCheckResult
 from loadtest.measurement.models import ObjectiveResult, ProfileResult
+from steps.evaluate_staging.coordination.host import Host
 
 Verdict = Literal["passed", "failed", "invalid"]
 """`invalid`: the numbers cannot decide, because nothing was measured, or too little, or the client was the bottleneck. It is not passed."""
+
+
+@dataclass(frozen=True)
+class EvaluationArguments:
+    """Arguments of one run of the step."""
+
+    release: Release
+    """The resolved model file."""
+    model_package: str
+    """The version's ARN."""
+    execution: str
+    """The pipeline execution."""
+    output: Path
+    """The folder that evaluation.json and the report are written to."""
+    host: Host = field(default_factory=Host)
+    """This host, which leads where several share the load."""
 
 
 class BatchConsistency(Strict):

@@ -1,7 +1,11 @@
-"""Where an evaluation goes: the table and the report beside it, facts on the version, the ledger, metrics in CloudWatch."""
+"""Third phase of an evaluation: score what was measured and record it, in files, on the version, in the ledger, in CloudWatch.
+
+The verdict is what the step exists for. A decoration that cannot be recorded (the page, the data docs, a metric) never undoes it.
+"""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,39 +14,77 @@ import boto3
 
 from config.schema import Release
 from delivery.aws.client_errors import translate_client_errors
+from delivery.errors import StepError
 from delivery.history.ledger import Ledger
 from delivery.job.frame import progress, say
 from delivery.names import EVALUATION_FILE, REPORT_PAGE, Fact
-from delivery.registry.model_packages import ModelPackage
+from delivery.registry import model_packages
 from loadtest.measurement import request_table
 from loadtest.runner import Outcome
 from steps.evaluate_staging import expectations
-from steps.evaluate_staging.baseline import Baseline
+from steps.evaluate_staging.measure import Measured
 from steps.evaluate_staging.models import Evaluation, Expectations
+from steps.evaluate_staging.prepare import Prepared
+from steps.evaluate_staging.scoring import score
 from steps.evaluate_staging.verdicts import number
 
 _NAMESPACE = "Release/Evaluation"
 _FACT_LIMIT = 40  # of the 50 that a version may have
 
 
-def attachments(
-    evaluation: Evaluation, release: Release, outcomes: dict[str, Outcome], production: Baseline | None, folder: Path
-) -> Evaluation:
-    """Write requests.parquet, the data docs and the report into `folder`; returns the evaluation with what the suite found."""
-    from steps.evaluate_staging import report  # here: what draws takes a second to import, and is needed last
+def publish(prepared: Prepared, measured: Measured) -> Evaluation:
+    """Score what was measured, write OUTPUT/evaluation.json and the report beside it, note the verdict on the version and in the ledger.
 
-    progress("writing the report")
-    rows = request_table.build({name: outcome.measurement for name, outcome in outcomes.items()})
-    request_table.write(rows, folder / "requests.parquet")
-    suite = _checked(rows, release, folder / "data_docs")
-    evaluation = evaluation.model_copy(update={"expectations": suite})
-    html = report.render(evaluation, production.evaluation if production else None)
-    (folder / REPORT_PAGE).write_text(html, encoding="utf-8")
+    Args:
+        prepared: What `prepare` found.
+        measured: What `measure` measured.
+
+    Returns:
+        The evaluation, as it was written.
+
+    Raises:
+        StepError: The registry or the ledger could not be written to.
+    """
+    arguments = prepared.arguments
+    release, folder = arguments.release, arguments.output
+    evaluation = score(prepared, measured)
+    folder.mkdir(parents=True, exist_ok=True)
+    evaluation = write_report(evaluation, release, measured.loads, prepared.baseline.evaluation, folder)
+    body = (evaluation.model_dump_json(indent=2) + "\n").encode()
+    (folder / EVALUATION_FILE).write_bytes(body)
+    facts = _facts(release, evaluation, hashlib.sha256(body).hexdigest()) | prepared.image_facts
+    model_packages.annotate(prepared.sagemaker, arguments.model_package, facts)
+    _note_verdict(prepared.ledger, evaluation, facts)
+    _send_metrics(evaluation, release.environment.region)
+    say(f"{evaluation.verdict}: {evaluation.summary}")
+    progress(f"{evaluation.verdict}: {evaluation.summary}")
     return evaluation
 
 
-def _checked(rows: dict[str, list[Any]], release: Release, docs: Path) -> Expectations | None:
-    """What the suite found. It decides nothing, so its own failure must not cost a verdict that an hour of an endpoint was paid for."""
+def write_report(
+    evaluation: Evaluation, release: Release, loads: Mapping[str, Outcome], production: Evaluation | None, folder: Path
+) -> Evaluation:
+    """Write requests.parquet, the data docs and the report into `folder`; return the evaluation with what the suite found."""
+    progress("writing the report")
+    rows = request_table.build({name: outcome.measurement for name, outcome in loads.items()})
+    request_table.write(rows, folder / "requests.parquet")
+    suite = _check_expectations(rows, release, folder / "data_docs")
+    evaluation = evaluation.model_copy(update={"expectations": suite})
+    _draw_page(evaluation, production, folder / REPORT_PAGE)
+    return evaluation
+
+
+def _draw_page(evaluation: Evaluation, production: Evaluation | None, page: Path) -> None:
+    from steps.evaluate_staging import report  # deferred: matplotlib costs a second, and is needed last
+
+    try:
+        page.write_text(report.render(evaluation, production), encoding="utf-8")
+    except Exception as error:  # noqa: BLE001  (a library's, of any kind; a stored evaluation can be drawn again)
+        say(f"the report could not be drawn: {type(error).__name__}: {error}; the verdict stands without it")
+
+
+def _check_expectations(rows: dict[str, list[Any]], release: Release, docs: Path) -> Expectations | None:
+    """Run the suite. It decides nothing, so its own failure must not cost a verdict that an hour of an endpoint was paid for."""
     try:
         return expectations.check(rows, release.model.evaluation.load_profiles, docs)
     except Exception as error:  # noqa: BLE001  (a library's, of any kind)
@@ -51,8 +93,8 @@ def _checked(rows: dict[str, list[Any]], release: Release, docs: Path) -> Expect
         return Expectations(success=False, checked=0, failed=[failed])
 
 
-def facts(release: Release, evaluation: Evaluation, sha256: str) -> dict[str, str]:
-    """What the registry keeps: the verdict, where the report is, its digest, the headline numbers."""
+def _facts(release: Release, evaluation: Evaluation, sha256: str) -> dict[str, str]:
+    """Return what the registry keeps: the verdict, where the report is, its digest, the headline numbers."""
     found = {
         Fact.EVALUATION_VERDICT: evaluation.verdict,
         Fact.EVALUATION_REPORT: f"{release.evaluations_prefix}/{evaluation.execution}/{EVALUATION_FILE}",
@@ -67,15 +109,8 @@ def facts(release: Release, evaluation: Evaluation, sha256: str) -> dict[str, st
     return {str(key): value for key, value in found.items()} | dict(numbers[: _FACT_LIMIT - len(found)])
 
 
-def registered(ledger: Ledger, package: ModelPackage, execution: str) -> None:
-    """Note that there is a new version. RegisterModel is SageMaker's own step and writes no ledger: the first step after it does."""
-    known = (Fact.REPOSITORY, Fact.REVISION, Fact.WEIGHTS_MANIFEST_SHA256, Fact.RELEASE_FILE)
-    told = {str(fact): package.facts[fact] for fact in known if fact in package.facts}
-    ledger.append_once("registered", by=execution, version=package.version, model_package=package.arn, details=told)
-
-
-def evaluated(ledger: Ledger, evaluation: Evaluation, facts: Mapping[str, str]) -> None:
-    """Note the verdict, and which report it stands in."""
+def _note_verdict(ledger: Ledger, evaluation: Evaluation, facts: Mapping[str, str]) -> None:
+    """Write the verdict into the ledger, and which report it stands in."""
     ledger.append_once(
         "evaluated",
         by=evaluation.execution,
@@ -90,9 +125,8 @@ def evaluated(ledger: Ledger, evaluation: Evaluation, facts: Mapping[str, str]) 
     )
 
 
-def cloudwatch(evaluation: Evaluation, region: str) -> None:
-    """Every metric of every profile, by model, version and profile, and every lm-eval score, by model and version, so that versions can be
-    seen beside one another over time."""
+def _send_metrics(evaluation: Evaluation, region: str) -> None:
+    """Send every metric by model, version and profile, and every lm-eval score, so that versions can be seen beside one another."""
     version = {"Model": evaluation.model, "Version": str(evaluation.version)}
     data = [
         _datum(metric, value, {**version, "Profile": name})
@@ -105,11 +139,14 @@ def cloudwatch(evaluation: Evaluation, region: str) -> None:
         if result.value is not None
     ]
     client = boto3.client("cloudwatch", region_name=region)
-    with translate_client_errors("publish the evaluation's metrics to CloudWatch"):
-        for first in range(0, len(data), 500):  # 1,000 metrics a call at most (API reference of PutMetricData)
-            client.put_metric_data(Namespace=_NAMESPACE, MetricData=data[first : first + 500])
+    try:
+        with translate_client_errors("publish the evaluation's metrics to CloudWatch"):
+            for first in range(0, len(data), 500):  # 1,000 metrics a call at most (API reference of PutMetricData)
+                client.put_metric_data(Namespace=_NAMESPACE, MetricData=data[first : first + 500])
+    except StepError as error:
+        say(f"{error}; the verdict stands without them")
 
 
-def _datum(metric: str, value: float, dimensions: dict[str, str]) -> dict[str, Any]:
+def _datum(metric: str, value: float, dimensions: dict[str, str]) -> Any:
     named = [{"Name": name, "Value": text} for name, text in dimensions.items()]
     return {"MetricName": metric, "Dimensions": named, "Value": value}

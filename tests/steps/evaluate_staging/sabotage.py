@@ -20,7 +20,7 @@ from delivery.job import frame
 from delivery.registry import model_packages
 from loadtest.generator.worker_pool import Fleet
 from steps.evaluate_staging import __main__ as evaluate_staging
-from steps.evaluate_staging import report, step
+from steps.evaluate_staging import measure, report, scoring
 
 Act = Literal["exception", "SIGTERM", "SIGKILL"]
 _AT_ONCE = 3
@@ -87,12 +87,12 @@ PHASES: dict[str, Callable[[Act], None]] = {
     "endpoint created": lambda act: _after(Hosting, "create", act),
     "waiting for it": lambda act: _before(Hosting, "wait", act),
     "prompt_checks": lambda act: _before(prompt_checks, "ask_all", act),
-    "warm-up": lambda act: _when(step, "progress", "warming up", act),
-    "load": lambda act: _when(step, "progress", "s left", act),
+    "warm-up": lambda act: _when(measure, "progress", "warming up", act),
+    "load": lambda act: _when(measure, "progress", "s left", act),
     "load over": lambda act: _after(Fleet, "measure", act),
     "deletion": lambda act: _before(Hosting, "_delete_when_allowed", act),
     "endpoint deleted": lambda act: _after(Hosting, "_delete_when_allowed", act),
-    "scoring": lambda act: _before(step, "profile_result", act),
+    "scoring": lambda act: _before(scoring, "profile_result", act),
     "report": lambda act: _before(report, "render", act),
     "publishing": lambda act: _before(model_packages, "annotate", act),
 }

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import yaml
+from botocore.exceptions import ClientError
 from pydantic import TypeAdapter
 
 from config.loader import MODELS, load_environment
@@ -22,6 +23,7 @@ from loadtest.measurement.measurement import Measurement
 from loadtest.profiles import LoadProfile
 from pipelines.definitions.release import build
 from steps.evaluate_staging import baseline, expectations, publish, verdicts
+from steps.evaluate_staging.baseline import Baseline
 from steps.evaluate_staging.models import Evaluation
 from tests.steps.evaluate_staging.evaluations import PROFILES, SECOND, evaluation, requests
 
@@ -131,13 +133,14 @@ def test_why_production_is_not_compared_with_is_told(
     """A relative objective is met then: whoever reads the report must not take that for a comparison."""
     tags = {MODEL_TAG: release.name}
     hosting: Any = SimpleNamespace(state=lambda _: STATE, tags=lambda _: tags, version_of=lambda _: version)
+    sagemaker: Any = None
     stored: Any = SimpleNamespace(get_object=lambda **_: {"Body": io.BytesIO(b"{}")})
     monkeypatch.setattr("delivery.registry.model_packages.read", lambda *_: SimpleNamespace(facts=facts))
-    found, why = baseline.read(release, hosting, None, stored)
-    assert found is None
-    assert says in why
+    found = baseline.read(release, hosting, sagemaker, stored)
+    assert found.evaluation is None
+    assert says in found.why_none
     tags.clear()
-    assert baseline.read(release, hosting, None, stored) == (None, ""), "of this model nothing is in production"
+    assert baseline.read(release, hosting, sagemaker, stored) == Baseline(), "of this model nothing is in production"
 
 
 def test_a_suite_that_fails_costs_no_verdict(monkeypatch: pytest.MonkeyPatch, release: Release, tmp_path: Path) -> None:
@@ -145,13 +148,30 @@ def test_a_suite_that_fails_costs_no_verdict(monkeypatch: pytest.MonkeyPatch, re
         raise TypeError("Object of type bool is not JSON serializable")
 
     monkeypatch.setattr(expectations, "check", failing)
-    found = publish.attachments(evaluation(1), release, {}, None, tmp_path)
+    found = publish.write_report(evaluation(1), release, {}, None, tmp_path)
     assert found.verdict == evaluation(1).verdict
     assert found.expectations is not None
     assert found.expectations.failed == [
         "great_expectations itself failed: TypeError: Object of type bool is not JSON serializable"
     ]
     assert "itself failed" in (tmp_path / "report.html").read_text()
+
+
+def test_a_page_that_cannot_be_drawn_costs_no_verdict(monkeypatch: pytest.MonkeyPatch, release: Release, tmp_path: Path) -> None:
+    def failing(*_: Any) -> Any:
+        raise RuntimeError("no font")
+
+    monkeypatch.setattr("steps.evaluate_staging.report.render", failing)
+    assert publish.write_report(evaluation(1), release, {}, None, tmp_path).verdict == evaluation(1).verdict
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_metrics_that_cloudwatch_refuses_cost_no_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**_: Any) -> Any:
+        raise ClientError({"Error": {"Code": "Throttling", "Message": "slow down"}}, "PutMetricData")
+
+    monkeypatch.setattr("boto3.client", lambda *_, **__: SimpleNamespace(put_metric_data=refuse))
+    publish._send_metrics(evaluation(1), "us-west-2")
 
 
 def test_the_suite_says_which_rows_broke_which_expectation_and_keeps_all_in_its_data_docs(tmp_path: Path) -> None:

@@ -101,7 +101,8 @@ def check(sabotage: Sabotage, cases: list[tuple[str, Act]]) -> None:
     done = sabotage.run(cases)
     for one in done:
         what = f"{one.phase}, {one.act}: {one.log.read_text()}"
-        assert one.exit_code == {"exception": 1, "SIGTERM": 143, "SIGKILL": -9}[one.act], what
+        failed = 0 if one.phase == "report" else 1  # a page that cannot be drawn undoes no verdict
+        assert one.exit_code == {"exception": failed, "SIGTERM": 143, "SIGKILL": -9}[one.act], what
         assert one.act != "exception" or "sabotaged" in what
         assert bool(left(sabotage, one)) == leaves_something(one.phase, one.act), f"{left(sabotage, one)}: {what}"
     said = sabotage.world.reap()

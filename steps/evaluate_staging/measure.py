@@ -1,0 +1,130 @@
+"""Second phase of an evaluation: a staging endpoint, and everything that is asked of it while it is there."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+
+from delivery.endpoint import prompt_checks
+from delivery.errors import StepError
+from delivery.job.frame import progress, say
+from loadtest.client.chat_client import Ask
+from loadtest.generator.load import Load
+from loadtest.generator.worker_pool import Fleet
+from loadtest.profiles import LoadProfile
+from loadtest.runner import Outcome, Runner
+from loadtest.transports import Transport
+from loadtest.transports.openai import OpenAITransport
+from loadtest.transports.sagemaker import SageMakerTransport
+from steps.evaluate_staging.load_errors import translate_load_errors
+from steps.evaluate_staging.models import BatchConsistency, PromptCheckSummary
+from steps.evaluate_staging.prepare import Prepared
+from steps.evaluate_staging.staging import Staged, staging
+
+_SHOWN = 300
+_BATCH_AT_MOST = 32
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of a staging endpoint, which is gone."""
+
+    staged: Staged
+    """What it ran on."""
+    prompt_checks: PromptCheckSummary
+    """Their answers."""
+    loads: dict[str, Outcome]
+    """What running each load profile gave."""
+    lm_eval: dict[str, dict[str, float]] | str
+    """Task → every number that lm-eval gives; or how lm-eval failed."""
+
+
+def measure(prepared: Prepared) -> Measured:
+    """Start the staging endpoint, ask it everything, delete it.
+
+    Args:
+        prepared: What `prepare` found.
+
+    Returns:
+        What was measured. Loads and tasks that could not be put on are among it, with the reason.
+
+    Raises:
+        StepError: The endpoint did not come up, or went away. It is deleted whatever happened.
+    """
+    arguments = prepared.arguments
+    with staging(prepared.hosting, arguments.release, prepared.package, arguments.execution) as staged:
+        endpoint = _StagingEndpoint(prepared, staged)
+        with translate_load_errors():
+            checks = endpoint.ask_prompt_checks()
+            batch, loads = endpoint.put_loads_on()
+        lm_eval = endpoint.ask_lm_eval()
+    return Measured(staged, checks.model_copy(update={"batch": batch}), loads, lm_eval)
+
+
+class _StagingEndpoint:
+    """Everything that is asked of one endpoint."""
+
+    def __init__(self, prepared: Prepared, staged: Staged) -> None:
+        self._prepared, self._staged = prepared, staged
+        self._region = prepared.arguments.release.environment.region
+        self._evaluation = prepared.arguments.release.model.evaluation
+        self._runtime: Any = boto3.client("sagemaker-runtime", region_name=self._region)
+
+    def ask_prompt_checks(self) -> PromptCheckSummary:
+        """Ask every prompt check alone."""
+        results = prompt_checks.ask_all(self._runtime, self._staged.endpoint, self._evaluation.prompt_checks)
+        for result in results:
+            say(f"prompt check {'passed' if result.passed else 'FAILED'}: {result.prompt!r} → {result.answer!r}")
+        return PromptCheckSummary(failed=sum(not result.passed for result in results), results=results)
+
+    def put_loads_on(self) -> tuple[BatchConsistency | None, dict[str, Outcome]]:
+        """Ask the first prompt check in a batch, then run every load profile, one after the other."""
+        loads: dict[str, Outcome] = {}
+        with self._prepared.arguments.host.fleet(self._evaluation.client_processes) as fleet:
+            batch = self._ask_in_a_batch(fleet)
+            lag_ms = self._evaluation.client_lag_at_most_ms
+            runner = Runner(fleet, self._transport, self._prepared.inputs, self._staged.until_s, lag_ms)
+            for seed, (name, profile) in enumerate(self._evaluation.load_profiles.items()):
+                loads[name] = runner.run(profile, seed, _progress_of(name))
+                say(f"load profile {name}: {len(loads[name].measurement.counted)} requests measured")
+        return batch, loads
+
+    def ask_lm_eval(self) -> dict[str, dict[str, float]] | str:
+        """Run the lm-eval tasks. Where lm-eval fails, return how: what the load measured is kept."""
+        accuracy = self._prepared.accuracy
+        if accuracy is None:
+            return {}
+        try:
+            return accuracy.ask(self._openai(), accuracy.wanted.timeout_s, max(0.0, self._staged.until_s - time.monotonic()))
+        except StepError as error:
+            say(str(error))
+            return str(error)
+
+    def _transport(self, profile: LoadProfile) -> Transport:
+        if profile.client == "sagemaker":
+            return SageMakerTransport(self._staged.endpoint, self._region, self._runtime.meta.endpoint_url)
+        return self._openai()
+
+    def _openai(self) -> OpenAITransport:
+        return OpenAITransport.of_endpoint(self._runtime.meta.endpoint_url, self._staged.endpoint, self._region)
+
+    def _ask_in_a_batch(self, fleet: Fleet) -> BatchConsistency | None:
+        """Ask the first prompt check alone, then as many times at once as the first profile has clients."""
+        if not self._evaluation.prompt_checks:
+            return None
+        check, profile = self._evaluation.prompt_checks[0], next(iter(self._evaluation.load_profiles.values()))
+        load = Load(self._transport(profile), profile.timeout_s, 0, 0, 0, 0)
+        ask = Ask(({"role": "user", "content": check.prompt},), check.max_tokens, greedy=True)
+        [alone] = fleet.ask(load, ask, 1)
+        together = fleet.ask(load, ask, min(getattr(profile, "concurrency", _BATCH_AT_MOST), _BATCH_AT_MOST))
+        same = sum(result.text == alone.text and result.is_ok for result in together)
+        say(f"prompt check {check.prompt!r} in a batch: {same} of {len(together)} answers are the one that it gives alone")
+        return BatchConsistency(prompt=check.prompt, alone=alone.text[:_SHOWN], asked=len(together), same=same)
+
+
+def _progress_of(name: str) -> Callable[[str], None]:
+    return lambda detail: progress(f"{name}: {detail}")

@@ -1,0 +1,71 @@
+"""What was measured becomes an evaluation: every objective scored, alone and beside production's numbers, and the verdict."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from loadtest.measurement.models import ProfileResult
+from loadtest.measurement.scoring import profile_result
+from steps.evaluate_staging import verdicts
+from steps.evaluate_staging.accuracy import results
+from steps.evaluate_staging.measure import Measured
+from steps.evaluate_staging.models import Evaluation
+from steps.evaluate_staging.prepare import Prepared
+
+
+def score(prepared: Prepared, measured: Measured) -> Evaluation:
+    """Score everything that was measured and judge the version by it.
+
+    Args:
+        prepared: What `prepare` found: objectives, and what production measured.
+        measured: What `measure` measured.
+
+    Returns:
+        The evaluation, without the suite over its requests.
+    """
+    arguments = prepared.arguments
+    release, model = arguments.release, arguments.release.model
+    instances = f"{model.evaluation.instance_count} {measured.staged.instance_type}"
+    profiles = _score_loads(prepared, measured, instances)
+    lm_eval = results(model.evaluation.lm_eval, measured.lm_eval, prepared.baseline.lm_eval, prepared.baseline.why_none)
+    verdict, summary = verdicts.judge(measured.prompt_checks, profiles, lm_eval)
+    return Evaluation(
+        model=release.name,
+        version=prepared.package.version,
+        model_package=arguments.model_package,
+        execution=arguments.execution,
+        evaluated_at=datetime.now(UTC).isoformat(timespec="seconds"),
+        verdict=verdict,
+        summary=summary,
+        environment={
+            "repository": model.weights.repository,
+            "revision": model.weights.revision,
+            "image": release.serving_image,
+            "instances": instances,
+            **model.container_environment(),
+        },
+        production=prepared.baseline.reference,
+        prompt_checks=measured.prompt_checks,
+        profiles=profiles,
+        lm_eval=lm_eval,
+    )
+
+
+def _score_loads(prepared: Prepared, measured: Measured, instances: str) -> dict[str, ProfileResult]:
+    release, evaluation = prepared.arguments.release, prepared.arguments.release.model.evaluation
+    price = release.environment.instance_usd_per_hour.get(measured.staged.instance_type)
+    scored: dict[str, ProfileResult] = {}
+    for name, outcome in measured.loads.items():
+        profile = evaluation.load_profiles[name]
+        scored[name] = profile_result(
+            profile.model_dump(mode="json", exclude={"objectives"}),
+            outcome.measurement,
+            profile.objectives,
+            usd_per_hour=price * evaluation.instance_count if price else None,
+            lag_at_most_ms=evaluation.client_lag_at_most_ms,
+            production=prepared.baseline.profile(name),
+            incomparable=prepared.baseline.why_incomparable(name, instances),
+            trials=outcome.trials,
+            more=outcome.more,
+        )
+    return scored
