@@ -17,10 +17,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from loadtest.generator.worker_pool import Fleet
+from loadtest.generator.worker_pool import WorkerPool
 from loadtest.inputs import LoadInputs
 from loadtest.profiles import CAPACITY, Capacity, Objective
-from loadtest.runner import Outcome, Runner
+from loadtest.runner import ProfileRun, Runner
 from loadtest.transports.openai import OpenAITransport
 
 ROOT = Path(__file__).parents[1]
@@ -63,7 +63,7 @@ def main() -> int:
     for engine in ENGINES:
         started = time.monotonic()
         outcome = search(engine, warmup_s=1, duration_s=max(4.0, 60 / engine.knee_per_s), precision=0.03)
-        found = outcome.more[CAPACITY] or 0.0
+        found = outcome.extra_metrics[CAPACITY] or 0.0
         error = found / engine.knee_per_s - 1
         missed |= abs(error) > BAR
         what = f"{engine.places} x {engine.service_ms} ms"
@@ -74,7 +74,7 @@ def main() -> int:
     return int(missed)
 
 
-def search(engine: Engine, *, warmup_s: float, duration_s: float, precision: float, slack_ms: float = 60) -> Outcome:
+def search(engine: Engine, *, warmup_s: float, duration_s: float, precision: float, slack_ms: float = 60) -> ProfileRun:
     """Start the engine and search its knee: the highest rate whose TTFT p99 is at most `slack_ms` above that of an idle engine."""
     profile = Capacity(
         kind="capacity",
@@ -88,8 +88,8 @@ def search(engine: Engine, *, warmup_s: float, duration_s: float, precision: flo
         exact_output=True,
         objectives={"ttft_p99_ms": Objective(at_most=engine.ttft_ms + slack_ms), "error_rate": Objective(at_most=0)},
     )
-    with _running(engine) as url, Fleet(1) as fleet, tempfile.TemporaryDirectory() as folder:
-        runner = Runner(fleet, lambda _: OpenAITransport(url), LoadInputs(lambda _: None, Path(folder)))
+    with _running(engine) as url, WorkerPool(1) as pool, tempfile.TemporaryDirectory() as folder:
+        runner = Runner(pool, lambda _: OpenAITransport(url), LoadInputs(lambda _: None, Path(folder)))
         return runner.run(profile, 0, lambda line: print(f"  {line}", file=sys.stderr))
 
 

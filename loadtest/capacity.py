@@ -17,7 +17,7 @@ _BELOW, _ABOVE = 0.3, 0.65  # of the precision: where the first trials around wh
 
 
 @dataclass(frozen=True)
-class Answer:
+class RateResult:
     """What one trial of a rate gave."""
 
     met: bool
@@ -26,7 +26,7 @@ class Answer:
     """How many requests it completed. A second."""
 
 
-def search(trial: Callable[[float], Answer], start: float, highest: float, precision: float) -> float | None:
+def search(trial: Callable[[float], RateResult], start: float, highest: float, precision: float) -> float | None:
     """The highest rate, to `precision` (a share), at which `trial` is met; None when not even a 64th of `start` is.
 
     One bad trial may be chance, so a rate counts as too high only after a second one, or when the endpoint was far from it; and the
@@ -36,7 +36,7 @@ def search(trial: Callable[[float], Answer], start: float, highest: float, preci
 
 
 class _Search:
-    def __init__(self, trial: Callable[[float], Answer], start: float, highest: float, precision: float) -> None:
+    def __init__(self, trial: Callable[[float], RateResult], start: float, highest: float, precision: float) -> None:
         self._trial, self._start, self._highest, self._precision = trial, start, highest, precision
         self._low: float | None = None
         self._high: float | None = None

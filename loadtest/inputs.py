@@ -8,7 +8,7 @@ from pathlib import Path
 
 from loadtest.errors import InvalidInput
 from loadtest.generator import arrivals
-from loadtest.generator.arrivals import Due
+from loadtest.generator.arrivals import ScheduledRequest
 from loadtest.generator.prompts import Tokenizer, conversations
 from loadtest.profiles import LoadProfile, Replay
 
@@ -56,7 +56,7 @@ class LoadInputs:
                         f"{wanted_s:.0f} s together: what is measured would be idle for the rest; shorten duration_s"
                     )
 
-    def replayed(self, profile: Replay) -> list[Due]:
+    def replayed(self, profile: Replay) -> list[ScheduledRequest]:
         """A trace's requests. InvalidInput where it is none."""
         return arrivals.replay(self.required(profile.trace).read_text(encoding="utf-8-sig"), profile.speed, profile.trace)
 

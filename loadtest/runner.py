@@ -8,11 +8,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 
-from loadtest.capacity import Answer, search
+from loadtest.capacity import RateResult, search
+from loadtest.errors import OutOfTime
 from loadtest.generator import arrivals
-from loadtest.generator.arrivals import Due
+from loadtest.generator.arrivals import ScheduledRequest
 from loadtest.generator.load import Load
-from loadtest.generator.worker_pool import Fleet
+from loadtest.generator.worker_pool import WorkerPool
 from loadtest.inputs import LoadInputs
 from loadtest.measurement.measurement import Measurement
 from loadtest.measurement.models import Trial
@@ -38,25 +39,21 @@ _BACKLOG_DEVIATIONS = 3
 
 
 @dataclass
-class Outcome:
+class ProfileRun:
     """What running a profile gave."""
 
     measurement: Measurement
     """What the objectives are scored on."""
     trials: list[Trial] = field(default_factory=list)
-    more: dict[str, float | None] = field(default_factory=dict)
+    extra_metrics: dict[str, float | None] = field(default_factory=dict)
     """Metrics that no single run measures."""
-
-
-class OutOfTime(Exception):
-    """A load would not end before the endpoint may be deleted."""
 
 
 @dataclass
 class Runner:
-    """Runs load profiles over a fleet of client processes, one after the other, so that they do not measure each other."""
+    """Runs load profiles over a pool of client processes, one after the other, so that they do not measure each other."""
 
-    fleet: Fleet
+    pool: WorkerPool
     transport: Callable[[LoadProfile], Transport]
     inputs: LoadInputs
     until_s: float = math.inf
@@ -64,9 +61,9 @@ class Runner:
     lag_at_most_ms: float = math.inf
     """A client later than this is the bottleneck."""
 
-    def run(self, profile: LoadProfile, seed: int, on_progress: Callable[[str], None]) -> Outcome:
+    def run(self, profile: LoadProfile, seed: int, on_progress: Callable[[str], None]) -> ProfileRun:
         """Put one profile's load on. Where there is no time for all of it, the outcome's measurement says so, and decides nothing."""
-        load, outcome = self._common(profile, seed), Outcome(Measurement.of((0, profile.duration_s), 0, []))
+        load, outcome = self._common(profile, seed), ProfileRun(Measurement.of((0, profile.duration_s), 0, []))
         try:
             match profile:
                 case ClosedLoop():
@@ -76,9 +73,9 @@ class Runner:
                 case Capacity():
                     self._capacity(profile, load, outcome, on_progress)
                 case _:
-                    outcome.measurement = self._measure(replace(load, dues=self._dues(profile, seed)), on_progress)
+                    outcome.measurement = self._measure(replace(load, schedule=self._schedule(profile, seed)), on_progress)
         except OutOfTime as error:
-            outcome.measurement.lost = str(error)
+            outcome.measurement.invalid_reason = str(error)
         return outcome
 
     def _measure(self, load: Load, on_progress: Callable[[str], None]) -> Measurement:
@@ -88,7 +85,7 @@ class Runner:
                 f"the staging endpoint expires in {left_s:.0f} s and this load takes {needed_s:.0f} s: it was not put on (raise "
                 "evaluation.max_runtime_s)"
             )
-        return self.fleet.measure(load, on_progress)
+        return self.pool.measure(load, on_progress)
 
     def _common(self, profile: LoadProfile, seed: int) -> Load:
         return Load(
@@ -106,7 +103,7 @@ class Runner:
             prompts_file=self.inputs.required(profile.prompts) if profile.prompts else None,
         )
 
-    def _dues(self, profile: OpenLoop | Ramp | Replay, seed: int) -> tuple[Due, ...]:
+    def _schedule(self, profile: OpenLoop | Ramp | Replay, seed: int) -> tuple[ScheduledRequest, ...]:
         """The whole schedule, warm-up included."""
         end_s = profile.warmup_s + profile.duration_s
         match profile:
@@ -118,28 +115,28 @@ class Runner:
             case Replay():
                 return tuple(due for due in self.inputs.replayed(profile) if due.at_s < end_s)
 
-    def _ladder(self, profile: Ladder, load: Load, outcome: Outcome, on_progress: Callable[[str], None]) -> None:
+    def _ladder(self, profile: Ladder, load: Load, outcome: ProfileRun, on_progress: Callable[[str], None]) -> None:
         for concurrency in profile.concurrencies:
             told = _prefixed(f"at {concurrency}", on_progress)
             outcome.measurement = self._measure(replace(load, concurrency=concurrency), told)
             outcome.trials.append(self._trial(concurrency, outcome.measurement, profile.objectives))
 
-    def _capacity(self, profile: Capacity, load: Load, outcome: Outcome, on_progress: Callable[[str], None]) -> None:
+    def _capacity(self, profile: Capacity, load: Load, outcome: ProfileRun, on_progress: Callable[[str], None]) -> None:
         objectives = {name: bound for name, bound in profile.objectives.items() if name not in {CAPACITY, COST}}
         trials = outcome.trials
 
-        def trial(rate: float) -> Answer:
+        def trial(rate: float) -> RateResult:
             due = _until(load.window_s[1], _arrivals(profile.arrivals, rate, 1.0, load.seed + len(trials)))
             told = _prefixed(f"at {rate:.4g} requests/s", on_progress)
-            outcome.measurement = self._measure(replace(load, dues=due), told)
-            settled = Settled(outcome.measurement)
+            outcome.measurement = self._measure(replace(load, schedule=due), told)
+            settled = SteadyState(outcome.measurement)
             keeps_up = settled.keeps_up(varies=profile.arrivals == "poisson")
             trials.append(self._trial(rate, outcome.measurement, objectives, keeps_up=keeps_up))
-            return Answer(trials[-1].met, settled.completed_per_s)
+            return RateResult(trials[-1].met, settled.completed_per_s)
 
         found = search(trial, profile.start_rate_per_s, profile.highest_rate_per_s, profile.precision)
-        outcome.more[CAPACITY] = found
-        outcome.measurement.lost = outcome.measurement.lost or _ended_by_the_client(trials, found or 0.0)
+        outcome.extra_metrics[CAPACITY] = found
+        outcome.measurement.invalid_reason = outcome.measurement.invalid_reason or _ended_by_the_client(trials, found or 0.0)
 
     def _trial(
         self, load: float, measurement: Measurement, objectives: Mapping[str, Objective], *, keeps_up: bool = True
@@ -159,7 +156,7 @@ def _ended_by_the_client(trials: Sequence[Trial], found: float) -> str:
     return f"the search ended below {ended[0].load:.4g} requests/s, and there {ended[0].bottleneck}"
 
 
-class Settled:
+class SteadyState:
     """An open loop once answers come: at its beginning, long ones are all still under way."""
 
     def __init__(self, measurement: Measurement) -> None:
@@ -196,8 +193,8 @@ def _arrivals(kind: str, rate_per_s: float, burstiness: float, seed: int) -> Ite
     return made[kind]()
 
 
-def _until(end_s: float, moments: Iterator[float]) -> tuple[Due, ...]:
-    return tuple(Due(at_s) for at_s in takewhile(lambda at_s: at_s < end_s, moments))
+def _until(end_s: float, moments: Iterator[float]) -> tuple[ScheduledRequest, ...]:
+    return tuple(ScheduledRequest(at_s) for at_s in takewhile(lambda at_s: at_s < end_s, moments))
 
 
 def _prefixed(prefix: str, on_progress: Callable[[str], None]) -> Callable[[str], None]:

@@ -42,7 +42,7 @@ with open("release.json", "w") as file:
     file.write(release.to_json())
 json.dump({
     "schema": schema_text(),
-    "moments": [due.at_s for due in loads[0].dues],
+    "moments": [due.at_s for due in loads[0].schedule],
     "sentence": words.load(profile.model_dump()),
     "update": model.production.update.deployment_config(),
     "definition": json.loads(definition.build(release).definition()),

@@ -9,7 +9,7 @@ from pathlib import Path
 from benchmarks.load_client import observed
 from benchmarks.load_client.observed import Observed
 from loadtest.generator.load import Load
-from loadtest.generator.worker_pool import Fleet
+from loadtest.generator.worker_pool import WorkerPool
 from loadtest.measurement.measurement import Measurement
 from loadtest.transports import Transport
 from loadtest.transports.openai import OpenAITransport
@@ -34,8 +34,8 @@ def main() -> None:
         else SageMakerTransport("known-truth", "us-east-1", given.url)
     )
     load = Load(transport, 60, 32, 64, 0, given.duration, concurrency=given.streams, keep_text=True)
-    with Fleet() as fleet:
-        measurement = fleet.measure(load)
+    with WorkerPool() as pool:
+        measurement = pool.measure(load)
     if measurement.errors:
         raise SystemExit(f"errors: {measurement.errors}: {next(one.message for one in measurement.results if one.error)}")
     observed.write(given.output, _observed(measurement))

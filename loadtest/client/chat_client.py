@@ -7,16 +7,17 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from loadtest.client.http_client import Answer, Pool, WireError
-from loadtest.measurement.request_result import RequestResult
-from loadtest.transports import StreamError, Transport
+from loadtest.client.http_client import ConnectionPool, HttpResponse
+from loadtest.errors import RequestError, StreamError
+from loadtest.measurement.request_record import RequestRecord
+from loadtest.transports import Transport
 
 _FINISHED_WELL = {"stop", "length", "tool_calls"}
 _MESSAGE_CHARACTERS = 300
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
+class ChatRequest:
     """What one request asks."""
 
     messages: tuple[dict[str, str], ...]
@@ -39,25 +40,25 @@ class LoadClient:
     def __init__(self, transport: Transport, timeout_s: float) -> None:
         """`timeout_s` is the longest time of one request. Seconds."""
         self._transport = transport
-        self._pool = Pool(transport.server, timeout_s)
+        self._pool = ConnectionPool(transport.server, timeout_s)
 
-    async def send(self, ask: Ask, intended_ns: int) -> RequestResult:
-        """Ask, read the stream to its end, and say how it went. Never raises: a failure is a result."""
-        result = RequestResult(intended_ns, planned_tokens=ask.planned_tokens)
-        reader = _Reader(result, self._transport, keep_text=ask.greedy or ask.keep_text)
-        body = self._body(ask)
-        answer = Answer(reader.receive)
+    async def send(self, request: ChatRequest, intended_ns: int) -> RequestRecord:
+        """Send a request, read the stream to its end, and say how it went. Never raises: a failure is a result."""
+        result = RequestRecord(intended_ns, planned_tokens=request.planned_tokens)
+        reader = _Reader(result, self._transport, keep_text=request.greedy or request.keep_text)
+        body = self._body(request)
+        answer = HttpResponse(reader.receive)
 
         def sent() -> None:
             result.sent_ns = time.monotonic_ns()
 
         try:
-            await self._pool.post(self._transport.head(body) + body, answer, sent)
+            await self._pool.post(self._transport.request_head(body) + body, answer, sent)
             if answer.status != 200:
                 result.error, result.message = f"http_{answer.status}", answer.body.decode(errors="replace")
             else:
                 reader.conclude()
-        except (WireError, StreamError) as error:
+        except RequestError as error:
             result.error, result.message = error.kind, str(error)
         except UnicodeDecodeError as error:
             result.error, result.message = "invalid_utf8", str(error)
@@ -72,17 +73,17 @@ class LoadClient:
         """Drop the connections."""
         self._pool.close()
 
-    def _body(self, ask: Ask) -> bytes:
+    def _body(self, request: ChatRequest) -> bytes:
         body: dict[str, Any] = {
-            **self._transport.fields,
-            "messages": ask.messages,
-            "max_tokens": ask.max_tokens,
+            **self._transport.body_fields,
+            "messages": request.messages,
+            "max_tokens": request.max_tokens,
             "stream": True,
             "stream_options": {"include_usage": True},
         }
-        if ask.greedy:
+        if request.greedy:
             body["temperature"] = 0
-        if ask.exact:
+        if request.exact:
             body["ignore_eos"] = True
         return json.dumps(body).encode()
 
@@ -92,7 +93,7 @@ class _Reader:
 
     __slots__ = ("_decoder", "_keep_text", "_rest", "_result", "ended_ns")
 
-    def __init__(self, result: RequestResult, transport: Transport, *, keep_text: bool) -> None:
+    def __init__(self, result: RequestRecord, transport: Transport, *, keep_text: bool) -> None:
         self._result = result
         self._decoder = transport.decoder()
         self._keep_text = keep_text

@@ -14,6 +14,8 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlsplit
 
+from loadtest.errors import HttpError
+
 Receive = Callable[[bytes, int], None]
 """Takes a piece of the body and the moment it arrived, in nanoseconds of the monotonic clock."""
 _HEAD_LIMIT = 65536
@@ -22,15 +24,7 @@ _KNOWN_FOR_S = 30.0
 Cloud DNS Options for Amazon VPC", AWS whitepaper, Constraints): a thousand clients that begin together must not ask it a thousand times."""
 
 
-class WireError(Exception):
-    """A request without a whole answer. `kind` is its error class: connect, closed, timeout, protocol."""
-
-    def __init__(self, kind: str, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
-
-
-class Answer:
+class HttpResponse:
     """An answer as it comes in."""
 
     __slots__ = ("body", "headers", "receive", "status")
@@ -43,14 +37,14 @@ class Answer:
         """The body of an answer that is not 200; that of any other goes to `receive`."""
 
 
-class Connection(asyncio.Protocol):
+class HttpConnection(asyncio.Protocol):
     """One connection, and the parser of what arrives on it."""
 
     def __init__(self) -> None:
         self.reused = False
         self.is_open = False
         self._transport: asyncio.Transport | None = None
-        self._answer: Answer | None = None
+        self._answer: HttpResponse | None = None
         self._done: asyncio.Future[None] | None = None
         self._rest = b""
         self._parse: Callable[[bytes, int], bytes | None] = self._head
@@ -63,8 +57,8 @@ class Connection(asyncio.Protocol):
         self._transport = transport  # type: ignore[assignment]
         self.is_open = True
 
-    def exchange(self, request: bytes, answer: Answer) -> asyncio.Future[None]:
-        """Send a request; the future is done when the answer is whole, or fails with WireError."""
+    def exchange(self, request: bytes, answer: HttpResponse) -> asyncio.Future[None]:
+        """Send a request; the future is done when the answer is whole, or fails with HttpError."""
         assert self._transport is not None  # noqa: S101  (connected)
         self._answer, self._began = answer, False
         self._parse, self._rest, self._keep = self._head, b"", True
@@ -96,7 +90,7 @@ class Connection(asyncio.Protocol):
             while rest:
                 parse = self._parse
                 rest = parse(rest, now)
-        except WireError as error:
+        except HttpError as error:
             self._fail(error)
         except Exception as error:  # noqa: BLE001  (whoever receives may raise what it likes: it is the request's failure)
             self._fail(error)
@@ -109,7 +103,7 @@ class Connection(asyncio.Protocol):
                 self._finish()
             else:
                 self._fail(
-                    WireError("closed", str(error) if error else "the server closed the connection before the end of its answer")
+                    HttpError("closed", str(error) if error else "the server closed the connection before the end of its answer")
                 )
 
     def _fail(self, error: Exception) -> None:
@@ -139,7 +133,7 @@ class Connection(asyncio.Protocol):
         end = data.find(b"\r\n\r\n")
         if end < 0:
             if len(data) > _HEAD_LIMIT:
-                raise WireError("protocol", f"an answer's head is longer than {_HEAD_LIMIT} bytes")
+                raise HttpError("protocol", f"an answer's head is longer than {_HEAD_LIMIT} bytes")
             self._rest = data
             return None
         answer = self._answer
@@ -147,7 +141,7 @@ class Connection(asyncio.Protocol):
         first, *lines = data[:end].decode("latin-1").split("\r\n")
         version, _, status = first.partition(" ")
         if not version.startswith("HTTP/1.") or not status[:3].isdigit():
-            raise WireError("protocol", f"not an HTTP/1.1 answer: {first[:100]!r}")
+            raise HttpError("protocol", f"not an HTTP/1.1 answer: {first[:100]!r}")
         answer.status = int(status[:3])
         if answer.status == 100:
             return data[end + 4 :]
@@ -185,13 +179,13 @@ class Connection(asyncio.Protocol):
         end = data.find(b"\r\n")
         if end < 0:
             if len(data) > _HEAD_LIMIT:
-                raise WireError("protocol", "a chunk's size has no end")
+                raise HttpError("protocol", "a chunk's size has no end")
             self._rest = data
             return None
         try:
             self._left = int(data[:end].split(b";", 1)[0], 16)
         except ValueError as error:
-            raise WireError("protocol", f"not a chunk size: {data[:end][:40]!r}") from error
+            raise HttpError("protocol", f"not a chunk size: {data[:end][:40]!r}") from error
         self._parse = self._chunk if self._left else self._trailer
         return data[end + 2 :]
 
@@ -199,7 +193,7 @@ class Connection(asyncio.Protocol):
         left = self._left
         if len(data) >= left + 2:  # the whole rest of the chunk and the line end behind it
             if data[left : left + 2] != b"\r\n":
-                raise WireError("protocol", "a chunk does not end where its size says")
+                raise HttpError("protocol", "a chunk does not end where its size says")
             self._parse = self._chunk_size
             if left:
                 self._body(data[:left], now)
@@ -225,7 +219,7 @@ class Connection(asyncio.Protocol):
         return data[end + 2 :]
 
 
-class Pool:
+class ConnectionPool:
     """Connections to one server, as many as there are requests at a time; a request never waits for a free one."""
 
     def __init__(self, url: str, timeout_s: float) -> None:
@@ -234,14 +228,14 @@ class Pool:
         self._host, self._secure = parts.hostname or "", parts.scheme == "https"
         self._port = parts.port or (443 if self._secure else 80)
         self._timeout_s = timeout_s
-        self._idle: list[Connection] = []
+        self._idle: list[HttpConnection] = []
         self._context = _tls() if self._secure else None
         self._lookup: asyncio.Task[tuple[list[str], list[str]]] | None = None
         self._known_until = 0.0
         self._connections = 0
 
-    async def post(self, request: bytes, answer: Answer, on_sent: Callable[[], None]) -> None:
-        """Send one request and wait until its answer is whole. WireError when it does not come to that.
+    async def post(self, request: bytes, answer: HttpResponse, on_sent: Callable[[], None]) -> None:
+        """Send one request and wait until its answer is whole. HttpError when it does not come to that.
 
         `on_sent` is called as the request is handed to the connection. A kept connection that the server closed in the meantime is
         no failure: the request goes out again on a new one.
@@ -255,7 +249,7 @@ class Pool:
             timer = loop.call_at(deadline, _time_out, done, self._timeout_s)
             try:
                 await done
-            except WireError as error:
+            except HttpError as error:
                 if error.kind == "closed" and connection.reused and not connection.began:
                     continue
                 raise
@@ -274,7 +268,7 @@ class Pool:
             connection.close()
         self._idle.clear()
 
-    async def _connect(self, deadline: float) -> Connection:
+    async def _connect(self, deadline: float) -> HttpConnection:
         while self._idle:
             connection = self._idle.pop()  # the one used last is the least likely to have been closed
             if connection.is_open:
@@ -283,11 +277,11 @@ class Pool:
             async with asyncio.timeout_at(deadline):
                 return await self._new()
         except TimeoutError as error:
-            raise WireError("timeout", f"no connection to {self._host}:{self._port} within {self._timeout_s:g} s") from error
+            raise HttpError("timeout", f"no connection to {self._host}:{self._port} within {self._timeout_s:g} s") from error
         except OSError as error:
-            raise WireError("connect", str(error)) from error
+            raise HttpError("connect", str(error)) from error
 
-    async def _new(self) -> Connection:
+    async def _new(self) -> HttpConnection:
         """A new connection, to each of the host's addresses in turn, to the next where one refuses. OSError when all do."""
         loop = asyncio.get_running_loop()
         if self._lookup is None or loop.time() > self._known_until:
@@ -304,7 +298,7 @@ class Pool:
         for place, address in enumerate(addresses, 1):
             try:
                 _, made = await loop.create_connection(
-                    Connection, address, self._port, ssl=self._context, server_hostname=server_name
+                    HttpConnection, address, self._port, ssl=self._context, server_hostname=server_name
                 )
             except OSError:
                 if place == len(addresses):
@@ -322,7 +316,7 @@ class Pool:
 
 def _time_out(done: asyncio.Future[None], timeout_s: float) -> None:
     if not done.done():
-        done.set_exception(WireError("timeout", f"no complete answer within {timeout_s:g} s"))
+        done.set_exception(HttpError("timeout", f"no complete answer within {timeout_s:g} s"))
 
 
 def _tls() -> ssl.SSLContext:

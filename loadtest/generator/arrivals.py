@@ -14,7 +14,7 @@ from loadtest.errors import InvalidInput
 
 
 @dataclass(frozen=True, slots=True)
-class Due:
+class ScheduledRequest:
     """One request that will be sent."""
 
     at_s: float
@@ -68,7 +68,7 @@ _COLUMNS = {
 }
 
 
-def replay(trace: str, speed: float, where: str) -> list[Due]:
+def replay(trace: str, speed: float, where: str) -> list[ScheduledRequest]:
     """A recorded trace from its CSV text, in the order of time. InvalidInput, naming `where` and the line, for what is none.
 
     The columns are found by name: those of Azure's LLM inference traces (AzurePublicDataset, 2023 and 2024), or those of BurstGPT, in all its
@@ -91,8 +91,10 @@ def replay(trace: str, speed: float, where: str) -> list[Due]:
     if not any(output for _, _, output in recorded):
         raise InvalidInput(f"{where} has no request with an answer")
     begin_s = min(at_s for at_s, _, _ in recorded)
-    dues = [Due((at_s - begin_s) / speed, max(prompt, 1), output) for at_s, prompt, output in recorded if output > 0]
-    return sorted(dues, key=lambda due: due.at_s)
+    schedule = [
+        ScheduledRequest((at_s - begin_s) / speed, max(prompt, 1), output) for at_s, prompt, output in recorded if output > 0
+    ]
+    return sorted(schedule, key=lambda due: due.at_s)
 
 
 def _seconds(text: str) -> float:

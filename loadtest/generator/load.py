@@ -10,10 +10,10 @@ from itertools import count as count_up
 from pathlib import Path
 from typing import Any, Protocol
 
-from loadtest.client.chat_client import Ask, LoadClient
-from loadtest.generator.arrivals import Due
-from loadtest.generator.prompts import Prompt, Recorded, Synthetic, Tokenizer, conversations
-from loadtest.measurement.request_result import RequestResult
+from loadtest.client.chat_client import ChatRequest, LoadClient
+from loadtest.generator.arrivals import ScheduledRequest
+from loadtest.generator.prompts import Prompt, RecordedPrompts, SyntheticPrompts, Tokenizer, conversations
+from loadtest.measurement.request_record import RequestRecord
 from loadtest.transports import Transport
 
 COUNTED_EVERY = 20
@@ -32,7 +32,7 @@ class Load:
     duration_s: float
     concurrency: int = 0
     """Closed loop: how many clients there are. 0: an open loop."""
-    dues: tuple[Due, ...] = ()
+    schedule: tuple[ScheduledRequest, ...] = ()
     """Open loop: what is sent when."""
     exact_output: bool = False
     keep_text: bool = False
@@ -46,7 +46,7 @@ class Load:
     def share(self, worker: int, workers: int) -> Load:
         """What one of `workers` processes does of it. All shares together are the load: the open loop's requests are dealt out in turn."""
         clients = self.concurrency // workers + (worker < self.concurrency % workers)
-        return replace(self, concurrency=clients, dues=self.dues[worker::workers], seed=self.seed * 1_000_003 + worker)
+        return replace(self, concurrency=clients, schedule=self.schedule[worker::workers], seed=self.seed * 1_000_003 + worker)
 
     @property
     def window_s(self) -> tuple[float, float]:
@@ -73,8 +73,8 @@ def prompt_source(load: Load, tokenizer: Tokenizer | None) -> PromptSource:
     """The prompts of a load, or of a share of it. Reads and prepares what it needs, so that nothing is read while the load is on."""
     if load.prompts_file:
         found = conversations(load.prompts_file.read_text(encoding="utf-8"), load.prompts_file.name)
-        return Recorded(found, load.seed, tokenizer)
-    return Synthetic(load.seed, shared_prefix=load.shared_prefix, turns=load.turns, tokenizer=tokenizer)
+        return RecordedPrompts(found, load.seed, tokenizer)
+    return SyntheticPrompts(load.seed, shared_prefix=load.shared_prefix, turns=load.turns, tokenizer=tokenizer)
 
 
 async def run(
@@ -83,7 +83,7 @@ async def run(
     prompts: PromptSource,
     begin_ns: int,
     begun: Callable[[int], None],
-    note: Callable[[RequestResult], None],
+    note: Callable[[RequestRecord], None],
 ) -> None:
     """Put the load on from `begin_ns` on (monotonic clock); returns when the last answer is complete.
 
@@ -94,11 +94,11 @@ async def run(
     """
     numbers = count_up()
 
-    async def send(prompt: Prompt, due: Due, intended_ns: int) -> RequestResult:
+    async def send(prompt: Prompt, due: ScheduledRequest, intended_ns: int) -> RequestRecord:
         begun(intended_ns)
         tokens = due.output_tokens or load.output_tokens
         sampled = load.keep_text or (load.tokenizer_file is not None and next(numbers) % COUNTED_EVERY == 0)
-        wanted = Ask(prompt.messages, tokens, prompt.tokens, load.exact_output, keep_text=sampled or load.turns > 1)
+        wanted = ChatRequest(prompt.messages, tokens, prompt.tokens, load.exact_output, keep_text=sampled or load.turns > 1)
         result = await client.send(wanted, intended_ns)
         if result.is_ok:
             prompts.answered(prompt, result.text, result.output_tokens)
@@ -107,7 +107,7 @@ async def run(
         note(result)
         return result
 
-    def make(due: Due) -> Prompt:
+    def make(due: ScheduledRequest) -> Prompt:
         return prompts.make(due.prompt_tokens or load.prompt_tokens)
 
     if load.concurrency:
@@ -116,7 +116,7 @@ async def run(
         await _open(load, make, send, begin_ns)
 
 
-def count(load: Load, results: Iterable[RequestResult], tokenizer: Tokenizer) -> None:
+def count(load: Load, results: Iterable[RequestRecord], tokenizer: Tokenizer) -> None:
     """Count the tokens of the answers that kept their text: what the server says of them is not taken on trust."""
     for result in results:
         if result.text and result.is_ok:
@@ -125,8 +125,8 @@ def count(load: Load, results: Iterable[RequestResult], tokenizer: Tokenizer) ->
             result.text = ""
 
 
-Make = Callable[[Due], Prompt]
-Send = Callable[[Prompt, Due, int], Coroutine[Any, Any, RequestResult]]
+Make = Callable[[ScheduledRequest], Prompt]
+Send = Callable[[Prompt, ScheduledRequest, int], Coroutine[Any, Any, RequestRecord]]
 
 
 async def _closed(load: Load, make: Make, send: Send, begin_ns: int) -> None:
@@ -135,7 +135,7 @@ async def _closed(load: Load, make: Make, send: Send, begin_ns: int) -> None:
     await _until(begin_ns)
 
     async def one_client() -> None:
-        due = Due(0)
+        due = ScheduledRequest(0)
         while (now := time.monotonic_ns()) < end_ns:
             result = await send(make(due), due, now)
             if not result.is_ok:
@@ -152,7 +152,7 @@ _AFTER_FAILURE_S = 0.1
 async def _open(load: Load, make: Make, send: Send, begin_ns: int) -> None:
     """Every request is sent when it is due, however many are still unanswered: it keeps its schedule when the server does not."""
     async with asyncio.TaskGroup() as group:
-        for due in load.dues:
+        for due in load.schedule:
             prompt = make(due)  # before it is due
             intended_ns = begin_ns + int(due.at_s * 1e9)
             await _until(intended_ns)

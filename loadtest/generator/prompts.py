@@ -56,7 +56,7 @@ class Tokenizer:
         return len(self._tokenizer.encode(text, add_special_tokens=False).ids)
 
 
-class Synthetic:
+class SyntheticPrompts:
     """Random words: exactly as many tokens as asked for, by the model's tokenizer; about as many without one.
 
     Words that the tokenizer keeps as one token each add up, so a prompt costs microseconds and is not tokenized while load is on.
@@ -138,7 +138,7 @@ def _messages(line: dict[str, Any]) -> list[dict[str, str]]:
     return [{"role": _ROLES[turn["from"]], "content": str(turn["value"])} for turn in line["conversations"]]
 
 
-class Recorded:
+class RecordedPrompts:
     """Conversations of a file, in an order of chance, again and again."""
 
     def __init__(self, found: list[Messages], seed: int, tokenizer: Tokenizer | None = None) -> None:

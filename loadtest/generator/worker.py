@@ -7,14 +7,13 @@ import os
 import resource
 import signal
 import time
-from array import array
-from collections.abc import MutableSequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
-from loadtest.client.chat_client import Ask, LoadClient
+from loadtest.client.chat_client import ChatRequest, LoadClient
 from loadtest.generator.load import Load, count, prompt_source, run, tokenizer_of
-from loadtest.measurement.request_result import RequestResult
+from loadtest.measurement.request_record import RequestRecord
+from loadtest.measurement.worker_result import WorkerResult
 
 _TICK_NS = 50_000_000
 _REPORT_S = 0.5
@@ -22,7 +21,7 @@ _OPEN_FILES = 32_768
 
 
 @dataclass(slots=True)
-class Progress:
+class WorkerProgress:
     """How far one process is."""
 
     requests: int = 0
@@ -30,40 +29,29 @@ class Progress:
     tokens: int = 0
 
 
-@dataclass
-class WorkerResult:
-    """What one process measured."""
-
-    results: list[RequestResult] = field(default_factory=list)
-    lag_ns: MutableSequence[int] = field(default_factory=lambda: array("q"))
-    """By how much its event loop was late, twenty times a second, and how late it turned to each due request, while it was measured."""
-    cpu_share: float = 0.0
-    """Which share of one core it used while it was measured."""
-
-
 @dataclass(frozen=True)
-class Ready:
+class WorkerReady:
     """It can begin."""
 
 
 @dataclass(frozen=True)
-class Begin:
+class BeginAt:
     """Begin at this moment of the monotonic clock, which all processes of a machine share."""
 
     begin_ns: int
 
 
 @dataclass(frozen=True)
-class Once:
+class SendTogether:
     """Ask one thing so many times at the same time."""
 
     load: Load
-    ask: Ask
+    request: ChatRequest
     times: int
 
 
 @dataclass(frozen=True)
-class Failed:
+class WorkerFailed:
     """It cannot; the message says why."""
 
     message: str
@@ -80,14 +68,14 @@ def main(pipe: Connection) -> None:
         except (EOFError, OSError):
             return
         try:
-            if isinstance(order, Once):
-                pipe.send(asyncio.run(_once(order)))
+            if isinstance(order, SendTogether):
+                pipe.send(asyncio.run(_send_together(order)))
             else:
                 pipe.send(asyncio.run(_measure(order, pipe)))
         except EOFError:
             return  # the parent ended it before it began
         except Exception as error:  # noqa: BLE001  (the parent must hear of it, whatever it is)
-            pipe.send(Failed(f"{type(error).__name__}: {error}"))
+            pipe.send(WorkerFailed(f"{type(error).__name__}: {error}"))
 
 
 def _allow_open_files() -> None:
@@ -98,10 +86,10 @@ def _allow_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-async def _once(order: Once) -> list[RequestResult]:
+async def _send_together(order: SendTogether) -> list[RequestRecord]:
     client = LoadClient(order.load.transport, order.load.timeout_s)
     try:
-        return list(await asyncio.gather(*(client.send(order.ask, time.monotonic_ns()) for _ in range(order.times))))
+        return list(await asyncio.gather(*(client.send(order.request, time.monotonic_ns()) for _ in range(order.times))))
     finally:
         client.close()
 
@@ -111,12 +99,12 @@ async def _measure(load: Load, pipe: Connection) -> WorkerResult:
     client = LoadClient(load.transport, load.timeout_s)
     tokenizer = tokenizer_of(load)
     prompts = prompt_source(load, tokenizer)
-    load.transport.head(b"")  # imports, credentials
-    pipe.send(Ready())
+    load.transport.request_head(b"")  # imports, credentials
+    pipe.send(WorkerReady())
     begin = pipe.recv()
     loop = asyncio.get_running_loop()
     _end_with_parent(pipe)
-    found, progress = WorkerResult(), Progress()
+    found, progress = WorkerResult(), WorkerProgress()
 
     from_s, to_s = load.window_s
     from_ns, to_ns = begin.begin_ns + int(from_s * 1e9), begin.begin_ns + int(to_s * 1e9)
@@ -125,7 +113,7 @@ async def _measure(load: Load, pipe: Connection) -> WorkerResult:
         if not load.concurrency and from_ns <= due_ns < to_ns:
             found.lag_ns.append(max(0, time.monotonic_ns() - due_ns))
 
-    def note(result: RequestResult) -> None:
+    def note(result: RequestRecord) -> None:
         found.results.append(result)
         progress.requests += 1
         progress.failed += not result.is_ok
@@ -166,10 +154,10 @@ async def watch(found: WorkerResult, begin_ns: int, from_ns: int, to_ns: int) ->
         due = max(due, now)
 
 
-async def _report(progress: Progress, pipe: Connection) -> None:
+async def _report(progress: WorkerProgress, pipe: Connection) -> None:
     while True:
         await asyncio.sleep(_REPORT_S)
-        pipe.send(Progress(progress.requests, progress.failed, progress.tokens))
+        pipe.send(WorkerProgress(progress.requests, progress.failed, progress.tokens))
 
 
 def _end_with_parent(pipe: Connection) -> None:

@@ -10,13 +10,14 @@ from multiprocessing.connection import Connection, wait
 from types import TracebackType
 from typing import Self, TypeVar
 
-from loadtest.client.chat_client import Ask
+from loadtest.client.chat_client import ChatRequest
 from loadtest.errors import LoadTestError
 from loadtest.generator import worker
 from loadtest.generator.load import Load
-from loadtest.generator.worker import Begin, Failed, Once, Progress, Ready, WorkerResult
+from loadtest.generator.worker import BeginAt, SendTogether, WorkerFailed, WorkerProgress, WorkerReady
 from loadtest.measurement.measurement import Measurement
-from loadtest.measurement.request_result import RequestResult
+from loadtest.measurement.request_record import RequestRecord
+from loadtest.measurement.worker_result import WorkerResult
 
 T = TypeVar("T")
 _LEAD_NS = 50_000_000  # between "begin" and the beginning: longer than a message takes
@@ -25,7 +26,7 @@ STREAMS_A_PROCESS = 32
 """Beyond this, another process helps, up to one a core: one holds many times more, but then its own scheduling shows in the tail."""
 
 
-class Fleet:
+class WorkerPool:
     """Client processes. A context manager: they are ended at its end, however that comes."""
 
     def __init__(self, processes: int | None = None) -> None:
@@ -62,19 +63,19 @@ class Fleet:
         for number, pipe in enumerate(self._prepared):
             pipe.send(load.share(number, len(self._prepared)))
         for pipe in self._prepared:
-            self._expect(pipe, Ready)
+            self._expect(pipe, WorkerReady)
 
     def begin(self, load: Load, begin_ns: int, on_progress: Callable[[str], None]) -> list[WorkerResult]:
         """Put the load that was prepared on from `begin_ns` on (monotonic clock); returns what each process measured."""
         for pipe in self._prepared:
-            pipe.send(Begin(begin_ns))
+            pipe.send(BeginAt(begin_ns))
         return self._collect(self._prepared, begin_ns, load, on_progress)
 
-    def ask(self, load: Load, ask: Ask, times: int) -> list[RequestResult]:
-        """Ask one thing so many times at the same time."""
+    def send_together(self, load: Load, request: ChatRequest, times: int) -> list[RequestRecord]:
+        """Send one request so many times at the same moment; returns what became of each."""
         [pipe] = self._pipes(1)
-        pipe.send(Once(load, ask, times))
-        answer: list[RequestResult] = self._expect(pipe, list)
+        pipe.send(SendTogether(load, request, times))
+        answer: list[RequestRecord] = self._expect(pipe, list)
         return answer
 
     def _needed(self, load: Load) -> int:
@@ -82,7 +83,7 @@ class Fleet:
         streams = load.concurrency
         if not streams:
             seconds: dict[int, int] = {}
-            for due in load.dues:
+            for due in load.schedule:
                 seconds[int(due.at_s)] = seconds.get(int(due.at_s), 0) + 1
             streams = 2 * max(seconds.values(), default=1)
         return max(1, min(self._most, -(-streams // STREAMS_A_PROCESS)))
@@ -99,14 +100,14 @@ class Fleet:
     def _collect(
         self, pipes: list[Connection], begin_ns: int, load: Load, on_progress: Callable[[str], None]
     ) -> list[WorkerResult]:
-        progress: dict[Connection, Progress] = {}
+        progress: dict[Connection, WorkerProgress] = {}
         found: dict[Connection, WorkerResult] = {}
         shown = 0.0
         while len(found) < len(pipes):
             for pipe in wait([pipe for pipe in pipes if pipe not in found], timeout=_POLL_S):
                 assert isinstance(pipe, Connection)  # noqa: S101  (that is what it was given)
                 message = self._received(pipe)
-                if isinstance(message, Progress):
+                if isinstance(message, WorkerProgress):
                     progress[pipe] = message
                 elif isinstance(message, WorkerResult):
                     found[pipe] = message
@@ -126,12 +127,12 @@ class Fleet:
             message: object = pipe.recv()
         except (EOFError, OSError) as error:
             raise LoadTestError("a client process ended by itself; its memory may not have sufficed") from error
-        if isinstance(message, Failed):
+        if isinstance(message, WorkerFailed):
             raise LoadTestError(f"a client process failed: {message.message}")
         return message
 
 
-def _line(progress: list[Progress], elapsed_s: float, load: Load) -> str:
+def _line(progress: list[WorkerProgress], elapsed_s: float, load: Load) -> str:
     """How it goes, for people."""
     requests, failed = sum(one.requests for one in progress), sum(one.failed for one in progress)
     rate = sum(one.tokens for one in progress) / max(elapsed_s, 0.001)

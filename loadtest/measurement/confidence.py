@@ -27,7 +27,7 @@ Interval = tuple[float, float | None]
 """From, to; to None: no end can be told."""
 
 
-class Slices:
+class TimeSlices:
     """What each slice of the measured time had."""
 
     def __init__(self) -> None:

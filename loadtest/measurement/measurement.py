@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from hdrh.histogram import HdrHistogram
 
-from loadtest.generator.worker import WorkerResult
-from loadtest.measurement.confidence import SLICES, Interval, Slices
+from loadtest.measurement.confidence import SLICES, Interval, TimeSlices
 from loadtest.measurement.models import ClientHealth, Quantiles
-from loadtest.measurement.request_result import RequestResult
+from loadtest.measurement.request_record import RequestRecord
+from loadtest.measurement.worker_result import WorkerResult
 from loadtest.profiles import CAPACITY, COST, METRICS, Objective
 
 _LOWEST_US, _HIGHEST_US, _DIGITS = 1, 3_600_000_000, 3  # 1 µs to 1 h, to three digits
@@ -38,10 +38,10 @@ class Measurement:
     def __init__(self, begin_ns: int, end_ns: int) -> None:
         self.begin_ns = begin_ns
         self.end_ns = end_ns
-        self.results: list[RequestResult] = []
+        self.results: list[RequestRecord] = []
         self.hosts = 1
         """On how many instances it was measured."""
-        self.lost = ""
+        self.invalid_reason = ""
         """Why it decides nothing, whatever it shows: a host failed and its share of the load is missing, or time was up."""
         self._lag_ns = array("q")
         self._cpu_shares: list[float] = []
@@ -61,12 +61,12 @@ class Measurement:
         self._lag_ns.extend(found.lag_ns)
         self._cpu_shares.append(found.cpu_share)
 
-    def add(self, result: RequestResult) -> None:
+    def add(self, result: RequestRecord) -> None:
         """Take a finished request; one that was due in the warm-up only counts by the tokens that arrived after it."""
         self.results.append(result)
 
     @property
-    def counted(self) -> list[RequestResult]:
+    def counted(self) -> list[RequestRecord]:
         """The requests that were due in the measured time."""
         return [result for result in self.results if self.begin_ns <= result.intended_ns < self.end_ns]
 
@@ -123,7 +123,7 @@ class Measurement:
         lag = histogram(moment / 1e6 for moment in self._lag_ns)
         lag_ms = _at_least(990, lag, lag.get_total_count()) / 1000 if lag.get_total_count() else None
         busiest = max(self._cpu_shares, default=0.0)
-        reasons = [self.lost] if self.lost else []
+        reasons = [self.invalid_reason] if self.invalid_reason else []
         if lag_ms is not None and lag_ms > lag_at_most_ms:
             reasons.append(f"the client was {lag_ms:.3g} ms late (p99), more than {lag_at_most_ms:g} ms")
         if busiest > _BUSY_SHARE:
@@ -177,8 +177,8 @@ class Measurement:
                 found[name] = slices.rate(rates[name], self.duration_s) if name in rates else None
         return found
 
-    def _slices(self, objectives: Mapping[str, Objective], latencies: Iterable[str]) -> Slices:
-        slices, length = Slices(), max(1, (self.end_ns - self.begin_ns) // SLICES)
+    def _slices(self, objectives: Mapping[str, Objective], latencies: Iterable[str]) -> TimeSlices:
+        slices, length = TimeSlices(), max(1, (self.end_ns - self.begin_ns) // SLICES)
         for result in self.counted:
             place = (result.intended_ns - self.begin_ns) // length
             slices.count("due", place)
@@ -194,7 +194,7 @@ class Measurement:
             slices.count("tokens", (moment - self.begin_ns) // length, amount)
         return slices
 
-    def _completed(self) -> list[RequestResult]:
+    def _completed(self) -> list[RequestRecord]:
         return [result for result in self.results if result.is_ok and self.begin_ns <= result.ended_ns < self.end_ns]
 
     def _tokens(self) -> Iterator[tuple[int, float]]:
@@ -212,7 +212,7 @@ def _disagree(claimed: int, counted: int) -> bool:
     return abs(claimed - counted) > max(_FEW_TOKENS, _FEW_SHARE * counted)
 
 
-def samples(result: RequestResult, latency: str) -> list[float]:
+def samples(result: RequestRecord, latency: str) -> list[float]:
     """What one request adds to a latency's distribution. Milliseconds."""
     if latency == "itl":
         return result.gaps_ms
@@ -220,7 +220,7 @@ def samples(result: RequestResult, latency: str) -> list[float]:
     return [] if value is None else [value]
 
 
-def is_good(result: RequestResult, objectives: Mapping[str, Objective]) -> bool:
+def is_good(result: RequestRecord, objectives: Mapping[str, Objective]) -> bool:
     """Whether one request by itself keeps every absolute latency bound: an ITL bound by its worst gap."""
     for name, objective in objectives.items():
         if name.endswith("_ms") and objective.absolute is not None:

@@ -27,11 +27,11 @@ def profile_result(
     production: ProfileResult | None,
     incomparable: str = "",
     trials: list[Trial] | None = None,
-    more: Mapping[str, float | None] | None = None,
+    extra_metrics: Mapping[str, float | None] | None = None,
 ) -> ProfileResult:
-    """Everything that is said of a profile. `more` are metrics that no single run measures, such as the capacity found; `incomparable`
+    """Everything that is said of a profile. `extra_metrics` are metrics that no single run measures, such as the capacity found; `incomparable`
     says why production's numbers must not be compared with, empty where they may be."""
-    metrics = {**measurement.metrics(objectives, usd_per_hour), **(more or {})}
+    metrics = {**measurement.metrics(objectives, usd_per_hour), **(extra_metrics or {})}
     intervals, latencies = measurement.intervals(objectives, objectives), measurement.latencies()
     if production is not None and production.load != load:
         incomparable = "production was measured under another load"

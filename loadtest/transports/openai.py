@@ -9,6 +9,10 @@ from functools import cached_property
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+import botocore.session
+from botocore.auth import SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
+
 from loadtest.transports import render
 
 _TERM_S = 12 * 3600  # the longest that SageMaker allows
@@ -30,7 +34,7 @@ class OpenAITransport:
 
     @classmethod
     def of_endpoint(cls, runtime_url: str, endpoint: str, region: str) -> OpenAITransport:
-        """The OpenAI path of a SageMaker endpoint ("Invoke endpoints with OpenAI-compatible APIs", SageMaker developer guide)."""
+        """Return the transport to a SageMaker endpoint's OpenAI path ("Invoke endpoints with OpenAI-compatible APIs", SageMaker developer guide)."""
         return cls(f"{runtime_url}/endpoints/{quote(endpoint)}/openai/v1", region=region)
 
     @property
@@ -40,69 +44,75 @@ class OpenAITransport:
         return f"{parts.scheme}://{parts.netloc}"
 
     @property
-    def fields(self) -> dict[str, Any]:
+    def body_fields(self) -> dict[str, Any]:
         """The model."""
         return {"model": self.model}
 
     @property
     def bearer(self) -> str:
         """The token to send now."""
-        return self._minted.token() if self.region else self.token
+        return self._bearer_tokens.token() if self.region else self.token
 
     @cached_property
-    def _minted(self) -> _Minted:
-        return _Minted(self.region)
+    def _bearer_tokens(self) -> _BearerTokens:
+        return _BearerTokens(self.region)
 
-    def head(self, body: bytes) -> bytes:
-        """With the bearer token."""
+    def request_head(self, body: bytes) -> bytes:
+        """Return the request line and headers, with the bearer token."""
         parts, bearer = urlsplit(self.url), self.bearer
         headers = {"Host": parts.netloc, "Content-Type": "application/json", "Content-Length": str(len(body))}
         return render(
             f"{parts.path.rstrip('/')}/chat/completions", headers | ({"Authorization": f"Bearer {bearer}"} if bearer else {})
         )
 
-    def decoder(self) -> AsItIs:
-        """Nothing is around the container's bytes."""
-        return AsItIs()
+    def decoder(self) -> PlainDecoder:
+        """Return a decoder that changes nothing: nothing is around the container's bytes."""
+        return PlainDecoder()
 
 
-class _Minted:
-    """Bearer tokens, one after the other. A token is made of credentials and no longer good than these, whatever its own term; a job's change
-    by the hour, and botocore has new ones at least ten minutes before the old ones end (`RefreshableCredentials`)."""
+class _BearerTokens:
+    """Bearer tokens, each made anew before the credentials behind it end.
+
+    A token is good no longer than the credentials that it is made of, whatever its own term. A job's credentials change by the hour, and
+    botocore has new ones at least ten minutes before the old ones end (`RefreshableCredentials`).
+    """
 
     def __init__(self, region: str) -> None:
-        import botocore.session
-
         self._region = region
         self._credentials = botocore.session.get_session().get_credentials()
         self._token, self._until_s = "", 0.0
 
     def token(self) -> str:
-        """One that is good for some minutes more."""
+        """Return a token that is good for some minutes more."""
         now_s = time.monotonic()
         if not self._token or now_s > self._until_s:
             self._token, self._until_s = bearer_token(self._credentials, self._region, _TERM_S), now_s + _RENEWED_S
         return self._token
 
 
-class AsItIs:
+class PlainDecoder:
     """The container's bytes are the answer's."""
 
     def feed(self, data: bytes) -> bytes:
-        """What came."""
+        """Return what came."""
         return data
 
 
 def bearer_token(credentials: Any, region: str, expires_s: int) -> str:
-    """A SageMaker bearer token, valid for `expires_s` (12 hours at most), made from botocore credentials without a call to AWS.
+    """Make a SageMaker bearer token without a call to AWS.
 
     The format is that of the SageMaker SDK's `token_generator`: a presigned CallWithBearerToken request in base64.
-    """
-    from botocore.auth import SigV4QueryAuth
-    from botocore.awsrequest import AWSRequest
 
+    Args:
+        credentials: botocore credentials.
+        region: the endpoint's region.
+        expires_s: how long the token is valid, 12 hours at most. Seconds.
+
+    Returns:
+        The token, without "Bearer ".
+    """
     host = "sagemaker.amazonaws.com"
     request = AWSRequest("POST", f"https://{host}/", headers={"host": host}, params={"Action": "CallWithBearerToken"})
     SigV4QueryAuth(credentials.get_frozen_credentials(), "sagemaker", region, expires=expires_s).add_auth(request)
-    presigned = f"{request.url.removeprefix('https://')}&Version=1"
+    presigned = f"{str(request.url).removeprefix('https://')}&Version=1"
     return f"sagemaker-api-key-{base64.b64encode(presigned.encode()).decode()}"

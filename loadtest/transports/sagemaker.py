@@ -9,7 +9,12 @@ from struct import Struct
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from loadtest.transports import StreamError, render
+import botocore.session
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
+
+from loadtest.errors import StreamError
+from loadtest.transports import render
 
 _SERVICE = "sagemaker"  # the signing name of sagemaker-runtime
 _PRELUDE = Struct("!III")  # total length, headers length, checksum of these
@@ -32,37 +37,32 @@ class SageMakerTransport:
         return self.url
 
     @property
-    def fields(self) -> dict[str, Any]:
+    def body_fields(self) -> dict[str, Any]:
         """Nothing: the endpoint is in the path."""
         return {}
 
     @cached_property
     def _credentials(self) -> Any:
-        import botocore.session
-
         return botocore.session.get_session().get_credentials()
 
     @cached_property
     def _path(self) -> str:
         return f"{urlsplit(self.url).path.rstrip('/')}/endpoints/{quote(self.endpoint)}/invocations-response-stream"
 
-    def head(self, body: bytes) -> bytes:
-        """Signed for this body and this minute."""
-        from botocore.auth import SigV4Auth
-        from botocore.awsrequest import AWSRequest
-
+    def request_head(self, body: bytes) -> bytes:
+        """Return the request line and headers, signed for this body and this minute."""
         parts = urlsplit(self.url)
         headers = {"Host": parts.netloc, "Content-Type": "application/json", "Content-Length": str(len(body))}
         request = AWSRequest("POST", f"{parts.scheme}://{parts.netloc}{self._path}", data=body, headers=headers)
         SigV4Auth(self._credentials.get_frozen_credentials(), _SERVICE, self.region).add_auth(request)
         return render(self._path, dict(request.headers.items()))
 
-    def decoder(self) -> EventStream:
-        """An event stream decoder."""
-        return EventStream()
+    def decoder(self) -> EventStreamDecoder:
+        """Return an event stream decoder."""
+        return EventStreamDecoder()
 
 
-class EventStream:
+class EventStreamDecoder:
     """application/vnd.amazon.eventstream, checksums verified. Format: the Smithy specification "Amazon Event Stream".
 
     botocore's decoder slices and copies its buffer for every field; under load it costs more than all else that a token needs.
@@ -74,7 +74,7 @@ class EventStream:
         self._rest = b""
 
     def feed(self, data: bytes) -> bytes:
-        """The payloads of the messages that are complete now."""
+        """Return the payloads of the messages that are complete now."""
         if self._rest:
             data = self._rest + data
         position, size, payloads = 0, len(data), []
@@ -106,7 +106,7 @@ class EventStream:
 
 
 def _headers(raw: bytes) -> dict[str, str]:
-    """String headers (type 7), the only ones that SageMaker sends."""
+    """Return the string headers (type 7), the only ones that SageMaker sends."""
     found: dict[str, str] = {}
     position = 0
     while position < len(raw):

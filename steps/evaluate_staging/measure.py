@@ -12,11 +12,11 @@ import boto3
 from delivery.endpoint import prompt_checks
 from delivery.errors import StepError
 from delivery.job.frame import progress, say
-from loadtest.client.chat_client import Ask
+from loadtest.client.chat_client import ChatRequest
 from loadtest.generator.load import Load
-from loadtest.generator.worker_pool import Fleet
+from loadtest.generator.worker_pool import WorkerPool
 from loadtest.profiles import LoadProfile
-from loadtest.runner import Outcome, Runner
+from loadtest.runner import ProfileRun, Runner
 from loadtest.transports import Transport
 from loadtest.transports.openai import OpenAITransport
 from loadtest.transports.sagemaker import SageMakerTransport
@@ -37,7 +37,7 @@ class Measured:
     """What it ran on."""
     prompt_checks: PromptCheckSummary
     """Their answers."""
-    loads: dict[str, Outcome]
+    loads: dict[str, ProfileRun]
     """What running each load profile gave."""
     lm_eval: dict[str, dict[str, float]] | str
     """Task → every number that lm-eval gives; or how lm-eval failed."""
@@ -81,9 +81,9 @@ class _StagingEndpoint:
             say(f"prompt check {'passed' if result.passed else 'FAILED'}: {result.prompt!r} → {result.answer!r}")
         return PromptCheckSummary(failed=sum(not result.passed for result in results), results=results)
 
-    def put_loads_on(self) -> tuple[BatchConsistency | None, dict[str, Outcome]]:
+    def put_loads_on(self) -> tuple[BatchConsistency | None, dict[str, ProfileRun]]:
         """Ask the first prompt check in a batch, then run every load profile, one after the other."""
-        loads: dict[str, Outcome] = {}
+        loads: dict[str, ProfileRun] = {}
         with self._prepared.arguments.host.fleet(self._evaluation.client_processes) as fleet:
             batch = self._ask_in_a_batch(fleet)
             lag_ms = self._evaluation.client_lag_at_most_ms
@@ -112,15 +112,15 @@ class _StagingEndpoint:
     def _openai(self) -> OpenAITransport:
         return OpenAITransport.of_endpoint(self._runtime.meta.endpoint_url, self._staged.endpoint, self._region)
 
-    def _ask_in_a_batch(self, fleet: Fleet) -> BatchConsistency | None:
+    def _ask_in_a_batch(self, fleet: WorkerPool) -> BatchConsistency | None:
         """Ask the first prompt check alone, then as many times at once as the first profile has clients."""
         if not self._evaluation.prompt_checks:
             return None
         check, profile = self._evaluation.prompt_checks[0], next(iter(self._evaluation.load_profiles.values()))
         load = Load(self._transport(profile), profile.timeout_s, 0, 0, 0, 0)
-        ask = Ask(({"role": "user", "content": check.prompt},), check.max_tokens, greedy=True)
-        [alone] = fleet.ask(load, ask, 1)
-        together = fleet.ask(load, ask, min(getattr(profile, "concurrency", _BATCH_AT_MOST), _BATCH_AT_MOST))
+        ask = ChatRequest(({"role": "user", "content": check.prompt},), check.max_tokens, greedy=True)
+        [alone] = fleet.send_together(load, ask, 1)
+        together = fleet.send_together(load, ask, min(getattr(profile, "concurrency", _BATCH_AT_MOST), _BATCH_AT_MOST))
         same = sum(result.text == alone.text and result.is_ok for result in together)
         say(f"prompt check {check.prompt!r} in a batch: {same} of {len(together)} answers are the one that it gives alone")
         return BatchConsistency(prompt=check.prompt, alone=alone.text[:_SHOWN], asked=len(together), same=same)

@@ -20,7 +20,7 @@ from delivery.job.frame import progress, say
 from delivery.names import EVALUATION_FILE, REPORT_PAGE, Fact
 from delivery.registry import model_packages
 from loadtest.measurement import request_table
-from loadtest.runner import Outcome
+from loadtest.runner import ProfileRun
 from steps.evaluate_staging import expectations
 from steps.evaluate_staging.measure import Measured
 from steps.evaluate_staging.models import Evaluation, Expectations
@@ -62,7 +62,7 @@ def publish(prepared: Prepared, measured: Measured) -> Evaluation:
 
 
 def write_report(
-    evaluation: Evaluation, release: Release, loads: Mapping[str, Outcome], production: Evaluation | None, folder: Path
+    evaluation: Evaluation, release: Release, loads: Mapping[str, ProfileRun], production: Evaluation | None, folder: Path
 ) -> Evaluation:
     """Write requests.parquet, the data docs and the report into `folder`; return the evaluation with what the suite found."""
     progress("writing the report")

@@ -66,6 +66,6 @@ def _score_loads(prepared: Prepared, measured: Measured, instances: str) -> dict
             production=prepared.baseline.profile(name),
             incomparable=prepared.baseline.why_incomparable(name, instances),
             trials=outcome.trials,
-            more=outcome.more,
+            extra_metrics=outcome.extra_metrics,
         )
     return scored

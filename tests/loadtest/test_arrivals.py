@@ -16,10 +16,10 @@ import pytest
 
 from loadtest.errors import InvalidInput
 from loadtest.generator import arrivals
-from loadtest.generator.arrivals import Due
+from loadtest.generator.arrivals import ScheduledRequest
 from loadtest.generator.load import Load
-from loadtest.generator.prompts import Synthetic, Tokenizer, conversations
-from loadtest.generator.worker_pool import Fleet
+from loadtest.generator.prompts import SyntheticPrompts, Tokenizer, conversations
+from loadtest.generator.worker_pool import WorkerPool
 from loadtest.inputs import LoadInputs
 from loadtest.measurement.measurement import Measurement
 from loadtest.profiles import OpenLoop, Replay
@@ -46,7 +46,7 @@ def test_poisson_gaps_are_exponential() -> None:
 
 
 class Captured:
-    """Takes the place of a fleet: what load a profile becomes."""
+    """Takes the place of a pool: what load a profile becomes."""
 
     def __init__(self) -> None:
         self.loads: list[Load] = []
@@ -75,8 +75,8 @@ def test_what_a_model_file_calls_poisson_is_sent_so_however_many_send_it(tmp_pat
     )
     load = load_of(profile, NoFiles(lambda _: None, tmp_path, "s3://bucket/weights/"))
     shares = [load.share(host, 3).share(worker, 2) for host in range(3) for worker in range(2)]
-    moments = sorted(due.at_s for share in shares for due in share.dues)
-    assert moments == [due.at_s for due in load.dues]
+    moments = sorted(due.at_s for share in shares for due in share.schedule)
+    assert moments == [due.at_s for due in load.schedule]
     assert len(moments) == pytest.approx(40 * 100, rel=0.05)
     assert expon_pvalue([later - earlier for earlier, later in pairwise(moments)], 40.0) > 0.01
 
@@ -123,7 +123,7 @@ BURSTGPT_3 = """Timestamp,Session ID,Elapsed time,Model,Request tokens,Response 
 
 @pytest.mark.parametrize("trace", [AZURE_2023, AZURE_2024, BURSTGPT, BURSTGPT_3])
 def test_recorded_traces_are_replayed_as_they_are_published(trace: str) -> None:
-    assert arrivals.replay(trace, 2.0, "trace.csv") == [Due(0.0, 374, 44), Due(1.0, 396, 109)]
+    assert arrivals.replay(trace, 2.0, "trace.csv") == [ScheduledRequest(0.0, 374, 44), ScheduledRequest(1.0, 396, 109)]
 
 
 def test_a_replayed_request_has_the_recorded_lengths_at_the_recorded_time(tmp_path: Path, engine: Callable[..., str]) -> None:
@@ -142,8 +142,8 @@ def test_a_replayed_request_has_the_recorded_lengths_at_the_recorded_time(tmp_pa
         transport=OpenAITransport(engine()),
         duration_s=1,
     )
-    with Fleet(1) as fleet:
-        first, second = sorted(fleet.measure(load).results, key=lambda result: result.intended_ns)
+    with WorkerPool(1) as pool:
+        first, second = sorted(pool.measure(load).results, key=lambda result: result.intended_ns)
     assert (second.intended_ns - first.intended_ns) / 1e9 == pytest.approx(0.5), "two seconds, four times faster"
     assert (first.output_tokens, second.output_tokens) == (12, 7)
     assert first.prompt_tokens - second.prompt_tokens == pytest.approx(60, abs=5)
@@ -185,16 +185,16 @@ def test_a_trace_with_other_columns_is_refused_by_name() -> None:
 
 
 def test_prompts_differ_except_in_what_they_share() -> None:
-    source = Synthetic(1, shared_prefix=0.5)
+    source = SyntheticPrompts(1, shared_prefix=0.5)
     first, second = source.make(200).messages, source.make(200).messages
-    assert first[0] == second[0] == Synthetic(2, shared_prefix=0.5).make(200).messages[0]
+    assert first[0] == second[0] == SyntheticPrompts(2, shared_prefix=0.5).make(200).messages[0]
     assert first[1] != second[1]
 
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 0.9])
 def test_prompts_have_exactly_the_tokens_asked_for_and_share_what_they_shall(share: float) -> None:
     tokenizer = byte_pairs()
-    sources = [Synthetic(seed, shared_prefix=share, tokenizer=tokenizer) for seed in (1, 2)]
+    sources = [SyntheticPrompts(seed, shared_prefix=share, tokenizer=tokenizer) for seed in (1, 2)]
     prompts = [source.make(200) for source in sources for _ in range(3)]
     for prompt in prompts:
         assert sum(tokenizer.count(message["content"]) for message in prompt.messages) == prompt.tokens == 200
@@ -212,8 +212,8 @@ def test_a_servers_token_count_is_checked_with_the_models_tokenizer(
     file.write_text(words())
     transport = OpenAITransport(engine("--sim-answers", json.dumps({"story": answer})))
     load = Load(transport, 30, 40, 64, 0, 0.5, concurrency=2, tokenizer_file=file)
-    with Fleet(1) as fleet:
-        measurement = fleet.measure(load)
+    with WorkerPool(1) as pool:
+        measurement = pool.measure(load)
     assert measurement.errors == {}
     assert measurement.usage_differs == differs
     assert 0 < sum(result.counted_tokens > 0 for result in measurement.results) <= len(measurement.results) / 20 + 1
@@ -238,13 +238,13 @@ def byte_pairs() -> Tokenizer:
     trained = Trained(models.BPE())
     trained.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trained.decoder = decoders.ByteLevel()
-    texts = [message["content"] for _ in range(50) for message in Synthetic(7, shared_prefix=0.5).make(500).messages]
+    texts = [message["content"] for _ in range(50) for message in SyntheticPrompts(7, shared_prefix=0.5).make(500).messages]
     trained.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=900, show_progress=False))
     return Tokenizer(trained.to_str())
 
 
 def test_a_chat_goes_on_with_what_the_model_said() -> None:
-    source = Synthetic(1, turns=3, shared_prefix=0.5)
+    source = SyntheticPrompts(1, turns=3, shared_prefix=0.5)
     first = source.make(50)
     other = source.make(50)
     assert [message["role"] for message in first.messages] == ["system", "user"]
@@ -262,8 +262,8 @@ def test_a_chat_goes_on_with_what_the_model_said() -> None:
 def test_users_of_a_chat_send_the_answers_that_they_got(engine: Callable[..., str]) -> None:
     """The engine counts words: a chat's next prompt has those of the last, those of its answer, and the new ones."""
     load = Load(OpenAITransport(engine()), 30, 40, 10, warmup_s=0, duration_s=0.6, concurrency=1, turns=3)
-    with Fleet(1) as fleet:
-        results = fleet.measure(load).results
+    with WorkerPool(1) as pool:
+        results = pool.measure(load).results
     grows = [later.prompt_tokens - earlier.prompt_tokens for earlier, later in pairwise(results[:6])]
     new = grows[0] - 10
     assert new > 0
@@ -294,8 +294,8 @@ def test_recorded_conversations_are_asked_up_to_their_last_question(tmp_path: Pa
     assert [message["role"] for message in found[0]] == ["user", "assistant", "user"]
     assert [message["role"] for message in found[1]] == ["system", "user"]
     load = Load(OpenAITransport(engine()), 30, 1, 2, warmup_s=0, duration_s=0.4, concurrency=1, prompts_file=file)
-    with Fleet(1) as fleet:
-        asked = [result.prompt_tokens for result in fleet.measure(load).results]
+    with WorkerPool(1) as pool:
+        asked = [result.prompt_tokens for result in pool.measure(load).results]
     assert len(set(asked[:4])) == 4, "each is asked before any is asked again"
     words = [sum(len(message["content"].split()) for message in one) for one in found]
     assert {tokens - min(asked) for tokens in asked} == {count - min(words) for count in words}, "whole, and nothing else"
@@ -317,8 +317,8 @@ def stalled(url: str, load: Load) -> Measurement:
             os.kill(process, signal.SIGSTOP)
             resume.start()
 
-    with Fleet(1) as fleet:
-        measurement = fleet.measure(load, stall)
+    with WorkerPool(1) as pool:
+        measurement = pool.measure(load, stall)
     resume.join()
     return measurement
 
@@ -337,9 +337,9 @@ def process_of(url: str) -> int:
 
 def test_an_open_loop_keeps_its_schedule_while_the_server_stalls(engine: Callable[..., str]) -> None:
     rate = 50
-    dues = tuple(Due(number / rate) for number in range(4 * rate))
-    measurement = stalled(url := engine(), Load(OpenAITransport(url), 30, 16, 4, warmup_s=0, duration_s=4, dues=dues))
-    assert len(measurement.counted) == len(dues)
+    schedule = tuple(ScheduledRequest(number / rate) for number in range(4 * rate))
+    measurement = stalled(url := engine(), Load(OpenAITransport(url), 30, 16, 4, warmup_s=0, duration_s=4, schedule=schedule))
+    assert len(measurement.counted) == len(schedule)
     assert measurement.errors == {}
     late_ms = sorted((result.sent_ns - result.intended_ns) / 1e6 for result in measurement.counted)
     assert late_ms[int(0.9 * len(late_ms))] < 100, "requests went out when they were due"

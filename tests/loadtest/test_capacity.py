@@ -14,14 +14,14 @@ import pytest
 
 from benchmarks.capacity import Engine
 from benchmarks.capacity import search as live_search
-from loadtest.capacity import Answer, search
+from loadtest.capacity import RateResult, search
 from loadtest.generator.load import Load
-from loadtest.generator.worker import WorkerResult
 from loadtest.inputs import LoadInputs
 from loadtest.measurement.measurement import Measurement
-from loadtest.measurement.request_result import RequestResult
+from loadtest.measurement.request_record import RequestRecord
+from loadtest.measurement.worker_result import WorkerResult
 from loadtest.profiles import CAPACITY, Capacity
-from loadtest.runner import Outcome, Runner, Settled
+from loadtest.runner import ProfileRun, Runner, SteadyState
 from loadtest.transports.openai import OpenAITransport
 
 PRECISION = 0.03
@@ -37,9 +37,9 @@ class Formula:
     unlucky: frozenset[int] = frozenset()
     tried: list[float] = field(default_factory=list)
 
-    def trial(self, rate: float) -> Answer:
+    def trial(self, rate: float) -> RateResult:
         self.tried.append(rate)
-        return Answer(rate <= self.knee and len(self.tried) not in self.unlucky, min(rate, self.completes))
+        return RateResult(rate <= self.knee and len(self.tried) not in self.unlucky, min(rate, self.completes))
 
     def found(self, highest: float = 1000.0) -> float | None:
         return search(self.trial, start=8.0, highest=highest, precision=PRECISION)
@@ -90,7 +90,7 @@ def test_the_search_lands_within_a_twentieth_of_a_live_engines_knee() -> None:
     tried = []
     for _ in range(3):  # an engine that shares its cores with other tests really has a lower knee for a while
         outcome = live_search(engine, warmup_s=0.3, duration_s=1.4, precision=0.06, slack_ms=50)
-        if outcome.more[CAPACITY] == pytest.approx(200, rel=0.05):
+        if outcome.extra_metrics[CAPACITY] == pytest.approx(200, rel=0.05):
             return
         tried.append([(trial.load, trial.met) for trial in outcome.trials])
     pytest.fail(str(tried))
@@ -102,7 +102,7 @@ def open_loop(rate: float, seconds: int, *, takes_s: float, slower_by: float = 0
     measurement, due = Measurement(0, seconds * SECOND), 0.0
     while due < seconds:
         takes = takes_s + slower_by * due
-        result = RequestResult(int(due * SECOND), int(due * SECOND), ended_ns=int((due + takes) * SECOND))
+        result = RequestRecord(int(due * SECOND), int(due * SECOND), ended_ns=int((due + takes) * SECOND))
         result.token_ns.append(result.ended_ns)
         measurement.add(result)
         due += 1 / rate if arrivals == "constant" else source.expovariate(rate)
@@ -111,20 +111,20 @@ def open_loop(rate: float, seconds: int, *, takes_s: float, slower_by: float = 0
 
 @pytest.mark.parametrize("arrivals", ["constant", "poisson"])
 def test_answers_as_long_as_half_of_the_measurement_are_no_backlog(arrivals: str) -> None:
-    settled = Settled(open_loop(10, 40, takes_s=18, arrivals=arrivals))
+    settled = SteadyState(open_loop(10, 40, takes_s=18, arrivals=arrivals))
     assert settled.keeps_up(varies=arrivals == "poisson")
     assert settled.completed_per_s == pytest.approx(10, rel=0.2)
 
 
 def test_an_endpoint_that_falls_behind_by_a_tenth_does_not_keep_up() -> None:
-    settled = Settled(open_loop(10, 60, takes_s=2, slower_by=0.1))
+    settled = SteadyState(open_loop(10, 60, takes_s=2, slower_by=0.1))
     assert not settled.keeps_up(varies=False)
     assert settled.completed_per_s == pytest.approx(10 / 1.1, rel=0.05)
 
 
 @dataclass
 class Endpoint:
-    """A fleet on an endpoint that answers so many requests a second, each in 50 ms, and refuses all others at once."""
+    """A pool on an endpoint that answers so many requests a second, each in 50 ms, and refuses all others at once."""
 
     answers_per_s: float
     client_carries_per_s: float = math.inf
@@ -135,20 +135,20 @@ class Endpoint:
     def measure(self, load: Load, _: Callable[[str], None]) -> Measurement:
         self.runner.until_s -= load.window_s[1]
         measurement = Measurement.of(load.window_s, 0, [])
-        if len(load.dues) / load.window_s[1] > self.client_carries_per_s:
+        if len(load.schedule) / load.window_s[1] > self.client_carries_per_s:
             measurement.merge(WorkerResult(lag_ns=[SECOND]))
         free = 0.0
-        for due in load.dues:
+        for due in load.schedule:
             is_answered, due_ns = due.at_s >= free, int(due.at_s * SECOND)
             free = max(free, due.at_s - 1 / self.answers_per_s) + 1 / self.answers_per_s if is_answered else free
             ended_ns = due_ns + (SECOND // 20 if is_answered else SECOND // 1000)
-            result = RequestResult(due_ns, due_ns, ended_ns=ended_ns, error="" if is_answered else "http_429")
+            result = RequestRecord(due_ns, due_ns, ended_ns=ended_ns, error="" if is_answered else "http_429")
             if is_answered:
                 result.token_ns.append(ended_ns)
             measurement.add(result)
         return measurement
 
-    def searched(self, folder: Path, **changes: Any) -> Outcome:
+    def searched(self, folder: Path, **changes: Any) -> ProfileRun:
         profile = Capacity.model_validate(
             {"kind": "capacity", "arrivals": "constant", "start_rate_per_s": 4, "warmup_s": 0, "duration_s": 20}
             | {"objectives": {"ttft_p99_ms": {"at_most": 1000}}}
@@ -162,7 +162,7 @@ class Endpoint:
 def test_an_endpoint_that_refuses_what_it_cannot_do_has_the_capacity_that_it_answers(tmp_path: Path) -> None:
     """Its refusals are fast, and its answers as well: without a bound on errors it would carry every rate."""
     outcome = Endpoint(answers_per_s=20).searched(tmp_path)
-    assert outcome.more[CAPACITY] == pytest.approx(20, rel=0.05)
+    assert outcome.extra_metrics[CAPACITY] == pytest.approx(20, rel=0.05)
     assert outcome.measurement.client(50).bottleneck == ""
 
 
@@ -173,13 +173,13 @@ def test_a_search_that_the_client_ended_decides_nothing(tmp_path: Path) -> None:
     class Slower(Endpoint):
         def measure(self, load: Load, told: Callable[[str], None]) -> Measurement:
             measurement = super().measure(load, told)
-            if len(load.dues) / load.window_s[1] > self.client_carries_per_s:
+            if len(load.schedule) / load.window_s[1] > self.client_carries_per_s:
                 for result in measurement.results:
                     result.ended_ns = result.token_ns[0] = result.token_ns[0] + 2 * SECOND
             return measurement
 
     outcome = Slower(answers_per_s=1000, client_carries_per_s=19).searched(tmp_path)
-    assert outcome.more[CAPACITY] == pytest.approx(19, rel=0.05)
+    assert outcome.extra_metrics[CAPACITY] == pytest.approx(19, rel=0.05)
     assert "and there the client was 1e+03 ms late (p99)" in outcome.measurement.client(50).bottleneck
 
 
@@ -187,7 +187,7 @@ def test_no_load_begins_that_would_outlive_the_endpoint(tmp_path: Path) -> None:
     """Else the answers to what is asked of a deleted endpoint would be the model's failures, and the version rejected."""
     outcome = Endpoint(answers_per_s=20, left_s=95).searched(tmp_path)
     assert len(outcome.trials) == 4, "each takes 20 s"
-    assert outcome.more == {}
+    assert outcome.extra_metrics == {}
     said = outcome.measurement.client(50).bottleneck
     assert said == (
         "the staging endpoint expires in 15 s and this load takes 20 s: it was not put on (raise evaluation.max_runtime_s)"

@@ -16,17 +16,17 @@ from typing import Any
 
 import pytest
 
-from loadtest.client.chat_client import Ask, LoadClient
-from loadtest.generator.arrivals import Due
+from loadtest.client.chat_client import ChatRequest, LoadClient
+from loadtest.generator.arrivals import ScheduledRequest
 from loadtest.generator.load import Load
-from loadtest.generator.worker_pool import Fleet
+from loadtest.generator.worker_pool import WorkerPool
 from loadtest.measurement.measurement import Measurement
-from loadtest.measurement.request_result import RequestResult
+from loadtest.measurement.request_record import RequestRecord
 from loadtest.transports.openai import OpenAITransport
 from tests.steps.evaluate_staging.world import ROOT
 from tests.support.simulated_engine import simulated
 
-ASK = Ask(({"role": "user", "content": "hello"},), 8)
+ASK = ChatRequest(({"role": "user", "content": "hello"},), 8)
 WHOLE = b"".join(
     b"data: " + json.dumps({"choices": [choice]}).encode() + b"\n\n"
     for choice in ({"delta": {"content": "one"}}, {"delta": {}, "finish_reason": "stop"})
@@ -90,12 +90,12 @@ async def serving(tls: ssl.SSLContext | None = None, handshake_after_s: float = 
         await asyncio.gather(*open_now)
 
 
-async def send(client: LoadClient, times: int) -> list[RequestResult]:
+async def send(client: LoadClient, times: int) -> list[RequestRecord]:
     return list(await asyncio.gather(*(client.send(ASK, 1) for _ in range(times))))
 
 
 def test_clients_that_begin_together_look_the_name_up_once() -> None:
-    async def run() -> tuple[list[RequestResult], list[Any]]:
+    async def run() -> tuple[list[RequestRecord], list[Any]]:
         loop, asked = asyncio.get_running_loop(), list[Any]()
         look_up = loop.getaddrinfo
 
@@ -117,7 +117,7 @@ def test_clients_that_begin_together_look_the_name_up_once() -> None:
 
 
 def test_every_address_of_a_name_is_used_and_one_that_refuses_is_passed_over() -> None:
-    async def run() -> list[RequestResult]:
+    async def run() -> list[RequestRecord]:
         async with serving() as url:
             client = LoadClient(OpenAITransport(url.replace("localhost", "endpoint.test")), 10)
             loop, port = asyncio.get_running_loop(), int(url.split(":")[2].split("/")[0])
@@ -136,7 +136,7 @@ def test_every_address_of_a_name_is_used_and_one_that_refuses_is_passed_over() -
 
 
 def test_over_tls_with_an_authority_that_boto3_would_trust(certificate: ssl.SSLContext) -> None:
-    async def run(host: str) -> RequestResult:
+    async def run(host: str) -> RequestRecord:
         async with serving(certificate) as url:
             client = LoadClient(OpenAITransport(url.replace("localhost", host)), 10)
             try:
@@ -153,10 +153,10 @@ def test_over_tls_with_an_authority_that_boto3_would_trust(certificate: ssl.SSLC
 def test_a_slow_handshake_is_the_endpoints_time_not_the_clients(certificate: ssl.SSLContext) -> None:
     async def run() -> Measurement:
         async with serving(certificate, handshake_after_s=2) as url:
-            dues = tuple(Due(number / 20) for number in range(20))
-            load = Load(OpenAITransport(url), 10, 8, 8, warmup_s=0, duration_s=1, dues=dues)
-            with Fleet(1) as fleet:
-                return await asyncio.to_thread(fleet.measure, load)
+            schedule = tuple(ScheduledRequest(number / 20) for number in range(20))
+            load = Load(OpenAITransport(url), 10, 8, 8, warmup_s=0, duration_s=1, schedule=schedule)
+            with WorkerPool(1) as pool:
+                return await asyncio.to_thread(pool.measure, load)
 
     measurement = asyncio.run(run())
     assert measurement.errors == {}
@@ -167,12 +167,12 @@ def test_a_slow_handshake_is_the_endpoints_time_not_the_clients(certificate: ssl
 def test_more_streams_than_the_usual_limit_of_open_files(tmp_path: Path) -> None:
     program = """
 import sys
-from loadtest.generator.worker_pool import Fleet
+from loadtest.generator.worker_pool import WorkerPool
 from loadtest.generator.load import Load
 from loadtest.transports.openai import OpenAITransport
 if __name__ == "__main__":
-    with Fleet(1) as fleet:
-        print(fleet.measure(Load(OpenAITransport(sys.argv[1]), 30, 8, 2, 0, 0.3, concurrency=150)).errors)
+    with WorkerPool(1) as pool:
+        print(pool.measure(Load(OpenAITransport(sys.argv[1]), 30, 8, 2, 0, 0.3, concurrency=150)).errors)
 """
     (tmp_path / "program.py").write_text(program)
     with simulated(tmp_path, "--sim-ttft-ms", "300", "--sim-itl-ms", "1") as url:

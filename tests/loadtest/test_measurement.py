@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.generator.worker import WorkerResult
 from loadtest.measurement.measurement import Measurement
 from loadtest.measurement.models import ProfileResult
-from loadtest.measurement.request_result import RequestResult
+from loadtest.measurement.request_record import RequestRecord
 from loadtest.measurement.scoring import profile_result, score
+from loadtest.measurement.worker_result import WorkerResult
 from loadtest.profiles import METRICS, ClosedLoop, Objective
 from steps.evaluate_staging import verdicts
 from steps.evaluate_staging.models import PromptCheckSummary
@@ -23,19 +23,19 @@ MS = 1_000_000
 SECOND = 1_000 * MS
 
 
-def answer(at_ms: float, ttft_ms: float = 100, gaps_ms: tuple[float, ...] = (10, 10), error: str = "") -> RequestResult:
+def answer(at_ms: float, ttft_ms: float = 100, gaps_ms: tuple[float, ...] = (10, 10), error: str = "") -> RequestRecord:
     """A request due at `at_ms` whose tokens came after the given times."""
     moments, now = [], at_ms + ttft_ms
     for gap in (0.0, *gaps_ms):
         now += gap
         moments.append(round(now * MS))
-    result = RequestResult(round(at_ms * MS), round(at_ms * MS), moments, moments[-1], len(moments), 7, error)
+    result = RequestRecord(round(at_ms * MS), round(at_ms * MS), moments, moments[-1], len(moments), 7, error)
     if error:
         result.token_ns = []
     return result
 
 
-def steady(seconds: int = 10, *, ttft_ms: float = 100) -> list[RequestResult]:
+def steady(seconds: int = 10, *, ttft_ms: float = 100) -> list[RequestRecord]:
     """Ten requests a second."""
     return [answer(1000 + 100 * number, ttft_ms=ttft_ms + number % 7) for number in range(10 * seconds)]
 
@@ -44,7 +44,7 @@ def result_of(measurement: Measurement, objectives: dict[str, Objective] | None 
     return profile_result({}, measurement, objectives or {}, usd_per_hour=36.0, lag_at_most_ms=50, production=None)
 
 
-def measured(*results: RequestResult, warmup_s: float = 1, until_s: float = 11) -> Measurement:
+def measured(*results: RequestRecord, warmup_s: float = 1, until_s: float = 11) -> Measurement:
     measurement = Measurement(round(warmup_s * SECOND), round(until_s * SECOND))
     for result in results:
         measurement.add(result)

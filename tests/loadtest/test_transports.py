@@ -25,20 +25,20 @@ from hypothesis import strategies as st
 from benchmarks.load_client.frames import message
 from benchmarks.load_client.observed import stamps
 from benchmarks.load_client.run import Level, Truth
-from loadtest.client.chat_client import Ask, LoadClient
+from loadtest.client.chat_client import ChatRequest, LoadClient
 from loadtest.generator import worker
 from loadtest.generator.load import Load
-from loadtest.generator.worker import WorkerResult
-from loadtest.generator.worker_pool import Fleet
+from loadtest.generator.worker_pool import WorkerPool
 from loadtest.measurement.measurement import Measurement
-from loadtest.measurement.request_result import RequestResult
+from loadtest.measurement.request_record import RequestRecord
+from loadtest.measurement.worker_result import WorkerResult
 from loadtest.transports import Transport
 from loadtest.transports.openai import OpenAITransport
-from loadtest.transports.sagemaker import EventStream, SageMakerTransport
+from loadtest.transports.sagemaker import EventStreamDecoder, SageMakerTransport
 from tests.steps.evaluate_staging.world import ROOT
 
 WAYS = ("openai", "sagemaker")
-ASK = Ask(({"role": "user", "content": "hello"},), 8, keep_text=True)
+ASK = ChatRequest(({"role": "user", "content": "hello"},), 8, keep_text=True)
 
 
 def chunk(content: str | None = None, finish: str | None = None, **more: Any) -> bytes:
@@ -121,8 +121,8 @@ def framed(way: str, pieces: tuple[bytes, ...]) -> tuple[bytes, ...]:
     return pieces if way == "openai" else tuple(piece if piece == OPEN else message(piece) for piece in pieces)
 
 
-def asked(scripted: Scripted, way: str, times: int = 1, timeout_s: float = 10) -> list[RequestResult]:
-    async def ask() -> list[RequestResult]:
+def asked(scripted: Scripted, way: str, times: int = 1, timeout_s: float = 10) -> list[RequestRecord]:
+    async def ask() -> list[RequestRecord]:
         client = LoadClient(transport(way, scripted.url), timeout_s)
         try:
             return [await client.send(ASK, 1) for _ in range(times)]
@@ -164,7 +164,9 @@ def test_a_token_is_made_anew_before_the_credentials_that_it_is_of_end(monkeypat
     for moment in (0, 200, 301, 600, 602):
         now[0] = moment
         [line] = [
-            line for line in transport.head(b"{}").split(b"\r\n") if line.startswith(b"Authorization: Bearer sagemaker-api-key-")
+            line
+            for line in transport.request_head(b"{}").split(b"\r\n")
+            if line.startswith(b"Authorization: Bearer sagemaker-api-key-")
         ]
         heads.append(re.findall(rb"Credential=(AKIA\d)", base64.b64decode(line.rpartition(b"-")[2])))
     assert heads == [[b"AKIA1"], [b"AKIA1"], [b"AKIA2"], [b"AKIA2"], [b"AKIA3"]]
@@ -221,7 +223,7 @@ def test_a_damaged_event_is_not_believed() -> None:
 def test_events_come_out_wherever_the_network_cuts_them(payloads: list[bytes], data: st.DataObject) -> None:
     stream = b"".join(message(payload) for payload in payloads)
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=8)))
-    decoder = EventStream()
+    decoder = EventStreamDecoder()
     assert b"".join(decoder.feed(stream[a:b]) for a, b in pairwise([0, *cuts, len(stream)])) == b"".join(payloads)
     theirs = EventStreamBuffer()
     theirs.add_data(stream)
@@ -258,8 +260,8 @@ def known_truth() -> Iterator[Truth]:
 
 
 @pytest.fixture(scope="module")
-def fleet() -> Iterator[Fleet]:
-    with Fleet(1) as shared:
+def pool() -> Iterator[WorkerPool]:
+    with WorkerPool(1) as shared:
         yield shared
 
 
@@ -282,23 +284,23 @@ def test_a_client_that_stands_still_is_late_for_as_long(monkeypatch: pytest.Monk
 
 
 @pytest.mark.soak
-def test_a_client_whose_core_is_saturated_makes_the_run_invalid(known_truth: Truth, fleet: Fleet) -> None:
+def test_a_client_whose_core_is_saturated_makes_the_run_invalid(known_truth: Truth, pool: WorkerPool) -> None:
     """One process, and far more tokens than it can read: the numbers are its own."""
     known_truth.begin(Level(64, 20, 0))
-    calm = fleet.measure(Load(transport("openai", known_truth.url), 30, 16, 64, 1, 4, concurrency=64))
+    calm = pool.measure(Load(transport("openai", known_truth.url), 30, 16, 64, 1, 4, concurrency=64))
     assert calm.client(1000).bottleneck == ""
     known_truth.begin(Level(1000, 4, 0))
-    drowned = fleet.measure(Load(transport("openai", known_truth.url), 60, 16, 64, 1, 8, concurrency=1000))
+    drowned = pool.measure(Load(transport("openai", known_truth.url), 60, 16, 64, 1, 8, concurrency=1000))
     assert drowned.client(50).bottleneck != "", drowned.client(50)
 
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_stall_in_one_token_of_a_thousand_shows_and_no_token_is_seen_before_it_was_sent(
-    way: str, known_truth: Truth, fleet: Fleet
+    way: str, known_truth: Truth, pool: WorkerPool
 ) -> None:
     """The small form of benchmarks.load_client."""
     known_truth.begin(Level(24, 10, 0, stall_ms=500, stall_every=1000))
-    measurement = fleet.measure(Load(transport(way, known_truth.url), 30, 16, 64, 0, 1, concurrency=24, keep_text=True))
+    measurement = pool.measure(Load(transport(way, known_truth.url), 30, 16, 64, 0, 1, concurrency=24, keep_text=True))
     assert measurement.errors == {}
     told = known_truth.told()
     assert sum(len(result.token_ns) for result in measurement.results) == told["tokens"], "every token that was sent was seen"

@@ -22,9 +22,9 @@ from delivery.errors import StepError
 from delivery.job.frame import progress, say
 from delivery.job.host_registry import HostRegistry, JobHosts
 from loadtest.generator.load import Load
-from loadtest.generator.worker import WorkerResult
-from loadtest.generator.worker_pool import Fleet
+from loadtest.generator.worker_pool import WorkerPool
 from loadtest.measurement.measurement import Measurement
+from loadtest.measurement.worker_result import WorkerResult
 from steps.evaluate_staging.coordination.records import pack, unpack
 from steps.evaluate_staging.coordination.store import (
     ClientProcess,
@@ -75,17 +75,17 @@ class Host:
         """Whether it is the one that makes the endpoint and judges."""
         return self.hosts.index == 0
 
-    def fleet(self, processes: int | None) -> Fleet:
+    def fleet(self, processes: int | None) -> WorkerPool:
         """The client processes of all hosts."""
         if self._registry is None or self._store is None:
-            return Fleet(processes)
+            return WorkerPool(processes)
         return SharedFleet(processes, self._store, LivenessWaiter(self._registry, self._timing), self.hosts, self._timing)
 
     def follow(self, processes: int | None) -> None:
         """Do what the first host says until it says that there is no more. StepError when that one is gone."""
         assert self._registry is not None and self._store is not None  # noqa: S101  (there is one to follow)
         waiter = LivenessWaiter(self._registry, self._timing, self.hosts.names[:1])
-        with tempfile.TemporaryDirectory(prefix="evaluation-") as folder, Fleet(processes) as fleet:
+        with tempfile.TemporaryDirectory(prefix="evaluation-") as folder, WorkerPool(processes) as fleet:
             follower = _Follower(fleet, self._store, waiter, self.hosts, Path(folder))
             while follower.do_next():
                 pass
@@ -130,7 +130,7 @@ class LivenessWaiter:
         return found
 
 
-class SharedFleet(Fleet):
+class SharedFleet(WorkerPool):
     """The first host's: its own client processes do its share, those of the other hosts theirs."""
 
     def __init__(
@@ -165,7 +165,7 @@ class SharedFleet(Fleet):
                 self._lost = f"host {lost}: its share of the load is missing"
                 say(self._lost)
         measurement = Measurement.of(load.window_s, begin_ns, found)
-        measurement.hosts, measurement.lost = len(self._hosts.names), self._lost
+        measurement.hosts, measurement.invalid_reason = len(self._hosts.names), self._lost
         return measurement
 
     def _agreed(self, load: Load) -> tuple[Load, int]:
@@ -215,7 +215,7 @@ def _monotonic_ns(wall_ns: int) -> int:
 class _Follower:
     """One of the other hosts."""
 
-    fleet: Fleet
+    fleet: WorkerPool
     store: CoordinationStore
     waiter: LivenessWaiter
     hosts: JobHosts

@@ -5,13 +5,13 @@ from __future__ import annotations
 from array import array
 from typing import Any
 
-from loadtest.measurement.request_result import RequestResult
+from loadtest.measurement.request_record import RequestRecord
 
 _MOMENTS = ("intended_ns", "sent_ns", "ended_ns")
 _REST = ("output_tokens", "prompt_tokens", "planned_tokens", "counted_tokens", "error", "message", "finish_reason", "text")
 
 
-def pack(results: list[RequestResult], begin_ns: int) -> bytes:
+def pack(results: list[RequestRecord], begin_ns: int) -> bytes:
     """The file's bytes. Moments are kept from `begin_ns` on, since another host's monotonic clock is another."""
     import numpy
     import pyarrow  # type: ignore[import-untyped]
@@ -31,7 +31,7 @@ def pack(results: list[RequestResult], begin_ns: int) -> bytes:
     return bytes(sink.getvalue())
 
 
-def unpack(body: bytes, begin_ns: int) -> list[RequestResult]:
+def unpack(body: bytes, begin_ns: int) -> list[RequestRecord]:
     """The requests, with their moments from `begin_ns` on."""
     import pyarrow
     from pyarrow import parquet
@@ -43,7 +43,7 @@ def unpack(body: bytes, begin_ns: int) -> list[RequestResult]:
     ends = lists.value_lengths().to_pylist()
     results, at = [], 0
     for place in range(table.num_rows):
-        result = RequestResult(columns["intended_ns"][place] + begin_ns)
+        result = RequestRecord(columns["intended_ns"][place] + begin_ns)
         for name in _MOMENTS:
             setattr(result, name, columns[name][place] + begin_ns)
         for name in _REST:

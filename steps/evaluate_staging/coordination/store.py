@@ -20,7 +20,7 @@ from typing import Any, Literal, TypeVar
 from config.base import Strict
 from delivery.aws import s3
 from delivery.errors import StepError
-from loadtest.generator.arrivals import Due
+from loadtest.generator.arrivals import ScheduledRequest
 from loadtest.generator.load import Load
 from loadtest.transports import Transport
 from loadtest.transports.openai import OpenAITransport
@@ -28,7 +28,7 @@ from loadtest.transports.sagemaker import SageMakerTransport
 
 D = TypeVar("D", bound=Strict)
 _FILES = ("tokenizer_file", "prompts_file")
-_OTHERWISE = {"transport", "dues", *_FILES}
+_OTHERWISE = {"transport", "schedule", *_FILES}
 """The fields of a load that are no plain numbers."""
 
 
@@ -41,7 +41,7 @@ class LoadOrder(Strict):
     """How the endpoint is reached."""
     load: dict[str, Any] = {}
     """The load's numbers, for all hosts together."""
-    dues: list[tuple[float, int, int]] = []
+    schedule: list[tuple[float, int, int]] = []
     """When requests are due, and their tokens; for all hosts together."""
     files: dict[str, str] = {}
     """Which of the load's files is which of `files/`."""
@@ -113,8 +113,8 @@ class CoordinationStore:
                 content = path.read_bytes()
                 files[name] = f"{hashlib.sha256(content).hexdigest()}/{path.name}"
                 self.put_bytes(f"files/{files[name]}", content)
-        dues = [(due.at_s, due.prompt_tokens, due.output_tokens) for due in load.dues]
-        return LoadOrder(kind="measure", transport=_described(load.transport), load=numbers, dues=dues, files=files)
+        schedule = [(due.at_s, due.prompt_tokens, due.output_tokens) for due in load.schedule]
+        return LoadOrder(kind="measure", transport=_described(load.transport), load=numbers, schedule=schedule, files=files)
 
     def read_load(self, order: LoadOrder, folder: Path) -> Load:
         """The load of an order; its files are kept in `folder`."""
@@ -126,8 +126,8 @@ class CoordinationStore:
                 if content is None:
                     raise StepError(f"{self._folder}files/{path}, which the first host stored, is gone")
                 files[name].write_bytes(content)
-        dues = tuple(Due(*due) for due in order.dues)
-        return Load(transport=_restored(order.transport), dues=dues, **order.load, **files)
+        schedule = tuple(ScheduledRequest(*due) for due in order.schedule)
+        return Load(transport=_restored(order.transport), schedule=schedule, **order.load, **files)
 
 
 def _described(transport: Transport) -> dict[str, str]:

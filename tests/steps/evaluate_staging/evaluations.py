@@ -8,11 +8,11 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from delivery.endpoint.prompt_checks import PromptCheckResult
-from loadtest.generator.worker import WorkerResult
 from loadtest.measurement.measurement import Measurement
 from loadtest.measurement.models import ProfileResult, Trial
-from loadtest.measurement.request_result import RequestResult
+from loadtest.measurement.request_record import RequestRecord
 from loadtest.measurement.scoring import profile_result, score
+from loadtest.measurement.worker_result import WorkerResult
 from loadtest.profiles import CAPACITY, COST, LoadProfile, Objective
 from steps.evaluate_staging import verdicts
 from steps.evaluate_staging.models import BatchConsistency, Evaluation, Expectations, InProduction, PromptCheckSummary
@@ -55,10 +55,10 @@ PROFILES: dict[str, dict[str, Any]] = {
 
 def requests(
     seed: int, seconds: int, *, rate: float, tokens: int, slow: float = 1.0, failing: float = 0.0
-) -> list[RequestResult]:
+) -> list[RequestRecord]:
     """Independent requests with log-normal latencies, one of a hundred of which stalls."""
     source = random.Random(seed)
-    made: list[RequestResult] = []
+    made: list[RequestRecord] = []
     for number in range(int(seconds * rate)):
         due = int((number / rate + source.random() / rate) * SECOND)
         now = due + int(source.lognormvariate(5.2, 0.5) * slow * 1e6)
@@ -66,7 +66,7 @@ def requests(
         for place in range(1, tokens):
             now += int(source.lognormvariate(2.9, 0.25) * slow * 1e6) + (300_000_000 if source.random() < 0.0004 and place else 0)
             moments.append(now)
-        result = RequestResult(due, due + 50_000, moments, moments[-1], tokens, 1024, finish_reason="length")
+        result = RequestRecord(due, due + 50_000, moments, moments[-1], tokens, 1024, finish_reason="length")
         if source.random() < failing:
             result.error, result.message, result.finish_reason = "http_424", "ModelError: the container did not answer", ""
         made.append(result)
@@ -105,7 +105,7 @@ def profile(name: str, seed: int, production: ProfileResult | None = None, **cha
         lag_at_most_ms=50,
         production=production,
         trials=trials,
-        more=more,
+        extra_metrics=more,
     )
 
 

@@ -18,7 +18,7 @@ from delivery.endpoint import prompt_checks
 from delivery.endpoint.hosting import Hosting
 from delivery.job import frame
 from delivery.registry import model_packages
-from loadtest.generator.worker_pool import Fleet
+from loadtest.generator.worker_pool import WorkerPool
 from steps.evaluate_staging import __main__ as evaluate_staging
 from steps.evaluate_staging import measure, report, scoring
 
@@ -89,7 +89,7 @@ PHASES: dict[str, Callable[[Act], None]] = {
     "prompt_checks": lambda act: _before(prompt_checks, "ask_all", act),
     "warm-up": lambda act: _when(measure, "progress", "warming up", act),
     "load": lambda act: _when(measure, "progress", "s left", act),
-    "load over": lambda act: _after(Fleet, "measure", act),
+    "load over": lambda act: _after(WorkerPool, "measure", act),
     "deletion": lambda act: _before(Hosting, "_delete_when_allowed", act),
     "endpoint deleted": lambda act: _after(Hosting, "_delete_when_allowed", act),
     "scoring": lambda act: _before(scoring, "profile_result", act),

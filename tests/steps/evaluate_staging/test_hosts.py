@@ -22,11 +22,11 @@ from config.errors import ConfigError
 from config.loader import load_model
 from delivery.job import frame
 from delivery.job.host_registry import JobHosts
-from loadtest.generator.arrivals import Due
+from loadtest.generator.arrivals import ScheduledRequest
 from loadtest.generator.load import Load
-from loadtest.generator.worker import WorkerResult
 from loadtest.measurement.measurement import Measurement
-from loadtest.measurement.request_result import RequestResult
+from loadtest.measurement.request_record import RequestRecord
+from loadtest.measurement.worker_result import WorkerResult
 from loadtest.transports.openai import OpenAITransport
 from pipelines.definitions.requests import processing_job
 from steps.evaluate_staging.coordination import host as coordination
@@ -54,7 +54,7 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 def test_requests_come_back_from_another_host_as_they_were() -> None:
-    failed = RequestResult(5 * MS, 6 * MS, ended_ns=9 * MS, error="timeout", message="no complete answer within 1 s")
+    failed = RequestRecord(5 * MS, 6 * MS, ended_ns=9 * MS, error="timeout", message="no complete answer within 1 s")
     results = [answer(1), answer(2, gaps_ms=()), failed]
     their_clock, ours = 1_000 * MS, 7_000 * MS
     shifted = unpack(pack([moved(result, their_clock) for result in results], their_clock), ours)
@@ -62,7 +62,7 @@ def test_requests_come_back_from_another_host_as_they_were() -> None:
     assert unpack(pack([], 0), 0) == []
 
 
-def moved(result: RequestResult, by_ns: int) -> RequestResult:
+def moved(result: RequestRecord, by_ns: int) -> RequestRecord:
     """The same on a clock that is so far ahead."""
     return replace(
         result,
@@ -116,7 +116,7 @@ def version(here: World, monkeypatch: pytest.MonkeyPatch) -> Version:
 
 def test_two_hosts_keep_one_schedule_and_a_dead_one_leaves_no_verdict(here: World, version: Version, tmp_path: Path) -> None:
     execution = uuid.uuid4().hex[:8]
-    schedule = tuple(Due(0.1 + number * 0.02) for number in range(50))
+    schedule = tuple(ScheduledRequest(0.1 + number * 0.02) for number in range(50))
     with (
         simulated(tmp_path, "--sim-ttft-ms", "20", "--sim-itl-ms", "5") as url,
         second_host(version, execution, here.environment) as other,
@@ -124,8 +124,8 @@ def test_two_hosts_keep_one_schedule_and_a_dead_one_leaves_no_verdict(here: Worl
         joined.fleet(1) as fleet,
     ):
         transport = OpenAITransport(url)
-        measured = fleet.measure(Load(transport, 20, 16, 4, 0, 1.2, dues=schedule))
-        assert (measured.hosts, measured.lost, measured.errors) == (2, "", {})
+        measured = fleet.measure(Load(transport, 20, 16, 4, 0, 1.2, schedule=schedule))
+        assert (measured.hosts, measured.invalid_reason, measured.errors) == (2, "", {})
         due_s = sorted((result.intended_ns - measured.begin_ns) / 1e9 for result in measured.counted)
         assert due_s == pytest.approx([due.at_s for due in schedule], abs=0.02), (
             "all of it once, at its time on either host's clock"
@@ -141,9 +141,9 @@ def test_two_hosts_keep_one_schedule_and_a_dead_one_leaves_no_verdict(here: Worl
 
         long = Load(transport, 20, 16, 4, 0, 1.5, concurrency=4)
         killed = fleet.measure(long, kill_when_told(other))
-        assert "host algo-2" in killed.lost
+        assert "host algo-2" in killed.invalid_reason
         began = time.monotonic()
-        assert fleet.measure(long).lost == killed.lost
+        assert fleet.measure(long).invalid_reason == killed.invalid_reason
         assert time.monotonic() - began < 1, "no load is put on any more"
         assert "algo-2" in result_of(killed).client.bottleneck, "which is no verdict but `invalid`"
 

@@ -12,7 +12,7 @@ def _moments() -> MutableSequence[int]:
 
 
 @dataclass(slots=True)
-class RequestResult:
+class RequestRecord:
     """What became of one request."""
 
     intended_ns: int
