@@ -1,9 +1,17 @@
-"""What can go wrong in the command itself, and how it says so."""
+"""What can go wrong in the command, as one tree.
+
+    CommandError                exit code 1: the message says what failed and what to do next
+    ├─ UsageError               exit code 2: what was asked for cannot be done as asked; nothing was changed
+    ├─ ExecutionError           an execution failed, or cannot be followed
+    ├─ LocalError               what runs on this machine did not start, or is gone
+    └─ Interrupted              exit code 130: Ctrl-C while an execution was followed; it goes on
+
+A command also ends on errors of other rooms: `config.errors.ConfigError` (a model or environment file is wrong), the tree of
+`delivery.errors.StepError`, and botocore's. `pipelines.commands.failures` shows them all.
+"""
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -44,40 +52,9 @@ class Interrupted(CommandError):
 
 @contextmanager
 def attach_facts(facts: dict[str, Any]) -> Iterator[None]:
-    """Add to the facts of what fails in here."""
+    """Add to the facts of every CommandError that is raised inside; facts that the error has already stay."""
     try:
         yield
     except CommandError as error:
         error.facts = {**facts, **error.facts}
         raise
-
-
-def failed(error: Exception, *, as_json: bool) -> int | None:
-    """Say on standard error what went wrong; with `--json` also as one JSON object on standard output: what is known, and `error`.
-
-    Returns the exit code: 1 at run time, 2 for bad input. None, and nothing is said, when it is a bug, whose traceback is what is needed.
-    """
-    lines, exit_code = _said(error)
-    if not lines:
-        return None
-    before = "\n" if isinstance(error, Interrupted) else "error: "
-    print(*(before + line for line in lines), sep="\n", file=sys.stderr)
-    if as_json:
-        facts = error.facts if isinstance(error, CommandError) else {}
-        print(json.dumps({**facts, "error": "\n".join(lines)}))
-    return exit_code
-
-
-def _said(error: Exception) -> tuple[list[str], int]:
-    from config.errors import ConfigError
-    from delivery.errors import StepError
-
-    if isinstance(error, ConfigError):
-        return [str(problem) for problem in error.problems], 2
-    if isinstance(error, CommandError | StepError):
-        return [str(error)], error.exit_code
-    if not type(error).__module__.startswith("botocore."):
-        return [], 1
-    from pipelines.setup import local
-
-    return [local.ended(error) or f"AWS refused or could not be reached: {error}"], 1

@@ -1,20 +1,27 @@
-"""What a command is about: a model by its name, whether or not its file is still there, and its versions in the registry."""
+"""A model that was released: by its name, whether or not its file is still there, with its versions in the Model Registry."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING
+
+import boto3
 
 from config.environment import Environment
 from config.errors import ConfigError
-from config.loader import load_environment, load_model
-from config.schema import PACKAGE_GROUP_PREFIX, ModelFile, Release
+from config.loader import load_environment, load_model, model_names
+from config.schema import PACKAGE_GROUP_PREFIX, ModelFile
 from delivery.aws import s3
 from delivery.history.ledger import Ledger
-from delivery.names import Fact
 from delivery.registry import model_packages
 from pipelines.errors import UsageError
+from pipelines.resolution import attach
+
+if TYPE_CHECKING:  # the stubs are a dev dependency
+    from types_boto3_s3 import S3Client
+    from types_boto3_sagemaker import SageMakerClient
+    from types_boto3_sagemaker.type_defs import ModelPackageSummaryTypeDef
 
 
 @dataclass(frozen=True)
@@ -37,9 +44,9 @@ class ReleasedModel:
     environment: Environment
     file: ModelFile | None
     """The model file; None when it was deleted, or moved away, since the model was released."""
-    sagemaker: Any
-    """boto3's client of the registry's and pipelines' account."""
-    s3: Any
+    sagemaker: SageMakerClient
+    """Of the registry's and pipelines' account."""
+    s3: S3Client
 
     @property
     def package_group(self) -> str:
@@ -52,7 +59,7 @@ class ReleasedModel:
         return Ledger(self.s3, self.environment.bucket, self.name)
 
     def versions(self) -> list[Version]:
-        """Its versions, newest first; empty when it was never registered."""
+        """List its versions, newest first; empty when it was never registered."""
         found: list[Version] = []
         try:
             for page in self.sagemaker.get_paginator("list_model_packages").paginate(
@@ -65,7 +72,7 @@ class ReleasedModel:
         return sorted(found, key=lambda version: version.number, reverse=True)
 
     def was_released(self) -> bool:
-        """Whether a release of it was started: its package group is made first, and stays when the fetch fails. Or its ledger remembers it."""
+        """Tell whether a release was ever started: its package group is made first and stays when the fetch fails, or the ledger has events."""
         try:
             self.sagemaker.describe_model_package_group(ModelPackageGroupName=self.package_group)
         except self.sagemaker.exceptions.ClientError as error:
@@ -75,7 +82,7 @@ class ReleasedModel:
         return True
 
     def version(self, number: int) -> model_packages.ModelPackage:
-        """The version of that number; UsageError, naming those that there are, when there is none."""
+        """Read the version of that number. UsageError, naming those that there are, when there is none."""
         versions = self.versions()
         for version in versions:
             if version.number == number:
@@ -83,41 +90,34 @@ class ReleasedModel:
         known = ", ".join(str(version.number) for version in versions[:10])
         raise UsageError(f"{self.name} has no version {number} in the Model Registry; it has {known or 'none'}")
 
-    def release_of(self, package: model_packages.ModelPackage) -> Release | None:
-        """The release file that a version was registered from; None when it names none, or it is gone."""
-        location = package.facts.get(Fact.RELEASE_FILE)
-        body = s3.read(self.s3, s3.S3Uri.parse(location)) if location else None
-        return Release.model_validate_json(body) if body else None
 
+def open_model(model: str, env: str) -> ReleasedModel:
+    """Find a model by its name or file, with clients to ask about it.
 
-def subject(model: str, env: str) -> ReleasedModel:
-    """The model of that name or file. Without a file it must have been released, with whatever success; ConfigError otherwise.
+    Args:
+        model: A name or the path of a model file. Without a file it must have been released, with whatever success.
+        env: A name in config/environments, or a path.
 
-    On this machine its services must be running.
+    Raises:
+        ConfigError: There is no such model, or a file is wrong.
+        UsageError: The environment is local, and its services do not run.
     """
-    from pipelines.resolution import attach
-
     environment = load_environment(env)
     attach(environment)
     try:
         name, content = load_model(model)
-        return _opened(name, env, environment, content)
+        return _open(name, env, environment, content)
     except ConfigError:
         if "/" in model or model.endswith((".yaml", ".yml")):
             raise
-        without_file = _opened(model, env, environment, None)
+        without_file = _open(model, env, environment, None)
         if without_file.was_released():
             return without_file
         raise
 
 
 def known_names(env: str) -> list[str]:
-    """The models of an environment: those that have a file or a package group."""
-    import boto3
-
-    from config.loader import model_names
-    from pipelines.resolution import attach
-
+    """List the models of an environment: those that have a file or a package group."""
     environment = load_environment(env)
     attach(environment)
     sagemaker = boto3.client("sagemaker", region_name=environment.region)
@@ -128,23 +128,18 @@ def known_names(env: str) -> list[str]:
 
 
 def caller(environment: Environment) -> str:
-    """The ARN of who runs this command."""
-    import boto3
-
-    return str(boto3.client("sts", region_name=environment.region).get_caller_identity()["Arn"])
+    """Return the ARN of who runs this command."""
+    return boto3.client("sts", region_name=environment.region).get_caller_identity()["Arn"]
 
 
-def _opened(name: str, env: str, environment: Environment, file: ModelFile | None) -> ReleasedModel:
-    import boto3
-
-    return ReleasedModel(
-        name, env, environment, file, boto3.client("sagemaker", region_name=environment.region), s3.client(environment.region)
-    )
+def _open(name: str, env: str, environment: Environment, file: ModelFile | None) -> ReleasedModel:
+    sagemaker = boto3.client("sagemaker", region_name=environment.region)
+    return ReleasedModel(name, env, environment, file, sagemaker, s3.client(environment.region))
 
 
-def _version(listed: dict[str, Any]) -> Version:
+def _version(listed: ModelPackageSummaryTypeDef) -> Version:
     return Version(
-        int(listed["ModelPackageVersion"]),
+        listed["ModelPackageVersion"],
         listed["ModelPackageArn"],
         listed.get("ModelApprovalStatus", "PendingManualApproval"),
         listed["CreationTime"],

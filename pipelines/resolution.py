@@ -1,4 +1,4 @@
-"""How a model file and an environment become a release, and how what the environment needs is made ready."""
+"""How a model file and an environment become a release, and how a command reaches what the environment names."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from config.environment import Environment
 from config.loader import load_environment, load_model
 from config.schema import Release
 from pipelines.errors import UsageError
+from pipelines.setup.images import serving_image, tag_images
+from pipelines.setup.local import stack
 
 SUBCOMMANDS = {
     "approve",
@@ -29,47 +31,38 @@ SUBCOMMANDS = {
 
 
 def resolve(model: str, env: str) -> Release:
-    """Load a model file and an environment into a release. ConfigError for what is wrong with either."""
-    from pipelines.setup.images import serving_image, tagged
+    """Load a model file and an environment into a release.
 
+    >>> resolve("qwen3-32b", "local").package_group
+    'release-qwen3-32b'
+
+    Args:
+        model: A name in config/models, or the path of a model file.
+        env: A name in config/environments, or the path of an environment file.
+
+    Raises:
+        ConfigError: Something is wrong with one of the files.
+        UsageError: The two do not go together.
+    """
     name, content = load_model(model)
     if name in SUBCOMMANDS:
         raise UsageError(f"a model cannot be called {name!r}: that is a subcommand; rename the file")
-    environment = tagged(load_environment(env))
+    environment = tag_images(load_environment(env))
     if environment.kind == "local":
-        from pipelines.setup import local
-
-        local.leave_aws(environment.region)  # before the SageMaker SDK is imported: it looks for credentials
+        stack.leave_aws(environment.region)  # before the SageMaker SDK is imported: it looks for credentials
     if environment.kind == "aws" and content.weights.hub == "local":
         raise UsageError(f"{name}: weights.hub is `local`, which AWS cannot reach; set it to huggingface.co")
     return Release(name=name, model=content, environment=environment, serving_image=serving_image(content.serving, environment))
 
 
-def ready(resolved: Release, file: str) -> str:
-    """Start what the environment needs and check that the release can work; returns the Hub's address. `file` as it was given."""
-    from pipelines.checks import preflight
-    from pipelines.definitions import layout
-
-    hub = layout.hub_endpoint(resolved)
-    if resolved.environment.kind == "local":
-        from pipelines.setup import local
-
-        stack = local.up(resolved.environment)
-        hub = stack.hub.url if resolved.model.weights.hub == "local" else hub
-    preflight.check(resolved, hub, file)
-    return hub
-
-
 def attach(environment: Environment) -> None:
-    """Use the local services if the environment is local; they must be running."""
+    """Use the local services if the environment is local. UsageError when they do not run."""
     if environment.kind != "local":
         return
-    from pipelines.setup import local
-
-    stack = local.running()
-    if stack is None:
+    running = stack.running()
+    if running is None:
         raise UsageError(
             "nothing runs on this machine; start it, with all that was released here: python -m pipelines.run local up; "
             "or release a model: python -m pipelines.run MODEL"
         )
-    stack.activate(environment)
+    running.activate(environment)

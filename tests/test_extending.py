@@ -27,7 +27,7 @@ from config.loader import load_environment, load_model
 from config.schema import Release
 from pipelines.definitions import release as definition
 from pipelines.planning import plan
-from pipelines.planning.observed import Observed
+from pipelines.planning.observed_state import ObservedState
 from loadtest.measurement.measurement import Measurement
 from loadtest.runner import Runner
 from steps.evaluate_staging.report import words
@@ -46,7 +46,7 @@ json.dump({
     "sentence": words.load(profile.model_dump()),
     "update": model.production.update.deployment_config(),
     "definition": json.loads(definition.build(release).definition()),
-    "plan": [step.name for step in plan.build(release, Observed()).steps],
+    "plan": [step.name for step in plan.build(release, ObservedState()).steps],
     "steps": RELEASE_STEPS,
 }, open("found.json", "w"))
 """

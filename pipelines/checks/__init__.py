@@ -1,1 +1,1 @@
-"""What is looked at before anything is created: `doctor`, and the preflight of a release."""
+"""What is checked before anything is created: `doctor`, and the preflight of a release."""

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
+
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
 
 from config.environment import CapacityReservation, Environment
 from config.schema import Release
 from config.suggest import nearest
-from pipelines.checks.doctor import Finding, Findings
+from delivery.aws.accounts import production_session
+from pipelines.checks.findings import Finding, Findings
+from pipelines.planning.observed_state import availability_zones, hub_token, weights_bytes
+from pipelines.planning.quotas import Quota, needs, read_quotas, shortage
+from pipelines.setup.images import tag_images
+
+if TYPE_CHECKING:  # the stubs are a dev dependency
+    from types_boto3_ecr.type_defs import ImageIdentifierTypeDef
+    from types_boto3_sagemaker.type_defs import DescribeTrainingPlanResponseTypeDef
 
 _STACK = "create or update the stack (infra/delivery.yaml), then: python -m pipelines.run environment STACK_NAME"
 _SAGEMAKER = "sagemaker.amazonaws.com"
@@ -21,16 +32,14 @@ class _Account:
 
     environment: Environment
     releases: list[Release]
-    session: Any
-    """boto3's, of the environment's account."""
-    there: Any
+    session: boto3.Session
+    """Of the environment's account."""
+    there: boto3.Session
     """Of the account that production is in."""
 
 
 def checks(environment: Environment, releases: list[Release]) -> Iterator[Finding]:
-    """Every check, one after the other; without credentials only that."""
-    import boto3
-
+    """Run every check, one after the other; yield what each found. Without credentials only that is checked."""
     session = boto3.Session(region_name=environment.region)
     identity = Findings("credentials")
     _region(environment, session, identity)
@@ -39,7 +48,7 @@ def checks(environment: Environment, releases: list[Release]) -> Iterator[Findin
     yield from identity
     if identity[-1].status == "fail":
         return
-    account = _Account(environment, releases, session, _production_session(environment))
+    account = _Account(environment, releases, session, production_session(environment, "doctor"))
     parts: dict[str, Callable[[_Account, Findings], None]] = {
         "production": _production,
         "roles": _roles,
@@ -58,7 +67,7 @@ def checks(environment: Environment, releases: list[Release]) -> Iterator[Findin
         yield from found
 
 
-def _region(environment: Environment, session: Any, found: Findings) -> None:
+def _region(environment: Environment, session: boto3.Session, found: Findings) -> None:
     known = {
         region
         for partition in ("aws", "aws-us-gov", "aws-cn")
@@ -71,8 +80,8 @@ def _region(environment: Environment, session: Any, found: Findings) -> None:
         )
 
 
-def _credentials(environment: Environment, session: Any, found: Findings) -> None:
-    with found.looking_at(
+def _credentials(environment: Environment, session: boto3.Session, found: Findings) -> None:
+    with found.fail_on_refusal(
         f"AWS does not know who you are in {environment.region}",
         "sign in (aws sso login, aws configure) and, with several profiles, set AWS_PROFILE",
     ):
@@ -86,16 +95,8 @@ def _credentials(environment: Environment, session: Any, found: Findings) -> Non
             found.ok(f"{caller['Arn']} in {environment.region}")
 
 
-def _production_session(environment: Environment) -> Any:
-    from delivery.aws.accounts import production_session
-
-    return production_session(environment, "doctor")
-
-
 def _production(account: _Account, found: Findings) -> None:
-    """The account that production is in, where it is another; then whether each model's survives the loss of a zone."""
-    from botocore.exceptions import BotoCoreError, ClientError
-
+    """Check the account that production is in, where it is another; then whether each model's survives the loss of a zone."""
     production = account.environment.production
     if production is not None:
         try:
@@ -120,18 +121,18 @@ def _roles(account: _Account, found: Findings) -> None:
         if arn is None:
             continue
         name = arn.rsplit("/", 1)[-1]
-        with found.looking_at(f"{duty}: {arn}", _STACK):
+        with found.fail_on_refusal(f"{duty}: {arn}", _STACK):
             role = iam.get_role(RoleName=name)["Role"]
             if role["Arn"] != arn:
                 found.fail(f"{duty}: {arn} is {role['Arn']} in this account", _STACK)
-            elif not _trusts(role["AssumeRolePolicyDocument"], _SAGEMAKER):
+            elif not _trusts(cast("Mapping[str, Any]", role["AssumeRolePolicyDocument"]), _SAGEMAKER):
                 found.fail(f"{duty}: {arn} does not trust {_SAGEMAKER}", f"let that service assume it; {_STACK}")
             else:
                 found.ok(f"{duty}: {arn}, trusts {_SAGEMAKER}")
 
 
 def _trusts(document: Mapping[str, Any], service: str) -> bool:
-    """Whether a trust policy lets a service assume the role."""
+    """Tell whether a trust policy lets a service assume the role."""
     for statement in _listed(document.get("Statement", [])):
         principal = statement.get("Principal", {})
         services = _listed(principal.get("Service", [])) if isinstance(principal, Mapping) else []
@@ -151,7 +152,7 @@ def _listed(value: Any) -> list[Any]:
 def _bucket(account: _Account, found: Findings) -> None:
     environment, s3 = account.environment, account.session.client("s3")
     name = environment.bucket
-    with found.looking_at(f"{name} of account {environment.account_id}", _STACK):
+    with found.fail_on_refusal(f"{name} of account {environment.account_id}", _STACK):
         s3.head_bucket(Bucket=name, ExpectedBucketOwner=environment.account_id)
         region = s3.get_bucket_location(Bucket=name)["LocationConstraint"] or "us-east-1"
         if region != environment.region:
@@ -175,7 +176,7 @@ def _key(account: _Account, found: Findings) -> None:
             "none: AWS's own keys encrypt volumes and outputs", "kms_key in the environment file, where your rules ask for it"
         )
         return
-    with found.looking_at(key, _STACK):
+    with found.fail_on_refusal(key, _STACK):
         state = account.session.client("kms").describe_key(KeyId=key)["KeyMetadata"]["KeyState"]
         if state == "Enabled":
             found.ok(key)
@@ -184,9 +185,7 @@ def _key(account: _Account, found: Findings) -> None:
 
 
 def _images(account: _Account, found: Findings) -> None:
-    from pipelines.setup.images import tagged
-
-    used = {"steps": tagged(account.environment).images.steps}
+    used = {"steps": tag_images(account.environment).images.steps}
     used |= {f"serving of {release.name}": release.serving_image for release in account.releases}
     for what, uri in used.items():
         registry, _, rest = uri.partition("/")
@@ -195,15 +194,15 @@ def _images(account: _Account, found: Findings) -> None:
             found.warn(f"{what}: {uri} is in a registry of somebody else; whether it is there was not looked at")
             continue
         repository, identifier = _image_id(rest)
-        with found.looking_at(
+        with found.fail_on_refusal(
             f"{what}: {uri}", "build and push it: run the delivery pipeline, or container/push (docs/aws.md, 4)"
         ):
             account.session.client("ecr").describe_images(registryId=owner, repositoryName=repository, imageIds=[identifier])
             found.ok(f"{what}: {uri}")
 
 
-def _image_id(rest: str) -> tuple[str, dict[str, str]]:
-    """`REPOSITORY:TAG` or `REPOSITORY@DIGEST` as ECR asks for them."""
+def _image_id(rest: str) -> tuple[str, ImageIdentifierTypeDef]:
+    """Split `REPOSITORY:TAG` or `REPOSITORY@DIGEST` as ECR asks for them."""
     if "@" in rest:
         repository, _, digest = rest.partition("@")
         return repository.partition(":")[0], {"imageDigest": digest}
@@ -212,16 +211,14 @@ def _image_id(rest: str) -> tuple[str, dict[str, str]]:
 
 
 def _network(account: _Account, found: Findings) -> None:
-    from pipelines.planning.observed import zones_of
-
     environment = account.environment
     if not environment.subnets:
         found.ok("none: jobs and endpoints run in SageMaker's own network, which spreads instances over zones")
         return
-    with found.looking_at(
+    with found.fail_on_refusal(
         f"subnets {', '.join(environment.subnets)}", "name subnets and security groups of this account and region"
     ):
-        zones = zones_of(environment, account.session)
+        zones = availability_zones(environment, account.session)
         account.session.client("ec2").describe_security_groups(GroupIds=environment.security_groups)
         if len(zones) > 1:
             found.ok(f"subnets in {', '.join(sorted(zones))}")
@@ -233,18 +230,16 @@ def _network(account: _Account, found: Findings) -> None:
 
 
 def _quotas(account: _Account, found: Findings) -> None:
-    from pipelines.planning.quotas import Quota, needs, quotas, shortage
-
     known: dict[str, dict[str, Quota]] = {}
     sessions = {account.environment.for_production.account_id: account.there, account.environment.account_id: account.session}
     for owner, session in sessions.items():
-        if owner != account.environment.account_id and not _is_open(session):
+        if owner != account.environment.account_id and not _has_access(session):
             continue  # said under `production`
-        with found.looking_at(
+        with found.fail_on_refusal(
             f"the quotas of {owner}",
             "give yourself servicequotas:ListServiceQuotas and servicequotas:ListAWSDefaultServiceQuotas",
         ):
-            known[owner] = quotas(session.client("service-quotas"))
+            known[owner] = read_quotas(session.client("service-quotas"))
     for need in needs(account.releases):
         if need.account_id not in known:
             continue
@@ -256,9 +251,7 @@ def _quotas(account: _Account, found: Findings) -> None:
             found.fail(f"{need.quota}: {need.instances} needed in {need.account_id}", to_do)
 
 
-def _is_open(session: Any) -> bool:
-    from botocore.exceptions import BotoCoreError, ClientError
-
+def _has_access(session: boto3.Session) -> bool:
     try:
         session.client("sts").get_caller_identity()
     except (ClientError, BotoCoreError):
@@ -271,7 +264,7 @@ def _reservations(account: _Account, found: Findings) -> None:
     own = [(account.session, reservation) for reservation in environment.capacity_reservations]
     theirs = environment.production.capacity_reservations if environment.production else []
     for session, reservation in own + [(account.there, reservation) for reservation in theirs]:
-        with found.looking_at(
+        with found.fail_on_refusal(
             reservation.arn,
             "name a training plan of this account and region whose target is `endpoint`, or take it out of the file",
         ):
@@ -281,8 +274,11 @@ def _reservations(account: _Account, found: Findings) -> None:
         found.ok("none: instances are on demand")
 
 
-def _reservation(reservation: CapacityReservation, plan: Mapping[str, Any], found: Findings) -> None:
-    """An endpoint takes Active plans alone, and those whose target it is ("Using training plans for SageMaker inference endpoints")."""
+def _reservation(reservation: CapacityReservation, plan: DescribeTrainingPlanResponseTypeDef, found: Findings) -> None:
+    """Check one plan.
+
+    An endpoint takes Active plans alone, and those whose target it is ("Using training plans for SageMaker inference endpoints").
+    """
     types = {summary["InstanceType"] for summary in plan.get("ReservedCapacitySummaries", [])}
     ends = f"until {plan['EndTime']:%Y-%m-%d %H:%M} UTC" if "EndTime" in plan else "without an end"
     if plan["Status"] != "Active":
@@ -301,16 +297,14 @@ def _reservation(reservation: CapacityReservation, plan: Mapping[str, Any], foun
 
 
 def _models(account: _Account, found: Findings) -> None:
-    from pipelines.planning.observed import hub_token, weights_bytes
-
     token = None
-    with found.looking_at(
+    with found.fail_on_refusal(
         "the Hub's token", "let yourself read the secret, or take hub_token_secret out of the environment file"
     ):
         token = hub_token(account.environment)
     for release in account.releases:
         weights = release.model.weights
-        with found.looking_at(
+        with found.fail_on_refusal(
             release.name, "see the message; a gated repository needs its licence accepted and hub_token_secret"
         ):
             size = weights_bytes(release, account.environment.hub_endpoint, token)
@@ -319,13 +313,14 @@ def _models(account: _Account, found: Findings) -> None:
 
 def _alarms(account: _Account, found: Findings) -> None:
     wanted = {alarm: release.name for release in account.releases for alarm in release.model.production.alarms}
-    if not wanted or not _is_open(account.there):
+    if not wanted or not _has_access(account.there):
         return
-    with found.looking_at("the alarms", "give yourself cloudwatch:DescribeAlarms"):
+    with found.fail_on_refusal("the alarms", "give yourself cloudwatch:DescribeAlarms"):
         pages = account.there.client("cloudwatch").get_paginator("describe_alarms").paginate(AlarmNames=sorted(wanted))
-        known = {
-            alarm["AlarmName"] for page in pages for kind in ("MetricAlarms", "CompositeAlarms") for alarm in page.get(kind, [])
-        }
+        known = set()
+        for page in pages:
+            known |= {alarm["AlarmName"] for alarm in page.get("MetricAlarms", [])}
+            known |= {alarm["AlarmName"] for alarm in page.get("CompositeAlarms", [])}
         for alarm, model in wanted.items():
             if alarm in known:
                 found.ok(f"{alarm} ({model})")

@@ -11,7 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from urllib.request import getproxies, proxy_bypass
 
-from pipelines.checks.doctor import Finding, Findings
+from pipelines.checks.findings import Finding, Findings
+from pipelines.setup.local import stack
 
 _PACKAGES = {
     "moto": "local",
@@ -27,7 +28,7 @@ _CORES = 2
 
 
 def checks() -> Iterator[Finding]:
-    """Every check, one after the other."""
+    """Run every check, one after the other; yield what each found."""
     parts: dict[str, Callable[[Findings], None]] = {
         "python": _python,
         "packages": _packages,
@@ -98,7 +99,7 @@ def _memory(found: Findings) -> None:
 
 
 def _available_bytes() -> int | None:
-    """Linux's own estimate, within the container's limit if it has one."""
+    """Read Linux's own estimate, within the container's limit if it has one."""
     try:
         lines = Path("/proc/meminfo").read_text().splitlines()
     except OSError:
@@ -127,23 +128,21 @@ def _cores(found: Findings) -> None:
 
 
 def _disk(found: Findings) -> None:
-    from pipelines.setup.local import STATE
-
-    folder = next(parent for parent in [STATE, *STATE.parents] if parent.exists())
+    folder = next(parent for parent in [stack.STATE, *stack.STATE.parents] if parent.exists())
     free = shutil.disk_usage(folder).free
     if not os.access(folder, os.W_OK):
         found.fail(f"{folder} cannot be written", "set RELEASE_LOCAL_STATE to a folder that can")
     elif free < _DISK_BYTES:
-        found.fail(f"{free / 1e9:.1f} GB free for {STATE}", "make room, or set RELEASE_LOCAL_STATE to a folder on another disk")
+        found.fail(
+            f"{free / 1e9:.1f} GB free for {stack.STATE}", "make room, or set RELEASE_LOCAL_STATE to a folder on another disk"
+        )
     else:
-        found.ok(f"{free / 1e9:.1f} GB free for {STATE}")
+        found.ok(f"{free / 1e9:.1f} GB free for {stack.STATE}")
 
 
 def _services(found: Findings) -> None:
-    from pipelines.setup import local
-
-    stack = local.running()
-    if stack is None:
+    running = stack.running()
+    if running is None:
         found.ok("not running; a release starts them")
     else:
-        found.ok(f"SageMaker at {stack.sagemaker.url}, Hub at {stack.hub.url}")
+        found.ok(f"SageMaker at {running.sagemaker.url}, Hub at {running.hub.url}")

@@ -1,4 +1,4 @@
-"""What is checked before anything is created: the Hub has the revision, we may read it, and it can be served."""
+"""Preflight: what is made ready and checked before a release starts; nothing is created in AWS, and no instance is paid for yet."""
 
 from __future__ import annotations
 
@@ -7,14 +7,40 @@ from config.loader import problem_in
 from config.schema import Release
 from delivery.errors import InputError, StepError
 from delivery.hub import hub_repository
+from pipelines.definitions import layout
 from pipelines.errors import CommandError, UsageError
+from pipelines.setup.local import stack
+
+
+def prepare(release: Release, file: str) -> str:
+    """Start the local services where the environment is local, and check that the release can work.
+
+    Args:
+        release: What is to be released.
+        file: The model's name or path, as it was given: messages point into that file.
+
+    Returns:
+        The Hub's address.
+
+    Raises:
+        ConfigError: It can never work; the error names the file's line.
+        CommandError: The Hub cannot be asked, or the local services do not start.
+    """
+    hub = layout.hub_endpoint(release)
+    if release.environment.kind == "local":
+        services = stack.up(release.environment)
+        hub = services.hub.url if release.model.weights.hub == "local" else hub
+    check(release, hub, file)
+    return hub
 
 
 def check(release: Release, hub_endpoint: str, file: str) -> None:
-    """Ask the Hub what FetchWeights will ask it; `file` is the model's name or path, as it was given.
+    """Ask the Hub what FetchWeights will ask it: the revision is there, may be read, and can be served.
 
-    ConfigError, with the file's line, for what can never work, UsageError for a secret that holds no token, CommandError when the Hub
-    cannot be asked.
+    Raises:
+        ConfigError: It can never work; the error names the line of `file`.
+        UsageError: The secret holds no token.
+        CommandError: The Hub cannot be asked.
     """
     environment = release.environment
     try:

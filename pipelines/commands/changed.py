@@ -13,27 +13,30 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import boto3
+import yaml
 
 from config import loader
 from config.environment import Environment
-from config.errors import ConfigError
+from config.schema import Release
+from delivery.aws.client_errors import is_absent
 from delivery.names import pipeline_name
 from pipelines import resolution
+from pipelines.checks import preflight
+from pipelines.commands import failures
 from pipelines.commands.commits import ChangedFile, Commits
-from pipelines.errors import CommandError, UsageError
+from pipelines.errors import UsageError
 from pipelines.executions import sending
-
-if TYPE_CHECKING:
-    from config.schema import Release
-    from pipelines.executions.execution import Executions
+from pipelines.executions.execution import Executions
+from pipelines.setup.images import tag_images
 
 STATE_KEY = "state/delivered.json"
 """Where the last success stands in the bucket: {"commit": …, "at": …}."""
 
 
 @dataclass
-class Started:
+class StartedRelease:
     """A release that this commit asks for."""
 
     model: str
@@ -44,7 +47,7 @@ class Started:
 
 
 @dataclass
-class Deleted:
+class DeletedModel:
     """A model whose file is gone, and what of it still runs."""
 
     model: str
@@ -63,8 +66,8 @@ class Delivery:
     commit: str
     is_first: bool = False
     """Whether nothing was delivered before: then only what the commit itself changed counts, not every model file that is there."""
-    started: list[Started] = field(default_factory=list)
-    deleted: list[Deleted] = field(default_factory=list)
+    started: list[StartedRelease] = field(default_factory=list)
+    deleted: list[DeletedModel] = field(default_factory=list)
     skipped: dict[str, str] = field(default_factory=dict)
     """Model → why nothing is started for it."""
     failed: dict[str, list[str]] = field(default_factory=dict)
@@ -73,20 +76,27 @@ class Delivery:
 
 
 def changed(env: str, since: str | None, *, dry_run: bool, as_json: bool) -> None:
-    """Send the definitions, start what changed, say what became of it.
+    """Send the definitions, start a release for each changed model file, print what became of it. Idempotent a commit.
 
     Exits with 2 when a model file is wrong, 1 when something could not be started; what is right is started all the same.
-    """
-    from pipelines.setup.images import tagged
 
-    environment = tagged(loader.load_environment(env))
+    Args:
+        env: A name in config/environments, or a path.
+        since: The commit to compare with; None: the last success, which the bucket knows.
+        dry_run: Print what would be started; start and send nothing.
+        as_json: Print one JSON object.
+
+    Raises:
+        UsageError: A model file is not committed, or the checked-out commit is older than the last success.
+    """
+    environment = tag_images(loader.load_environment(env))
     commits = Commits(loader.MODELS)
     dirty = commits.uncommitted()
     if dirty:
         raise UsageError(f"{dirty[0]} differs from the commit; commit or restore it: a release is of what is committed")
     resolution.attach(environment)
-    work = _Work(environment, env, commits)
-    delivery = work.deliver(None if since is None else commits.resolve(since), dry_run=dry_run)
+    deliverer = _Deliverer(environment, env, commits)
+    delivery = deliverer.deliver(None if since is None else commits.resolve(since), dry_run=dry_run)
     print(json.dumps(asdict(delivery)) if as_json else _text(delivery, env, dry_run=dry_run))
     for model, problems in delivery.failed.items():
         print(*(f"error: {model}: {problem}" for problem in problems), sep="\n", file=sys.stderr)
@@ -94,16 +104,12 @@ def changed(env: str, since: str | None, *, dry_run: bool, as_json: bool) -> Non
         sys.exit(delivery.exit_code)
 
 
-class _Work:
-    """One run of the command."""
+class _Deliverer:
+    """Brings what changed to SageMaker, one run of the command."""
 
     def __init__(self, environment: Environment, env: str, commits: Commits) -> None:
-        import boto3
-
-        from pipelines.executions.execution import Executions
-
         self._environment, self._env, self._commits = environment, env, commits
-        self._executions: Executions = Executions(environment)
+        self._executions = Executions(environment)
         self._s3 = boto3.client("s3", region_name=environment.region)
         self._sagemaker = boto3.client("sagemaker", region_name=environment.region)
 
@@ -124,29 +130,29 @@ class _Work:
         for change in changes:
             self._deliver_one(delivery, change, dry_run=dry_run)
         if not dry_run and not delivery.exit_code:
-            self._succeeded(head)
+            self._record_success(head)
         return delivery
 
     def _deliver_one(self, delivery: Delivery, change: ChangedFile, *, dry_run: bool) -> None:
         model = change.path.stem
         if change.is_deleted:
-            delivery.deleted.append(self._what_runs(delivery.since, change))
+            delivery.deleted.append(self._deleted_model(delivery.since, change))
             return
-        with _collected(delivery, model):
+        with _collect_failures(delivery, model):
             if self._is_for_this_machine(delivery, change.path):
                 return
             release = resolution.resolve(str(change.path), self._env)
             # The display name, not the commit that is delivered: a later commit that comes by finds the same release.
             display_name = f"commit-{change.commit}"
-            running = self._executions.started_for(pipeline_name(model), display_name)
+            running = self._executions.find_by_display_name(pipeline_name(model), display_name)
             if running is None and dry_run:
                 delivery.skipped[model] = "would be started; nothing is, as --dry-run asks"
                 return
-            hub = resolution.ready(release, str(change.path)) if running is None else ""
+            hub = preflight.prepare(release, str(change.path)) if running is None else ""
             if not dry_run:
                 sending.send_release(release, self._executions)
             arn = running or sending.start(release, hub, self._executions, only_once=display_name)
-            delivery.started.append(Started(model, arn, running is None, _links(release, arn)))
+            delivery.started.append(StartedRelease(model, arn, running is None, _links(release, arn)))
 
     def _is_for_this_machine(self, delivery: Delivery, path: Path) -> bool:
         name, content = loader.load_model(str(path))
@@ -156,19 +162,17 @@ class _Work:
         return False
 
     def _send_definitions(self, delivery: Delivery, changed_models: set[str]) -> None:
-        """Those that belong to no changed model: promotion, reap, and the releases of the other models as they would be made today."""
+        """Send those that belong to no changed model: promotion, reap, and the releases of the other models as they would be made today."""
         sending.send_shared(self._environment, self._executions)
         for model in loader.model_names():
             if model in changed_models:
                 continue  # sent below, when the Hub was asked whether it can be released
-            with _collected(delivery, model):
+            with _collect_failures(delivery, model):
                 if not self._is_for_this_machine(Delivery("", ""), loader.MODELS / f"{model}.yaml"):
                     sending.send_release(resolution.resolve(model, self._env), self._executions)
 
-    def _what_runs(self, since: str, change: ChangedFile) -> Deleted:
-        """What is still there of a model whose file is gone. Its file as it was names the endpoint."""
-        import yaml
-
+    def _deleted_model(self, since: str, change: ChangedFile) -> DeletedModel:
+        """Look up what is still there of a model whose file is gone. Its file as it was names the endpoint."""
         model = change.path.stem
         try:
             content = yaml.safe_load(self._commits.content(since, change.path))
@@ -178,24 +182,21 @@ class _Work:
         endpoint = str(production.get("endpoint", model) if isinstance(production, dict) else model)
         elsewhere = self._environment.production
         status = f"in account {elsewhere.account_id}, look there" if elsewhere else self._endpoint_status(endpoint)
-        return Deleted(model, endpoint, status, self._executions.unfinished(pipeline_name(model)))
+        return DeletedModel(model, endpoint, status, self._executions.unfinished(pipeline_name(model)))
 
     def _endpoint_status(self, endpoint: str) -> str:
-        from delivery.aws.client_errors import is_absent
-
         try:
-            status: str = self._sagemaker.describe_endpoint(EndpointName=endpoint)["EndpointStatus"]
+            return self._sagemaker.describe_endpoint(EndpointName=endpoint)["EndpointStatus"]
         except self._sagemaker.exceptions.ClientError as error:
             if not is_absent(error):
                 raise
             return ""
-        return status
 
     def _last_success(self) -> str | None:
         state = self._executions.read_json(f"s3://{self._environment.bucket}/{STATE_KEY}")
         return None if state is None else str(state["commit"])
 
-    def _succeeded(self, commit: str) -> None:
+    def _record_success(self, commit: str) -> None:
         body = {"commit": commit, "at": datetime.now(UTC).isoformat(timespec="seconds")}
         self._s3.put_object(
             Bucket=self._environment.bucket,
@@ -206,18 +207,12 @@ class _Work:
 
 
 @contextmanager
-def _collected(delivery: Delivery, model: str) -> Iterator[None]:
+def _collect_failures(delivery: Delivery, model: str) -> Iterator[None]:
     """Keep what goes wrong for one model, so that the others go on."""
     try:
         yield
-    except ConfigError as error:
-        problems, code = [str(problem) for problem in error.problems], 2
-    except CommandError as error:
-        problems, code = [str(error)], error.exit_code
-    except Exception as error:
-        if not type(error).__module__.startswith("botocore."):
-            raise
-        problems, code = [f"AWS refused or could not be reached: {error}"], 1
+    except failures.USER_ERRORS as error:
+        problems, code = failures.describe(error)
     else:
         return
     delivery.failed.setdefault(model, []).extend(problems)
@@ -244,7 +239,7 @@ def _text(delivery: Delivery, env: str, *, dry_run: bool) -> str:
         lines += [f"  {what:<10} {link}" for what, link in one.links.items()]
     lines += [f"{model}: nothing is started: {why}" for model, why in delivery.skipped.items()]
     for gone in delivery.deleted:
-        lines += _gone(gone)
+        lines += _deleted_text(gone)
     if not (delivery.started or delivery.skipped or delivery.deleted or delivery.failed):
         lines.append("no model file changed; nothing is started")
         if delivery.is_first:
@@ -259,7 +254,7 @@ def _text(delivery: Delivery, env: str, *, dry_run: bool) -> str:
     return "\n".join(lines)
 
 
-def _gone(gone: Deleted) -> list[str]:
+def _deleted_text(gone: DeletedModel) -> list[str]:
     lines = [f"{gone.model}: its file was deleted; nothing is started, and nothing is taken down"]
     if gone.status:
         lines.append(

@@ -33,7 +33,7 @@ class Commits:
         return self._git("rev-parse", "HEAD", otherwise="the clone has no commit yet; commit something")
 
     def resolve(self, commit: str) -> str:
-        """The whole hash of a commit. UsageError when the clone does not have it."""
+        """Return the whole hash of a commit. UsageError when the clone does not have it."""
         return self._git(
             "rev-parse",
             "--verify",
@@ -45,17 +45,17 @@ class Commits:
         )
 
     def before_head(self) -> str:
-        """The first parent of the checked-out commit, or, for a clone's very first commit, the empty tree."""
+        """Return the first parent of the checked-out commit, or, for a clone's very first commit, the empty tree."""
         if self._succeeds("rev-parse", "--verify", "--quiet", "HEAD^1"):
             return self._git("rev-parse", "HEAD^1")
         return self._git("hash-object", "-t", "tree", "/dev/null")
 
     def is_ancestor(self, older: str, newer: str) -> bool:
-        """Whether one commit is the other, or comes before it."""
+        """Tell whether one commit is the other, or comes before it."""
         return self._succeeds("merge-base", "--is-ancestor", older, newer)
 
     def changed(self, since: str) -> list[ChangedFile]:
-        """The YAML files of the folder that are not what they were at `since`, by name. A renamed file is a deleted and a new one."""
+        """List the YAML files of the folder that are not what they were at `since`, by name. A renamed file is a deleted and a new one."""
         listed = self._git("diff", "--name-status", "--no-renames", "-z", since, "HEAD", "--", str(self._folder))
         words = listed.split("\0")[:-1]
         found = [(status, self._root / name) for status, name in zip(words[::2], words[1::2], strict=True)]
@@ -66,12 +66,12 @@ class Commits:
         ]
 
     def uncommitted(self) -> list[Path]:
-        """The files of the folder that differ from the checked-out commit, new ones among them."""
+        """List the files of the folder that differ from the checked-out commit, new ones among them."""
         listed = self._git("status", "--porcelain", "--no-renames", "-z", "--", str(self._folder)).split("\0")
         return [self._root / line[3:] for line in listed if line]
 
     def content(self, commit: str, path: Path) -> str:
-        """What a file said at a commit."""
+        """Return the text of a file at a commit."""
         return self._git("show", f"{commit}:{path.relative_to(self._root).as_posix()}")
 
     def _git(self, *arguments: str, otherwise: str = "") -> str:

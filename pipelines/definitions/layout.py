@@ -8,21 +8,23 @@ _LOCAL_HUB = "http://localhost"  # its port is known only when it runs, so an ex
 
 
 def hub_endpoint(release: Release) -> str:
-    """Where the release's Hub is, as far as its files say."""
+    """Tell where the release's Hub is, as far as its files say."""
     return _LOCAL_HUB if release.model.weights.hub == "local" else release.environment.hub_endpoint
 
 
 def release_file(release: Release) -> str:
-    """The resolved model file, named by its content."""
+    """Name the resolved model file in S3, named by its content."""
     return f"s3://{release.environment.bucket}/releases/{release.name}/{release.sha256}/release.json"
 
 
 def fetch_output(release: Release) -> str:
-    """What FetchWeights says of its work. Named by the release, not by the execution: the same release then asks for the same job,
-    and SageMaker's step cache knows it."""
+    """Name the folder of FetchWeights' output.
+
+    It is named by the release, not by the execution: the same release then asks for the same job, and SageMaker's step cache knows it.
+    """
     return f"s3://{release.environment.bucket}/releases/{release.name}/{release.sha256}/fetch"
 
 
 def executions(bucket: str, pipeline: str) -> str:
-    """The folder of what the other steps of a pipeline's executions wrote, one folder an execution."""
+    """Name the folder of what the other steps of a pipeline's executions wrote, one folder an execution."""
     return f"s3://{bucket}/executions/{pipeline}"

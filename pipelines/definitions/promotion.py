@@ -33,7 +33,7 @@ _EXECUTION = ExecutionVariables.PIPELINE_EXECUTION_ID
 
 
 def build(environment: Environment) -> Pipeline:
-    """The promotion pipeline of an environment. Pure; `.definition()` gives the JSON."""
+    """Build the promotion pipeline of an environment. Pure; `.definition()` gives the JSON."""
     package = ParameterString("ModelPackageArn")
     intent = ParameterString("Intent", default_value="promotion", enum_values=["promotion", "rollback"])
     by = ParameterString("RequestedBy", default_value=NOT_GIVEN)

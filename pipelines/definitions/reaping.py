@@ -23,7 +23,7 @@ _EXECUTION = ExecutionVariables.PIPELINE_EXECUTION_ID
 
 
 def build(environment: Environment) -> Pipeline | None:
-    """The reaper's pipeline, None where the environment has no role for it. Pure; `.definition()` gives the JSON."""
+    """Build the reaper's pipeline; None where the environment has no role for it. Pure; `.definition()` gives the JSON."""
     if environment.roles.reap is None:
         return None
     image = ParameterString("StepsImage", default_value=environment.images.steps)

@@ -58,7 +58,7 @@ class _Parameters:
 
 
 def build(release: Release) -> Pipeline:
-    """The release pipeline of one model. Pure; `.definition()` gives the JSON."""
+    """Build the release pipeline of one model. Pure; `.definition()` gives the JSON."""
     parameters = _Parameters(release)
     fetch, weights = _fetch(release, parameters)
     register = _register(release, parameters, weights)
@@ -219,7 +219,7 @@ def _job(
     more_inputs: dict[str, Any] | None = None,
     **request: Any,
 ) -> dict[str, Any]:
-    """A processing job that gets the release file."""
+    """Request a processing job that gets the release file."""
     return requests.processing_job(
         release.environment,
         step=step,
@@ -235,7 +235,7 @@ def _read(step: str, file: PropertyFile, path: str) -> JsonGet:
 
 
 def _tags(release: Release, execution: Any = None) -> dict[str, Any]:
-    """The tags of a job. FetchWeights serves every execution of its release, so it carries none's."""
+    """Tag a job. FetchWeights serves every execution of its release, so it carries none's."""
     return {MODEL_TAG: release.name} | ({} if execution is None else {EXECUTION_TAG: execution})
 
 

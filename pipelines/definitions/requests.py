@@ -36,7 +36,7 @@ def processing_job(
     tags: dict[str, Any],
     instance_count: int = 1,
 ) -> dict[str, Any]:
-    """A CreateProcessingJob request, without its name, that runs `python -m steps.STEP`.
+    """Write a CreateProcessingJob request, without its name, that runs `python -m steps.STEP`.
 
     `inputs` maps a folder under /opt/ml/processing/input to the S3 URI it is filled from; `output` is the S3 URI of what the step
     writes. Values may be SageMaker pipeline variables.
@@ -77,7 +77,7 @@ def processing_job(
 
 
 def model_package(release: Release, facts: dict[str, Any]) -> dict[str, Any]:
-    """A CreateModelPackage request: pending, uncompressed weights from S3, the serving container's environment, `facts` as metadata.
+    """Write a CreateModelPackage request: pending, uncompressed weights from S3, the serving container's environment, `facts` as metadata.
 
     Network isolation is not a member of model packages: delivery.endpoint.deployment sets it on every model made from one. Neither are tags, for a
     version of a group (API reference of CreateModelPackage).

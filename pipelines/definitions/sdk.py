@@ -135,7 +135,7 @@ class Processing(_RequestStep):
         self._cache = cache
 
     def to_request(self) -> dict[str, Any]:
-        """The step as it stands in the definition."""
+        """Return the step as it stands in the definition."""
         step: dict[str, Any] = super().to_request()
         if self._cache is not None:
             step.update(self._cache.config)
@@ -152,6 +152,6 @@ class RegisterModel(_RequestStep):
 
 
 def offline_pipeline(name: str, region: str, parameters: list[Any], steps: list[Any]) -> Pipeline:
-    """A pipeline that needs neither credentials nor network until somebody sends it."""
+    """Make a pipeline that needs neither credentials nor network until somebody sends it."""
     session = Session(boto_session=boto3.Session(region_name=region), default_bucket="unused")
     return Pipeline(name, parameters=parameters, steps=steps, sagemaker_session=session, pipeline_experiment_config=None)

@@ -25,7 +25,7 @@ _PLAIN_INTERVAL_S = 10.0
 
 
 def follow(views: Iterable[ExecutionView], expected: list[str], stream: TextIO = sys.stdout) -> ExecutionView:
-    """Show the execution until it is over; returns how it ended. `expected` are the steps shown before they start."""
+    """Show the execution until it is over; return how it ended. `expected` are the steps shown before they start."""
     console = Console(file=stream)
     if console.is_terminal:
         return _live(views, expected, console)
@@ -54,7 +54,7 @@ def _table(view: ExecutionView, expected: list[str]) -> Table:
 
 
 def _plain(views: Iterable[ExecutionView], stream: TextIO) -> ExecutionView:
-    """A line when a step starts or ends, and every ten seconds what it says of itself."""
+    """Print a line when a step starts or ends, and every ten seconds what it says of itself."""
     shown: dict[str, tuple[str, float]] = {}
     last: ExecutionView | None = None
     for last in views:

@@ -1,4 +1,4 @@
-"""Sending a definition to SageMaker, starting it and following it: the same calls on AWS and on this machine."""
+"""Pipelines and their executions: sent, started, looked at, followed. The same calls on AWS and on this machine."""
 
 from __future__ import annotations
 
@@ -7,13 +7,24 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.exceptions import ClientError
 
 from config.environment import Environment
 from config.schema import Release
 from delivery.aws.accounts import group_policy
 from delivery.names import MODEL_TAG
 from pipelines.executions.logs import JobLogs
+
+if TYPE_CHECKING:  # the stubs are a dev dependency
+    from types_boto3_sagemaker.type_defs import (
+        PipelineExecutionStepMetadataTypeDef,
+        PipelineExecutionStepTypeDef,
+        PipelineExecutionSummaryTypeDef,
+        StartPipelineExecutionRequestTypeDef,
+    )
 
 FINAL = {"Succeeded", "Failed", "Stopped"}
 
@@ -54,7 +65,7 @@ class ExecutionView:
         return self.status in FINAL
 
     def step(self, name: str) -> StepView | None:
-        """The step of that name, None if it has not started."""
+        """Return the step of that name, None if it has not started."""
         return next((step for step in self.steps if step.name == name), None)
 
     @property
@@ -68,36 +79,37 @@ class Executions:
 
     def __init__(self, environment: Environment) -> None:
         """boto3 finds credentials and, locally, the endpoint (AWS_ENDPOINT_URL) by itself."""
-        import boto3  # here: `--help` does not pay for it
-
         self._environment = environment
         self._sagemaker = boto3.client("sagemaker", region_name=environment.region)
         self._s3 = boto3.client("s3", region_name=environment.region)
         self._logs = JobLogs(boto3.client("logs", region_name=environment.region))
 
     def upsert(self, name: str, definition: str, description: str) -> None:
-        """Create the pipeline, or update it when its definition is another. Another start may make it at the same moment: two first releases
-        both want the pipeline of promotions."""
-        from botocore.exceptions import ClientError
+        """Create the pipeline, or update it when its definition is another. Idempotent.
 
-        arguments = {
-            "PipelineName": name,
-            "PipelineDefinition": definition,
-            "PipelineDescription": description,
-            "RoleArn": self._environment.roles.pipeline,
-        }
+        Another command may create it at the same moment: two first releases both want the pipeline of promotions.
+        """
+        role = self._environment.roles.pipeline
         try:
             current = self._sagemaker.describe_pipeline(PipelineName=name)["PipelineDefinition"]
         except self._sagemaker.exceptions.ResourceNotFound:
             try:
-                self._sagemaker.create_pipeline(**arguments, ClientRequestToken=_token(f"{name}-create"))
+                self._sagemaker.create_pipeline(
+                    PipelineName=name,
+                    PipelineDefinition=definition,
+                    PipelineDescription=description,
+                    RoleArn=role,
+                    ClientRequestToken=_token(f"{name}-create"),
+                )
                 return
             except ClientError as error:
                 if "already exists" not in str(error):  # a ValidationException, which has no kind of its own for this
                     raise
             current = self._sagemaker.describe_pipeline(PipelineName=name)["PipelineDefinition"]
         if json.loads(current) != json.loads(definition):
-            self._sagemaker.update_pipeline(**arguments)
+            self._sagemaker.update_pipeline(
+                PipelineName=name, PipelineDefinition=definition, PipelineDescription=description, RoleArn=role
+            )
 
     def publish(self, release: Release, release_file_uri: str) -> None:
         """Put the resolved model file where the execution reads it, and make the package group if there is none.
@@ -125,40 +137,48 @@ class Executions:
             )
 
     def start(self, pipeline: str, parameters: dict[str, str], description: str, *, only_once: str | None = None) -> str:
-        """Start the pipeline; returns the execution's ARN.
+        """Start the pipeline.
 
-        `only_once` is what the execution is for, as a display name (letters, digits, dashes): asked for again, it is the same execution
-        (ClientRequestToken, API reference of StartPipelineExecution), and `started_for` finds it at any later time.
+        Args:
+            pipeline: Its name.
+            parameters: Values of its parameters.
+            description: For the console.
+            only_once: An idempotency key: what the execution is for, as a display name (letters, digits, dashes). Asked for again, it is the
+                same execution (ClientRequestToken, API reference of StartPipelineExecution), and `find_by_display_name` finds it later.
+
+        Returns:
+            The execution's ARN.
         """
-        answer = self._sagemaker.start_pipeline_execution(
-            PipelineName=pipeline,
-            PipelineExecutionDescription=description,
-            PipelineParameters=[{"Name": name, "Value": value} for name, value in parameters.items()],
-            ClientRequestToken=_token(pipeline) if only_once is None else f"{pipeline}-{only_once}".rjust(32, "-")[-128:],
-            **({} if only_once is None else {"PipelineExecutionDisplayName": only_once}),
-        )
-        arn: str = answer["PipelineExecutionArn"]
-        return arn
+        request: StartPipelineExecutionRequestTypeDef = {
+            "PipelineName": pipeline,
+            "PipelineExecutionDescription": description,
+            "PipelineParameters": [{"Name": name, "Value": value} for name, value in parameters.items()],
+            "ClientRequestToken": _token(pipeline),
+        }
+        if only_once is not None:
+            request["PipelineExecutionDisplayName"] = only_once
+            request["ClientRequestToken"] = f"{pipeline}-{only_once}".rjust(32, "-")[-128:]
+        return self._sagemaker.start_pipeline_execution(**request)["PipelineExecutionArn"]
 
-    def takes(self, pipeline: str, parameter: str) -> bool:
-        """Whether the pipeline is there and has such a parameter."""
+    def has_parameter(self, pipeline: str, parameter: str) -> bool:
+        """Tell whether the pipeline is there and has such a parameter."""
         try:
             definition = json.loads(self._sagemaker.describe_pipeline(PipelineName=pipeline)["PipelineDefinition"])
         except self._sagemaker.exceptions.ResourceNotFound:
             return False
         return any(known["Name"] == parameter for known in definition.get("Parameters", []))
 
-    def started_for(self, pipeline: str, display_name: str) -> str | None:
-        """The ARN of the execution with that display name, None when there is none."""
+    def find_by_display_name(self, pipeline: str, display_name: str) -> str | None:
+        """Find the execution with that display name: its ARN, None when there is none."""
         found = (one for one in self._listed(pipeline) if one.get("PipelineExecutionDisplayName") == display_name)
-        return next((str(one["PipelineExecutionArn"]) for one in found), None)
+        return next((one["PipelineExecutionArn"] for one in found), None)
 
     def unfinished(self, pipeline: str) -> list[str]:
-        """The ARNs of the executions that are not over."""
-        return [str(one["PipelineExecutionArn"]) for one in self._listed(pipeline) if one["PipelineExecutionStatus"] not in FINAL]
+        """List the executions that are not over: their ARNs."""
+        return [one["PipelineExecutionArn"] for one in self._listed(pipeline) if one["PipelineExecutionStatus"] not in FINAL]
 
-    def _listed(self, pipeline: str) -> Iterator[dict[str, Any]]:
-        """The executions of a pipeline, newest first; none where there is no such pipeline."""
+    def _listed(self, pipeline: str) -> Iterator[PipelineExecutionSummaryTypeDef]:
+        """List the executions of a pipeline, newest first; none where there is no such pipeline."""
         pages = self._sagemaker.get_paginator("list_pipeline_executions").paginate(
             PipelineName=pipeline, SortBy="CreationTime", SortOrder="Descending"
         )
@@ -169,13 +189,13 @@ class Executions:
             return
 
     def newest(self, pipeline: str) -> str | None:
-        """The ARN of the execution that started last, None when there is none."""
-        return next((str(one["PipelineExecutionArn"]) for one in self._listed(pipeline)), None)
+        """Find the execution that started last: its ARN, None when there is none."""
+        return next((one["PipelineExecutionArn"] for one in self._listed(pipeline)), None)
 
     def view(self, arn: str) -> ExecutionView:
-        """The execution as it is now."""
+        """Read the execution as it is now."""
         execution = self._sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)
-        listed: list[dict[str, Any]] = []
+        listed: list[PipelineExecutionStepTypeDef] = []
         for page in self._sagemaker.get_paginator("list_pipeline_execution_steps").paginate(
             PipelineExecutionArn=arn, SortOrder="Ascending"
         ):
@@ -188,7 +208,7 @@ class Executions:
         )
 
     def follow(self, arn: str, interval_s: float) -> Iterator[ExecutionView]:
-        """The execution again and again, until it is over; the last one is over."""
+        """Yield the execution again and again, `interval_s` seconds apart; the last view is of its end."""
         while True:
             view = self.view(arn)
             yield view
@@ -197,7 +217,7 @@ class Executions:
             time.sleep(interval_s)
 
     def read_json(self, uri: str) -> dict[str, Any] | None:
-        """The JSON object at an S3 URI, None when there is none."""
+        """Read the JSON object at an S3 URI, None when there is none."""
         bucket, key = uri.removeprefix("s3://").split("/", 1)
         try:
             body = self._s3.get_object(Bucket=bucket, Key=key)["Body"].read()
@@ -207,10 +227,10 @@ class Executions:
         return answer
 
     def log_tail(self, job: str, lines: int) -> list[str]:
-        """The last lines that a processing job wrote."""
+        """Return the last lines that a processing job wrote."""
         return self._logs.tail(job, lines)
 
-    def _step(self, listed: dict[str, Any]) -> StepView:
+    def _step(self, listed: PipelineExecutionStepTypeDef) -> StepView:
         metadata = listed.get("Metadata", {})
         job = metadata.get("ProcessingJob", {}).get("Arn", "").rsplit("/", 1)[-1]
         view = StepView(
@@ -224,19 +244,20 @@ class Executions:
         view.detail = self._detail(view, listed, metadata)
         return view
 
-    def _detail(self, view: StepView, listed: dict[str, Any], metadata: dict[str, Any]) -> str:
+    def _detail(
+        self, view: StepView, listed: PipelineExecutionStepTypeDef, metadata: PipelineExecutionStepMetadataTypeDef
+    ) -> str:
         if "CacheHitResult" in listed:
             return "unchanged since an earlier execution"
         if view.job:
             return self._logs.progress(view.job, view.ended)
         if "RegisterModel" in metadata:
-            arn: str = metadata["RegisterModel"]["Arn"]
-            return f"version {arn.rsplit('/', 1)[-1]}"
+            return f"version {metadata['RegisterModel']['Arn'].rsplit('/', 1)[-1]}"
         if "Condition" in metadata:
             return "yes" if metadata["Condition"].get("Outcome") == "True" else "no"
         return ""
 
 
 def _token(name: str) -> str:
-    """A client request token: 32 to 128 characters, new each time (API reference of StartPipelineExecution)."""
+    """Make a client request token: 32 to 128 characters, new each time (API reference of StartPipelineExecution)."""
     return f"{name}-{time.time_ns():040d}"[-128:]

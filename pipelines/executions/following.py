@@ -12,6 +12,7 @@ from typing import Any, TextIO
 from delivery.names import PROMOTION_FILE, PROMOTION_PIPELINE, PROMOTION_STEPS
 from pipelines.definitions import layout
 from pipelines.errors import ExecutionError, Interrupted
+from pipelines.executions import display
 from pipelines.executions.execution import Executions, ExecutionView
 from pipelines.next_command import command
 from pipelines.released_model import ReleasedModel
@@ -19,28 +20,38 @@ from pipelines.released_model import ReleasedModel
 _PROMOTION_INTERVAL_S = {"local": 0.3, "aws": 2.0}
 _EVENT_TAKES_S = 120.0
 """How long after an approval EventBridge may take to start its execution."""
-_CLOCKS = timedelta(minutes=5)
+_CLOCK_SKEW = timedelta(minutes=5)
 _LOG_LINES = 15
 
 
 @dataclass(frozen=True)
-class Ended:
+class PromotionResult:
     """How a promotion or rollback ended."""
 
     view: ExecutionView
-    promotion: dict[str, Any] | None
+    production: dict[str, Any] | None
     """promotion.json; None when production was not changed."""
 
 
 def watch(
     executions: Executions, arn: str, steps: list[str], interval_s: float, *, progress: TextIO, follow_again: str
 ) -> ExecutionView:
-    """Show an execution until it is over; returns how it ended. `steps` are those that are shown before they start.
+    """Show an execution until it is over.
 
-    Ctrl-C is Interrupted and leaves the execution alone; `follow_again` is the command line that it names then.
+    Args:
+        executions: The pipelines of its environment.
+        arn: The execution's.
+        steps: Those that are shown before they start.
+        interval_s: The pause between two looks. Seconds.
+        progress: Where it is shown.
+        follow_again: The command line that a person is told after Ctrl-C.
+
+    Returns:
+        How it ended.
+
+    Raises:
+        Interrupted: Ctrl-C; the execution goes on.
     """
-    from pipelines.executions import display
-
     try:
         return display.follow(executions.follow(arn, interval_s), steps, progress)
     except KeyboardInterrupt:
@@ -50,8 +61,8 @@ def watch(
         ) from None
 
 
-def failure(view: ExecutionView, executions: Executions, go_on: str) -> str:
-    """Why an execution did not succeed: the step, the reason, the end of its log and where the rest is, and `go_on`: what to do next."""
+def failure_message(view: ExecutionView, executions: Executions, go_on: str) -> str:
+    """Explain why an execution did not succeed: the step, the reason, the end of its log and where the rest is, and `go_on`: what to do next."""
     failed = view.failed
     if failed is None:
         return f"the execution ended as {view.status}: {view.failure or 'no reason was given'}\n{go_on}"
@@ -62,47 +73,62 @@ def failure(view: ExecutionView, executions: Executions, go_on: str) -> str:
     return "\n".join([*lines, go_on])
 
 
-def promotion(about: ReleasedModel, arn: str, progress: TextIO = sys.stdout) -> Ended:
+def follow_promotion(model: ReleasedModel, arn: str, progress: TextIO = sys.stdout) -> PromotionResult:
     """Show a promotion or rollback until it is over. ExecutionError, with the step, the reason and its log, when it did not succeed."""
-    executions = Executions(about.environment)
-    interval_s = _PROMOTION_INTERVAL_S[about.environment.kind]
-    again = command(about.env, "follow", about.name)
+    executions = Executions(model.environment)
+    interval_s = _PROMOTION_INTERVAL_S[model.environment.kind]
+    again = command(model.env, "follow", model.name)
     view = watch(executions, arn, PROMOTION_STEPS, interval_s, progress=progress, follow_again=again)
     if view.status != "Succeeded":
-        go_on = f"what production serves now: {command(about.env, 'status', about.name)}"
-        raise ExecutionError(failure(view, executions, go_on), {"execution": arn, "status": view.status, "production": None})
-    folder = layout.executions(about.environment.bucket, PROMOTION_PIPELINE)
-    return Ended(view, executions.read_json(f"{folder}/{arn.rsplit('/', 1)[1]}/promote/{PROMOTION_FILE}"))
+        go_on = f"what production serves now: {command(model.env, 'status', model.name)}"
+        raise ExecutionError(
+            failure_message(view, executions, go_on), {"execution": arn, "status": view.status, "production": None}
+        )
+    folder = layout.executions(model.environment.bucket, PROMOTION_PIPELINE)
+    return PromotionResult(view, executions.read_json(f"{folder}/{arn.rsplit('/', 1)[1]}/promote/{PROMOTION_FILE}"))
 
 
-def show_promotion(about: ReleasedModel, arn: str, *, as_json: bool) -> None:
-    """Follow a promotion or rollback that somebody started before, and say what production serves after it. Errors as of `promotion`."""
+def report_promotion(model: ReleasedModel, arn: str, *, as_json: bool) -> None:
+    """Follow a promotion or rollback that somebody started before, and print what production serves after it. Errors as of `follow_promotion`."""
     progress = sys.stderr if as_json else sys.stdout
-    print(f"{about.name}: execution {arn}", file=progress)
-    ended = promotion(about, arn, progress)
+    print(f"{model.name}: execution {arn}", file=progress)
+    promotion = follow_promotion(model, arn, progress)
     if as_json:
-        print(json.dumps({"execution": arn, "status": ended.view.status, "production": ended.promotion}))
-    elif ended.promotion:
-        print(f"production: endpoint {ended.promotion['endpoint']} serves version {ended.promotion['version']}")
+        print(json.dumps({"execution": arn, "status": promotion.view.status, "production": promotion.production}))
+    elif promotion.production:
+        print(f"production: endpoint {promotion.production['endpoint']} serves version {promotion.production['version']}")
 
 
-def started_by_event(about: ReleasedModel, model_package: str, since: datetime, *, not_among: set[str]) -> str:
-    """The execution that an approval at `since` started for this version. ExecutionError when none comes."""
+def wait_for_promotion(model: ReleasedModel, model_package: str, since: datetime, *, not_among: set[str]) -> str:
+    """Wait for the execution that an approval starts through EventBridge.
+
+    Args:
+        model: Whose version was approved.
+        model_package: The version's ARN.
+        since: When it was approved.
+        not_among: ARNs of executions that were there before.
+
+    Returns:
+        The execution's ARN.
+
+    Raises:
+        ExecutionError: None came in time.
+    """
     deadline = time.monotonic() + _EVENT_TAKES_S
     while time.monotonic() < deadline:
-        for arn in promotions_of(about, model_package, since - _CLOCKS):
+        for arn in list_promotions(model, model_package, since - _CLOCK_SKEW):
             if arn not in not_among:
                 return arn
-        time.sleep(_PROMOTION_INTERVAL_S[about.environment.kind])
+        time.sleep(_PROMOTION_INTERVAL_S[model.environment.kind])
     raise ExecutionError(
         f"the approval is made, but no execution of {PROMOTION_PIPELINE} came within {_EVENT_TAKES_S:.0f} s; look at the EventBridge rule "
         "and its dead-letter queue, or start it by hand"
     )
 
 
-def promotions_of(about: ReleasedModel, model_package: str, since: datetime) -> list[str]:
-    """The executions of the pipeline `promotion` since then that are about this version, newest first."""
-    sagemaker = about.sagemaker
+def list_promotions(model: ReleasedModel, model_package: str, since: datetime) -> list[str]:
+    """List the executions of the pipeline `promotion` since then that are about this version, newest first: their ARNs."""
+    sagemaker = model.sagemaker
     try:
         listed = sagemaker.list_pipeline_executions(
             PipelineName=PROMOTION_PIPELINE, CreatedAfter=since, SortBy="CreationTime", SortOrder="Descending", MaxResults=20

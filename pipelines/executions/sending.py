@@ -1,45 +1,39 @@
-"""Sending the definitions to SageMaker and starting a release: what `release` does for one model and `changed` for many."""
+"""Definitions sent to SageMaker, and a release started: what `release` does for one model and `changed` for many."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from config.environment import Environment
 from config.schema import Release
-
-if TYPE_CHECKING:
-    from pipelines.executions.execution import Executions
+from delivery.names import pipeline_name
+from pipelines.definitions import documents, layout
+from pipelines.executions.execution import Executions
 
 
 def send_shared(environment: Environment, executions: Executions) -> None:
     """Create or update the pipelines that belong to no model: promotion, and reap where the environment has a role for it."""
-    from pipelines.definitions import promotion, reaping
-
-    approvals = promotion.build(environment)
-    executions.upsert(approvals.name, approvals.definition(), "Promotes a version that was approved in the Model Registry")
-    reaper = reaping.build(environment)
-    if reaper is not None:
-        executions.upsert(reaper.name, reaper.definition(), "Deletes what has outlived its run")
+    for document in documents.shared_documents(environment):
+        executions.upsert(document.name, document.definition, document.description)
 
 
-def send_release(release: Release, executions: Executions) -> str:
-    """Store the release file, make the package group if there is none, create or update the model's pipeline; returns its name."""
-    from pipelines.definitions import layout
-    from pipelines.definitions import release as release_pipeline
-
-    built = release_pipeline.build(release)
+def send_release(release: Release, executions: Executions) -> None:
+    """Store the release file, make the package group if there is none, create or update the model's pipeline. Idempotent."""
+    document = documents.release_document(release)
     executions.publish(release, layout.release_file(release))
-    executions.upsert(built.name, built.definition(), f"Releases {release.name}: {release.model.weights.repository}")
-    name: str = built.name
-    return name
+    executions.upsert(document.name, document.definition, document.description)
 
 
 def start(release: Release, hub: str, executions: Executions, *, only_once: str | None = None) -> str:
-    """Start a release whose definition was sent; returns the execution's ARN. `hub` is the Hub's address; `only_once` as in
-    `Executions.start`."""
-    from delivery.names import pipeline_name
-    from pipelines.definitions import layout
+    """Start a release whose definition was sent.
 
+    Args:
+        release: What is released.
+        hub: The Hub's address.
+        executions: The pipelines of the release's environment.
+        only_once: As in `Executions.start`.
+
+    Returns:
+        The execution's ARN.
+    """
     return executions.start(
         pipeline_name(release.name),
         {"ReleaseFile": layout.release_file(release), "HubEndpoint": hub},

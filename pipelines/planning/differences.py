@@ -24,7 +24,7 @@ class Difference:
 
 
 def differences(old: Mapping[str, Any], new: Release) -> list[Difference]:
-    """Every setting whose value differs, in the order of the files.
+    """List every setting whose value differs, in the order of the files.
 
     `old` is a release file's content; settings that it does not know yet count as their defaults, where the format still reads it.
     """
@@ -39,12 +39,12 @@ def differences(old: Mapping[str, Any], new: Release) -> list[Difference]:
 
 
 def _flat(name: str, value: Any) -> list[tuple[str, JsonValue]]:
-    """The leaves of a document with their dotted names; a list is one leaf, and so is an empty mapping."""
+    """List the leaves of a document with their dotted names; a list is one leaf, and so is an empty mapping."""
     if isinstance(value, dict) and value:
         return [leaf for key, item in value.items() for leaf in _flat(f"{name}.{key}" if name else key, item)]
     return [] if value == {} else [(name, value)]
 
 
 def _shown(name: str) -> str:
-    """The name as the model file has it."""
+    """Return the name as the model file has it."""
     return name.removeprefix("model.")

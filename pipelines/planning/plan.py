@@ -1,4 +1,4 @@
-"""What a release would do, cost and need, and what it changes: from the files, and from what could be looked up. Creates nothing."""
+"""The plan of a release (a dry run) as a value: what it would do, cost, need and change, by its files and by what could be looked up."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from config.updates import LONGEST_UPDATE_S
 from pipelines.definitions.requests import FETCH_MAX_RUNTIME_S
 from pipelines.planning import prices
 from pipelines.planning.differences import Difference, differences
-from pipelines.planning.observed import Observed, observe
+from pipelines.planning.observed_state import ObservedState
 from pipelines.planning.prices import Cost, Span
 from pipelines.planning.quotas import Need, needs, shortage
 
@@ -41,7 +41,7 @@ class QuotaNeed:
 
 @dataclass(frozen=True)
 class Plan:
-    """All of it."""
+    """What a release would do, cost, need and change."""
 
     model: str
     environment: str
@@ -69,47 +69,13 @@ class Plan:
         return all(quota.to_do is None for quota in self.quotas)
 
     def to_dict(self) -> dict[str, Any]:
-        """For `--json`."""
+        """Return what `--json` prints."""
         costs = [{**asdict(cost), "usd": cost.usd} for cost in self.costs]
         return {**asdict(self), "costs": costs, "is_possible": self.is_possible}
 
 
-def plan(model: str, env: str, *, offline: bool, as_json: bool) -> None:
-    """Print what releasing the model would do. ExecutionError (exit code 1) when a quota is known to be too small."""
-    import json
-
-    from pipelines.errors import ExecutionError
-    from pipelines.planning.plan_text import as_text
-    from pipelines.resolution import resolve
-
-    release = resolve(model, env)
-    planned = build(release, Observed(unknown=["everything: --offline"]) if offline else look_up(release))
-    short = [quota.need.quota for quota in planned.quotas if quota.to_do]
-    if not as_json:
-        print(as_text(planned), flush=True)
-    if short:
-        raise ExecutionError(f"quotas are too small for this release: {', '.join(short)}", planned.to_dict())
-    if as_json:
-        print(json.dumps(planned.to_dict(), indent=2))
-
-
-def look_up(release: Release) -> Observed:
-    """What there is now. On this machine its services must be running for that; when they are not, nothing is there."""
-    environment = release.environment
-    hub = environment.hub_endpoint
-    if environment.kind == "local":
-        from pipelines.setup import local
-
-        stack = local.running()
-        if stack is None:
-            return Observed(unknown=["everything: nothing runs on this machine; start it: python -m pipelines.run local up"])
-        stack.activate(environment)
-        hub = stack.hub.url if release.model.weights.hub == "local" else hub
-    return observe(release, hub)
-
-
-def build(release: Release, observed: Observed) -> Plan:
-    """The plan: a pure function of the release and of what was looked up."""
+def build(release: Release, observed: ObservedState) -> Plan:
+    """Make the plan: a pure function of the release and of what was looked up. No I/O."""
     total_bytes = 0 if observed.weights_stored else observed.weights_bytes
     environment, weights = release.environment, release.model.weights
     costs = (
@@ -140,7 +106,7 @@ def build(release: Release, observed: Observed) -> Plan:
     )
 
 
-def _steps(release: Release, observed: Observed, total_bytes: int | None) -> list[PlannedStep]:
+def _steps(release: Release, observed: ObservedState, total_bytes: int | None) -> list[PlannedStep]:
     model, evaluation = release.model, release.model.evaluation
     bounds = [len(profile.objectives) for profile in evaluation.load_profiles.values()]
     conditions = 2 + sum(bounds) + (len(evaluation.lm_eval.tasks) if evaluation.lm_eval else 0)
@@ -155,7 +121,7 @@ def _steps(release: Release, observed: Observed, total_bytes: int | None) -> lis
     ]
 
 
-def _fetch(release: Release, observed: Observed) -> str:
+def _fetch(release: Release, observed: ObservedState) -> str:
     weights = release.model.weights
     if observed.weights_stored:
         return f"nothing to move: {release.weights_prefix} is complete"
@@ -178,7 +144,7 @@ def _evaluate(release: Release) -> str:
     )
 
 
-def _promote(release: Release, observed: Observed) -> str:
+def _promote(release: Release, observed: ObservedState) -> str:
     production, serving = release.model.production, release.model.serving
     where = f"{production.endpoint} on {_instances(production.instance_count, serving.instance_type)}"
     if serving.fallback_instance_types:
@@ -198,7 +164,7 @@ def _promote(release: Release, observed: Observed) -> str:
             return f"creates or updates {where}; an update is {update}"
 
 
-def _quotas(release: Release, observed: Observed) -> list[QuotaNeed]:
+def _quotas(release: Release, observed: ObservedState) -> list[QuotaNeed]:
     if release.environment.kind == "local":
         return []  # this machine plays the instances
     found = []
@@ -209,8 +175,8 @@ def _quotas(release: Release, observed: Observed) -> list[QuotaNeed]:
     return found
 
 
-def warnings(release: Release, observed: Observed) -> list[str]:
-    """What works and is still worth a thought: one instance, one zone, timeouts and memory that may not do. Nothing on this machine."""
+def warnings(release: Release, observed: ObservedState) -> list[str]:
+    """List what works and is still worth a thought: one instance, one zone, timeouts and memory that may not do. Nothing on this machine."""
     production, serving, evaluation = release.model.production, release.model.serving, release.model.evaluation
     found: list[str] = []
     if release.environment.kind == "local":

@@ -10,7 +10,7 @@ from pipelines.planning.prices import HOURS_A_MONTH, Span
 
 
 def as_text(plan: Plan) -> str:
-    """The whole plan, without a newline at the end."""
+    """Write out the whole plan, without a newline at the end."""
     return "\n".join(_lines(plan))
 
 
@@ -65,7 +65,7 @@ def _changes_title(plan: Plan) -> str:
 
 
 def _section(title: str, rows: list[list[str]]) -> Iterator[str]:
-    """A title and its rows, columns aligned; nothing without either."""
+    """Yield a title and its rows, columns aligned; nothing without either."""
     if not title or (not rows and not title.startswith("Nothing")):
         return
     yield ""

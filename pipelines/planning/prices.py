@@ -43,7 +43,7 @@ class Cost:
 
 
 def fetch_span(release: Release, total_bytes: int | None, max_runtime_s: float) -> Span:
-    """How long FetchWeights takes for so many bytes; 0 bytes: they are there already. None: nobody knows."""
+    """Estimate how long FetchWeights takes for so many bytes; 0 bytes: they are there already. None: nobody knows."""
     if total_bytes is None:
         return Span(0, max_runtime_s)
     hosts = release.model.weights.hosts
@@ -51,25 +51,25 @@ def fetch_span(release: Release, total_bytes: int | None, max_runtime_s: float) 
 
 
 def least_load_s(release: Release) -> float:
-    """How long staging is under load at least: all load profiles, one after the other. Seconds."""
+    """Sum up how long staging is under load at least: all load profiles, one after the other. Seconds."""
     profiles = release.model.evaluation.load_profiles.values()
     return sum(profile.least_runs * (profile.warmup_s + profile.duration_s) for profile in profiles)
 
 
 def staging_span(release: Release) -> Span:
-    """How long the staging endpoint is up: at least while the load runs, at most until it expires."""
+    """Estimate how long the staging endpoint is up: at least while the load runs, at most until it expires."""
     limit = release.model.evaluation.max_runtime_s
     return Span(min(least_load_s(release), limit), limit)
 
 
 def update_span(release: Release) -> Span:
-    """How long more instances than usual run while production is updated: the waits at least."""
+    """Estimate how long more instances than usual run while production is updated: the waits at least."""
     production = release.model.production
     return Span(production.update.longest_s(production.instance_count, 0), release.update_timeout_s)
 
 
 def costs(release: Release, *, total_bytes: int | None, fetch_max_runtime_s: float, is_update: bool) -> list[Cost]:
-    """What one release costs until its version is in production; production itself is not in it.
+    """List what one release costs until its version is in production; production itself is not in it.
 
     `is_update`: production exists already, and has more instances while it is updated.
     """
@@ -94,7 +94,7 @@ def costs(release: Release, *, total_bytes: int | None, fetch_max_runtime_s: flo
 
 
 def total(found: list[Cost]) -> tuple[float, float] | None:
-    """The sum, at least and at most. US dollars; None when a price is missing."""
+    """Sum up, at least and at most. US dollars; None when a price is missing."""
     spans = [cost.usd for cost in found]
     if any(span is None for span in spans):
         return None
@@ -103,7 +103,7 @@ def total(found: list[Cost]) -> tuple[float, float] | None:
 
 
 def production_usd_per_hour(release: Release) -> tuple[float, float] | None:
-    """What production costs, at least and at most (autoscaling). US dollars an hour; None without a price."""
+    """Price production, at least and at most (autoscaling). US dollars an hour; None without a price."""
     price = release.environment.instance_usd_per_hour.get(release.model.serving.instance_type)
     if price is None:
         return None
@@ -114,6 +114,6 @@ def production_usd_per_hour(release: Release) -> tuple[float, float] | None:
 
 
 def unpriced(release: Release, found: list[Cost]) -> list[str]:
-    """The instance types that the environment file has no price for."""
+    """List the instance types that the environment file has no price for."""
     prices: Mapping[str, float] = release.environment.instance_usd_per_hour
     return sorted({cost.instance_type for cost in found} - set(prices))

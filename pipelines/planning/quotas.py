@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from config.schema import Release
+
+if TYPE_CHECKING:  # the stubs are a dev dependency
+    from types_boto3_service_quotas import ServiceQuotasClient
 
 SERVICE_CODE = "sagemaker"
 
@@ -39,17 +42,17 @@ class Quota:
 
 
 def endpoint_quota(instance_type: str) -> str:
-    """The name of the quota of endpoints' instances."""
+    """Name the quota of endpoints' instances."""
     return f"{instance_type} for endpoint usage"
 
 
 def job_quota(instance_type: str) -> str:
-    """The name of the quota of processing jobs' instances."""
+    """Name the quota of processing jobs' instances."""
     return f"{instance_type} for processing job usage"
 
 
 def needs(releases: Iterable[Release]) -> list[Need]:
-    """What all of these need at a time: every production at once, and beside them the largest staging or update, one release at a time."""
+    """Sum up what all of these need at a time: every production at once, and beside them the largest staging or update, one release at a time."""
     standing: dict[tuple[str, str], list[str]] = defaultdict(list)
     counts: dict[tuple[str, str], int] = defaultdict(int)
     passing: dict[tuple[str, str], tuple[int, str]] = {}
@@ -69,21 +72,19 @@ def needs(releases: Iterable[Release]) -> list[Need]:
     return endpoints + [Need(*key, count, why) for key, (count, why) in sorted(jobs.items())]
 
 
-def quotas(service_quotas: Any) -> dict[str, Quota]:
-    """The account's quotas of SageMaker by name; `service_quotas` is a boto3 client. botocore's errors pass.
+def read_quotas(service_quotas: ServiceQuotasClient) -> dict[str, Quota]:
+    """Read the account's quotas of SageMaker, by name. botocore's errors pass.
 
     A quota that was never changed may be known by its default alone (API reference of ListServiceQuotas).
     """
-    found: dict[str, Quota] = {}
-    for operation in ("list_aws_default_service_quotas", "list_service_quotas"):
-        for page in service_quotas.get_paginator(operation).paginate(ServiceCode=SERVICE_CODE):
-            for listed in page["Quotas"]:
-                found[listed["QuotaName"]] = Quota(listed["QuotaName"], listed["QuotaCode"], listed["Value"])
-    return found
+    defaults = service_quotas.get_paginator("list_aws_default_service_quotas").paginate(ServiceCode=SERVICE_CODE)
+    own = service_quotas.get_paginator("list_service_quotas").paginate(ServiceCode=SERVICE_CODE)
+    listed = [*(quota for page in defaults for quota in page["Quotas"]), *(quota for page in own for quota in page["Quotas"])]
+    return {quota["QuotaName"]: Quota(quota["QuotaName"], quota["QuotaCode"], quota["Value"]) for quota in listed}
 
 
 def shortage(need: Need, known: Mapping[str, Quota]) -> str | None:
-    """What to do about a need that the quotas do not cover; None where they do."""
+    """Return what to do about a need that the quotas do not cover; None where they do."""
     quota = known.get(need.quota)
     if quota is None:
         return f"Service Quotas knows no {need.quota!r} here: SageMaker may not have this instance type in the region; choose another"
@@ -96,7 +97,7 @@ def shortage(need: Need, known: Mapping[str, Quota]) -> str | None:
 
 
 def _production(release: Release) -> dict[tuple[str, str], int]:
-    """Instances that stay: of the instance type, and, in its stead, of every fallback."""
+    """Count the instances that stay: of the instance type, and, in its stead, of every fallback."""
     production, serving = release.model.production, release.model.serving
     count = production.autoscaling.max_instances if production.autoscaling else production.instance_count
     account = release.environment.for_production.account_id
@@ -104,7 +105,7 @@ def _production(release: Release) -> dict[tuple[str, str], int]:
 
 
 def _for_a_time(release: Release) -> Iterable[tuple[tuple[str, str], tuple[int, str]]]:
-    """Instances beside those that stay: of staging, and later of an update."""
+    """Yield the instances beside those that stay: of staging, and later of an update."""
     serving, production = release.model.serving, release.model.production
     staging = release.model.evaluation.instance_count
     for name in release.model.evaluation.staging.instance_types or [serving.instance_type]:
@@ -115,7 +116,7 @@ def _for_a_time(release: Release) -> Iterable[tuple[tuple[str, str], tuple[int, 
 
 
 def _jobs(release: Release) -> Iterable[tuple[tuple[str, str], tuple[int, str]]]:
-    """Each job's instances; the jobs of a release run one after the other."""
+    """Yield each job's instances; the jobs of a release run one after the other."""
     types, account = release.environment.job_instance_types, release.environment.account_id
     yield (account, job_quota(types.fetch)), (release.model.weights.hosts, f"FetchWeights of {release.name}")
     yield (account, job_quota(types.evaluate)), (release.model.evaluation.hosts, f"EvaluateStaging of {release.name}")

@@ -14,6 +14,9 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
 from config.environment import Environment, Images
 from config.serving import Serving
 from pipelines.errors import CommandError, UsageError
@@ -42,11 +45,11 @@ class Image:
 
 
 def serving_image(serving: Serving, environment: Environment) -> str:
-    """`project` → the environment's own image, `aws` → AWS's SGLang image for SageMaker, anything else is a URI already."""
+    """Return the serving container's URI: `project` is the environment's own image, `aws` AWS's SGLang image, anything else a URI already."""
     if serving.image == "project":
         return environment.images.serving
     if serving.image == "aws":
-        from sagemaker.core import image_uris  # here: importing it takes seconds
+        from sagemaker.core import image_uris  # deferred: the SageMaker SDK costs seconds
 
         uri: str = image_uris.retrieve(
             "sglang",
@@ -59,8 +62,8 @@ def serving_image(serving: Serving, environment: Environment) -> str:
     return serving.image
 
 
-def tagged(environment: Environment) -> Environment:
-    """The environment with whole image addresses: those without a tag get the one of this tree's content.
+def tag_images(environment: Environment) -> Environment:
+    """Complete the environment's image addresses: those without a tag get the one of this tree's content.
 
     UsageError when the tree is not here, as in an installed package: the environment file must name tags then.
     """
@@ -71,12 +74,12 @@ def tagged(environment: Environment) -> Environment:
     return environment.model_copy(update={"images": Images(**images)})
 
 
-def needed(environment: Environment) -> list[Image]:
-    """Our two images as the registry has them. `environment` is as its file says, before `tagged`.
+def list_images(environment: Environment) -> list[Image]:
+    """List our two images as the registry has them. `environment` is as its file says, before `tag_images`.
 
     CommandError when the registry cannot be asked or has no such repository.
     """
-    whole = tagged(environment).images.model_dump()
+    whole = tag_images(environment).images.model_dump()
     return [
         Image(
             name,
@@ -89,7 +92,7 @@ def needed(environment: Environment) -> list[Image]:
 
 
 def content_tag(dockerfile: str, project: Path = PROJECT) -> str:
-    """The tag of the image that `dockerfile` (a path in the project) builds: a digest of it and of all that it copies.
+    """Compute the tag of the image that `dockerfile` (a path in the project) builds: a digest of it and of all that it copies.
 
     The base image counts too: the Dockerfile names it by digest. UsageError when a file is not there.
     """
@@ -102,7 +105,7 @@ def content_tag(dockerfile: str, project: Path = PROJECT) -> str:
 
 
 def _copied(project: Path, dockerfile: str) -> Iterator[Path]:
-    """Every file that the Dockerfile's COPY lines take from the project, without what .dockerignore leaves out."""
+    """Yield every file that the Dockerfile's COPY lines take from the project, without what .dockerignore leaves out."""
     try:
         text = (project / dockerfile).read_text(encoding="utf-8").replace("\\\n", " ")
         ignored = [line for line in (project / ".dockerignore").read_text().split("\n") if line and not line.startswith("#")]
@@ -127,7 +130,7 @@ def _files(project: Path, source: Path, ignored: list[str]) -> Iterator[Path]:
 
 
 def _is_ignored(path: Path, patterns: list[str]) -> bool:
-    """Whether .dockerignore leaves the file out: by its own path or a folder's that it is in; `**/NAME` is at any depth."""
+    """Tell whether .dockerignore leaves the file out: by its own path or a folder's that it is in; `**/NAME` is at any depth."""
     for part in [path, *path.parents][:-1]:
         for pattern in patterns:
             name = pattern.removeprefix("**/")
@@ -137,14 +140,11 @@ def _is_ignored(path: Path, patterns: list[str]) -> bool:
 
 
 def _is_pinned(uri: str) -> bool:
-    """Whether an image address has a tag or a digest; a colon before the last slash is a port."""
+    """Tell whether an image address has a tag or a digest; a colon before the last slash is a port."""
     return "@" in uri or ":" in uri.rsplit("/", 1)[-1]
 
 
 def _is_pushed(uri: str, region: str) -> bool:
-    import boto3
-    from botocore.exceptions import BotoCoreError, ClientError
-
     address, _, tag = uri.rpartition(":")
     registry, _, repository = address.partition("/")
     ecr = boto3.client("ecr", region_name=region)

@@ -49,11 +49,11 @@ class Stack:
     def run_here(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """The command in this process, once the stack is up: what it starts belongs to a process that ends. For what is not about processes."""
         from pipelines.run import main
-        from pipelines.setup import local
+        from pipelines.setup.local import stack
 
         with (
-            mock.patch.object(local.running, "__defaults__", (self.state,)),
-            mock.patch.object(local.up, "__defaults__", (self.state,)),
+            mock.patch.object(stack.running, "__defaults__", (self.state,)),
+            mock.patch.object(stack.up, "__defaults__", (self.state,)),
         ):
             return in_process.called(main, [*arguments], self.environment)
 

@@ -29,14 +29,17 @@ def test_without_arguments_it_explains_itself_in_five_lines() -> None:
     assert "python -m pipelines.run MODEL" in result.stdout
 
 
-def test_help_answers_at_once() -> None:
+@pytest.mark.parametrize("subcommand", ["", *sorted(SUBCOMMANDS - {"local"}), "local up", "local down"])
+def test_help_answers_at_once(subcommand: str) -> None:
     def cpu_s() -> float:
         before = os.times()
-        assert "definition" in command("--help").stdout
+        result = command(*subcommand.split(), "--help")
         after = os.times()
+        assert "Usage: " in result.stdout
         return after.children_user + after.children_system - before.children_user - before.children_system
 
-    assert min(cpu_s() for _ in range(3)) < 0.4  # 0.16 here; with a boto3 client 0.5, with the SageMaker SDK 3.3
+    # 0.25 here; with what the subcommand imports 0.8, with the SageMaker SDK 3.3. CPU seconds: the work of another process does not count.
+    assert any(cpu_s() < 0.5 for _ in range(4))
 
 
 def test_no_model_can_be_called_like_a_subcommand() -> None:
@@ -68,15 +71,15 @@ def test_bad_input_is_one_line_and_exit_code_2(arguments: list[str], says: str) 
 @pytest.mark.parametrize(
     "refused",
     [
-        "releasing.definition('no/such/file.yaml', 'local')",
-        "resolution.ready(resolution.resolve('qwen3-32b', 'aws'), 'qwen3-32b')",  # its Hub is not reached: asking it stands for a refusal
+        "definition.definition('no/such/file.yaml', 'local')",
+        "preflight.prepare(resolution.resolve('qwen3-32b', 'aws'), 'qwen3-32b')",  # its Hub is not reached: asking it stands for a refusal
     ],
 )
 def test_what_is_refused_does_not_wait_for_the_sagemaker_sdk(refused: str) -> None:
     program = f"""import sys
 from pipelines import resolution
 from pipelines.checks import preflight
-from pipelines.commands import releasing
+from pipelines.commands import definition
 preflight.check = lambda *_: sys.exit(2)
 try:
     {refused}

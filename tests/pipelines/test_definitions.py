@@ -21,7 +21,7 @@ from loadtest.profiles import Objective
 from pipelines.definitions import promotion, reaping
 from pipelines.definitions import release as release_pipeline
 from pipelines.planning import plan
-from pipelines.planning.observed import Observed
+from pipelines.planning.observed_state import ObservedState
 
 ROOT = Path(__file__).parents[2]
 SAGEMAKER = botocore.session.get_session().get_service_model("sagemaker")
@@ -128,7 +128,7 @@ def path(steps: list[Definition]) -> Iterator[str]:
 
 def test_the_steps_that_people_are_shown_are_those_of_the_definitions() -> None:
     release = resolved()
-    planned = [step.name.removesuffix("?") for step in plan.build(release, Observed()).steps]
+    planned = [step.name.removesuffix("?") for step in plan.build(release, ObservedState()).steps]
     assert list(path(built(release)["Steps"])) == RELEASE_STEPS == planned
     assert list(path(json.loads(promotion.build(release.environment).definition())["Steps"])) == PROMOTION_STEPS
 

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from pipelines.commands import demo, releasing
+from pipelines.commands import demo
+from pipelines.commands import release as release_command
 from pipelines.errors import Interrupted
-from pipelines.setup import local
+from pipelines.setup.local import stack
 
 
 @pytest.fixture
@@ -20,7 +21,7 @@ def stopped(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bool]]:
     calls: list[bool] = []
     before = signal.getsignal(signal.SIGTERM)
     monkeypatch.setattr(sys, "argv", ["demo", "smollm2-135m"])
-    monkeypatch.setattr(local, "down", lambda: calls.append(True))
+    monkeypatch.setattr(stack, "down", lambda: calls.append(True))
     yield calls
     signal.signal(signal.SIGTERM, before)
 
@@ -38,7 +39,7 @@ def test_what_was_started_is_stopped_and_said_so(
     release: Callable[..., None], stopped: list[bool], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("KEEP", raising=False)
-    monkeypatch.setattr(releasing, "release", release)
+    monkeypatch.setattr(release_command, "release", release)
     assert demo.main() == 130
     assert stopped == [True]
     said = capsys.readouterr()
@@ -49,7 +50,7 @@ def test_what_was_started_is_stopped_and_said_so(
 
 def test_what_is_kept_goes_on(stopped: list[bool], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("KEEP", "1")
-    monkeypatch.setattr(releasing, "release", _interrupted)
+    monkeypatch.setattr(release_command, "release", _interrupted)
     assert demo.main() == 130
     assert stopped == []
     assert "the execution goes on" in capsys.readouterr().err

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from config.loader import ENVIRONMENTS, load_environment
-from pipelines.setup.environment import _OUTPUTS, EXAMPLE_ACCOUNT, Setting, merge
+from pipelines.setup.environment_file import _OUTPUTS, EXAMPLE_ACCOUNT, Setting, merge
 from sagemaker_local.testing import RunningServer, running
 from tests.pipelines.test_snapshots import ROOT, _Templates
 

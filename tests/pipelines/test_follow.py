@@ -11,14 +11,12 @@ from unittest import mock
 import pytest
 
 from delivery.names import PROMOTION_PIPELINE
-from pipelines import released_model
-from pipelines.commands import releasing
+from pipelines.commands import follow
 from pipelines.errors import ExecutionError
-from pipelines.executions import display, execution
+from pipelines.executions import display, following
 from pipelines.executions.execution import ExecutionView
 from pipelines.run import main
-from pipelines.status import status
-from pipelines.status.status import ExecutionStatus
+from pipelines.status.statuses import ExecutionStatus
 
 RELEASE, PROMOTION = "arn:aws:sagemaker:::execution/release", "arn:aws:sagemaker:::execution/promotion"
 ENVIRONMENT = SimpleNamespace(kind="local", bucket="bucket")
@@ -47,12 +45,12 @@ class _Executions:
 
 @pytest.fixture
 def stage(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    about = SimpleNamespace(name="m", env="aws", environment=ENVIRONMENT, sagemaker=None)
-    monkeypatch.setattr(releasing, "resolve", lambda model, env: SimpleNamespace(name="m", environment=ENVIRONMENT))
-    monkeypatch.setattr(releasing, "attach", lambda environment: None)
-    monkeypatch.setattr(released_model, "subject", lambda model, env: about)
+    model = SimpleNamespace(name="m", env="aws", environment=ENVIRONMENT, sagemaker=None)
+    monkeypatch.setattr(follow, "resolve", lambda model, env: SimpleNamespace(name="m", environment=ENVIRONMENT))
+    monkeypatch.setattr(follow, "attach", lambda environment: None)
+    monkeypatch.setattr(follow, "open_model", lambda name, env: model)
     running = [ExecutionStatus(PROMOTION, PROMOTION_PIPELINE, "Executing", "")]
-    monkeypatch.setattr(status, "executions", lambda about: running)
+    monkeypatch.setattr(follow, "executions_under_way", lambda model: running)
     return monkeypatch
 
 
@@ -61,7 +59,7 @@ def test_a_promotion_under_way_is_followed(
     stage: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], release: str | None
 ) -> None:
     _with(stage, _Executions(release))
-    releasing.follow("m", "local", as_json=True)
+    follow.follow("m", "local", as_json=True)
     answer = json.loads(capsys.readouterr().out)
     assert answer == {"execution": PROMOTION, "status": "Succeeded", "production": {"endpoint": "m", "version": 3}}
 
@@ -69,7 +67,7 @@ def test_a_promotion_under_way_is_followed(
 def test_a_release_under_way_comes_first(stage: pytest.MonkeyPatch) -> None:
     _with(stage, _Executions("Executing"))
     with pytest.raises(InterruptedError, match=RELEASE):
-        releasing.follow("m", "local", as_json=True)
+        follow.follow("m", "local", as_json=True)
 
 
 def test_ctrl_c_says_that_the_promotion_goes_on(stage: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
@@ -92,12 +90,10 @@ def test_ctrl_c_says_that_the_promotion_goes_on(stage: pytest.MonkeyPatch, capsy
 def test_a_failed_promotion_names_the_command_of_its_own_environment(stage: pytest.MonkeyPatch) -> None:
     _with(stage, _Executions(None, fails=True))
     with pytest.raises(ExecutionError, match=r"python -m pipelines\.run status m --env aws$") as failure:
-        releasing.follow("m", "aws", as_json=False)
+        follow.follow("m", "aws", as_json=False)
     assert failure.value.facts == {"execution": PROMOTION, "status": "Failed", "production": None}
 
 
 def _with(stage: pytest.MonkeyPatch, executions: _Executions) -> None:
-    from pipelines.executions import following
-
-    stage.setattr(execution, "Executions", lambda environment: executions)
+    stage.setattr(follow, "Executions", lambda environment: executions)
     stage.setattr(following, "Executions", lambda environment: executions)

@@ -9,7 +9,7 @@ import pytest
 
 from config.environment import Images
 from config.loader import load_environment, load_model
-from pipelines.setup.images import SGLANG_VERSION, content_tag, serving_image, tagged
+from pipelines.setup.images import SGLANG_VERSION, content_tag, serving_image, tag_images
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = load_environment(str(Path(__file__).parent / "environments" / "everything.yaml"))  # not the user's own aws.yaml
@@ -72,7 +72,7 @@ def test_what_does_not_go_in_changes_nothing(tree: Path) -> None:
 
 def test_an_address_with_a_tag_or_a_digest_is_left_alone() -> None:
     images = {"steps": "registry:5000/steps", "serving": "registry:5000/serving@sha256:0"}
-    whole = tagged(ENVIRONMENT.model_copy(update={"images": Images(**images)})).images
+    whole = tag_images(ENVIRONMENT.model_copy(update={"images": Images(**images)})).images
     assert whole.serving == images["serving"]
     assert whole.steps == f"registry:5000/steps:{content_tag('container/steps.Dockerfile')}"
-    assert tagged(ENVIRONMENT) == ENVIRONMENT
+    assert tag_images(ENVIRONMENT) == ENVIRONMENT

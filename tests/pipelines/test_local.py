@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
-from pipelines.setup import local
+from pipelines.setup.local import stack as local
+from pipelines.setup.local.service import Service
 from tests.local.conftest import ROOT, Stack
 
 
@@ -64,7 +65,7 @@ def test_production_outlives_a_hub_that_died(tmp_path: Path) -> None:
         assert stack.run("status", "--json").returncode == 0
         assert stack.run("local", "up").returncode == 0
         assert stack.services["sagemaker_local"] == before["sagemaker_local"]
-        assert local.Service(**stack.services["local_hub"]).is_running
+        assert Service(**stack.services["local_hub"]).is_running
     finally:
         stack.run("local", "down")
 
@@ -92,7 +93,7 @@ def test_who_kills_a_command_that_starts_the_services_can_go_on(tmp_path: Path, 
     finally:
         starting.kill()
         starting.wait()
-    left = [local.Service(**values) for values in stack.services.values()]
+    left = [Service(**values) for values in stack.services.values()]
     assert all(service.exists for service in left)
     try:
         result = stack.run("local", then)
@@ -105,7 +106,7 @@ def test_who_kills_a_command_that_starts_the_services_can_go_on(tmp_path: Path, 
 
 def test_looking_at_services_that_do_not_answer_does_not_stop_them(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", "input()", "sagemaker_local"], stdin=subprocess.PIPE) as busy:
-        service = vars(local.Service("sagemaker_local", busy.pid, "http://127.0.0.1:1"))
+        service = vars(Service("sagemaker_local", busy.pid, "http://127.0.0.1:1"))
         (tmp_path / "services.json").write_text(json.dumps({"sagemaker_local": service, "local_hub": service}))
         assert local.running(tmp_path) is None
         busy.communicate(b"\n")
@@ -116,19 +117,19 @@ def test_looking_at_services_that_do_not_answer_does_not_stop_them(tmp_path: Pat
 def test_a_machine_without_ps_knows_its_services(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     ended = subprocess.Popen([sys.executable, "-c", "", "sagemaker_local"])
-    assert local.Service("python", os.getpid()).exists
-    assert not local.Service("sagemaker_local", os.getpid()).exists
+    assert Service("python", os.getpid()).exists
+    assert not Service("sagemaker_local", os.getpid()).exists
     os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
-    assert not local.Service("sagemaker_local", ended.pid).exists, "only its exit code is left"
+    assert not Service("sagemaker_local", ended.pid).exists, "only its exit code is left"
     ended.wait()
-    assert not local.Service("sagemaker_local", ended.pid).exists
+    assert not Service("sagemaker_local", ended.pid).exists
 
 
 def test_a_sagemaker_that_ended_meanwhile_is_not_called_aws(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "running", lambda: None)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
-    said = local.ended(EndpointConnectionError(endpoint_url="http://127.0.0.1:1/"))
+    said = local.explain_lost_connection(EndpointConnectionError(endpoint_url="http://127.0.0.1:1/"))
     assert said is not None
     assert "python -m pipelines.run local up" in said
     monkeypatch.setenv("AWS_ENDPOINT_URL", "https://vpce-1.example.com")
-    assert local.ended(EndpointConnectionError(endpoint_url="https://vpce-1.example.com")) is None
+    assert local.explain_lost_connection(EndpointConnectionError(endpoint_url="https://vpce-1.example.com")) is None

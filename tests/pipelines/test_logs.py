@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from pipelines.commands import releasing
+from pipelines.commands import release
 from pipelines.executions.execution import Executions, ExecutionView, StepView
 from pipelines.executions.logs import JobLogs
+
+if TYPE_CHECKING:
+    from types_boto3_logs import CloudWatchLogsClient
 
 
 class Logs:
@@ -32,7 +35,7 @@ class Logs:
 
 def test_a_line_that_arrives_after_the_jobs_end_is_shown() -> None:
     client = Logs()
-    logs, just_now = JobLogs(client), datetime.now(UTC)
+    logs, just_now = JobLogs(cast("CloudWatchLogsClient", client)), datetime.now(UTC)
     client.messages.append("progress: 90 of 98 MB\n")
     assert logs.progress("job", just_now) == "90 of 98 MB"
     client.messages.append("progress: 98 of 98 MB\n")
@@ -41,7 +44,7 @@ def test_a_line_that_arrives_after_the_jobs_end_is_shown() -> None:
 
 def test_a_job_that_ended_long_ago_is_looked_at_once() -> None:
     client = Logs()
-    logs, long_ago = JobLogs(client), datetime.now(UTC) - timedelta(hours=1)
+    logs, long_ago = JobLogs(cast("CloudWatchLogsClient", client)), datetime.now(UTC) - timedelta(hours=1)
     client.messages.append("progress: done\n")
     assert [logs.progress("job", long_ago) for _ in range(3)] == ["done"] * 3
     assert client.asked == 1
@@ -54,7 +57,7 @@ def test_a_job_that_ended_long_ago_is_looked_at_once() -> None:
 def test_only_what_was_rejected_is_said_to_be(failed: str, rejected: bool, says: str) -> None:
     steps = [StepView("Reject", "Succeeded", job="job")] if rejected else []
     view = ExecutionView("arn", "Failed", steps=[*steps, StepView(failed, "Failed", failure="no such group")])
-    message = releasing._failure("model", "local", view, cast("Executions", None))
+    message = release._failure("model", "local", view, cast("Executions", None))
     assert says in message
     assert ("rejected" in message) is rejected
     assert "production is untouched" in message

@@ -26,7 +26,7 @@ from loadtest.profiles import Capacity, Ladder, Objective
 from pipelines.definitions import requests
 from pipelines.planning import plan, prices
 from pipelines.planning.differences import differences
-from pipelines.planning.observed import Observed
+from pipelines.planning.observed_state import ObservedState
 from pipelines.planning.quotas import Quota, needs, shortage
 from pipelines.resolution import resolve
 from tests.local.conftest import ROOT, Stack
@@ -111,7 +111,7 @@ def test_costs_are_instances_times_hours_times_price() -> None:
 
 def test_a_missing_price_is_said_and_not_taken_for_nothing() -> None:
     bare = release_of().model_copy(update={"environment": ENVIRONMENT.model_copy(update={"instance_usd_per_hour": {}})})
-    planned = plan.build(bare, Observed())
+    planned = plan.build(bare, ObservedState())
     assert planned.usd is None
     assert planned.production_usd_per_hour is None
     assert planned.unpriced == ["ml.c5.4xlarge", "ml.m5.4xlarge", "ml.p5.48xlarge"]
@@ -138,14 +138,14 @@ def test_a_ladder_takes_its_rungs_and_a_search_two_tries_at_least() -> None:
 @pytest.mark.parametrize(
     ("changes", "observed", "says"),
     [
-        ({"instance_count": 1, "update": Canary(strategy="canary")}, Observed(), "has one instance"),
-        ({}, Observed(production_zones=1), "one availability zone"),
-        ({}, Observed(weights_bytes=700 * 10**9), "8 GPUs of ml.p5.48xlarge have 640 GB"),
+        ({"instance_count": 1, "update": Canary(strategy="canary")}, ObservedState(), "has one instance"),
+        ({}, ObservedState(production_zones=1), "one availability zone"),
+        ({}, ObservedState(weights_bytes=700 * 10**9), "8 GPUs of ml.p5.48xlarge have 640 GB"),
     ],
 )
-def test_what_would_go_wrong_is_warned_about(changes: dict[str, Any], observed: Observed, says: str) -> None:
+def test_what_would_go_wrong_is_warned_about(changes: dict[str, Any], observed: ObservedState, says: str) -> None:
     assert any(says in warning for warning in plan.build(release_of(**changes), observed).warnings)
-    assert not any(says in warning for warning in plan.build(release_of(), Observed(production_zones=2)).warnings)
+    assert not any(says in warning for warning in plan.build(release_of(), ObservedState(production_zones=2)).warnings)
 
 
 def test_differences_name_the_setting_as_the_file_does() -> None:

@@ -23,7 +23,7 @@ from delivery.registry.model_packages import ModelPackage
 from pipelines.definitions import promotion
 from pipelines.definitions import release as release_pipeline
 from pipelines.planning import plan
-from pipelines.planning.observed import Observed
+from pipelines.planning.observed_state import ObservedState
 from pipelines.planning.plan_text import as_text
 from pipelines.planning.quotas import Quota
 from tests.pipelines.snapshot import check
@@ -79,7 +79,7 @@ def test_the_promotion_pipeline() -> None:
 
 @pytest.mark.parametrize("model", MODELS)
 def test_the_plan_from_the_files_alone(model: str) -> None:
-    check(f"{model}.plan.txt", as_text(plan.build(resolved(model), Observed(unknown=["everything: --offline"]))) + "\n")
+    check(f"{model}.plan.txt", as_text(plan.build(resolved(model), ObservedState(unknown=["everything: --offline"]))) + "\n")
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -88,7 +88,7 @@ def test_the_plan_counts_the_conditions_that_the_gate_has(model: str) -> None:
     evaluation = release.model.evaluation.model_copy(update={"lm_eval": LmEval(tasks={"gsm8k": LmEvalTask(at_least=0.8)})})
     release = release.model_copy(update={"model": release.model.model_copy(update={"evaluation": evaluation})})
     gate = step_of(json.loads(release_pipeline.build(release).definition()), "Gate")["Arguments"]
-    [planned] = [step for step in plan.build(release, Observed()).steps if step.name == "Gate"]
+    [planned] = [step for step in plan.build(release, ObservedState()).steps if step.name == "Gate"]
     assert planned.what == f"{len(gate['Conditions'])} conditions, all must hold"
 
 
@@ -105,7 +105,7 @@ def test_the_plan_of_an_update(model: str) -> None:
         name: Quota(name, "L-1", 10.0)
         for name in ("ml.c5.4xlarge for processing job usage", "ml.t3.medium for processing job usage")
     }
-    observed = Observed(
+    observed = ObservedState(
         weights_bytes=BYTES[model],
         weights_stored=False,
         production_exists=True,

@@ -10,11 +10,12 @@ from unittest import mock
 import pytest
 from botocore.exceptions import ClientError
 
-import pipelines.status.status
-import pipelines.status.status_display
 from config.environment import ProductionAccount
 from delivery.aws import accounts
 from pipelines.released_model import ReleasedModel
+from pipelines.status import status_text
+from pipelines.status.model_status import read_status
+from pipelines.status.production import ProductionEndpoint
 from tests.local.prepared import Prepared, prepared
 from tests.sagemaker_local.hosting_client import ROLE, HostingClient, eventually
 
@@ -145,18 +146,17 @@ def test_where_productions_role_refuses_the_rest_is_shown_all_the_same(
     role = "arn:aws:iam::222222222222:role/release-production"
 
     def refused(self: object) -> None:
-        error = {"Code": code, "Message": f"User ann is not authorized to perform: {operation}"}
-        raise ClientError({"Error": error}, operation)
+        raise ClientError({"Error": {"Code": code, "Message": f"User ann is not authorized to perform: {operation}"}}, operation)
 
-    monkeypatch.setattr(pipelines.status.status._Production, "status", refused)
+    monkeypatch.setattr(ProductionEndpoint, "status", refused)
     monkeypatch.setattr(accounts, "production_session", lambda environment, purpose: mock.MagicMock())
     other = ProductionAccount(account_id="222222222222", role=role, serve_role=role)
     environment = world.environment.model_copy(update={"production": other})
-    about = ReleasedModel("served", "aws", environment, None, world.client("sagemaker"), world.client("s3"))
-    found = pipelines.status.status.status(about)
+    model = ReleasedModel("served", "aws", environment, None, world.client("sagemaker"), world.client("s3"))
+    found = read_status(model)
     assert f"{role}, in whose account served is, refuses: User ann is not authorized" in found.production_refused
     assert (found.production, found.ledger_version, found.pending) == (None, 1, [2])
-    pipelines.status.status_display._one(found, "aws")
+    status_text.show_model(found, "aws")
     text = capsys.readouterr().out
     assert f"production: not known: {role}" in text
     assert "by the ledger it serves version 1" in text

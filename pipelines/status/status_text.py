@@ -1,8 +1,7 @@
-"""What `status` prints: one model in full, or one line a model."""
+"""A status as a person reads it in a terminal: one model in full, or one line a model."""
 
 from __future__ import annotations
 
-import json
 import sys
 
 from rich.console import Console
@@ -10,35 +9,19 @@ from rich.table import Table
 from rich.text import Text
 
 from pipelines.next_command import command
-from pipelines.released_model import known_names, subject
-from pipelines.status.status import ModelStatus, ProductionStatus, status
+from pipelines.status.statuses import ModelStatus, ProductionStatus
 
 _APPROVALS = {"Approved": "green", "Rejected": "red", "PendingManualApproval": "yellow"}
 _ALARMS = {"OK": "green", "ALARM": "bold red", "INSUFFICIENT_DATA": "dim"}
 _PLAIN_WIDTH = 180
 
 
-def show(model: str | None, env: str, *, as_json: bool) -> None:
-    """Print the status of a model, or of every model that has a file or a package group, one line each."""
-    if model is not None:
-        found = status(subject(model, env))
-        if as_json:
-            print(json.dumps(found.facts()))
-        else:
-            _one(found, env)
-        return
-    all_of_them = [status(subject(name, env)) for name in known_names(env)]
-    if as_json:
-        print(json.dumps({"models": [each.facts() for each in all_of_them]}))
-    else:
-        _all(all_of_them)
-
-
 def _console() -> Console:
     return Console(file=sys.stdout, width=None if sys.stdout.isatty() else _PLAIN_WIDTH, highlight=False)
 
 
-def _all(found: list[ModelStatus]) -> None:
+def show_all(found: list[ModelStatus]) -> None:
+    """Print a table, one line a model."""
     table = _table("model", "production", "endpoint", "newest version", "waiting", "under way", "drift")
     for each in found:
         newest = each.versions[0] if each.versions else None
@@ -56,7 +39,8 @@ def _all(found: list[ModelStatus]) -> None:
     _console().print(table)
 
 
-def _one(found: ModelStatus, env: str) -> None:
+def show_model(found: ModelStatus, env: str) -> None:
+    """Print one model in full. `env` is the environment as it was given to the command."""
     console = _console()
     _production(console, found)
     for line in found.drift:

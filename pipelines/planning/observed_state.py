@@ -1,4 +1,7 @@
-"""What `plan` and `doctor` look up before anything runs. A lookup that fails is a sentence, not an error: the rest is still worth knowing."""
+"""The world around a release, as `plan` and `doctor` look it up before anything runs.
+
+A lookup that fails is a sentence, not an error: the rest is still worth knowing.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +10,26 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
+import boto3
+from botocore.exceptions import BotoCoreError, ClientError
+
 from config.environment import Environment
 from config.schema import Release
+from delivery.aws import s3
+from delivery.aws.accounts import production_session
+from delivery.endpoint.hosting import Hosting
 from delivery.errors import StepError
-from delivery.names import Fact
+from delivery.hub import hub_repository
+from delivery.names import MANIFEST_FILE, Fact
+from delivery.registry import model_packages
 from pipelines.errors import CommandError
-from pipelines.planning.quotas import Quota, quotas
+from pipelines.planning.quotas import Quota, read_quotas
 
 _T = TypeVar("_T")
 
 
 @dataclass
-class Observed:
+class ObservedState:
     """What is known of the world around a release; None: not known, and `unknown` says why."""
 
     weights_bytes: int | None = None
@@ -38,66 +49,56 @@ class Observed:
     """What could not be looked up, and why."""
 
 
-def observe(release: Release, hub_endpoint: str) -> Observed:
+def observe(release: Release, hub_endpoint: str) -> ObservedState:
     """Ask the Hub and AWS, each for what it knows; never raises for what they refuse."""
-    import boto3
-
-    from delivery.aws.accounts import production_session
-
-    found = Observed()
+    found = ObservedState()
     session = boto3.Session(region_name=release.environment.region)
     if session.get_credentials() is None:
         found.unknown.append("AWS: there are no credentials here; sign in (aws sso login, aws configure), or set AWS_PROFILE")
-        found.weights_bytes = _try(found, "the Hub", lambda: weights_bytes(release, hub_endpoint, None))
+        found.weights_bytes = _attempt(found, "the Hub", lambda: weights_bytes(release, hub_endpoint, None))
         return found
-    there = _try(found, "production's account", lambda: production_session(release.environment, "plan"))
-    token = _try(found, "the Hub's token", lambda: hub_token(release.environment))
-    found.weights_stored = _try(found, "the bucket", lambda: _is_stored(release))
-    found.weights_bytes = _try(found, "the Hub", lambda: weights_bytes(release, hub_endpoint, token))
+    there = _attempt(found, "production's account", lambda: production_session(release.environment, "plan"))
+    token = _attempt(found, "the Hub's token", lambda: hub_token(release.environment))
+    found.weights_stored = _attempt(found, "the bucket", lambda: _is_stored(release))
+    found.weights_bytes = _attempt(found, "the Hub", lambda: weights_bytes(release, hub_endpoint, token))
     if there is not None:
-        _try(found, "production", lambda: _look_at_production(release, found, session, there))
+        _attempt(found, "production", lambda: _observe_production(release, found, session, there))
     if release.environment.kind == "aws":
-        _look_at_account(release, found, session, there)
+        _observe_account(release, found, session, there)
     return found
 
 
 def hub_token(environment: Environment) -> str | None:
-    """The Hub's token of an environment, None where it has none. StepError when it cannot be read."""
-    from delivery.hub import hub_repository
-
+    """Read the Hub's token of an environment, None where it has none. StepError when it cannot be read."""
     return hub_repository.read_token(environment.hub_token_secret, environment.region)
 
 
 def weights_bytes(release: Release, hub_endpoint: str, token: str | None) -> int:
-    """The size of the files that FetchWeights would choose. StepError for what it would refuse, or when the Hub cannot be asked."""
-    from delivery.hub import hub_repository
-
+    """Sum up the size of the files that FetchWeights would choose. StepError for what it would refuse, or when the Hub cannot be asked."""
     return hub_repository.choose_files(release.model.weights, hub_endpoint, token).total_bytes
 
 
-def _look_at_account(release: Release, found: Observed, session: Any, there: Any) -> None:
-    """Quotas, of both accounts where there are two, and the zones of production's subnets."""
+def _observe_account(release: Release, found: ObservedState, session: boto3.Session, there: boto3.Session | None) -> None:
+    """Look up quotas, of both accounts where there are two, and the zones of production's subnets."""
     production = release.environment.for_production
     for account, owner in {release.environment.account_id: session, production.account_id: there}.items():
         if owner is None:
             continue  # said already
-        known = _try(found, f"the quotas of {account}", lambda owner=owner: quotas(owner.client("service-quotas")))  # type: ignore[misc]
+        known = _attempt(found, f"the quotas of {account}", lambda owner=owner: read_quotas(owner.client("service-quotas")))  # type: ignore[misc]
         if known:
             found.quotas[account] = known
     if there is not None and production.subnets:
-        zones = _try(found, "production's subnets", lambda: zones_of(production, there))
+        zones = _attempt(found, "production's subnets", lambda: availability_zones(production, there))
         found.production_zones = len(zones) if zones is not None else None
 
 
-def zones_of(environment: Environment, session: Any) -> set[str]:
-    """The availability zones of an environment's subnets."""
+def availability_zones(environment: Environment, session: boto3.Session) -> set[str]:
+    """Look up the availability zones of an environment's subnets."""
     listed = session.client("ec2").describe_subnets(SubnetIds=environment.subnets)["Subnets"]
     return {subnet["AvailabilityZone"] for subnet in listed}
 
 
-def _try(found: Observed, what: str, ask: Callable[[], _T]) -> _T | None:
-    from botocore.exceptions import BotoCoreError, ClientError
-
+def _attempt(found: ObservedState, what: str, ask: Callable[[], _T]) -> _T | None:
     try:
         return ask()
     except (ClientError, BotoCoreError, StepError, CommandError) as error:
@@ -106,18 +107,11 @@ def _try(found: Observed, what: str, ask: Callable[[], _T]) -> _T | None:
 
 
 def _is_stored(release: Release) -> bool:
-    from delivery.aws import s3
-    from delivery.names import MANIFEST_FILE
-
     location = s3.S3Uri.parse(release.weights_prefix) / MANIFEST_FILE
     return s3.read(s3.client(release.environment.region), location) is not None
 
 
-def _look_at_production(release: Release, found: Observed, session: Any, there: Any) -> None:
-    from delivery.aws import s3
-    from delivery.endpoint.hosting import Hosting
-    from delivery.registry import model_packages
-
+def _observe_production(release: Release, found: ObservedState, session: boto3.Session, there: boto3.Session) -> None:
     hosting = Hosting(there.client("sagemaker"), there.client("logs"))
     state = hosting.state(release.model.production.endpoint)
     found.production_exists = state is not None

@@ -1,18 +1,28 @@
-"""Asking an endpoint one question, streamed."""
+"""`ask`: one question to the production endpoint, its answer streamed as server-sent events."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 
+import boto3
+from botocore.exceptions import ClientError
+
 from pipelines.errors import ExecutionError
+from pipelines.resolution import attach, resolve
 
 
-def answer(endpoint: str, region: str, question: str, max_tokens: int) -> Iterator[str]:
-    """The answer's pieces as they come. ExecutionError when the endpoint refuses or is not there."""
-    import boto3
-    from botocore.exceptions import ClientError
+def ask(model: str, env: str, question: str, max_tokens: int) -> None:
+    """Print the production endpoint's answer as it comes. ExecutionError when the endpoint refuses or is not there."""
+    resolved = resolve(model, env)
+    attach(resolved.environment)
+    for piece in stream_answer(resolved.model.production.endpoint, resolved.environment.region, question, max_tokens):
+        print(piece, end="", flush=True)
+    print()
 
+
+def stream_answer(endpoint: str, region: str, question: str, max_tokens: int) -> Iterator[str]:
+    """Yield the answer's pieces as they come. ExecutionError when the endpoint refuses or is not there."""
     body = {"messages": [{"role": "user", "content": question}], "max_tokens": max_tokens, "temperature": 0, "stream": True}
     runtime = boto3.client("sagemaker-runtime", region_name=region)
     try:
@@ -25,7 +35,7 @@ def answer(endpoint: str, region: str, question: str, max_tokens: int) -> Iterat
 
 
 def _lines(parts: Iterator[bytes]) -> Iterator[str]:
-    """Whole lines from parts that are cut anywhere."""
+    """Yield whole lines from parts that are cut anywhere."""
     rest = b""
     for part in parts:
         *lines, rest = (rest + part).split(b"\n")
@@ -35,7 +45,7 @@ def _lines(parts: Iterator[bytes]) -> Iterator[str]:
 
 
 def _contents(lines: Iterator[str]) -> Iterator[str]:
-    """The text in server-sent events of chat completions."""
+    """Yield the text in server-sent events of chat completions."""
     for line in lines:
         data = line.removeprefix("data:").strip()
         if not line.startswith("data:") or data == "[DONE]":

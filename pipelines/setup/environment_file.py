@@ -1,4 +1,4 @@
-"""`environment`: a stack's outputs into an environment file. Comments and keys of a person's own stay; nothing of theirs is replaced unasked."""
+"""An environment file, written from a stack's outputs. Comments and keys of a person's own stay; nothing of theirs is replaced unasked."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import boto3
 import yaml
 
-from config.loader import ENVIRONMENTS, load_environment
-from pipelines.errors import CommandError, UsageError
+from config.loader import load_environment
+from pipelines.errors import UsageError
 
 EXAMPLE_ACCOUNT = "111122223333"
 """The account of the file as the project ships it (AWS's own example account): whatever stands there with it is nobody's."""
@@ -54,29 +55,8 @@ class Change:
         return f"{self.setting}: {self.old} stays, though the stack says {self.new}"
 
 
-def environment(stack_name: str, *, region: str | None, file: str, overwrite: bool, dry_run: bool) -> None:
-    """Write the stack's outputs into the file and print each change. CommandError (exit code 1) when values of a person's own were kept."""
-    path = Path(file) if "/" in file or file.endswith((".yaml", ".yml")) else ENVIRONMENTS / f"{file}.yaml"
-    if not path.exists():
-        raise UsageError(f"there is no {path}; copy config/environments/aws.yaml there first")
-    changes, text = merge(path.read_text(encoding="utf-8"), stack_settings(stack_name, region), overwrite=overwrite)
-    _check(text)
-    if not dry_run:
-        _write(path, text)
-    for change in changes:
-        print(change)
-    written = [change for change in changes if change.action != "kept"]
-    print(
-        f"{path}: {len(written)} settings {'would be' if dry_run else 'were'} written" if written else f"{path}: nothing to write"
-    )
-    if len(written) < len(changes):
-        raise CommandError("values that differ were kept; --overwrite takes the stack's")
-
-
 def stack_settings(stack_name: str, region: str | None) -> dict[Setting, Any]:
-    """What a stack of infra/delivery.yaml says an environment is; UsageError for a stack that is not one."""
-    import boto3
-
+    """Read what a stack of infra/delivery.yaml says an environment is. UsageError for a stack that is not one."""
     client = boto3.client("cloudformation", region_name=region) if region else boto3.client("cloudformation")
     try:
         [stack] = client.describe_stacks(StackName=stack_name)["Stacks"]
@@ -103,7 +83,15 @@ def stack_settings(stack_name: str, region: str | None) -> dict[Setting, Any]:
 
 
 def merge(text: str, settings: Mapping[Setting, Any], *, overwrite: bool) -> tuple[list[Change], str]:
-    """The file's text with the settings in it, and what became of each that differs. What a person wrote stays, unless `overwrite`."""
+    """Put settings into an environment file's text. What a person wrote stays, unless `overwrite`.
+
+    >>> changes, text = merge("account_id: 111122223333  # ours\\n", {("account_id",): "444455556666"}, overwrite=True)
+    >>> print(text, end="")
+    account_id: "444455556666"  # ours
+
+    Returns:
+        What became of each setting that differs, and the new text.
+    """
     data = yaml.safe_load(text) or {}
     theirs = not overwrite and str(data.get("account_id")) != EXAMPLE_ACCOUNT
     changes: list[Change] = []
@@ -120,7 +108,7 @@ def merge(text: str, settings: Mapping[Setting, Any], *, overwrite: bool) -> tup
 
 
 def _is_pin(setting: Setting, old: str, repository: Any) -> bool:
-    """Whether an image is one of the stack's repository with a tag or digest of the person's choice."""
+    """Tell whether an image is one of the stack's repository with a tag or digest of the person's choice."""
     return setting[0] == "images" and old.startswith((f"{repository}:", f"{repository}@"))
 
 
@@ -131,7 +119,7 @@ def _value(data: Any, setting: Setting) -> Any:
 
 
 def _with(text: str, setting: Setting, value: Any) -> str:
-    """The text with one setting changed or added; every other character stays."""
+    """Change or add one setting in the text; every other character stays."""
     node = yaml.compose(text, Loader=yaml.SafeLoader)
     if not isinstance(node, yaml.MappingNode):
         return f"{text}{_nested(setting, value, 0)}"
@@ -151,7 +139,7 @@ def _with(text: str, setting: Setting, value: Any) -> str:
 
 
 def _inserted(text: str, mapping: yaml.MappingNode, lines: str) -> str:
-    """The text with lines behind the last entry of a block mapping."""
+    """Insert lines behind the last entry of a block mapping."""
     last = mapping.value[-1][1].end_mark.index if mapping.value else mapping.end_mark.index
     end = last if text[:last].endswith("\n") else text.find("\n", last) + 1 or len(text)
     before = text[:end] if text[:end].endswith("\n") else f"{text[:end]}\n"
@@ -165,22 +153,22 @@ def _nested(setting: Setting, value: Any, indent: int) -> str:
 
 
 def _shown(value: Any) -> str:
-    """The value as YAML on one line; numbers that are names (an account) in quotes."""
+    """Write the value as YAML on one line; numbers that are names (an account) in quotes."""
     if isinstance(value, list):
         return f"[{', '.join(_shown(item) for item in value)}]"
     return f'"{value}"' if str(value).isdigit() else str(value)
 
 
-def _check(text: str) -> None:
-    """ConfigError when this would be no environment file."""
+def check(text: str) -> None:
+    """Raise ConfigError when the text is no environment file."""
     with tempfile.TemporaryDirectory() as folder:
         draft = Path(folder) / "draft.yaml"
         draft.write_text(text, encoding="utf-8")
         load_environment(str(draft))
 
 
-def _write(path: Path, text: str) -> None:
-    """All of it or nothing."""
+def write(path: Path, text: str) -> None:
+    """Write the file whole or not at all."""
     draft = path.with_name(f".{path.name}.draft")
     draft.write_text(text, encoding="utf-8")
     draft.replace(path)

@@ -1,4 +1,4 @@
-"""What an execution led to: what is in production now, how to call it, where the report is."""
+"""What a release led to: what is in production now, how to call it, where the report is."""
 
 from __future__ import annotations
 
@@ -17,8 +17,18 @@ _EXAMPLE = json.dumps(
 )
 
 
-def outcome(release: Release, env: str, view: ExecutionView, executions: Executions) -> tuple[dict[str, Any], str]:
-    """The facts for `--json`, and the same as text for a person; `env` is the environment's name as it was given to the command."""
+def release_result(release: Release, env: str, view: ExecutionView, executions: Executions) -> tuple[dict[str, Any], str]:
+    """Read what a release led to.
+
+    Args:
+        release: What was released.
+        env: The environment's name as it was given to the command.
+        view: Its execution, which is over.
+        executions: The pipelines of that environment.
+
+    Returns:
+        The facts for `--json`, and the same as text for a person.
+    """
     execution = view.arn.rsplit("/", 1)[1]
     report = f"{release.evaluations_prefix}/{execution}/{EVALUATION_FILE}"
     evaluation = executions.read_json(report)

@@ -1,0 +1,36 @@
+"""`follow`: the model's newest release, or the promotion or rollback that came after it, shown to its end."""
+
+from __future__ import annotations
+
+from delivery.names import PROMOTION_PIPELINE, pipeline_name
+from pipelines.commands.release import follow_release
+from pipelines.errors import UsageError
+from pipelines.executions import following
+from pipelines.executions.execution import Executions
+from pipelines.next_command import command
+from pipelines.released_model import open_model
+from pipelines.resolution import attach, resolve
+from pipelines.status.model_status import executions_under_way
+
+
+def follow(model: str, env: str, *, as_json: bool) -> None:
+    """Follow the newest release to its end, or the promotion or rollback that came after it, while that is under way.
+
+    Raises:
+        UsageError: The model was never released here.
+        ExecutionError: The execution failed.
+        Interrupted: Ctrl-C; the execution goes on.
+    """
+    resolved = resolve(model, env)
+    attach(resolved.environment)
+    executions = Executions(resolved.environment)
+    arn = executions.newest(pipeline_name(resolved.name))
+    if arn is None or executions.view(arn).is_over:
+        released = open_model(model, env)
+        promotion = next((one.arn for one in executions_under_way(released) if one.pipeline == PROMOTION_PIPELINE), None)
+        if promotion is not None:
+            following.report_promotion(released, promotion, as_json=as_json)
+            return
+    if arn is None:
+        raise UsageError(f"{resolved.name} was never released here; release it: {command(env, model)}")
+    follow_release(model, env, resolved, executions, arn, as_json=as_json)

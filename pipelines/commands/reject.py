@@ -1,0 +1,41 @@
+"""`reject`: a person turns a version down, with who and why, in the registry and in the ledger; nothing promotes it any more."""
+
+from __future__ import annotations
+
+from delivery.history import decisions, serving_history
+from delivery.registry import model_packages
+from pipelines.commands.decisions import DecisionResult, description, earliest_note, unchanged
+from pipelines.errors import UsageError
+from pipelines.next_command import command
+from pipelines.released_model import caller, open_model
+
+
+def reject(name: str, env: str, number: int, comment: str, *, force: bool) -> DecisionResult:
+    """Reject a version; one that is rejected already is left alone.
+
+    Args:
+        name: The model's name or file.
+        env: A name in config/environments, or a path.
+        number: The version's, in the Model Registry.
+        comment: Why; kept in the registry and in the ledger.
+        force: Reject it although production serves it, and goes on to.
+
+    Raises:
+        UsageError: Production serves the version, and `force` is not given. Nothing was changed.
+    """
+    model = open_model(name, env)
+    package = model.version(number)
+    if package.approval_status == "Rejected":
+        return unchanged(model, package, "rejected")
+    now = serving_history.version_now(model.ledger.events())
+    if now == number and not force:
+        raise UsageError(
+            f"version {number} of {model.name} is what production serves, and would go on to; to take it out: "
+            f"{command(model.env, 'rollback', model.name)}; to reject it all the same: --force"
+        )
+    by = caller(model.environment)
+    model_packages.reject(model.sagemaker, package.arn, description("rejected", by, comment))
+    decisions.note(model.ledger, "rejected", package, by=by, comment=comment, not_before=earliest_note())
+    note = "\nproduction goes on to serve it" if now == number else ""
+    text = f"{model.name}: version {number} is rejected; nothing promotes it{note}"
+    return DecisionResult(model.name, number, package.arn, "rejected", by, True, text)

@@ -1,0 +1,74 @@
+"""`release`: send a model's pipeline to SageMaker, start it, and follow it to its end."""
+
+from __future__ import annotations
+
+import json
+import sys
+
+from config.schema import Release
+from delivery.names import RELEASE_STEPS
+from pipelines.checks import preflight
+from pipelines.errors import ExecutionError
+from pipelines.executions import following, sending
+from pipelines.executions.execution import Executions, ExecutionView
+from pipelines.executions.release_result import release_result
+from pipelines.next_command import command
+from pipelines.planning.observed_state import ObservedState
+from pipelines.planning.plan import warnings
+from pipelines.resolution import resolve
+
+_FOLLOW_INTERVAL_S = {"local": 0.3, "aws": 10.0}
+
+
+def release(model: str, env: str, *, follow: bool, as_json: bool) -> None:
+    """Release a model, follow it to its end and print what is in production now.
+
+    Args:
+        model: A name in config/models, or the path of a model file.
+        env: A name in config/environments, or a path.
+        follow: Stay until the execution is over; else print its ARN and leave it running.
+        as_json: Print one JSON object to standard output, progress to standard error.
+
+    Raises:
+        ConfigError: A file is wrong, or the Hub has not what it names.
+        ExecutionError: The execution failed, or the gate refused the version.
+    """
+    resolved = resolve(model, env)
+    hub = preflight.prepare(resolved, model)
+    for warning in warnings(resolved, ObservedState()):
+        print(f"warning: {warning}", file=sys.stderr)
+    executions = Executions(resolved.environment)
+    sending.send_shared(resolved.environment, executions)
+    sending.send_release(resolved, executions)
+    arn = sending.start(resolved, hub, executions)
+    if follow:
+        follow_release(model, env, resolved, executions, arn, as_json=as_json)
+    elif as_json:
+        print(json.dumps({"execution": arn, "status": "Executing"}))
+    else:
+        print(f"{resolved.name}: execution {arn}\nfollow it: {command(env, 'follow', model)}")
+
+
+def follow_release(model: str, env: str, resolved: Release, executions: Executions, arn: str, *, as_json: bool) -> None:
+    """Show a release's execution until it is over, then what it led to. ExecutionError when it failed."""
+    progress = sys.stderr if as_json else sys.stdout
+    print(f"{resolved.name}: execution {arn}", file=progress)
+    interval_s = _FOLLOW_INTERVAL_S[resolved.environment.kind]
+    again = command(env, "follow", model)
+    view = following.watch(executions, arn, RELEASE_STEPS, interval_s, progress=progress, follow_again=again)
+    facts, text = release_result(resolved, env, view, executions)
+    if view.status != "Succeeded":
+        if text and not as_json:
+            print(text)
+        raise ExecutionError(_failure(model, env, view, executions), facts)
+    print(json.dumps(facts) if as_json else text)
+
+
+def _failure(model: str, env: str, view: ExecutionView, executions: Executions) -> str:
+    """Say what the gate refused (Reject has marked the version then); else why the execution failed, and how to go on."""
+    failed, rejected = view.failed, view.step("Reject")
+    if failed is not None and not failed.job and rejected is not None and rejected.status == "Succeeded":
+        return f"{failed.failure or view.failure}\nthe version is marked as rejected in the registry; production is untouched"
+    untouched = "" if view.step("Promote") else "production is untouched; "
+    again = f"{untouched}when it is mended: {command(env, model)}   (what was fetched already is not fetched again)"
+    return following.failure_message(view, executions, again)
