@@ -21,12 +21,16 @@ def recorded(file: Path = RECORDED) -> dict[str, set[str]]:
     return {role: set(actions) for role, actions in json.loads(file.read_text()).items()} if file.exists() else {}
 
 
-def every_call_is_allowed(state: Path, bucket: str) -> None:
+def calls_of(state: Path) -> list[calls.Call]:
+    """What a sagemaker_local was asked; `state` is the folder of one that has ended, since its record is a moment behind while it runs."""
+    return calls.read(state / "calls.jsonl")
+
+
+def every_call_is_allowed(made: list[calls.Call], bucket: str) -> None:
     """Fail when a call that was made in a role of the template is one that its policy does not allow, or is not on record.
 
-    `state` is the folder of a sagemaker_local that has ended, since its record is a moment behind while it runs.
+    `made` is what a fake AWS was asked, or `calls_of` a sagemaker_local.
     """
-    made = calls.read(state / "calls.jsonl")
     used = calls.used(made)
     refused = calls.refused(made, bucket)
     assert not refused, "infra/delivery.yaml refuses what the code does:\n" + "\n".join(refused)

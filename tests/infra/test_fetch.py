@@ -12,7 +12,7 @@ import yaml
 from config.schema import Release
 from local_hub.hub import DEFAULT_TOKEN
 from sagemaker_local.testing import running
-from tests.infra.audit import every_call_is_allowed
+from tests.infra.audit import calls_of, every_call_is_allowed
 from tests.support.codebuild import hub
 
 ROOT = Path(__file__).parents[2]
@@ -63,4 +63,4 @@ def test_a_fetch_with_a_token_after_one_that_was_killed(tmp_path: Path) -> None:
         assert done.returncode == 0, done.stdout + done.stderr
         assert (tmp_path / "output" / "weights.json").exists()
         assert "Uploads" not in s3.list_multipart_uploads(Bucket="release-local")
-    every_call_is_allowed(tmp_path / "state", "release-local")
+    every_call_is_allowed(calls_of(tmp_path / "state"), "release-local")

@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from sagemaker_local.session import make_client
-from tests.infra.audit import every_call_is_allowed
+from tests.infra.audit import calls_of, every_call_is_allowed
 from tests.local import in_process
 
 ROOT = Path(__file__).parents[2]
@@ -157,4 +157,4 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     yield shared
     shared.run("local", "down")
     if (shared.state / "sagemaker" / "calls.jsonl").exists():
-        every_call_is_allowed(shared.state / "sagemaker", "release-local")
+        every_call_is_allowed(calls_of(shared.state / "sagemaker"), "release-local")

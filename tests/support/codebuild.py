@@ -19,7 +19,7 @@ from typing import Any
 import yaml
 
 from sagemaker_local.testing import RunningServer, running
-from tests.infra.audit import every_call_is_allowed
+from tests.infra.audit import calls_of, every_call_is_allowed
 
 ROOT = Path(__file__).parents[2]
 ACCOUNT, REGION = "123456789012", "us-east-1"
@@ -216,7 +216,7 @@ def codebuild(folder: Path) -> Iterator[CodeBuild]:
         made.git("init", "--quiet", "--initial-branch", "main")
         made.commit("The project")
         yield made
-    every_call_is_allowed(folder / "state", BUCKET)
+    every_call_is_allowed(calls_of(folder / "state"), BUCKET)
 
 
 def _write_environment(made: CodeBuild) -> None:

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.steps.promote.world import QUESTION, World
+from tests.support.waiting import wait_until
+from tests.support.worlds.promotion import QUESTION, PromotionWorld
 
 _BODY = json.dumps({"messages": [{"role": "user", "content": QUESTION}], "max_tokens": 12, "temperature": 0, "stream": True})
 _TOKENS = 12
@@ -24,15 +25,21 @@ class Traffic:
     """What became of the requests."""
 
     answers: list[tuple[float, str]] = field(default_factory=list)
-    """When each answer was whole (time.monotonic), and which version gave it."""
+    """When each request that was answered in whole was sent (time.monotonic), and which version answered."""
     failed: list[str] = field(default_factory=list)
     """Requests that ended with an error."""
     truncated: list[str] = field(default_factory=list)
     """Streams that stopped before their end."""
 
     def since(self, moment: float) -> Counter[str]:
-        """Who gave the answers that were whole after a moment."""
+        """Who answered the requests that were sent after a moment."""
         return Counter(version for at, version in self.answers if at >= moment)
+
+    def wait_for(self, count: int, since: float = 0) -> None:
+        """Until so many requests that were sent after a moment have been answered, or failed."""
+        wait_until(
+            lambda: self.since(since).total() >= count or self.failed or self.truncated, f"{count} answers since {since:.3f}"
+        )
 
     @property
     def versions(self) -> Counter[str]:
@@ -41,7 +48,7 @@ class Traffic:
 
 
 @contextmanager
-def traffic(world: World, endpoint: str, rate_per_s: float = 50) -> Iterator[Traffic]:
+def traffic(world: PromotionWorld, endpoint: str, rate_per_s: float = 20) -> Iterator[Traffic]:
     """So many streaming requests a second for the time of the `with` block, sent on schedule whatever the answers take."""
     found, stop = Traffic(), threading.Event()
     runtime = world.client("sagemaker-runtime")
@@ -64,6 +71,7 @@ def traffic(world: World, endpoint: str, rate_per_s: float = 50) -> Iterator[Tra
 
 
 def _ask(runtime: Any, endpoint: str, found: Traffic) -> None:
+    sent_at = time.monotonic()
     try:
         answer = runtime.invoke_endpoint_with_response_stream(EndpointName=endpoint, ContentType="application/json", Body=_BODY)
         text = b"".join(event["PayloadPart"]["Bytes"] for event in answer["Body"]).decode()
@@ -77,7 +85,7 @@ def _ask(runtime: Any, endpoint: str, found: Traffic) -> None:
     if not lines or lines[-1] != "[DONE]" or len(content.split()) != _TOKENS:
         found.truncated.append(text[-300:])
         return
-    found.answers.append((time.monotonic(), " ".join(content.split()[:2])))
+    found.answers.append((sent_at, " ".join(content.split()[:2])))
 
 
 @dataclass
@@ -96,7 +104,7 @@ class Count:
 
 
 @contextmanager
-def counting(world: World, endpoint: str) -> Iterator[Count]:
+def counting(world: PromotionWorld, endpoint: str) -> Iterator[Count]:
     """The endpoint's instances, old and new, counted every 20 ms for the time of the `with` block: those that passed their health check."""
     count, stop = Count(), threading.Event()
     sagemaker = world.client("sagemaker")

@@ -21,7 +21,7 @@ import yaml
 from config.schema import Release
 from sagemaker_local.testing import RunningServer, running
 from steps.evaluate_staging.models import Evaluation
-from tests.infra.audit import every_call_is_allowed
+from tests.infra.audit import calls_of, every_call_is_allowed
 from tests.support import simulated_engine
 from tests.support.started_step import StartedStep
 
@@ -218,4 +218,4 @@ def world(folder: Path, *more_images: dict[str, Any], capacity: dict[str, int] |
         made = World(server, folder)
         made.client("s3").create_bucket(Bucket=BUCKET)
         yield made
-    every_call_is_allowed(folder / "state", BUCKET)
+    every_call_is_allowed(calls_of(folder / "state"), BUCKET)

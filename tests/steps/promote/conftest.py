@@ -1,22 +1,28 @@
-"""One server for each module, and no endpoint left between two tests."""
+"""Promotions against a fake AWS, new for each test, and against one server a worker, on which no endpoint is left between two tests."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.steps.promote.world import World
-from tests.steps.promote.world import world as new_world
+from tests.support.worlds.promotion import PromotionWorld, ServedPromotions, fake_promotions, served_promotions
 
 
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with new_world(tmp_path_factory.mktemp("promote")) as made:
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[PromotionWorld]:
+    with fake_promotions(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServedPromotions]:
+    with served_promotions(tmp_path_factory.mktemp("promote")) as made:
         yield made
 
 
 @pytest.fixture
-def world(shared: World) -> Iterator[World]:
+def served(shared: ServedPromotions) -> Iterator[ServedPromotions]:
     yield shared
     shared.clean_up()

@@ -16,8 +16,7 @@ from delivery.registry import model_packages
 from steps.promote.autoscaling import Scaling
 from steps.promote.models import Promotion
 from steps.promote.production import Production
-from tests.steps.promote.test_settings import target
-from tests.steps.promote.world import QUESTION, Version, World
+from tests.support.worlds.promotion import QUESTION, PromotionWorld, Version
 
 WRONG = {"answers": {QUESTION: "something else a b c d e f g h i j"}}
 SCALING = {"min_instances": 1, "max_instances": 3, "concurrent_requests_per_instance": 16, "scale_in_cooldown_s": 3600}
@@ -54,23 +53,23 @@ def kill() -> None:
     raise Killed
 
 
-def kinds(world: World, version: Version) -> list[tuple[str, int | None]]:
+def kinds(world: PromotionWorld, version: Version) -> list[tuple[str, int | None]]:
     return [(event.kind, event.version) for event in world.events(version)]
 
 
-def serves(world: World, version: Version) -> int:
+def serves(world: PromotionWorld, version: Version) -> int:
     """The version that the endpoint serves, by the name of its config."""
     return int(world.config(version.endpoint)["EndpointConfigName"].split("-v")[1].split("-")[0])
 
 
-def left_unseen(world: World, version: Version) -> None:
+def left_unseen(world: PromotionWorld, version: Version) -> None:
     """Promote it with a process that ends after the update, before it was looked over."""
     with instead(Production, "smoke_test", kill), pytest.raises(Killed):
         world.serve(version)
     assert serves(world, version) == version.number
 
 
-def test_an_approval_that_is_withdrawn_during_the_wait_for_the_endpoint_counts(world: World) -> None:
+def test_an_approval_that_is_withdrawn_during_the_wait_for_the_endpoint_counts(world: PromotionWorld) -> None:
     version = world.version(world.name())
 
     def withdraw() -> None:
@@ -84,7 +83,7 @@ def test_an_approval_that_is_withdrawn_during_the_wait_for_the_endpoint_counts(w
     assert world.endpoint(version.endpoint) is None
 
 
-def test_an_approval_that_is_withdrawn_during_the_update_takes_the_version_out_again(world: World) -> None:
+def test_an_approval_that_is_withdrawn_during_the_update_takes_the_version_out_again(world: PromotionWorld) -> None:
     name = world.name()
     world.serve(world.version(name))
     second = world.version(name)
@@ -101,7 +100,7 @@ def test_an_approval_that_is_withdrawn_during_the_update_takes_the_version_out_a
     assert kinds(world, second) == [("promoted", 1), ("refused", 2)]
 
 
-def test_a_failed_endpoint_is_there_until_a_version_may_take_its_place(world: World) -> None:
+def test_a_failed_endpoint_is_there_until_a_version_may_take_its_place(world: PromotionWorld) -> None:
     name = world.name()
     with instead(Production, "_delete", kill), pytest.raises(Killed):
         world.serve(world.version(name, settings={"crash_at_start": True}))
@@ -112,7 +111,7 @@ def test_a_failed_endpoint_is_there_until_a_version_may_take_its_place(world: Wo
     assert world.serve(world.version(name)).action == "created"
 
 
-def test_what_cannot_be_tidied_up_is_no_failed_promotion(world: World, capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_tidied_up_is_no_failed_promotion(world: PromotionWorld, capfd: pytest.CaptureFixture[str]) -> None:
     version = world.version(world.name())
     with instead(Production, "tidy_up", refused("ThrottlingException")):
         assert world.serve(version).action == "created"
@@ -120,7 +119,7 @@ def test_what_cannot_be_tidied_up_is_no_failed_promotion(world: World, capfd: py
     assert kinds(world, version) == [("promoted", 1)]
 
 
-def test_a_rollback_that_cannot_reject_what_it_left_is_in_the_ledger_as_what_it_is(world: World) -> None:
+def test_a_rollback_that_cannot_reject_what_it_left_is_in_the_ledger_as_what_it_is(world: PromotionWorld) -> None:
     name = world.name()
     first, second = world.version(name), world.version(name)
     world.serve(first)
@@ -134,14 +133,14 @@ def test_a_rollback_that_cannot_reject_what_it_left_is_in_the_ledger_as_what_it_
     assert serves(world, first) == 1
 
 
-def test_a_reason_outlives_a_ledger_that_cannot_be_written(world: World) -> None:
+def test_a_reason_outlives_a_ledger_that_cannot_be_written(world: PromotionWorld) -> None:
     version = world.version(world.name(), settings={"crash_at_start": True})
     with instead(Ledger, "append", refused("SlowDown")), pytest.raises(StepError, match="ping health check") as caught:
         world.serve(version)
     assert "nor could the ledger be told of it: SlowDown" in str(caught.value)
 
 
-def test_a_reason_outlives_an_old_version_that_cannot_be_given_back(world: World) -> None:
+def test_a_reason_outlives_an_old_version_that_cannot_be_given_back(world: PromotionWorld) -> None:
     name = world.name()
     world.serve(world.version(name))
     second = world.version(name, settings=WRONG)
@@ -158,7 +157,7 @@ def test_a_reason_outlives_an_old_version_that_cannot_be_given_back(world: World
     assert kinds(world, second) == [("promoted", 1), ("refused", 2)]
 
 
-def test_a_version_that_nobody_looked_over_is_not_what_a_later_one_gives_back(world: World) -> None:
+def test_a_version_that_nobody_looked_over_is_not_what_a_later_one_gives_back(world: PromotionWorld) -> None:
     name = world.name()
     first = world.version(name)
     world.serve(first)
@@ -169,7 +168,7 @@ def test_a_version_that_nobody_looked_over_is_not_what_a_later_one_gives_back(wo
     assert serves(world, first) == 1
 
 
-def test_the_version_after_one_that_nobody_looked_over_is_promoted_and_tidies_up(world: World) -> None:
+def test_the_version_after_one_that_nobody_looked_over_is_promoted_and_tidies_up(world: PromotionWorld) -> None:
     name = world.name()
     world.serve(world.version(name))
     left_unseen(world, world.version(name))
@@ -180,7 +179,7 @@ def test_the_version_after_one_that_nobody_looked_over_is_promoted_and_tidies_up
 
 
 @pytest.mark.parametrize("call", ["create", "switch"])
-def test_what_sagemaker_refuses_is_no_try_and_leaves_nothing(world: World, call: str) -> None:
+def test_what_sagemaker_refuses_is_no_try_and_leaves_nothing(world: PromotionWorld, call: str) -> None:
     """A quota, as a rule: once it is raised, the promotion is started again and nobody has to approve anew."""
     name = world.name()
     first = world.version(name)
@@ -205,7 +204,7 @@ def test_what_sagemaker_refuses_is_no_try_and_leaves_nothing(world: World, call:
     ],
 )
 def test_autoscaling_makes_way_for_other_instance_types_alone(
-    world: World, before: dict[str, Any], serving: dict[str, Any], makes_way: bool
+    world: PromotionWorld, before: dict[str, Any], serving: dict[str, Any], makes_way: bool
 ) -> None:
     name = world.name()
     world.serve(world.version(name, autoscaling=SCALING, serving=before))
@@ -213,11 +212,11 @@ def test_autoscaling_makes_way_for_other_instance_types_alone(
     with instead(Scaling, "remove", lambda: removed.append(True), then=True):
         world.serve(world.version(name, autoscaling=SCALING, serving=serving))
     assert bool(removed) is makes_way
-    assert target(world, name) is not None
+    assert world.autoscaling(name) is not None
 
 
 @pytest.mark.parametrize("ends", ["refused", "wrong"])
-def test_an_update_that_comes_to_nothing_leaves_the_old_versions_autoscaling(world: World, ends: str) -> None:
+def test_an_update_that_comes_to_nothing_leaves_the_old_versions_autoscaling(world: PromotionWorld, ends: str) -> None:
     """SageMaker refuses an update of the instance type while there is a target: it is taken away before, and must come back."""
     name = world.name()
     first = world.version(name, autoscaling=SCALING)
@@ -232,7 +231,7 @@ def test_an_update_that_comes_to_nothing_leaves_the_old_versions_autoscaling(wor
     else:
         with pytest.raises(StepError, match="it serves version 1 again"):
             world.serve(second)
-    bounds = target(world, name)
+    bounds = world.autoscaling(name)
     assert bounds is not None
     assert (bounds["MinCapacity"], bounds["MaxCapacity"]) == (1, 3)
     assert len(bounds["policies"]) == 1

@@ -14,32 +14,24 @@ from delivery.endpoint.deployment import Deployment
 from delivery.registry import model_packages
 from pipelines.definitions.requests import PROMOTE_MAX_RUNTIME_S
 from steps.promote.production import Production
-from tests.sagemaker_local.hosting_client import eventually
-from tests.steps.promote.world import World
+from tests.support.waiting import wait_until
+from tests.support.worlds.promotion import PromotionWorld, ServedPromotions
 
 SCALING = {"min_instances": 1, "max_instances": 3, "concurrent_requests_per_instance": 16, "scale_in_cooldown_s": 3600}
 
 
-def target(world: World, name: str) -> dict[str, Any] | None:
-    scaling = world.client("application-autoscaling")
-    resource = f"endpoint/{name}/variant/AllTraffic"
-    targets = scaling.describe_scalable_targets(ServiceNamespace="sagemaker", ResourceIds=[resource])["ScalableTargets"]
-    policies = scaling.describe_scaling_policies(ServiceNamespace="sagemaker", ResourceId=resource)["ScalingPolicies"]
-    return {**targets[0], "policies": policies} if targets else None
-
-
-def test_guards_autoscaling_routing_and_data_capture(world: World) -> None:
-    name = world.name()
+def test_guards_autoscaling_routing_and_data_capture(served: ServedPromotions) -> None:
+    name = served.name()
     settings: dict[str, Any] = {
         "instance_count": 2,
         "autoscaling": SCALING,
         "guards": {"errors_percent": 2.0, "model_latency_p99_ms": 1500.0},
         "routing": {"strategy": "prefix_aware"},
     }
-    world.serve(world.version(name, **settings))
-    config = world.config(name)
+    served.serve(served.version(name, **settings))
+    config = served.config(name)
     assert config["ProductionVariants"][0]["RoutingConfig"]["RoutingStrategy"] == "PREFIX_AWARE"
-    bounds = target(world, name)
+    bounds = served.autoscaling(name)
     assert bounds is not None
     assert (bounds["MinCapacity"], bounds["MaxCapacity"]) == (1, 3)
     tracking = bounds["policies"][0]["TargetTrackingScalingPolicyConfiguration"]
@@ -47,40 +39,40 @@ def test_guards_autoscaling_routing_and_data_capture(world: World) -> None:
     kind = tracking["PredefinedMetricSpecification"]["PredefinedMetricType"]
     assert kind == "SageMakerVariantConcurrentRequestsPerModelHighResolution"
 
-    served = config["EndpointConfigName"]
-    alarms = world.client("cloudwatch").describe_alarms()["MetricAlarms"]
-    ours = {alarm["AlarmName"]: alarm for alarm in alarms if alarm["AlarmName"].startswith((served, f"{name}-no"))}
-    assert set(ours) == {f"{served}-errors", f"{served}-latency", f"{name}-no-instance"}
-    assert ours[f"{served}-errors"]["Threshold"] == 0.02
-    assert ours[f"{served}-latency"]["ExtendedStatistic"] == "p99"
-    assert ours[f"{served}-latency"]["Threshold"] == 1_500_000
-    assert {"Name": "EndpointConfigName", "Value": served} in ours[f"{served}-errors"]["Dimensions"]
+    fleet = config["EndpointConfigName"]
+    alarms = served.client("cloudwatch").describe_alarms()["MetricAlarms"]
+    ours = {alarm["AlarmName"]: alarm for alarm in alarms if alarm["AlarmName"].startswith((fleet, f"{name}-no"))}
+    assert set(ours) == {f"{fleet}-errors", f"{fleet}-latency", f"{name}-no-instance"}
+    assert ours[f"{fleet}-errors"]["Threshold"] == 0.02
+    assert ours[f"{fleet}-latency"]["ExtendedStatistic"] == "p99"
+    assert ours[f"{fleet}-latency"]["Threshold"] == 1_500_000
+    assert {"Name": "EndpointConfigName", "Value": fleet} in ours[f"{fleet}-errors"]["Dimensions"]
 
     # Nobody asks, so autoscaling takes an instance away; an update keeps what it chose.
     def desired() -> int:
-        described = world.endpoint(name)
+        described = served.endpoint(name)
         assert described is not None
         return (
             -1 if described["EndpointStatus"] != "InService" else int(described["ProductionVariants"][0]["DesiredInstanceCount"])
         )
 
-    eventually(lambda: desired() == 1, "scaled in")
-    world.serve(world.version(name, **settings))
+    wait_until(lambda: desired() == 1, "scaled in")
+    served.serve(served.version(name, **settings))
     assert desired() == 1
-    assert target(world, name) is not None
-    described = world.endpoint(name)
+    assert served.autoscaling(name) is not None
+    described = served.endpoint(name)
     assert described is not None
     watched = described["LastDeploymentConfig"]["AutoRollbackConfiguration"]["Alarms"]
-    served = described["EndpointConfigName"]
-    assert {alarm["AlarmName"] for alarm in watched} == {f"{served}-errors", f"{served}-latency", f"{name}-no-instance"}
+    fleet = described["EndpointConfigName"]
+    assert {alarm["AlarmName"] for alarm in watched} == {f"{fleet}-errors", f"{fleet}-latency", f"{name}-no-instance"}
 
     # The model file is the truth: without the section there is no autoscaling, and its own instance count again.
-    world.serve(world.version(name, instance_count=2))
+    served.serve(served.version(name, instance_count=2))
     assert desired() == 2
-    assert target(world, name) is None
+    assert served.autoscaling(name) is None
 
 
-def test_what_is_captured_is_said_in_sagemakers_words(world: World) -> None:
+def test_what_is_captured_is_said_in_sagemakers_words(world: PromotionWorld) -> None:
     version = world.version(world.name(), data_capture={"percent": 10, "content": "both"})
     package = model_packages.read(world.client("sagemaker"), version.arn)
     request = Deployment(version.release, package, "production", "execution-1", 1).config_request()

@@ -7,51 +7,50 @@ from typing import Any
 
 import pytest
 
-from tests.steps.promote.world import Version, World
 from tests.support.traffic import counting, traffic
+from tests.support.worlds.promotion import ServedPromotions, Version
 
 ROLLING = {"strategy": "rolling", "batch_percent": 50, "bake_s": 1}
 CANARY = {"strategy": "canary", "canary_percent": 50, "bake_s": 1}
 LINEAR = {"strategy": "linear", "step_percent": 50, "bake_s": 1}
 
 
-def promoted_unnoticed(world: World, version: Version, instances: int, *more: str) -> None:
+def promoted_unnoticed(served: ServedPromotions, version: Version, instances: int, *more: str) -> None:
     """Promote (or roll back to) the version under traffic, and see what the traffic and the instances say."""
-    with traffic(world, version.endpoint) as sent, counting(world, version.endpoint) as count:
-        while len(sent.answers) < 25:
-            time.sleep(0.02)
-        world.promote(version, *more)
+    with traffic(served, version.endpoint) as sent, counting(served, version.endpoint) as count:
+        sent.wait_for(10)
+        served.promote(version, *more)
         switched = time.monotonic()
-        time.sleep(0.7)
+        sent.wait_for(10, since=switched)
     assert not sent.failed
     assert not sent.truncated
     assert count.fewest >= instances, "there was a gap"
-    assert set(sent.since(switched + 0.5)) == {f"version {version.number}"}
+    assert set(sent.since(switched)) == {f"version {version.number}"}
     assert len(sent.versions) == 2
-    described = world.endpoint(version.endpoint)
+    described = served.endpoint(version.endpoint)
     assert described is not None
     assert described["ProductionVariants"][0]["CurrentInstanceCount"] == instances
 
 
-def test_a_promotion_and_its_rollback_lose_nothing(world: World) -> None:
-    everything(world, {**ROLLING, "bake_s": 0}, 2)
+def test_a_promotion_and_its_rollback_lose_nothing(served: ServedPromotions) -> None:
+    everything(served, {**ROLLING, "bake_s": 0}, 2)
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("instances", [2, 4])
 @pytest.mark.parametrize("update", [ROLLING, CANARY, LINEAR], ids=lambda update: str(update["strategy"]))
-def test_every_strategy_loses_nothing(world: World, update: dict[str, Any], instances: int) -> None:
-    everything(world, update, instances)
+def test_every_strategy_loses_nothing(served: ServedPromotions, update: dict[str, Any], instances: int) -> None:
+    everything(served, update, instances)
 
 
-def everything(world: World, update: dict[str, Any], instances: int) -> None:
-    name = world.name()
-    first = world.version(name, update=update, instance_count=instances)
-    assert world.serve(first).action == "created"
-    second = world.version(name, update=update, instance_count=instances)
-    promoted_unnoticed(world, second, instances)
-    promoted_unnoticed(world, first, instances, "--intent", "rollback", "--by", "ana", "--comment", "it was better before")
-    events = world.events(first)
+def everything(served: ServedPromotions, update: dict[str, Any], instances: int) -> None:
+    name = served.name()
+    first = served.version(name, update=update, instance_count=instances)
+    assert served.serve(first).action == "created"
+    second = served.version(name, update=update, instance_count=instances)
+    promoted_unnoticed(served, second, instances)
+    promoted_unnoticed(served, first, instances, "--intent", "rollback", "--by", "ana", "--comment", "it was better before")
+    events = served.events(first)
     assert [(event.kind, event.version, event.by == "ana") for event in events] == [
         ("promoted", 1, False),
         ("promoted", 2, False),
@@ -59,4 +58,4 @@ def everything(world: World, update: dict[str, Any], instances: int) -> None:
         ("rejected", 2, True),
     ]
     assert events[-2].details["comment"] == "it was better before"
-    assert len({definition.split("-errors")[0] for definition in world.definitions(name)}) == 1, "what was replaced is gone"
+    assert len({definition.split("-errors")[0] for definition in served.definitions(name)}) == 1, "what was replaced is gone"

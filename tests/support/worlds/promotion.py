@@ -1,8 +1,11 @@
-"""A SageMaker on this machine, versions that passed their evaluation and were approved, and promotions of them as processes."""
+"""Versions that passed their evaluation and were approved, and promotions of them: against a fake AWS in this process, or a real server.
+
+`PromotionWorld` is the same for both: what differs only in a refusal is asked of the fake, in milliseconds. `ServedPromotions` adds what
+takes a server: the step as a process, traffic, kills.
+"""
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import itertools
 import json
@@ -10,20 +13,20 @@ import os
 import signal
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 from unittest import mock
 
+import pytest
 import yaml
-from awscrt import checksums
 
 from config.schema import Release
+from delivery.errors import StepError
 from delivery.history.ledger import Event, Ledger
 from delivery.names import Fact
 from delivery.weights.manifest import Manifest, ManifestFile
@@ -31,9 +34,14 @@ from pipelines.definitions.requests import model_package
 from sagemaker_local.testing import RunningServer
 from steps.promote import step
 from steps.promote.models import Promotion
-from tests.steps.evaluate_staging.world import IMAGE, ROOT, closed_loop
+from tests.infra.audit import every_call_is_allowed
+from tests.steps.evaluate_staging.world import BUCKET, IMAGE, ROOT, closed_loop
 from tests.steps.evaluate_staging.world import world as evaluate_world
+from tests.support.clients import ONCE, new_default_session, sturdy
+from tests.support.fake_aws import FakeAws
+from tests.support.fake_aws.s3 import crc64nvme
 from tests.support.started_step import StartedStep
+from tests.support.waiting import wait_until
 
 QUICK = {"ttft_ms": 10, "itl_ms": 5, "output_tokens": 12}
 QUESTION = "Which version are you?"
@@ -58,12 +66,39 @@ class Version:
         return self.release.model.production.endpoint
 
 
-@dataclass
-class Run(StartedStep):
-    """One start of the step."""
+class Account(Protocol):
+    """An AWS account: a fake one, or a server's."""
 
-    END_WITHIN_S = 120
-    SAY_WITHIN_S = 60
+    def client(self, service: str) -> Any:
+        """Return a client of a service, as the account's owner."""
+
+    def acting_as(self, role_arn: str) -> AbstractContextManager[None]:
+        """Let boto3 make clients in that role."""
+
+
+@dataclass
+class ServersAccount:
+    """The account of a sagemaker_local."""
+
+    server: RunningServer
+    _clients: dict[str, Any] = field(default_factory=dict)
+
+    def client(self, service: str) -> Any:
+        """Return a client of a service, as the account's owner."""
+        if service not in self._clients:
+            self._clients[service] = sturdy(self.server.client(service, config=ONCE))
+        return self._clients[service]
+
+    @contextmanager
+    def acting_as(self, role_arn: str) -> Iterator[None]:
+        """Let boto3 make clients in that role."""
+        with mock.patch.dict(os.environ, self.server.environment(role_arn)), new_default_session():
+            yield
+
+
+@dataclass
+class PromotionRun(StartedStep):
+    """One start of the step."""
 
     def kill(self) -> None:
         self.process.send_signal(signal.SIGKILL)
@@ -80,21 +115,14 @@ class Run(StartedStep):
 
 
 @dataclass
-class World:
-    """The server, and short forms of what tests do with it."""
+class PromotionWorld:
+    """An account, and short forms of what tests do with it."""
 
-    server: RunningServer
+    account: Account
     folder: Path
-    _clients: dict[str, Any] = field(default_factory=dict)
 
     def client(self, service: str) -> Any:
-        if service not in self._clients:
-            from botocore.config import Config
-
-            self._clients[service] = self.server.client(
-                service, config=Config(max_pool_connections=100, retries={"total_max_attempts": 1})
-            )
-        return self._clients[service]
+        return self.account.client(service)
 
     def name(self) -> str:
         """A model's name that no other test has."""
@@ -217,50 +245,19 @@ class World:
             ChecksumCRC64NVME=crc64nvme(body),
         )
 
-    def start(self, version: Version, *more: str, execution: str | None = None, approval: str = "manual") -> Run:
-        """Start the step as the pipeline does."""
-        execution = execution or uuid.uuid4().hex[:12]
-        output = self.folder / f"{execution}-{uuid.uuid4().hex[:6]}"
-        log = output.with_suffix(".log")
-        arguments = [
-            *("--release", str(version.file), "--model-package", version.arn, "--execution", execution),
-            *("--approval", approval, "--output", str(output), "--message-file", str(output / "message")),
-        ]
-        with log.open("w") as stream:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "steps.promote", *arguments, *more],
-                cwd=ROOT,
-                env={**os.environ, **self.server.environment(version.release.environment.roles.promote)},
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
-        return Run(process, output, log)
-
     def serve(self, version: Version, *, intent: Literal["promotion", "rollback"] = "promotion") -> Promotion:
         """Promote, or roll back to it, in this process."""
         execution = uuid.uuid4().hex[:12]
-        with (
-            mock.patch.dict(os.environ, self.server.environment(version.release.environment.roles.promote)),
-            mock.patch("boto3.DEFAULT_SESSION", None),
-        ):
+        with self.account.acting_as(version.release.environment.roles.promote):
             return step.run(step.Request(version.release, version.arn, execution, "manual", self.folder / execution, intent))
 
-    def promote(self, version: Version, *more: str, execution: str | None = None) -> Run:
-        """Run the step to its end, which must be a good one."""
-        run = self.start(version, *more, execution=execution)
-        assert run.wait() == 0, run.text
-        return run
-
-    def refuse(self, version: Version, *more: str, execution: str | None = None) -> Run:
-        """Run the step to its end, which must be a refusal: exit code 1, its reason as the message and in the ledger."""
-        run = self.start(version, *more, execution=execution)
-        assert run.wait() == 1, run.text
+    def refused(self, version: Version) -> str:
+        """Promote in this process a version that must be refused; why it was, which the ledger says, too."""
+        with pytest.raises(StepError) as caught:
+            self.serve(version)
         last = self.events(version)[-1]
-        assert (last.kind, last.version) == ("refused", version.number)
-        assert str(last.details["reason"])[:1024] == run.message
-        assert "Traceback" not in run.text
-        return run
+        assert (last.kind, last.version, last.details["reason"]) == ("refused", version.number, str(caught.value))
+        return str(caught.value)
 
     def events(self, version: Version) -> list[Event]:
         """The model's ledger, verified."""
@@ -282,6 +279,14 @@ class World:
         described: dict[str, Any] = self.client("sagemaker").describe_endpoint_config(EndpointConfigName=served)
         return described
 
+    def autoscaling(self, name: str) -> dict[str, Any] | None:
+        """The scalable target of an endpoint, with its policies; None when it has none."""
+        scaling = self.client("application-autoscaling")
+        resource = f"endpoint/{name}/variant/AllTraffic"
+        targets = scaling.describe_scalable_targets(ServiceNamespace="sagemaker", ResourceIds=[resource])["ScalableTargets"]
+        policies = scaling.describe_scaling_policies(ServiceNamespace="sagemaker", ResourceId=resource)["ScalingPolicies"]
+        return {**targets[0], "policies": policies} if targets else None
+
     def definitions(self, name: str) -> list[str]:
         """Every endpoint config, model and alarm of a model's production that is there."""
         prefix = f"production-{name}-v"
@@ -297,24 +302,75 @@ class World:
             ]
         )
 
+
+@dataclass
+class ServedPromotions(PromotionWorld):
+    """The same against a sagemaker_local, whose endpoints are processes."""
+
+    server: RunningServer
+
+    def start(self, version: Version, *more: str, execution: str | None = None, approval: str = "manual") -> PromotionRun:
+        """Start the step as the pipeline does."""
+        execution = execution or uuid.uuid4().hex[:12]
+        output = self.folder / f"{execution}-{uuid.uuid4().hex[:6]}"
+        log = output.with_suffix(".log")
+        arguments = [
+            *("--release", str(version.file), "--model-package", version.arn, "--execution", execution),
+            *("--approval", approval, "--output", str(output), "--message-file", str(output / "message")),
+        ]
+        with log.open("w") as stream:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "steps.promote", *arguments, *more],
+                cwd=ROOT,
+                env={**os.environ, **self.server.environment(version.release.environment.roles.promote)},
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        return PromotionRun(process, output, log)
+
+    def promote(self, version: Version, *more: str, execution: str | None = None) -> PromotionRun:
+        """Run the step to its end, which must be a good one."""
+        run = self.start(version, *more, execution=execution)
+        assert run.wait() == 0, run.text
+        return run
+
+    def refuse(self, version: Version, *more: str, execution: str | None = None) -> PromotionRun:
+        """Run the step to its end, which must be a refusal: exit code 1, its reason as the message and in the ledger."""
+        run = self.start(version, *more, execution=execution)
+        assert run.wait() == 1, run.text
+        last = self.events(version)[-1]
+        assert (last.kind, last.version) == ("refused", version.number)
+        assert str(last.details["reason"])[:1024] == run.message
+        assert "Traceback" not in run.text
+        return run
+
     def clean_up(self) -> None:
         """Delete all endpoints, so that their processes end."""
         sagemaker = self.client("sagemaker")
+
+        def is_gone(endpoint: str) -> bool:
+            if not self.endpoint(endpoint):
+                return True
+            with suppress(sagemaker.exceptions.ClientError):  # it is changing
+                sagemaker.delete_endpoint(EndpointName=endpoint)
+            return False
+
         for endpoint in sagemaker.list_endpoints(MaxResults=100)["Endpoints"]:
-            while self.endpoint(endpoint["EndpointName"]):
-                try:
-                    sagemaker.delete_endpoint(EndpointName=endpoint["EndpointName"])
-                except sagemaker.exceptions.ClientError:
-                    time.sleep(0.1)  # it is changing
-
-
-def crc64nvme(body: bytes) -> str:
-    """As S3 writes it."""
-    return base64.b64encode(checksums.crc64nvme(body).to_bytes(8, "big")).decode()
+            name = endpoint["EndpointName"]
+            wait_until(lambda name=name: is_gone(name), f"{name} is gone")  # type: ignore[misc]
 
 
 @contextmanager
-def world(folder: Path) -> Iterator[World]:
-    """A world of its own for one test module."""
+def served_promotions(folder: Path) -> Iterator[ServedPromotions]:
+    """A server of its own."""
     with evaluate_world(folder) as base:
-        yield World(base.server, folder)
+        yield ServedPromotions(ServersAccount(base.server), folder, base.server)
+
+
+@contextmanager
+def fake_promotions(folder: Path) -> Iterator[PromotionWorld]:
+    """A fake account of its own; what was called is held against the roles when it ends."""
+    aws = FakeAws()
+    yield PromotionWorld(aws, folder)
+    every_call_is_allowed(aws.calls, BUCKET)

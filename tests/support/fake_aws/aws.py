@@ -1,0 +1,57 @@
+"""The fake account: its services, and the way in for code that makes its clients with boto3."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+from unittest import mock
+
+from tests.support.fake_aws.hosting import FakeRuntime, FakeSageMaker
+from tests.support.fake_aws.images import FakeEcr
+from tests.support.fake_aws.monitoring import FakeCloudWatch, FakeLogs, FakeScaling
+from tests.support.fake_aws.s3 import FakeS3
+from tests.support.fake_aws.shapes import FakeService
+
+Call = dict[str, Any]
+
+
+@dataclass
+class FakeAws:
+    """One account in one region."""
+
+    calls: list[Call] = field(default_factory=list)
+    """What was called in which role, in the form in which sagemaker_local writes it down."""
+
+    def __post_init__(self) -> None:
+        s3, cloudwatch, scaling, logs = FakeS3(), FakeCloudWatch(), FakeScaling(), FakeLogs()
+        sagemaker = FakeSageMaker(s3, cloudwatch, scaling, logs)
+        services: list[FakeService] = [s3, cloudwatch, scaling, logs, sagemaker, FakeRuntime(sagemaker), FakeEcr()]
+        self._services = {service.SERVICE: service for service in services}
+        self._clients: dict[tuple[str, str | None], Any] = {}
+
+    def client(self, service: str, role_arn: str | None = None) -> Any:
+        """A client of a service, in a role or as the account's owner."""
+
+        def record(service: str, action: str, parameters: dict[str, Any]) -> None:
+            self.calls.append({"service": service, "action": action, "parameters": parameters, "role_arn": role_arn})
+
+        if (service, role_arn) not in self._clients:
+            self._clients[service, role_arn] = self._services[service].client(record)
+        return self._clients[service, role_arn]
+
+    @contextmanager
+    def acting_as(self, role_arn: str) -> Iterator[None]:
+        """boto3 makes clients of this account, in that role, and nobody waits for anything."""
+
+        def client(service: str, *_: Any, **__: Any) -> Any:
+            return self.client(service, role_arn)
+
+        with (
+            mock.patch("boto3.client", client),
+            mock.patch("boto3.Session", lambda *_, **__: SimpleNamespace(client=client)),
+            mock.patch("delivery.endpoint.hosting._QUICK_POLL_S", 0),
+        ):
+            yield

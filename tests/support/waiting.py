@@ -1,0 +1,31 @@
+"""The one wait of all tests: until something holds, with what was last seen when it does not."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+Seen = TypeVar("Seen")
+HANG_S = 120.0
+"""After this long a test is taken for hung. It measures nothing: a busy machine is no reason to fail."""
+_LOOK_S = 0.02
+
+
+def wait_until(condition: Callable[[], Seen], what: str, timeout_s: float = HANG_S) -> Seen:
+    """Return the first true value of `condition`, asked every 20 ms.
+
+    Args:
+        condition: What is asked; its last value stands in the failure's message.
+        what: What is waited for, for the failure's message.
+        timeout_s: When to give up. Generous: it is there to end a hang.
+
+    Raises:
+        AssertionError: It did not come.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not (seen := condition()):
+        if time.monotonic() > deadline:
+            raise AssertionError(f"not within {timeout_s:g} s: {what}; last seen: {seen!r}")
+        time.sleep(_LOOK_S)
+    return seen
