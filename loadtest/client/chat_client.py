@@ -7,7 +7,8 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from loadtest.client.http_client import ConnectionPool, HttpResponse
+from loadtest.client.connection_pool import ConnectionPool
+from loadtest.client.http_client import HttpResponse
 from loadtest.errors import RequestError, StreamError
 from loadtest.measurement.request_record import RequestRecord
 from loadtest.transports import Transport
@@ -55,7 +56,8 @@ class LoadClient:
         try:
             await self._pool.post(self._transport.request_head(body) + body, answer, sent)
             if answer.status != 200:
-                result.error, result.message = f"http_{answer.status}", answer.body.decode(errors="replace")
+                result.error = f"http_{answer.status}"
+                result.message = answer.body.decode(errors="replace") or f"HTTP status {answer.status}, without a body"
             else:
                 reader.conclude()
         except RequestError as error:
