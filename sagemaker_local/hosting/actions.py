@@ -41,13 +41,18 @@ class _Kind:
         """
         arn = call.arn(f"{self.resource}/{name}")
         if self.records(call).get(call.region, name):
-            raise ValidationError(f'Cannot create already existing {self.words} "{arn}".')
+            raise self._taken(arn)
         return arn
 
     def create(self, call: Call, record: Record, tags: list[dict[str, str]] | None) -> Request:
-        """Keep a new one, and tell of it; the answer of the Create action."""
+        """Keep a new one, and tell of it; the answer of the Create action.
+
+        Raises:
+            ValidationError: the name was taken meanwhile.
+        """
         arn = record[f"{self.prefix}Arn"]
-        self.records(call).put(call.region, record[f"{self.prefix}Name"], record)
+        if not self.records(call).add(call.region, record[f"{self.prefix}Name"], record):
+            raise self._taken(arn)
         Tags(call.context).add(arn, tags or [])
         self._tell(call, record)
         return {f"{self.prefix}Arn": arn}
@@ -60,13 +65,14 @@ class _Kind:
         """
         found = self.records(call).get(call.region, name)
         if found is None:
-            raise ValidationError(f'Could not find {self.words} "{call.arn(f"{self.resource}/{name}")}".')
+            raise self._missing(call, name)
         return found
 
     def delete(self, call: Call, name: str) -> None:
         """Forget one, and tell of it. Endpoints that use it go on."""
         record = self.get(call, name)
-        self.records(call).delete(call.region, name)
+        if not self.records(call).delete(call.region, name):
+            raise self._missing(call, name)
         self._tell(call, record)
         Tags(call.context).forget(record[f"{self.prefix}Arn"])
 
@@ -77,6 +83,12 @@ class _Kind:
         keys = {"CreationTime": lambda record: record["CreationTime"], "Name": lambda record: record[name]}
         shown = [picked(record, (name, arn, "CreationTime")) for record in ordered(found, request, keys)]
         return page(f"{self.prefix}s", shown, request)
+
+    def _taken(self, arn: str) -> ValidationError:
+        return ValidationError(f'Cannot create already existing {self.words} "{arn}".')
+
+    def _missing(self, call: Call, name: str) -> ValidationError:
+        return ValidationError(f'Could not find {self.words} "{call.arn(f"{self.resource}/{name}")}".')
 
     def _tell(self, call: Call, record: Record) -> None:
         words = {"model": "Model", "endpoint-config": "Endpoint Config"}[self.resource]
@@ -175,13 +187,9 @@ def create_endpoint(call: Call, request: Request) -> Request:
     arn = call.arn(f"endpoint/{name}")
     config = _CONFIGS.get(call, request["EndpointConfigName"])
     models = _models_of(call, config)
-    endpoints = _endpoints(call)
-    if endpoints.records.get(call.region, name):
-        raise ValidationError(f'Cannot create already existing endpoint "{arn}".')
-    Tags(call.context).add(arn, request.get("Tags") or [])
     record = created(request, "EndpointArn", arn)
     record.pop("DeploymentConfig", None)
-    endpoints.create(call.region, record, config, models)
+    _endpoints(call).create(call.region, record, request.get("Tags") or [], config, models)
     return {"EndpointArn": arn}
 
 

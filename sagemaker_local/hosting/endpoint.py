@@ -88,10 +88,17 @@ class Endpoints:
             self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0, force_close=True))
         return self._session
 
-    def create(self, region: str, record: Record, config: Record, models: Record) -> None:
-        """Start a new endpoint; returns while it is Creating."""
+    def create(self, region: str, record: Record, tags: list[dict[str, str]], config: Record, models: Record) -> None:
+        """Start a new endpoint; returns while it is Creating.
+
+        Raises:
+            ValidationError: the name is taken.
+        """
         name = record["EndpointName"]
-        self.records.put(region, name, {**record, "EndpointStatus": "Creating", "LastModifiedTime": record["CreationTime"]})
+        new = {**record, "EndpointStatus": "Creating", "LastModifiedTime": record["CreationTime"]}
+        if not self.records.add(region, name, new):
+            raise ValidationError(f'Cannot create already existing endpoint "{record["EndpointArn"]}".')
+        Tags(self.context).add(record["EndpointArn"], tags)
         self._save(region, name, {"config": config, "models": models, "sizes": {}})
         self._announce(region, name)
         self._on_loop(self._begin(region, name, self._create(region, name, config, models)))
@@ -102,13 +109,13 @@ class Endpoints:
         Raises:
             ValidationError: it is not in a status that can be updated, or the deployment config is wrong.
         """
-        self._must_be(region, name, _UPDATABLE, "update")
+        self._must_be(self.get(region, name), _UPDATABLE, "update")
         fleet = self.live[region, name].fleet
         for variant in config["ProductionVariants"]:
             before = fleet.variants.get(variant["VariantName"]) if fleet is not None else None
             kept = before.desired if before is not None and keeps(request, "DesiredInstanceCount") else None
             Deployment.of(request.get("DeploymentConfig") or {}, kept or variant["InitialInstanceCount"])
-        self.change(region, name, EndpointStatus="Updating", FailureReason=None)
+        self.change(region, name, _UPDATABLE, "update", EndpointStatus="Updating", FailureReason=None)
         self._on_loop(self._begin(region, name, self._update(region, name, config, models, request)))
 
     def delete(self, region: str, name: str) -> None:
@@ -117,8 +124,7 @@ class Endpoints:
         Raises:
             ValidationError: there is none, or it is being created, updated or deleted.
         """
-        self._must_be(region, name, _DELETABLE, "delete")
-        self.change(region, name, EndpointStatus="Deleting")
+        self.change(region, name, _DELETABLE, "delete", EndpointStatus="Deleting")
         self._on_loop(self._begin(region, name, self._delete(region, name)))
 
     def resize(self, region: str, name: str, changes: dict[str, tuple[float | None, int | None]]) -> None:
@@ -127,10 +133,10 @@ class Endpoints:
         Raises:
             ValidationError: there is no such endpoint or variant, or it is busy.
         """
-        self._must_be(region, name, _UPDATABLE, "update")
+        self._must_be(self.get(region, name), _UPDATABLE, "update")
         for variant in changes:
             self.desired(region, name, variant)
-        self.change(region, name, EndpointStatus="Updating", FailureReason=None)
+        self.change(region, name, _UPDATABLE, "update", EndpointStatus="Updating", FailureReason=None)
         self._on_loop(self._begin(region, name, self._resize(region, name, changes)))
 
     def desired(self, region: str, name: str, variant: str) -> int:
@@ -152,11 +158,13 @@ class Endpoints:
         Raises:
             ValidationError: there is none.
         """
-        found = self.records.get(region, name)
-        if found is None:
+        return self._there(self.records.get(region, name), region, name)
+
+    def _there(self, record: Record | None, region: str, name: str) -> Record:
+        if record is None:
             arn = f"arn:aws:sagemaker:{region}:{self.context.account_id}:endpoint/{name}"
             raise ValidationError(f'Could not find endpoint "{arn}".')
-        return found
+        return record
 
     def describe(self, region: str, name: str) -> Record:
         """DescribeEndpoint's answer: the record, with what the fleet knows.
@@ -179,18 +187,35 @@ class Endpoints:
             }
         return record
 
-    def change(self, region: str, name: str, **changes: Any) -> None:
-        """Change an endpoint's record (None removes a member) and send its event when the status changed."""
-        record = self.get(region, name)
-        after = {**record, **changes, "LastModifiedTime": time.time()}
-        self.records.put(region, name, {key: value for key, value in after.items() if value is not None})
-        if record.get("EndpointStatus") != after.get("EndpointStatus"):
+    def change(self, region: str, name: str, allowed: frozenset[str] | None = None, verb: str = "", **changes: Any) -> None:
+        """Change an endpoint's record, and send its event when the status changed.
+
+        Args:
+            region: of the endpoint.
+            name: the endpoint's.
+            allowed: the statuses in which it may be changed so; None: all. Of several such changes at once one finds it so.
+            verb: what is done to it, for the error.
+            changes: members of the record; None removes one.
+
+        Raises:
+            ValidationError: there is no such endpoint, or it is in another status.
+        """
+        before = ""
+
+        def after(found: Record | None) -> Record:
+            nonlocal before
+            record = self._must_be(self._there(found, region, name), allowed, verb)
+            before = record["EndpointStatus"]
+            changed = {**record, **changes, "LastModifiedTime": time.time()}
+            return {key: value for key, value in changed.items() if value is not None}
+
+        if self.records.change(region, name, after)["EndpointStatus"] != before:
             self._announce(region, name)
 
-    def _must_be(self, region: str, name: str, allowed: frozenset[str], verb: str) -> None:
-        record = self.get(region, name)
-        if record["EndpointStatus"] not in allowed:
+    def _must_be(self, record: Record, allowed: frozenset[str] | None, verb: str) -> Record:
+        if allowed is not None and record["EndpointStatus"] not in allowed:
             raise ValidationError(f'Cannot {verb} in-progress endpoint "{record["EndpointArn"]}".')
+        return record
 
     def _announce(self, region: str, name: str) -> None:
         """Send the endpoint's state."""

@@ -199,9 +199,10 @@ class JobTable(ABC):
 
     def delete(self, region: str, name: str) -> None:
         """Forget a job that has ended; ValidationError while it runs."""
-        if self.describe(region, name)[self._status] not in TERMINAL:
-            raise ValidationError(f"The {self.kind.resource} {name} cannot be deleted while it runs: stop it first.")
-        self.context.store.delete(self.kind.resource, f"{region}/{name}")
+        with self._lock:  # of two that delete it one is told that there is none
+            if self.describe(region, name)[self._status] not in TERMINAL:
+                raise ValidationError(f"The {self.kind.resource} {name} cannot be deleted while it runs: stop it first.")
+            self.context.store.delete(self.kind.resource, f"{region}/{name}")
 
     @property
     def _sandboxes(self) -> Path:

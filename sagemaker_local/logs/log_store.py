@@ -46,12 +46,14 @@ class LogStore:
         rows = self._rows("SELECT id FROM streams WHERE region = ? AND log_group = ? AND name = ?", region, group, name)
         return int(rows[0]["id"]) if rows else None
 
+    def create_stream(self, region: str, group: str, name: str) -> bool:
+        """Make a stream; False where there is one of that name."""
+        row = (region, group, name, int(time.time() * 1000))
+        return self._write("INSERT OR IGNORE INTO streams (region, log_group, name, created_ms) VALUES (?, ?, ?, ?)", [row]) == 1
+
     def ensure_stream(self, region: str, group: str, name: str) -> int:
         """A stream's number, of a new stream where there is none."""
-        self._write(
-            "INSERT OR IGNORE INTO streams (region, log_group, name, created_ms) VALUES (?, ?, ?, ?)",
-            [(region, group, name, int(time.time() * 1000))],
-        )
+        self.create_stream(region, group, name)
         found = self.stream(region, group, name)
         assert found is not None  # noqa: S101 -- it has just been made
         return found
@@ -119,13 +121,15 @@ class LogStore:
         with self._lock:
             return self._database.execute(query, values).fetchall()
 
-    def _write(self, query: str, rows: list[tuple[Any, ...]]) -> None:
+    def _write(self, query: str, rows: list[tuple[Any, ...]]) -> int:
+        """Run a statement for each of these rows, all of them or none; returns how many rows it has changed."""
         with self._lock:
             self._database.execute("BEGIN")
             try:
-                self._database.executemany(query, rows)
+                changed = self._database.executemany(query, rows).rowcount
                 self._database.execute("COMMIT")
             except sqlite3.OperationalError:  # the disk is full; the next write must not find this one open
                 if self._database.in_transaction:
                     self._database.execute("ROLLBACK")
                 raise
+        return changed

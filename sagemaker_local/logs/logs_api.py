@@ -114,9 +114,8 @@ def _filter_log_events(store: LogStore, region: str, account_id: str, request: R
 
 
 def _create_log_stream(store: LogStore, region: str, account_id: str, request: Request) -> Request:
-    if store.stream(region, group_of(request), request["logStreamName"]) is not None:
+    if not store.create_stream(region, group_of(request), request["logStreamName"]):
         raise AwsError("ResourceAlreadyExistsException", "The specified log stream already exists")
-    store.ensure_stream(region, group_of(request), request["logStreamName"])
     return {}
 
 

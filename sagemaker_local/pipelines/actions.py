@@ -27,12 +27,7 @@ def take_up(context: Context) -> None:
 @action("CreatePipeline")
 def create_pipeline(call: Call, request: dict[str, Any]) -> dict[str, Any]:
     """Keep a definition, checked."""
-    pipelines = call.context.part(Executions).pipelines
-    is_new = pipelines.find(call.region, request["PipelineName"]) is None
-    arn = pipelines.create(call.region, call.account_id, request)
-    if is_new:
-        Tags(call.context).add(arn, request.get("Tags") or [])
-    return {"PipelineArn": arn}
+    return {"PipelineArn": call.context.part(Executions).pipelines.create(call.region, call.account_id, request)}
 
 
 @action("UpdatePipeline")
@@ -45,9 +40,7 @@ def update_pipeline(call: Call, request: dict[str, Any]) -> dict[str, Any]:
 @action("DeletePipeline")
 def delete_pipeline(call: Call, request: dict[str, Any]) -> dict[str, Any]:
     """Forget a pipeline and all its executions; refused while one runs."""
-    arn = call.context.part(Executions).delete_pipeline(call.region, request["PipelineName"])
-    Tags(call.context).forget(arn)
-    return {"PipelineArn": arn}
+    return {"PipelineArn": call.context.part(Executions).delete_pipeline(call.region, request["PipelineName"])}
 
 
 @action("DescribePipeline")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from sagemaker_local.errors import ResourceNotFound, ValidationError
 from sagemaker_local.pipelines.definitions import graph
 from sagemaker_local.pipelines.definitions.definition import parse
+from sagemaker_local.state.tags import Tags
 
 if TYPE_CHECKING:
     from sagemaker_local.context import Context
@@ -27,40 +28,38 @@ class Pipelines:
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def create(self, region: str, account_id: str, request: dict[str, Any]) -> str:
-        """Keep a new pipeline; returns its ARN.
+        """Keep a new pipeline and its tags; returns its ARN. Idempotent: the same ClientRequestToken again returns the same ARN.
 
         Raises:
             ValidationError: the name is taken, or the definition is not valid.
         """
         name = request["PipelineName"]
         arn = f"arn:aws:sagemaker:{region}:{account_id}:pipeline/{name}"
-        existing = self.find(region, name)
-        if existing is not None:
-            if existing["ClientRequestToken"] == request["ClientRequestToken"]:
+        if self._is_made(region, request):
+            return arn
+        # Outside of the lock: the definition may be an object of this server's S3.
+        text = self._definition_text(region, request, required=True)
+        record = _new_record(arn, request)
+        with self._lock:
+            if self._is_made(region, request):
                 return arn
+            Tags(self.context).add(arn, request.get("Tags") or [])
+            self._save(region, record, text)
+        return arn
+
+    def _is_made(self, region: str, request: dict[str, Any]) -> bool:
+        """Whether this very request has made its pipeline before.
+
+        Raises:
+            ValidationError: another has.
+        """
+        name = request["PipelineName"]
+        existing = self.find(region, name)
+        if existing is not None and existing["ClientRequestToken"] != request["ClientRequestToken"]:
             raise ValidationError(
                 f"Pipeline names must be unique within an AWS account and region. Pipeline with name ({name}) already exists."
             )
-        text = self._definition_text(region, request, required=True)
-        now = time.time()
-        record = {
-            "PipelineArn": arn,
-            "PipelineName": name,
-            "PipelineDisplayName": request.get("PipelineDisplayName", name),
-            "PipelineStatus": "Active",
-            "RoleArn": request["RoleArn"],
-            "CreationTime": now,
-            "LastModifiedTime": now,
-            "CreatedBy": {},
-            "LastModifiedBy": {},
-            "ClientRequestToken": request["ClientRequestToken"],
-            "LatestVersionId": 0,
-        }
-        for member in ("PipelineDescription", "ParallelismConfiguration"):
-            if member in request:
-                record[member] = request[member]
-        self._save(region, record, text)
-        return arn
+        return existing is not None
 
     def update(self, region: str, request: dict[str, Any]) -> tuple[str, int]:
         """Change what the request names; returns the pipeline's ARN and the id of its newest version."""
@@ -77,10 +76,12 @@ class Pipelines:
 
     def delete(self, region: str, name: str) -> str:
         """Forget a pipeline and its versions; returns its ARN."""
-        record = self.get(region, name)
-        for key, _ in self.context.store.list(_versions(region, name)):
-            self.context.store.delete(_versions(region, name), key)
-        self.context.store.delete(_KIND, f"{region}/{name}")
+        with self._lock:
+            record = self.get(region, name)
+            for key, _ in self.context.store.list(_versions(region, name)):
+                self.context.store.delete(_versions(region, name), key)
+            self.context.store.delete(_KIND, f"{region}/{name}")
+            Tags(self.context).forget(record["PipelineArn"])
         return str(record["PipelineArn"])
 
     def find(self, region: str, name: str) -> dict[str, Any] | None:
@@ -124,8 +125,9 @@ class Pipelines:
 
     def update_version(self, region: str, record: dict[str, Any], version_id: int, changes: dict[str, Any]) -> None:
         """Change a version's display name or description, or what its last execution was."""
-        entry = self.version(region, record, version_id)
-        self.context.store.put(_versions(region, record["PipelineName"]), str(version_id), {**entry, **changes})
+        with self._lock:
+            entry = self.version(region, record, version_id)
+            self.context.store.put(_versions(region, record["PipelineName"]), str(version_id), {**entry, **changes})
 
     def ran(self, region: str, name: str) -> None:
         """Note that an execution of the pipeline has just started."""
@@ -170,6 +172,26 @@ class Pipelines:
             address = f"s3://{bucket}/{location['ObjectKey']}"
             raise ValidationError(f"Unable to read the pipeline definition from {address}: {error}") from error
         return body.decode()
+
+
+def _new_record(arn: str, request: dict[str, Any]) -> dict[str, Any]:
+    """The record of a pipeline that has no version yet."""
+    now = time.time()
+    members = ("PipelineDescription", "ParallelismConfiguration")
+    return {
+        "PipelineArn": arn,
+        "PipelineName": request["PipelineName"],
+        "PipelineDisplayName": request.get("PipelineDisplayName", request["PipelineName"]),
+        "PipelineStatus": "Active",
+        "RoleArn": request["RoleArn"],
+        "CreationTime": now,
+        "LastModifiedTime": now,
+        "CreatedBy": {},
+        "LastModifiedBy": {},
+        "ClientRequestToken": request["ClientRequestToken"],
+        "LatestVersionId": 0,
+        **{member: request[member] for member in members if member in request},
+    }
 
 
 def check(text: str) -> tuple[Definition, graph.Graph]:

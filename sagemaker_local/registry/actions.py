@@ -66,10 +66,11 @@ def delete_model_package_group(call: Call, request: Request) -> None:
 @action("PutModelPackageGroupPolicy")
 def put_model_package_group_policy(call: Call, request: Request) -> Request:
     """Keep a group's resource policy: it lets other accounts use the group's versions (`sharing`)."""
-    registry = _registry(call)
-    group = registry.group(call.region, request["ModelPackageGroupName"])
-    registry.groups.put(call.region, group["ModelPackageGroupName"], {**group, "Policy": request["ResourcePolicy"]})
-    return {"ModelPackageGroupArn": group["ModelPackageGroupArn"]}
+    return {
+        "ModelPackageGroupArn": _registry(call).set_policy(
+            call.region, request["ModelPackageGroupName"], request["ResourcePolicy"]
+        )
+    }
 
 
 @action("GetModelPackageGroupPolicy")
@@ -84,10 +85,7 @@ def get_model_package_group_policy(call: Call, request: Request) -> Request:
 @action("DeleteModelPackageGroupPolicy")
 def delete_model_package_group_policy(call: Call, request: Request) -> None:
     """Forget a group's resource policy."""
-    registry = _registry(call)
-    group = registry.group(call.region, request["ModelPackageGroupName"])
-    group.pop("Policy", None)
-    registry.groups.put(call.region, group["ModelPackageGroupName"], group)
+    _registry(call).set_policy(call.region, request["ModelPackageGroupName"], None)
 
 
 @action("CreateModelPackage")

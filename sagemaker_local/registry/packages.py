@@ -81,6 +81,14 @@ class ModelPackages:
             )
         return found
 
+    def set_policy(self, region: str, name_or_arn: str, policy: str | None) -> str:
+        """Keep a group's resource policy, or forget it (None); returns the group's ARN."""
+        with self._lock:  # else a version that is created meanwhile would give its number back
+            group = {**self.group(region, name_or_arn), "Policy": policy}
+            kept = {name: value for name, value in group.items() if value is not None}
+            self.groups.put(region, group["ModelPackageGroupName"], kept)
+        return str(group["ModelPackageGroupArn"])
+
     def delete_group(self, region: str, name_or_arn: str) -> None:
         """DeleteModelPackageGroup.
 

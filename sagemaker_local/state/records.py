@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from sagemaker_local.jobs.paging import within
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from sagemaker_local.state.store import Store
 
@@ -35,9 +35,18 @@ class Records:
         """Keep a resource, new or changed."""
         self.store.put(self.kind, f"{region}/{name}", record)
 
-    def delete(self, region: str, name: str) -> None:
-        """Forget a resource."""
-        self.store.delete(self.kind, f"{region}/{name}")
+    def add(self, region: str, name: str, record: Record) -> bool:
+        """Keep a new resource; False where the name is taken, whoever else makes one of it at this moment."""
+        return self.store.add(self.kind, f"{region}/{name}", record)
+
+    def change(self, region: str, name: str, change: Callable[[Record | None], Record]) -> Record:
+        """Replace a resource by what ``change`` makes of it, with no other change between; returns it. See ``Store.change``."""
+        changed: Record = self.store.change(self.kind, f"{region}/{name}", change)
+        return changed
+
+    def delete(self, region: str, name: str) -> bool:
+        """Forget a resource; False when there is none."""
+        return self.store.delete(self.kind, f"{region}/{name}")
 
     def everywhere(self) -> list[tuple[str, Record]]:
         """Every (region, resource), oldest first."""

@@ -12,18 +12,21 @@ import logging
 import sqlite3
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sagemaker_local.errors import DiskFull
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+T = TypeVar("T")
 
 _RETRY_S = 0.5
 _LOGGER = logging.getLogger(__name__)
 _hurry = threading.local()
 _stopping = threading.Event()
+_PUT = "INSERT INTO entries (kind, key, value) VALUES (?, ?, ?) ON CONFLICT (kind, key) DO UPDATE SET value = excluded.value"
 _CACHE_KIB = 256  # SQLite's own default, 2 MiB a file, would fill while a server runs
 
 
@@ -64,11 +67,15 @@ def _may_wait() -> bool:
 
 
 class Store:
-    """A thread-safe map of (kind, key) to a JSON value. ``list`` keeps the order in which keys were first put."""
+    """A thread-safe map of (kind, key) to a JSON value. ``list`` keeps the order in which keys were first put.
+
+    Who must know whether a key was free, or write what depends on what is there, uses ``add`` and ``change``: they are atomic, while a
+    ``get`` followed by a ``put`` loses what another thread writes between the two.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._database = open_database(path)
         self._database.execute(
             "CREATE TABLE IF NOT EXISTS entries "
@@ -77,10 +84,32 @@ class Store:
 
     def put(self, kind: str, key: str, value: Any) -> None:
         """Store a JSON value under a kind and key, replacing what was there."""
-        self._write(
-            "INSERT INTO entries (kind, key, value) VALUES (?, ?, ?) ON CONFLICT (kind, key) DO UPDATE SET value = excluded.value",
-            (kind, key, json.dumps(value)),
+        self._write(_PUT, (kind, key, json.dumps(value)))
+
+    def add(self, kind: str, key: str, value: Any) -> bool:
+        """Store a JSON value under a kind and key where there is none yet; False where there is one, which stays."""
+        return (
+            self._write("INSERT OR IGNORE INTO entries (kind, key, value) VALUES (?, ?, ?)", (kind, key, json.dumps(value))) == 1
         )
+
+    def change(self, kind: str, key: str, change: Callable[[Any], Any]) -> Any:
+        """Replace a value by what ``change`` makes of it, with no write of another thread between.
+
+        Args:
+            kind: of the value.
+            key: of the value.
+            change: gets a fresh copy of the value, None where there is none; what it raises leaves the value as it is.
+
+        Returns:
+            What ``change`` returned, which is stored.
+        """
+
+        def work() -> Any:
+            value = change(self.get(kind, key))
+            self._database.execute(_PUT, (kind, key, json.dumps(value)))
+            return value
+
+        return self._with_room(work, (kind, key))
 
     def get(self, kind: str, key: str) -> Any:
         """The value under a kind and key, a fresh copy each time; None when there is none."""
@@ -94,17 +123,21 @@ class Store:
             rows = self._database.execute("SELECT key, value FROM entries WHERE kind = ? ORDER BY sequence", (kind,)).fetchall()
         return [(key, json.loads(text)) for key, text in rows]
 
-    def delete(self, kind: str, key: str) -> None:
-        """Remove a value; nothing happens when there is none."""
-        self._write("DELETE FROM entries WHERE kind = ? AND key = ?", (kind, key))
+    def delete(self, kind: str, key: str) -> bool:
+        """Remove a value; False when there is none."""
+        return self._write("DELETE FROM entries WHERE kind = ? AND key = ?", (kind, key)) == 1
 
     def close(self) -> None:
         """Close the file. The store cannot be used afterwards."""
         with self._lock:
             self._database.close()
 
-    def _write(self, statement: str, values: tuple[str, ...]) -> None:
-        """Run a statement, when there is room on the disk.
+    def _write(self, statement: str, values: tuple[str, ...]) -> int:
+        """Run a statement; returns how many entries it has written or removed."""
+        return self._with_room(lambda: self._database.execute(statement, values).rowcount, values[:2])
+
+    def _with_room(self, work: Callable[[], T], what: tuple[str, ...]) -> T:
+        """Do what writes, alone, when there is room on the disk.
 
         Raises:
             DiskFull: there is none, and this thread must not wait.
@@ -113,13 +146,12 @@ class Store:
         while True:
             try:
                 with self._lock:
-                    self._database.execute(statement, values)
-                return
+                    return work()
             except sqlite3.OperationalError as error:
                 if error.sqlite_errorcode != sqlite3.SQLITE_FULL:
                     raise
                 if not told:
-                    _LOGGER.error("no room for %s: %s", self._path, values[:2])
+                    _LOGGER.error("no room for %s: %s", self._path, what)
                 told = True
                 if not _may_wait() or _stopping.wait(_RETRY_S):
                     raise DiskFull(self._path.parent) from error

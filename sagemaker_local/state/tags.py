@@ -39,14 +39,17 @@ class Tags:
         """Add tags to a resource; a key that it has gets the new value."""
         if not tags:
             return
-        found: dict[str, str] = self.context.store.get(_KIND, arn) or {}
-        self.context.store.put(_KIND, arn, found | {tag["Key"]: tag["Value"] for tag in tags})
+        added = {tag["Key"]: tag["Value"] for tag in tags}
+        self.context.store.change(_KIND, arn, lambda found: (found or {}) | added)
 
     def remove(self, arn: str, keys: Iterable[str]) -> None:
         """Take tags from a resource."""
-        found: dict[str, str] = self.context.store.get(_KIND, arn) or {}
         gone = set(keys)
-        self.context.store.put(_KIND, arn, {key: value for key, value in found.items() if key not in gone})
+
+        def without(found: dict[str, str] | None) -> dict[str, str]:
+            return {key: value for key, value in (found or {}).items() if key not in gone}
+
+        self.context.store.change(_KIND, arn, without)
 
     def forget(self, arn: str) -> None:
         """Forget a resource that was deleted."""

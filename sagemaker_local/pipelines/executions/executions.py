@@ -70,13 +70,15 @@ class Executions:
                 settled, left_out = select(self.records, execution, definition, graph)
             self.records.begin(execution, version["Definition"])
             self._keep_token("Start", region, request, execution.arn)
-        for step in settled.values():
-            self.records.save_step(execution.arn, step)
-        self.pipelines.ran(region, execution.pipeline_name)
-        last = {"LastExecutionPipelineExecutionArn": execution.arn}
-        self.pipelines.update_version(region, pipeline, version["PipelineVersionId"], last)
+            for step in settled.values():
+                self.records.save_step(execution.arn, step)
+            self.pipelines.ran(region, execution.pipeline_name)
+            last = {"LastExecutionPipelineExecutionArn": execution.arn}
+            self.pipelines.update_version(region, pipeline, version["PipelineVersionId"], last)
+            runner = Runner(self.context, self.records, execution, definition, graph, parameters, self.cache, settled, left_out)
+            self._running[execution.arn] = runner  # from now on its pipeline cannot be deleted
         announcements.execution_changed(self.context, execution, None)
-        self._run(Runner(self.context, self.records, execution, definition, graph, parameters, self.cache, settled, left_out))
+        self._run(runner)
         return execution.arn
 
     def stop(self, region: str, request: dict[str, Any]) -> str:
@@ -183,16 +185,16 @@ class Executions:
         Raises:
             ConflictError: an execution of it runs.
         """
-        pipeline = self.pipelines.get(region, name)
         with self._lock:
+            pipeline = self.pipelines.get(region, name)
             prefix = pipeline["PipelineArn"] + "/"
             if any(arn.startswith(prefix) for arn in self._running):
                 raise ConflictError(
                     f"Pipeline {pipeline['PipelineArn']} has running executions: stop them before deleting the pipeline."
                 )
-        self.records.forget_pipeline(region, pipeline["PipelineName"])
-        self.cache.forget(region, pipeline["PipelineName"])
-        return self.pipelines.delete(region, pipeline["PipelineName"])
+            self.records.forget_pipeline(region, pipeline["PipelineName"])
+            self.cache.forget(region, pipeline["PipelineName"])
+            return self.pipelines.delete(region, pipeline["PipelineName"])
 
     def _run(self, runner: Runner) -> None:
         arn = runner.execution.arn
