@@ -50,7 +50,7 @@ class LmEvalTask(Objective):
 
 
 class LmEval(Strict):
-    """Tasks of lm-eval against the staging endpoint's chat API, after the load. Needs the extra `lm-eval` in the image of the steps."""
+    """Tasks of lm-eval against the staging endpoint's chat API, after the load. Needs the group `lm-eval` in the image of the steps."""
 
     tasks: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")], LmEvalTask] = Field(min_length=1)
     """Task name → bound. Only tasks that generate can be asked of a chat API (gsm8k, ifeval, mmlu_pro, …)."""

@@ -34,7 +34,10 @@ NOT_IMPORTED = {
 }
 """What is declared and imported by no room that the group serves, each with its reason."""
 NOT_DECLARED = {
-    ("steps", "hf_xet"): "huggingface_hub brings it where there is a build for the machine; without it a fetch takes the other way",
+    (
+        "steps",
+        "hf_xet",
+    ): "huggingface_hub brings it where there is a build for the machine; without it a fetch takes the other way",
     ("steps", "lm_eval"): "a group of its own, in the image only if wanted",
     ("local", "sglang"): "the serving image has it; never installed on a machine of ours",
     ("sagemaker-local", "pytest"): "sagemaker_local.testing is a plugin: pytest is there when it is loaded",
@@ -63,7 +66,7 @@ def imported(rooms: list[str]) -> set[str]:
     """The top-level modules that are neither ours nor Python's."""
     ours = {path.parent.name for path in ROOT.glob("*/__init__.py")}
     found = {module for room in rooms for path in sources(room) for module in imports_of(path)}
-    return {module for module in found if module not in ours | sys.stdlib_module_names}
+    return {module for module in found if module not in ours | sys.stdlib_module_names and not module.startswith("types_")}
 
 
 def sources(room: str) -> Iterator[Path]:

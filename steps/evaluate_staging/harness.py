@@ -28,7 +28,7 @@ def _check(order: dict[str, Any]) -> dict[str, Any]:
     """Load every task with its data."""
     if importlib.util.find_spec("lm_eval") is None:
         raise _Refused(
-            "the model file names lm-eval tasks, but lm-eval is not installed here; install this project's extra `lm-eval` in the image of "
+            "the model file names lm-eval tasks, but lm-eval is not installed here; install this project's group `lm-eval` in the image of "
             "the steps, or take evaluation.lm_eval out"
         )
     manager = _manager(order)

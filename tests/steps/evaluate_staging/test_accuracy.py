@@ -53,7 +53,7 @@ ZIP = zipped({"capitals.yaml": yaml.safe_dump(TASK), "chosen.yaml": yaml.safe_du
 @pytest.fixture
 def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """lm-eval, and nothing that reaches the Hub."""
-    pytest.importorskip("lm_eval", reason="the extra lm-eval is not installed")
+    pytest.importorskip("lm_eval", reason="the group lm-eval is not installed")
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
@@ -159,7 +159,7 @@ def test_without_the_extra_there_is_one_clear_error(tmp_path: Path, monkeypatch:
     )
     monkeypatch.syspath_prepend(tmp_path / "hidden")
     wanted = LmEval.model_validate({"tasks": {"gsm8k": {"at_least": 0.5}}})
-    with pytest.raises(InputError, match="lm-eval is not installed here; install this project's extra `lm-eval`"):
+    with pytest.raises(InputError, match="lm-eval is not installed here; install this project's group `lm-eval`"):
         Accuracy.prepare(wanted, None, tmp_path / "work")
 
 
