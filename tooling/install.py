@@ -10,10 +10,11 @@ import json
 import re
 import subprocess
 import sys
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 ROOT = Path(__file__).parents[1]
 REQUIREMENTS = ROOT / "requirements"
@@ -55,7 +56,7 @@ def main(name: str) -> int:
     environment = ROOT / wanted.environment
     try:
         python, uv = _bootstrap(environment)
-        install = [uv, "pip", "install", "--python", python, "--require-hashes", "-r", f"requirements/{name}.txt"]
+        install = [str(uv), "pip", "install", "--python", str(python), "--require-hashes", "-r", f"requirements/{name}.txt"]
         _announce_missing(
             subprocess.run([*install, "--dry-run"], cwd=ROOT, capture_output=True, text=True).stderr, sizes["packages"]
         )
@@ -108,17 +109,26 @@ def _announce_missing(dry_run: str, packages_mb: dict[str, float]) -> None:
 
 
 def _run(command: list[Any]) -> None:
-    """Run a command and show that it still runs; CalledProcessError if it fails."""
+    """Run a command and show what it says and that it still runs; CalledProcessError if it fails."""
     begun = time.monotonic()
-    with subprocess.Popen(command, cwd=ROOT) as process:
-        while True:
-            try:
-                code = process.wait(_HEARTBEAT_S)
-                break
-            except subprocess.TimeoutExpired:
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        said = threading.Thread(target=_pass_on, args=(process.stderr,), daemon=True)
+        said.start()
+        while process.poll() is None:
+            said.join(_HEARTBEAT_S)
+            if said.is_alive():
                 print(f"  … {time.monotonic() - begun:.0f} s", flush=True)
-    if code:
-        raise subprocess.CalledProcessError(code, command)
+            else:
+                process.wait()
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command)
+
+
+def _pass_on(stderr: IO[str]) -> None:
+    """Print each line, such as the start and end of a download, without uv's list of every package."""
+    for line in stderr:
+        if not re.match(r" [+~-] [\w.-]+==", line):
+            print(f"  {line.strip()}", flush=True)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from typing import Any
 
 from tooling.install import REQUIREMENTS, ROOT, SETS
 
-UV = Path(sys.prefix) / "bin" / "uv"
+UV = str(Path(sys.prefix) / "bin" / "uv")
 _COMPILE = [UV, "pip", "compile", "--quiet", "--universal", "--python-version", "3.11"]
 _LOCK = [*_COMPILE, "--generate-hashes", "--no-emit-index-url", "--no-header"]
 _INPUTS: dict[str, list[str]] = {
@@ -68,7 +68,7 @@ def _wheel_bytes(package: dict[str, Any]) -> int:
 def _installed(name: str) -> tuple[list[str], int]:
     """Install a lock into an environment of its own; return its packages and its size on disk. Megabytes."""
     with tempfile.TemporaryDirectory() as folder:
-        python = Path(folder) / "bin" / "python"
+        python = str(Path(folder) / "bin" / "python")
         subprocess.run([UV, "venv", "--quiet", "--allow-existing", "--python", sys.executable, folder], check=True)
         install = [UV, "pip", "install", "--quiet", "--python", python, "--require-hashes", "-r", f"requirements/{name}.txt"]
         subprocess.run([*install, *(["--compile-bytecode"] if SETS[name].is_compiled else [])], cwd=ROOT, check=True)
