@@ -14,6 +14,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from pipelines import diagnostics
+
 _BRIEF = """Bring a model from a Hugging Face revision to a SageMaker production endpoint, through a gate.
   python -m pipelines.run MODEL               release config/models/MODEL.yaml on this machine (--env aws: in AWS)
   python -m pipelines.run definition MODEL    print the pipeline's definition; nothing is sent anywhere
@@ -268,6 +270,7 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without UTF-8 gets a ?, not a traceback
+    diagnostics.configure()
     try:
         app()
     except Exception as error:

@@ -234,7 +234,7 @@ def _quotas(account: _Account, found: Findings) -> None:
     sessions = {account.environment.for_production.account_id: account.there, account.environment.account_id: account.session}
     for owner, session in sessions.items():
         if owner != account.environment.account_id and not _has_access(session):
-            continue  # said under `production`
+            continue  # there is a finding under `production`
         with found.fail_on_refusal(
             f"the quotas of {owner}",
             "give yourself servicequotas:ListServiceQuotas and servicequotas:ListAWSDefaultServiceQuotas",

@@ -1,4 +1,4 @@
-"""What git knows of the model files: which changed since a commit, in which commit, and what a deleted one said."""
+"""The git history of the model files: which changed since a commit, in which commit, and the text of a deleted one."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 
 from config.schema import Release
@@ -17,6 +18,7 @@ from pipelines.planning.observed_state import ObservedState
 from pipelines.planning.plan import warnings
 from pipelines.resolution import resolve
 
+_log = logging.getLogger(__name__)
 _FOLLOW_INTERVAL_S = {"local": 0.3, "aws": 10.0}
 
 
@@ -36,7 +38,7 @@ def release(model: str, env: str, *, follow: bool, as_json: bool) -> None:
     resolved = resolve(model, env)
     hub = preflight.prepare(resolved, model)
     for warning in warnings(resolved, ObservedState()):
-        print(f"warning: {warning}", file=sys.stderr)
+        _log.warning(warning)
     executions = Executions(resolved.environment)
     sending.send_shared(resolved.environment, executions)
     sending.send_release(resolved, executions)

@@ -1,6 +1,6 @@
 """The door to the definitions: each as the JSON document that SageMaker is sent.
 
-The SageMaker SDK, which they are written with, takes 6 s to import: it is imported when the first document is asked for, and only here.
+The SageMaker SDK, which they are written with, takes 3 s of CPU to import: it is imported when the first document is asked for, and only here.
 """
 
 from __future__ import annotations
@@ -22,8 +22,13 @@ class PipelineDocument:
 
 
 def release_document(release: Release) -> PipelineDocument:
-    """Return the definition of the model's own pipeline, `release-MODEL`."""
-    from pipelines.definitions import release as release_pipeline  # deferred: the SageMaker SDK costs 6 s
+    """Return the definition of the model's own pipeline, `release-MODEL`.
+
+    >>> from pipelines.resolution import resolve
+    >>> release_document(resolve("qwen3-32b", "local")).name
+    'release-qwen3-32b'
+    """
+    from pipelines.definitions import release as release_pipeline  # deferred: the SageMaker SDK costs 3 s of CPU
 
     built = release_pipeline.build(release)
     return PipelineDocument(built.name, built.definition(), f"Releases {release.name}: {release.model.weights.repository}")
@@ -31,7 +36,7 @@ def release_document(release: Release) -> PipelineDocument:
 
 def shared_documents(environment: Environment) -> list[PipelineDocument]:
     """Return the definitions that belong to no model: promotion, and reap where the environment has a role for it."""
-    from pipelines.definitions import promotion, reaping  # deferred: the SageMaker SDK costs 6 s
+    from pipelines.definitions import promotion, reaping  # deferred: the SageMaker SDK costs 3 s of CPU
 
     approvals = promotion.build(environment)
     found = [

@@ -1,8 +1,8 @@
 """The parts of the SageMaker SDK that definitions are written with, imported in one place because importing them takes seconds.
 
-Only `release.py` and `promotion.py` import this. The SDK's own `ProcessingStep` and `ModelStep` run their job's code to learn its
-arguments (a session, S3 uploads, environment variables of their own); the step classes here hold a boto3-shaped request and emit
-exactly that, so that a definition is a value: no network, no account, the same bytes every time.
+Only the three definitions import this. The SDK's own `ProcessingStep` and `ModelStep` run their job's code to learn its arguments (a session,
+S3 uploads, environment variables of their own); the step classes here hold a boto3-shaped request and emit exactly that, so that a
+definition is a value: no network, no account, the same bytes every time (docs/decisions/0002).
 """
 
 from __future__ import annotations

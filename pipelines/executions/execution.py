@@ -1,4 +1,4 @@
-"""Pipelines and their executions: sent, started, looked at, followed. The same calls on AWS and on this machine."""
+"""Pipelines and their executions: sent, started, viewed, followed. The same calls on AWS and on this machine."""
 
 from __future__ import annotations
 

@@ -26,6 +26,11 @@ class Difference:
 def differences(old: Mapping[str, Any], new: Release) -> list[Difference]:
     """List every setting whose value differs, in the order of the files.
 
+    >>> from pipelines.resolution import resolve
+    >>> release = resolve("qwen3-32b", "local")
+    >>> differences(release.model_dump(mode="json"), release)
+    []
+
     `old` is a release file's content; settings that it does not know yet count as their defaults, where the format still reads it.
     """
     try:

@@ -83,7 +83,7 @@ def _observe_account(release: Release, found: ObservedState, session: boto3.Sess
     production = release.environment.for_production
     for account, owner in {release.environment.account_id: session, production.account_id: there}.items():
         if owner is None:
-            continue  # said already
+            continue  # it is among `unknown` already
         known = _attempt(found, f"the quotas of {account}", lambda owner=owner: read_quotas(owner.client("service-quotas")))  # type: ignore[misc]
         if known:
             found.quotas[account] = known

@@ -1,6 +1,6 @@
 """What a release costs: instances times hours times the environment's prices. Nothing here asks AWS.
 
-Each cost is a span, from what surely runs to what runs when everything takes as long as it may; what a price is missing for is said.
+Each cost is a span, from what surely runs to what runs when everything takes as long as it may; what has no price is listed.
 """
 
 from __future__ import annotations

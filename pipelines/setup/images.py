@@ -49,7 +49,7 @@ def serving_image(serving: Serving, environment: Environment) -> str:
     if serving.image == "project":
         return environment.images.serving
     if serving.image == "aws":
-        from sagemaker.core import image_uris  # deferred: the SageMaker SDK costs seconds
+        from sagemaker.core import image_uris  # deferred: the SageMaker SDK costs seconds, and only `aws` needs it
 
         uri: str = image_uris.retrieve(
             "sglang",

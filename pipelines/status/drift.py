@@ -23,6 +23,10 @@ def find_drift(events: Iterable[Event], production: ProductionStatus, sagemaker:
         events: The model's ledger.
         production: The endpoint as it is.
         sagemaker: A client of production's account.
+
+    >>> found = ProductionStatus("chat", "111122223333", "InService")
+    >>> next(find_drift([], found, None))
+    'the endpoint chat exists, but this project did not make it'
     """
     now = serving_history.serving_lineage(events)
     if not now:

@@ -1,4 +1,4 @@
-"""What `status` knows of a model, as values."""
+"""The status of a model, as values."""
 
 from __future__ import annotations
 
@@ -82,9 +82,9 @@ class ModelStatus:
     versions: list[VersionStatus]
     staging: list[StagingStatus]
     production: ProductionStatus | None
-    """None when the model was never in production and no file says where it would go, and when production was not to be looked at."""
+    """None when the model was never in production and no file says where it would go, and when access to production was refused."""
     production_refused: str
-    """Why production, in another account, was not to be looked at, and what to do; empty when it was."""
+    """Why production, in another account, refused access, and what to do; empty where it did not."""
     ledger_version: int | None
     """What production serves by the ledger."""
     drift: list[str]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from config.loader import MODELS
+from pipelines import diagnostics
 from pipelines.resolution import SUBCOMMANDS
 
 ROOT = Path(__file__).parents[2]
@@ -88,6 +90,14 @@ except (Exception, SystemExit) as error:
 """
     result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.split(maxsplit=1) in (["ConfigError", "[]\n"], ["SystemExit", "[]\n"])
+
+
+def test_a_warning_is_one_line_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(2):
+        diagnostics.configure()
+    logging.getLogger("pipelines.commands.release").warning("one instance")
+    said = capsys.readouterr()
+    assert (said.out, said.err) == ("", "warning: one instance\n")
 
 
 def test_every_mistake_in_a_file_is_shown_at_once(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def leave_aws(region: str) -> None:
 
     One variable left would do: AWS_ENDPOINT_URL_EVENTBRIDGE sends that service's calls elsewhere, AWS_IGNORE_CONFIGURED_ENDPOINT_URLS (or that
     line in ~/.aws/config) sends all of them to AWS (AWS SDKs and Tools Reference Guide, "Service-specific endpoints"). Nor does a proxy
-    see what is said to this machine.
+    see the traffic of this machine with itself.
     """
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         del os.environ[name]
