@@ -1,10 +1,12 @@
 """The load profiles that a model file may ask for, one class a kind: its settings, its sentence in the report, how often it surely measures.
 
-Add a kind: a class here, and how its load is put on in loadtest/runner.py; docs/extending.md does it.
+Add a kind of open loop: a `Scheduled` class here; docs/extending.md does it. How the load of any other kind is put on, loadtest/runner.py says.
 """
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal, get_args
 
 from pydantic import Field
@@ -130,6 +132,17 @@ class _Profile(Strict):
     def least_runs(self) -> int:
         """How many times a warm-up and what is measured after it follow one another, at least."""
         return 1
+
+
+class Scheduled(_Profile, ABC):
+    """An open loop whose class says when its requests are due: the runner needs no line for it."""
+
+    duration_s: float = Field(gt=0)
+    """How long is measured, after the warm-up. Seconds."""
+
+    @abstractmethod
+    def moments(self, seed: int) -> Iterator[float]:
+        """Yield when each request is due, in order and without end. Seconds from the beginning of the run, warm-up included."""
 
 
 class ClosedLoop(_Profile):

@@ -28,6 +28,7 @@ from loadtest.profiles import (
     OpenLoop,
     Ramp,
     Replay,
+    Scheduled,
 )
 from loadtest.transports import Transport
 
@@ -103,7 +104,7 @@ class Runner:
             prompts_file=self.inputs.required(profile.prompts) if profile.prompts else None,
         )
 
-    def _schedule(self, profile: OpenLoop | Ramp | Replay, seed: int) -> tuple[ScheduledRequest, ...]:
+    def _schedule(self, profile: OpenLoop | Ramp | Replay | Scheduled, seed: int) -> tuple[ScheduledRequest, ...]:
         """The whole schedule, warm-up included."""
         end_s = profile.warmup_s + profile.duration_s
         match profile:
@@ -114,6 +115,8 @@ class Runner:
                 return _until(end_s, arrivals.ramp(*rates, profile.warmup_s, profile.duration_s))
             case Replay():
                 return tuple(due for due in self.inputs.replayed(profile) if due.at_s < end_s)
+            case Scheduled():
+                return _until(end_s, profile.moments(seed))
 
     def _ladder(self, profile: Ladder, load: Load, outcome: ProfileRun, on_progress: Callable[[str], None]) -> None:
         for concurrency in profile.concurrencies:

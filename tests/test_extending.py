@@ -57,17 +57,9 @@ def blocks(language: str) -> list[str]:
 
 
 def apply(patch: str, folder: Path) -> None:
-    """Each hunk replaces lines that must stand in its file once."""
-    for part in re.split(r"^--- .*\n", patch, flags=re.MULTILINE)[1:]:
-        heading, *hunks = re.split(r"^@@\n", part, flags=re.MULTILINE)
-        file = folder / heading.removeprefix("+++ b/").strip()
-        file.parent.mkdir(exist_ok=True)
-        text = file.read_text(encoding="utf-8") if file.exists() else ""
-        for hunk in hunks:
-            old, new = ("".join(f"{line[1:]}\n" for line in hunk.splitlines() if line[:1] != sign) for sign in "+-")
-            assert old == text or f"\n{text}".count(f"\n{old}") == 1, f"not once in {file.name}:\n{old}"
-            text = f"\n{text}".replace(f"\n{old}", f"\n{new}", 1)[1:]
-        file.write_text(text, encoding="utf-8")
+    """As a reader would: `git apply`, which refuses what does not fit."""
+    git_apply = subprocess.run(["git", "apply"], cwd=folder, input=patch, capture_output=True, text=True, check=False)
+    assert git_apply.returncode == 0, f"{git_apply.stderr}\n{patch}"
 
 
 def merged(content: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
@@ -83,6 +75,7 @@ def extended(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
     folder = tmp_path_factory.mktemp("extended")
     for room in ("config", "delivery", "loadtest", "steps", "pipelines", "container"):
         shutil.copytree(ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__"))
+    subprocess.run(["git", "init", "--quiet"], cwd=folder, check=True)  # whatever clone the folder may be in
     for patch in blocks("diff"):
         apply(patch, folder)
     content = yaml.safe_load((MODELS / "qwen3-32b.yaml").read_text(encoding="utf-8"))

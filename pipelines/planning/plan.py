@@ -8,6 +8,7 @@ from typing import Any
 from config.instances import gpu_memory_bytes
 from config.schema import Release
 from config.updates import LONGEST_UPDATE_S
+from delivery.names import RELEASE_STEPS
 from pipelines.definitions.requests import FETCH_MAX_RUNTIME_S
 from pipelines.planning import prices
 from pipelines.planning.differences import Difference, differences
@@ -75,7 +76,12 @@ class Plan:
 
 
 def build(release: Release, observed: ObservedState) -> Plan:
-    """Make the plan: a pure function of the release and of what was looked up. No I/O."""
+    """Make the plan: a pure function of the release and of what was looked up. No I/O.
+
+    >>> from pipelines.resolution import resolve
+    >>> build(resolve("qwen3-32b", "local"), ObservedState()).is_possible
+    True
+    """
     total_bytes = 0 if observed.weights_stored else observed.weights_bytes
     environment, weights = release.environment, release.model.weights
     costs = (
@@ -111,14 +117,19 @@ def _steps(release: Release, observed: ObservedState, total_bytes: int | None) -
     bounds = [len(profile.objectives) for profile in evaluation.load_profiles.values()]
     conditions = 2 + sum(bounds) + (len(evaluation.lm_eval.tasks) if evaluation.lm_eval else 0)
     manual = "waits until a person approves it"
-    return [
-        PlannedStep("FetchWeights", _fetch(release, observed), prices.fetch_span(release, total_bytes, FETCH_MAX_RUNTIME_S)),
-        PlannedStep("RegisterModel", f"a new version in {release.package_group}, pending approval"),
-        PlannedStep("EvaluateStaging", _evaluate(release), prices.staging_span(release)),
-        PlannedStep("Gate", f"{conditions} conditions, all must hold"),
-        PlannedStep("Approved?", "the gate's verdict is enough" if model.approval == "automatic" else manual),
-        PlannedStep("Promote", _promote(release, observed), Span(prices.update_span(release).least_s, release.update_timeout_s)),
-    ]
+    known = {
+        "FetchWeights": PlannedStep(
+            "FetchWeights", _fetch(release, observed), prices.fetch_span(release, total_bytes, FETCH_MAX_RUNTIME_S)
+        ),
+        "RegisterModel": PlannedStep("RegisterModel", f"a new version in {release.package_group}, pending approval"),
+        "EvaluateStaging": PlannedStep("EvaluateStaging", _evaluate(release), prices.staging_span(release)),
+        "Gate": PlannedStep("Gate", f"{conditions} conditions, all must hold"),
+        "Approved": PlannedStep("Approved?", "the gate's verdict is enough" if model.approval == "automatic" else manual),
+        "Promote": PlannedStep(
+            "Promote", _promote(release, observed), Span(prices.update_span(release).least_s, release.update_timeout_s)
+        ),
+    }
+    return [known.get(name, PlannedStep(name, "a job of its own")) for name in RELEASE_STEPS]
 
 
 def _fetch(release: Release, observed: ObservedState) -> str:
