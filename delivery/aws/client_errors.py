@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from delivery.errors import StepError
+from delivery.errors import DeliveryError
 
 
 @contextmanager
 def translate_client_errors(action: str, permission: str = "that permission") -> Iterator[None]:
-    """Turn what boto3 raises inside into a StepError: `could not ACTION: CODE: message`.
+    """Turn what boto3 raises inside into a DeliveryError: `could not ACTION: CODE: message`.
 
     `action` is a verb with its object; `permission` is what the step's role is to be given when AWS denied it.
     """
@@ -20,7 +20,7 @@ def translate_client_errors(action: str, permission: str = "that permission") ->
         yield
     except (ClientError, BotoCoreError) as error:
         hint = f"; give the step's role {permission}" if "AccessDenied" in str(error) else ""
-        raise StepError(f"could not {action}: {error}{hint}") from error
+        raise DeliveryError(f"could not {action}: {error}{hint}") from error
 
 
 def is_absent(error: BaseException) -> bool:

@@ -10,7 +10,7 @@ from typing import Any
 
 from delivery.aws.client_errors import is_absent, translate_client_errors
 from delivery.endpoint.deployment import Deployment
-from delivery.errors import StepError
+from delivery.errors import DeliveryError
 from delivery.names import VERSION_TAG
 from delivery.registry.model_packages import SageMakerClient
 
@@ -95,7 +95,7 @@ class Hosting:
         """Start to give the endpoint another config, the way that `policy` (a boto3 DeploymentConfig) says.
 
         With `keep_counts` it keeps as many instances as it has, whatever the config says: autoscaling chose them. While something else
-        changes the endpoint (autoscaling), it asks again; StepError when that takes more than half an hour.
+        changes the endpoint (autoscaling), it asks again; DeliveryError when that takes more than half an hour.
         """
         from botocore.exceptions import ClientError
 
@@ -179,7 +179,7 @@ class Hosting:
     ) -> EndpointState:
         """Wait until the endpoint is no longer busy; returns it InService. What `on_poll` raises at any look at it goes through.
 
-        StepError, with the last lines of the container's log, when it failed, is gone, or is still busy after `timeout_s`.
+        DeliveryError, with the last lines of the container's log, when it failed, is gone, or is still busy after `timeout_s`.
         """
         started = time.monotonic()
         said_s = -1
@@ -188,13 +188,13 @@ class Hosting:
             state = self.state(endpoint)
             elapsed = time.monotonic() - started
             if state is None:
-                raise StepError(f"the endpoint {endpoint} is gone; somebody deleted it")
+                raise DeliveryError(f"the endpoint {endpoint} is gone; somebody deleted it")
             if state.status == "InService":
                 return state
             if state.status not in _BUSY:
-                raise StepError(f"the endpoint {endpoint} is {state.status}: {state.failure}{self.recent_logs(endpoint)}")
+                raise DeliveryError(f"the endpoint {endpoint} is {state.status}: {state.failure}{self.recent_logs(endpoint)}")
             if elapsed > timeout_s:
-                raise StepError(
+                raise DeliveryError(
                     f"the endpoint {endpoint} is still {state.status} after {elapsed:.0f} s{self.recent_logs(endpoint)}"
                 )
             if int(elapsed) > said_s:
@@ -204,7 +204,7 @@ class Hosting:
 
     def delete(self, endpoint: str, *, before_each_try: Callable[[], None] = lambda: None) -> None:
         """Delete the endpoint and the config and models behind it; what is gone already is no error. While something changes the endpoint, it
-        asks again; StepError when that takes more than half an hour."""
+        asks again; DeliveryError when that takes more than half an hour."""
         state = self.state(endpoint)
         if state is None:
             return
@@ -220,11 +220,11 @@ class Hosting:
             self.delete_model(name)
 
     def wait_gone(self, endpoint: str) -> None:
-        """Wait until a deleted endpoint is no longer there, so that its name is free. StepError when it stays."""
+        """Wait until a deleted endpoint is no longer there, so that its name is free. DeliveryError when it stays."""
         started = time.monotonic()
         while self.state(endpoint) is not None:
             if time.monotonic() - started > _DELETE_TIMEOUT_S:
-                raise StepError(
+                raise DeliveryError(
                     f"the endpoint {endpoint} is still being deleted after {_DELETE_TIMEOUT_S:.0f} s; try again later"
                 )
             _pause(started)

@@ -23,7 +23,7 @@ from pydantic import ValidationError
 
 from config.base import Strict
 from delivery.aws import s3
-from delivery.errors import LeaseHeld, LeaseLost, StepError
+from delivery.errors import DeliveryError, LeaseHeld, LeaseLost
 
 _DATE_S = 1.0  # HTTP's dates are whole seconds: others may see the lease expire so much earlier
 _RENEWALS = 4  # in the time for which it is good: three may fail
@@ -31,7 +31,7 @@ _POLL_S = (0.5, 5.0)
 _CONFLICTS = {"PreconditionFailed", "ConditionalRequestConflict", "412", "NoSuchKey", "404"}
 
 
-class Record(Strict):
+class LeaseRecord(Strict):
     """The lease's object."""
 
     schema_version: Literal[1] = 1
@@ -54,9 +54,9 @@ class Record(Strict):
         return not self.released and now < datetime.fromisoformat(self.expires_at)
 
 
-def read(client: s3.S3Client, bucket: str, endpoint: str) -> tuple[Record, bool] | None:
+def read(client: s3.S3Client, bucket: str, endpoint: str) -> tuple[LeaseRecord, bool] | None:
     """The lease of an endpoint, and whether it is held now; None when nobody ever had it."""
-    stored = _Object(client, bucket, endpoint)
+    stored = _LeaseObject(client, bucket, endpoint)
     found = stored.read()
     return None if found is None else (found.record, found.record.is_held(stored.now))
 
@@ -78,7 +78,7 @@ def held(
     While another execution has it, waits up to `wait_s` seconds and tells `on_wait` for whom; LeaseHeld when it is still not free. It is
     renewed in a thread, and expires `expires_s` seconds after the last renewal when this process dies.
     """
-    lease = Lease(_Object(client, bucket, endpoint), owner, execution, expires_s)
+    lease = Lease(_LeaseObject(client, bucket, endpoint), owner, execution, expires_s)
     lease.take(wait_s, on_wait)
     try:
         yield lease
@@ -89,7 +89,7 @@ def held(
 class Lease:
     """A lease that this process has, or had."""
 
-    def __init__(self, stored: _Object, owner: str, execution: str, expires_s: float) -> None:
+    def __init__(self, stored: _LeaseObject, owner: str, execution: str, expires_s: float) -> None:
         self._stored, self._owner, self._execution, self._expires_s = stored, owner, execution, expires_s
         self._token = secrets.token_hex(16)
         self._taken_at = ""
@@ -144,14 +144,14 @@ class Lease:
         try:
             with self._writing:
                 self._write(self._etag, released=True)
-        except StepError:
+        except DeliveryError:
             return  # what the block did is done or has failed already; the lease expires by itself
 
     def _renew_until_done(self) -> None:
         while not self._done.wait(self._expires_s / _RENEWALS):
             try:
                 self._renew()
-            except StepError:
+            except DeliveryError:
                 continue  # S3 could not be asked: `check` says so once the lease has run out
             if self._lost:
                 return
@@ -174,7 +174,7 @@ class Lease:
         process stood still since.
         """
         good_until = self._stored.asked_at + self._expires_s - _DATE_S
-        record = Record(
+        record = LeaseRecord(
             owner=self._owner,
             execution=self._execution,
             token=self._token,
@@ -191,14 +191,14 @@ class Lease:
 
 
 @dataclass(frozen=True)
-class _Found:
+class _StoredLease:
     """What was read."""
 
-    record: Record
+    record: LeaseRecord
     etag: str
 
 
-class _Object:
+class _LeaseObject:
     """The lease's object in S3."""
 
     def __init__(self, client: s3.S3Client, bucket: str, endpoint: str) -> None:
@@ -209,7 +209,7 @@ class _Object:
         self.asked_at = time.monotonic()
         """When it was asked for that answer, time.monotonic()."""
 
-    def read(self) -> _Found | None:
+    def read(self) -> _StoredLease | None:
         from botocore.exceptions import ClientError
 
         asked_at = time.monotonic()
@@ -224,11 +224,11 @@ class _Object:
                 raise
         self._note_time(answer, asked_at)
         try:
-            return _Found(Record.model_validate_json(body), answer["ETag"])
+            return _StoredLease(LeaseRecord.model_validate_json(body), answer["ETag"])
         except ValidationError as error:
-            raise StepError(f"{self._uri} is not a lease: {error}; delete it if nothing else writes there") from error
+            raise DeliveryError(f"{self._uri} is not a lease: {error}; delete it if nothing else writes there") from error
 
-    def write(self, record: Record, etag: str | None) -> str | None:
+    def write(self, record: LeaseRecord, etag: str | None) -> str | None:
         """Write it if the object there has this ETag (None: if there is none); the new ETag, None when the condition does not hold."""
         from botocore.exceptions import ClientError
 

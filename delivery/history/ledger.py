@@ -23,9 +23,9 @@ from pydantic import Field, JsonValue, ValidationError
 
 from config.base import Strict
 from delivery.aws import s3
-from delivery.errors import LedgerBroken, StepError
+from delivery.errors import DeliveryError, LedgerBroken
 
-Kind = Literal["fetched", "registered", "evaluated", "approved", "rejected", "promoted", "rolled_back", "refused"]
+EventKind = Literal["fetched", "registered", "evaluated", "approved", "rejected", "promoted", "rolled_back", "refused"]
 """What happened. `refused`: a version was to be promoted and was not; production serves what it did before."""
 
 _KEY = re.compile(r"(\d{8})\.json")
@@ -42,7 +42,7 @@ class Event(Strict):
     """Its place in the ledger, counted from 1; also its key."""
     at: str
     """When, ISO 8601 UTC."""
-    kind: Kind
+    kind: EventKind
     """What happened."""
     version: int | None = None
     """To which version of the model package group; None before it has a number."""
@@ -71,14 +71,14 @@ class Ledger:
 
     def append(
         self,
-        kind: Kind,
+        kind: EventKind,
         *,
         by: str,
         version: int | None = None,
         model_package: str | None = None,
         details: Mapping[str, JsonValue] | None = None,
     ) -> Event:
-        """Write an event behind the last one and return it. StepError when S3 refuses, or when others are faster 50 times in a row."""
+        """Write an event behind the last one and return it. DeliveryError when S3 refuses, or when others are faster 50 times in a row."""
         for _ in range(_TRIES):
             last = max(self._numbers(), default=0)
             event = Event(
@@ -96,11 +96,11 @@ class Ledger:
             # Refused, but ours: boto3 sends a request again whose answer got lost.
             if written or s3.read(self._s3, self._uri(event.sequence)) == body:
                 return event
-        raise StepError(f"could not write to the ledger {self._prefix}: others were faster {_TRIES} times; start again")
+        raise DeliveryError(f"could not write to the ledger {self._prefix}: others were faster {_TRIES} times; start again")
 
     def append_once(
         self,
-        kind: Kind,
+        kind: EventKind,
         *,
         by: str,
         version: int | None = None,
@@ -175,6 +175,6 @@ _WHAT_NEXT = (
 )
 
 
-def newest(events: Iterable[Event], *kinds: Kind) -> Event | None:
+def newest(events: Iterable[Event], *kinds: EventKind) -> Event | None:
     """The last event of one of these kinds; None when there is none."""
     return next((event for event in reversed(list(events)) if event.kind in kinds), None)

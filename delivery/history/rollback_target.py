@@ -31,7 +31,7 @@ def find(events: Iterable[Event], model_package: str, sagemaker: model_packages.
     if not brought or brought[-1].version is None:
         raise InputError(f"production never served {model_package} by the ledger: there is nothing to return to")
     event = brought[-1]
-    left = serving_history.Deployed.of(event)
+    left = serving_history.DeployedVersion.of(event)
     status = _approval_status(sagemaker, model_package)
     container: dict[str, Any] = left.container
     package = model_packages.ModelPackage(

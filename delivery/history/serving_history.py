@@ -13,7 +13,7 @@ from delivery.errors import InputError
 from delivery.history.ledger import Event
 
 
-class Deployed(Strict):
+class DeployedVersion(Strict):
     """What a promotion or a rollback left in production: enough to know it again, and to serve it again when the registry forgot it.
 
     It stands in such an event's details, under `deployment`.
@@ -47,12 +47,12 @@ class Deployed(Strict):
             ) from error
 
 
-def deployment_of(events: Iterable[Event], config: str | None) -> Deployed | None:
+def deployment_of(events: Iterable[Event], config: str | None) -> DeployedVersion | None:
     """What the last promotion or rollback to that endpoint config left in production; None when the ledger knows of none."""
     for event in reversed(list(events)):
         left = event.details.get("deployment")
         if event.kind in ("promoted", "rolled_back") and isinstance(left, dict) and left.get("config") == config:
-            return Deployed.of(event)
+            return DeployedVersion.of(event)
     return None
 
 

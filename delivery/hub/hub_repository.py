@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 
 from config.weights import Weights
 from delivery.aws import s3
-from delivery.errors import InputError, StepError
+from delivery.errors import DeliveryError, InputError
 from delivery.hub import architectures
-from delivery.hub.range_client import Answer
+from delivery.hub.fetch_settings import MIB, FetchSettings
+from delivery.hub.hub_source import FilePart, HubRevision, HubSource
+from delivery.hub.range_client import RangeResponse
 from delivery.hub.retries import Retries, TransientError
 from delivery.hub.selection import HubFile, Listing, Selection, select
-from delivery.hub.settings import MIB, Settings
-from delivery.hub.source import Hub, HubSource, Part
 
 if TYPE_CHECKING:
     from huggingface_hub.hf_api import RepoFile
 
-PREFLIGHT = Settings(attempts=3, longest_retry_after_s=5.0)
+PREFLIGHT = FetchSettings(attempts=3, longest_retry_after_s=5.0)
 """For a person who waits at a terminal: a Hub that does not answer is given up after about a second, one that asks to wait at once."""
 _LARGEST_DOCUMENT = 64 * MIB
 _LIST_TIMEOUT_S = 30.0
@@ -30,16 +30,16 @@ def choose_files(
     weights: Weights,
     endpoint: str,
     token: str | None,
-    settings: Settings = PREFLIGHT,
+    settings: FetchSettings = PREFLIGHT,
     tell: Callable[[str], None] = lambda _: None,
 ) -> Selection:
     """The files that a fetch of `weights` would move: everything that can be checked before a byte is.
 
     `endpoint` is the Hub's URL, `token` its read token or None; `tell` hears of tries that failed. InputError when the repository or
-    revision does not exist, is gated without a sufficient token, or cannot be served (see `selection.select`); StepError when the
+    revision does not exist, is gated without a sufficient token, or cannot be served (see `selection.select`); DeliveryError when the
     Hub cannot be reached.
     """
-    hub = Hub(endpoint, weights.repository, weights.revision, token)
+    hub = HubRevision(endpoint, weights.repository, weights.revision, token)
     source = HubSource(hub, settings, threading.Event(), tell)
     listing = Retries(settings, threading.Event(), tell).call(f"list {hub}", lambda: list_repository(hub))
     documents = {path: _document(source, listing, path) for path in listing.documents}
@@ -51,7 +51,7 @@ def choose_files(
     return selection
 
 
-def list_repository(hub: Hub) -> Listing:
+def list_repository(hub: HubRevision) -> Listing:
     """Every file of the repository at the revision, by the Hub's own client. TransientError for what may pass by itself."""
     os.environ.setdefault(
         "HF_HUB_DISABLE_TELEMETRY", "1"
@@ -72,10 +72,10 @@ def list_repository(hub: Hub) -> Listing:
         ]
     except HfHubHTTPError as error:
         headers = {name.lower(): value for name, value in error.response.headers.items()}
-        answer = Answer(error.response.status_code, headers, error.server_message or "")
+        answer = RangeResponse(error.response.status_code, headers, error.server_message or "")
         raise answer.transient_error(hub.endpoint) or _refusal(hub, answer) from None
     except (KeyError, TypeError, ValueError) as error:
-        raise StepError(
+        raise DeliveryError(
             f"{hub.endpoint} does not answer as a Hugging Face Hub does ({error!r}); check the Hub's address"
         ) from error
     except Exception as error:  # the client's HTTP library has errors of its own, of no common kind
@@ -98,7 +98,7 @@ def read_token(secret: str | None, region: str) -> str | None:
     except (ClientError, BotoCoreError) as error:
         if s3.error_code(error) == "ResourceNotFoundException":
             return None  # public repositories need none; the others say what to do
-        raise StepError(
+        raise DeliveryError(
             f"could not read the secret {secret!r} (hub_token_secret): {error}; create it, and let the step's role read it"
         ) from error
     token = text.strip()
@@ -109,7 +109,7 @@ def read_token(secret: str | None, region: str) -> str | None:
     return token
 
 
-def _refusal(hub: Hub, answer: Answer) -> StepError:
+def _refusal(hub: HubRevision, answer: RangeResponse) -> DeliveryError:
     code = answer.headers.get("x-error-code")
     if code == "RevisionNotFound":
         return InputError(
@@ -127,7 +127,7 @@ def _refusal(hub: Hub, answer: Answer) -> StepError:
         )
     if code == "GatedRepo" or answer.status == 403:
         return InputError(hub.refusal(code))
-    return StepError(f"could not list {hub}: the Hub answered {answer.status} {answer.excerpt}")
+    return DeliveryError(f"could not list {hub}: the Hub answered {answer.status} {answer.excerpt}")
 
 
 def _document(source: HubSource, listing: Listing, path: str) -> bytes:
@@ -137,7 +137,7 @@ def _document(source: HubSource, listing: Listing, path: str) -> bytes:
             f"{path} of {listing.repository} at {listing.revision} has {file.size:,} bytes: not a configuration file"
         )
     body = bytearray(file.size)
-    source.read(Part(file, 1, 0, file.size), memoryview(body))
+    source.read(FilePart(file, 1, 0, file.size), memoryview(body))
     return bytes(body)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from delivery.errors import StepError
+from delivery.errors import DeliveryError
 from delivery.hub.retries import TransientError
 
 _BODY_EXCERPT = 600
@@ -22,11 +22,11 @@ _PIECE_BYTES = 1024**2
 _USER_AGENT = "fetch-weights/1"
 _Body = TypeVar("_Body")
 _USED_UP = re.compile(r";\s*r\s*=\s*0\s*;\s*t\s*=\s*(\d+)")
-_PASSING_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
+_TRANSIENT_STATUSES = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
 @dataclass(frozen=True)
-class Answer:
+class RangeResponse:
     """A response's status and headers (names in lower case) and, when it was not read into a buffer, the start of its body."""
 
     status: int
@@ -44,12 +44,12 @@ class Answer:
 
     def transient_error(self, url: str) -> TransientError | None:
         """The error to raise when this status may pass by itself, else None."""
-        if self.status not in _PASSING_STATUSES:
+        if self.status not in _TRANSIENT_STATUSES:
             return None
         return TransientError(f"{public(url)} answered {self.status} {self.excerpt}".rstrip(), self.retry_after_s)
 
 
-class Wire:
+class RangeClient:
     """The connections of one thread, one a server."""
 
     def __init__(self, connect_timeout_s: float, read_timeout_s: float) -> None:
@@ -58,19 +58,19 @@ class Wire:
         self._connections: dict[tuple[str, str], http.client.HTTPConnection] = {}
         self._tls: ssl.SSLContext | None = None
 
-    def ask(self, method: str, url: str, headers: dict[str, str]) -> Answer:
+    def ask(self, method: str, url: str, headers: dict[str, str]) -> RangeResponse:
         """Send a request and drop its body; TransientError when the connection fails."""
         answer, _ = self._exchange(method, url, headers, lambda _: None, None, None)
         return answer
 
-    def send(self, url: str, headers: dict[str, str], view: memoryview) -> Answer:
+    def send(self, url: str, headers: dict[str, str], view: memoryview) -> RangeResponse:
         """PUT the bytes of `view`; TransientError when the connection fails."""
         answer, _ = self._exchange("PUT", url, headers, lambda _: None, None, None, body=view)
         return answer
 
     def read_into(
         self, url: str, headers: dict[str, str], view: memoryview, accept: int, arrived: Callable[[int], None]
-    ) -> Answer:
+    ) -> RangeResponse:
         """GET into `view`. Bodies of another status than `accept` go to the answer's excerpt. TransientError when the connection fails.
 
         `arrived` hears of the bytes, a megabyte or so at a time, and may raise to leave. A body that ends early shows in their sum only;
@@ -79,7 +79,7 @@ class Wire:
         answer, _ = self._exchange("GET", url, headers, lambda response: _fill(response, view, arrived), accept, None)
         return answer
 
-    def read(self, url: str, headers: dict[str, str], limit_bytes: int) -> tuple[Answer, bytes]:
+    def read(self, url: str, headers: dict[str, str], limit_bytes: int) -> tuple[RangeResponse, bytes]:
         """GET a document of `limit_bytes` at most: the answer, and the body of a 200. TransientError when the connection fails."""
         return self._exchange("GET", url, headers, lambda response: _whole(response, limit_bytes), 200, b"")
 
@@ -98,7 +98,7 @@ class Wire:
         accept: int | None,
         nothing: _Body,
         body: memoryview | None = None,
-    ) -> tuple[Answer, _Body]:
+    ) -> tuple[RangeResponse, _Body]:
         """One request: what `take` makes of a body with status `accept`, else `nothing` and an excerpt of the body."""
         parts = urlsplit(url)
         key = (parts.scheme, parts.netloc)
@@ -116,7 +116,7 @@ class Wire:
                 taken = take(response)
                 if not response.isclosed() or response.will_close:
                     self._forget(key)
-                return Answer(response.status, head), taken
+                return RangeResponse(response.status, head), taken
             except (OSError, http.client.HTTPException) as error:
                 self._forget(key)
                 closed = isinstance(error, http.client.RemoteDisconnected | BrokenPipeError | ConnectionResetError)
@@ -128,12 +128,12 @@ class Wire:
                 raise
         raise AssertionError("the second connection is always fresh")
 
-    def _drop(self, key: tuple[str, str], response: http.client.HTTPResponse, head: dict[str, str]) -> Answer:
+    def _drop(self, key: tuple[str, str], response: http.client.HTTPResponse, head: dict[str, str]) -> RangeResponse:
         body = response.read(_BODY_EXCERPT)
         if not response.isclosed():
             self._forget(key)
         text = head.get("x-error-message") or " ".join(body.decode("utf-8", "replace").split())
-        return Answer(response.status, head, text)
+        return RangeResponse(response.status, head, text)
 
     def _connection(self, scheme: str, netloc: str) -> http.client.HTTPConnection:
         key = (scheme, netloc)
@@ -147,7 +147,7 @@ class Wire:
         elif scheme == "http":
             connection = http.client.HTTPConnection(netloc, timeout=self._connect_timeout_s)
         else:
-            raise StepError(f"{scheme}://{netloc} is neither http nor https")
+            raise DeliveryError(f"{scheme}://{netloc} is neither http nor https")
         try:
             connection.connect()
         except OSError as error:
@@ -178,7 +178,7 @@ def _fill(response: http.client.HTTPResponse, view: memoryview, arrived: Callabl
 def _whole(response: http.client.HTTPResponse, limit_bytes: int) -> bytes:
     body = response.read(limit_bytes + 1)
     if len(body) > limit_bytes:
-        raise StepError(f"a document of more than {limit_bytes:,} bytes")
+        raise DeliveryError(f"a document of more than {limit_bytes:,} bytes")
     if response.length:
         raise http.client.IncompleteRead(body, response.length)
     return body

@@ -7,8 +7,8 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from delivery.errors import StepError
-from delivery.hub.settings import Settings
+from delivery.errors import DeliveryError
+from delivery.hub.fetch_settings import FetchSettings
 from delivery.job.frame import say
 
 _Result = TypeVar("_Result")
@@ -29,13 +29,13 @@ class Stopped(Exception):
 class Retries:
     """Calls something until it works, fails for good or `settings.attempts` are used up; pauses end at once when `stop` is set."""
 
-    def __init__(self, settings: Settings, stop: threading.Event, tell: Callable[[str], None] = say) -> None:
+    def __init__(self, settings: FetchSettings, stop: threading.Event, tell: Callable[[str], None] = say) -> None:
         self._settings = settings
         self._stop = stop
         self._tell = tell
 
     def call(self, what: str, attempt: Callable[[], _Result]) -> _Result:
-        """What `attempt` returns. StepError, naming `what` and the last reason, when it never did; Stopped when the fetch stops."""
+        """What `attempt` returns. DeliveryError, naming `what` and the last reason, when it never did; Stopped when the fetch stops."""
         number = 0
         while True:
             number += 1
@@ -45,7 +45,7 @@ class Retries:
                 return attempt()
             except TransientError as error:
                 if number == self._settings.attempts:
-                    raise StepError(
+                    raise DeliveryError(
                         f"could not {what} in {number} tries: {error}; start the step again: what is finished is not fetched again"
                     ) from error
                 pause = self._pause(number, error, what)
@@ -55,7 +55,7 @@ class Retries:
     def _pause(self, number: int, error: TransientError, what: str) -> float:
         if error.retry_after_s is not None:
             if error.retry_after_s > self._settings.longest_retry_after_s:
-                raise StepError(
+                raise DeliveryError(
                     f"could not {what}: {error}; the server asks to wait {error.retry_after_s:.0f} s: start the step again after that"
                 )
             return error.retry_after_s

@@ -15,7 +15,7 @@ from typing import Any
 
 from config.weights import Weights
 from delivery.errors import InputError
-from delivery.hub.settings import MAX_OBJECT_BYTES
+from delivery.hub.fetch_settings import MAX_OBJECT_BYTES
 from delivery.names import MANIFEST_FILE
 from delivery.weights.manifest import ManifestFile
 

@@ -1,6 +1,6 @@
 """The frame around every step: arguments, exit codes, SIGTERM, the failure message that SageMaker shows, progress lines.
 
-A step's `__main__.py` is `sys.exit(job.main(step_main, sys.argv[1:]))`, where `step_main` takes the arguments and raises `StepError`.
+A step's `__main__.py` is `sys.exit(job.main(step_main, sys.argv[1:]))`, where `step_main` takes the arguments and raises `DeliveryError`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import NoReturn
 from pydantic import ValidationError
 
 from config.schema import Release
-from delivery.errors import InputError, StepError
+from delivery.errors import DeliveryError, InputError
 from delivery.job import terminal
 
 _MESSAGE_LIMIT = 1024  # characters of ExitMessage (API reference of DescribeProcessingJob)
@@ -32,7 +32,7 @@ class Terminated(BaseException):
 def main(step: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> int:
     """Run `step`, return the process's exit code: 0 done, 1 failed, 2 can never work, 143 terminated.
 
-    A StepError is shown as its message alone; anything else is a bug and keeps its traceback. `--message-file FILE` is taken here,
+    A DeliveryError is shown as its message alone; anything else is a bug and keeps its traceback. `--message-file FILE` is taken here,
     from every step's arguments: SageMaker shows that file, /opt/ml/output/message, as the job's ExitMessage.
     """
     own = argparse.ArgumentParser(add_help=False)
@@ -42,7 +42,7 @@ def main(step: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> int
     signal.signal(signal.SIGTERM, _raise_terminated)
     try:
         step(rest)
-    except StepError as error:
+    except DeliveryError as error:
         return _fail(str(error), error.exit_code, message_file)
     except Terminated:
         return _fail("terminated by SIGTERM", 128 + signal.SIGTERM, message_file)

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 
 from config.base import Strict
 from delivery.aws import s3
-from delivery.errors import InputError, StepError
+from delivery.errors import DeliveryError, InputError
 from delivery.job.frame import say
 
 
@@ -147,7 +147,7 @@ class HostRegistry:
         self._thread.join(self._settings.stop_grace_s)
         try:
             self._write("failed" if error else "done", str(error or "")[:500])
-        except StepError as unsaid:
+        except DeliveryError as unsaid:
             say(f"could not tell the other hosts: {unsaid}; they will notice the silence")
 
     @property
@@ -191,13 +191,13 @@ class HostRegistry:
         try:
             return Heartbeat.model_validate_json(body) if body else None
         except ValidationError as error:
-            raise StepError(f"{self._folder}{name}.json is not a host's beat of this version: {error}") from error
+            raise DeliveryError(f"{self._folder}{name}.json is not a host's beat of this version: {error}") from error
 
     def _beat(self) -> None:
         while not self._over.wait(self._settings.heartbeat_s):
             try:
                 self._write("running", self._detail())
-            except StepError as error:
+            except DeliveryError as error:
                 say(f"could not tell the other hosts that this one lives: {error}")
 
     def _write(self, state: Literal["running", "done", "failed"], detail: str) -> None:

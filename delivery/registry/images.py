@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from delivery.aws.client_errors import translate_client_errors
-from delivery.errors import StepError
+from delivery.errors import DeliveryError
 from delivery.names import Fact
 from delivery.registry.model_packages import ModelPackage
 
@@ -29,7 +29,7 @@ def digest_of(uri: str, make_client: Callable[[str], Any], kind: Literal["local"
     """The digest (`sha256:…`) of the image that an ECR address means now; None for an image that is not in ECR.
 
     `make_client` gives a boto3 ECR client of a region. An address with a digest says it itself. On this machine (`kind` local) images are
-    commands and need no registry: a repository that is not there means None too. StepError when there is no such image, or ECR refuses.
+    commands and need no registry: a repository that is not there means None too. DeliveryError when there is no such image, or ECR refuses.
     """
     from botocore.exceptions import ClientError
 
@@ -49,6 +49,6 @@ def digest_of(uri: str, make_client: Callable[[str], Any], kind: Literal["local"
             if kind == "local" and code == "RepositoryNotFoundException":
                 return None
             if code in {"ImageNotFoundException", "RepositoryNotFoundException"}:
-                raise StepError(f"there is no image {uri} in ECR any more ({code}); push it, or release again") from error
+                raise DeliveryError(f"there is no image {uri} in ECR any more ({code}); push it, or release again") from error
             raise
     return str(found[0]["imageDigest"])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from delivery.aws.client_errors import is_absent, translate_client_errors
-from delivery.errors import InputError, StepError
+from delivery.errors import DeliveryError, InputError
 
 SageMakerClient = Any
 """boto3's sagemaker client (boto3 publishes no types)."""
@@ -68,7 +68,7 @@ def annotate(sagemaker: SageMakerClient, arn: str, facts: Mapping[str, str]) -> 
     """Note facts on the version. Only they change; facts that it has already stay."""
     too_long = [key for key, value in facts.items() if len(value) > _FACT_LIMIT]
     if too_long:
-        raise StepError(
+        raise DeliveryError(
             f"{too_long[0]} cannot be noted on {arn}: it has more than {_FACT_LIMIT} characters: {facts[too_long[0]]}"
         )
     with translate_client_errors(f"note {', '.join(facts)} on {arn}"):

@@ -32,7 +32,7 @@ class _Report(BaseModel):
 def refusals(package: ModelPackage, release: Release, client: s3.S3Client, make_ecr: Callable[[str], Any]) -> list[str]:
     """Why the version must not be promoted; empty when it may. `make_ecr` gives a boto3 ECR client of a region.
 
-    StepError when S3 or ECR cannot be asked.
+    DeliveryError when S3 or ECR cannot be asked.
     """
     return [
         *_approval(package),

@@ -10,7 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 from config.base import Strict
 from config.weights import Weights
 from delivery.aws import s3
-from delivery.errors import StepError
+from delivery.errors import DeliveryError
 from delivery.names import MANIFEST_FILE
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -31,7 +31,7 @@ class ManifestFile(Strict):
     """Whether S3 reported the same for the stored object. False only for an S3 that keeps no full-object checksums."""
 
 
-class Choice(Strict):
+class FileChoice(Strict):
     """The model file's words that chose the files."""
 
     include: list[str]
@@ -53,7 +53,7 @@ class Manifest(Strict):
     """ORGANISATION/NAME on the Hub."""
     revision: Annotated[str, Field(pattern=r"^[0-9a-f]{40}$")]
     """The commit."""
-    choice: Choice
+    choice: FileChoice
     """How the files were chosen."""
     files: list[ManifestFile] = Field(min_length=1)
     """Sorted by path."""
@@ -76,7 +76,7 @@ class Manifest(Strict):
         return cls(
             repository=weights.repository,
             revision=weights.revision,
-            choice=Choice.of(weights),
+            choice=FileChoice.of(weights),
             files=sorted(files, key=lambda f: f.path),
             total_bytes=sum(f.size for f in files),
         )
@@ -97,21 +97,21 @@ def digest(body: bytes) -> str:
 
 
 def read(client: s3.S3Client, prefix: s3.S3Uri) -> tuple[Manifest, str] | None:
-    """The manifest under a prefix and its SHA-256, None when there is none; StepError when it is not a manifest."""
+    """The manifest under a prefix and its SHA-256, None when there is none; DeliveryError when it is not a manifest."""
     body = s3.read(client, prefix / MANIFEST_FILE)
     if body is None:
         return None
     try:
         return Manifest.model_validate_json(body), digest(body)
     except ValidationError as error:
-        raise StepError(
+        raise DeliveryError(
             f"{prefix / MANIFEST_FILE} is not a manifest: {error}; if nothing else writes there, delete it and start again: the weights are "
             "checked and only what is missing is fetched"
         ) from error
 
 
 def write(client: s3.S3Client, prefix: s3.S3Uri, manifest: Manifest, **options: str) -> str:
-    """Write the manifest unless one is there, return its SHA-256. StepError when the one that is there says something else."""
+    """Write the manifest unless one is there, return its SHA-256. DeliveryError when the one that is there says something else."""
     for _ in range(3):  # a conflicting write in progress shows as "is there", and may still come to nothing
         if s3.write_json(client, prefix / MANIFEST_FILE, manifest.to_json(), only_if_absent=True, **options):
             return manifest.sha256
@@ -120,8 +120,10 @@ def write(client: s3.S3Client, prefix: s3.S3Uri, manifest: Manifest, **options: 
             continue
         if there[0].files == manifest.files:
             return there[1]
-        raise StepError(
+        raise DeliveryError(
             f"{prefix / MANIFEST_FILE} was written by somebody else meanwhile and lists other files than this fetch, of the same commit and the same "
             "choice; something else writes there: find it, delete the prefix once no endpoint uses it, and start the step again"
         )
-    raise StepError(f"could not write {prefix / MANIFEST_FILE}: it is neither there nor can it be created; start the step again")
+    raise DeliveryError(
+        f"could not write {prefix / MANIFEST_FILE}: it is neither there nor can it be created; start the step again"
+    )

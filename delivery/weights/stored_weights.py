@@ -22,7 +22,7 @@ _SHOWN = 5
 
 
 def differences(client: s3.S3Client, prefix: s3.S3Uri, manifest_sha256: str) -> list[str]:
-    """What is not as the manifest with this SHA-256 says, a sentence each; empty when all is. StepError when S3 cannot be asked."""
+    """What is not as the manifest with this SHA-256 says, a sentence each; empty when all is. DeliveryError when S3 cannot be asked."""
     location = prefix / MANIFEST_FILE
     body = s3.read(client, location)
     if body is None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from config.errors import ConfigError
 from config.loader import problem_in
 from config.schema import Release
-from delivery.errors import InputError, StepError
+from delivery.errors import DeliveryError, InputError
 from delivery.hub import hub_repository
 from pipelines.definitions import layout
 from pipelines.errors import CommandError, UsageError
@@ -47,12 +47,12 @@ def check(release: Release, hub_endpoint: str, file: str) -> None:
         token = hub_repository.read_token(environment.hub_token_secret, environment.region)
     except InputError as error:
         raise UsageError(f"{release.name}: {error}") from error
-    except StepError as error:
+    except DeliveryError as error:
         raise CommandError(f"{release.name}: {error}") from error
     try:
         hub_repository.choose_files(release.model.weights, hub_endpoint, token)
     except InputError as error:
         location = (error.key or "weights.repository").split(".")
         raise ConfigError([problem_in(file, tuple(location), str(error))]) from error
-    except StepError as error:
+    except DeliveryError as error:
         raise CommandError(f"{release.name}: {error}") from error

@@ -14,7 +14,7 @@ from typing import Any
 
 from config.evaluation import LmEval, LmEvalTask
 from delivery.aws import s3
-from delivery.errors import InputError, StepError
+from delivery.errors import DeliveryError, InputError
 from delivery.job.frame import progress, say
 from loadtest.measurement.models import ObjectiveResult
 from loadtest.measurement.scoring import score
@@ -27,7 +27,7 @@ _WORD_OF_CODE = {2: InputError}
 
 
 @dataclass
-class Accuracy:
+class LmEvalTasks:
     """The lm-eval tasks of one evaluation; made before there is an endpoint."""
 
     wanted: LmEval
@@ -35,7 +35,7 @@ class Accuracy:
     """For task files, orders, answers and the log."""
 
     @classmethod
-    def prepare(cls, wanted: LmEval | None, client: s3.S3Client, folder: Path) -> Accuracy | None:
+    def prepare(cls, wanted: LmEval | None, client: s3.S3Client, folder: Path) -> LmEvalTasks | None:
         """Fetch what the model file brings and let lm-eval load every task; None where it names none.
 
         InputError when lm-eval is not installed, has no such task, cannot get its data, or scores it by log-likelihoods.
@@ -51,7 +51,7 @@ class Accuracy:
         return made
 
     def ask(self, transport: OpenAITransport, timeout_s: float, within_s: float) -> dict[str, dict[str, float]]:
-        """Task → every number that lm-eval gives; StepError when it fails, or has not ended `within_s`."""
+        """Task → every number that lm-eval gives; DeliveryError when it fails, or has not ended `within_s`."""
         progress(f"lm-eval: {', '.join(self.wanted.tasks)}")
         order = {
             "base_url": f"{transport.url}/chat/completions",
@@ -95,13 +95,13 @@ class Accuracy:
                     timeout=within_s,
                 ).returncode
             except subprocess.TimeoutExpired as error:
-                raise StepError(
+                raise DeliveryError(
                     f"lm-eval had not ended after {error.timeout:.0f} s, when the staging endpoint expires; raise evaluation.max_runtime_s, "
                     "or bound the tasks' examples"
                 ) from error
         said: dict[str, Any] = json.loads(answer.read_text()) if answer.exists() else {}
         if code != 0:
-            raise _WORD_OF_CODE.get(code, StepError)(said.get("error") or f"lm-eval ended with {code}: {_tail(log)}")
+            raise _WORD_OF_CODE.get(code, DeliveryError)(said.get("error") or f"lm-eval ended with {code}: {_tail(log)}")
         return said
 
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from config.schema import Release
 from delivery.aws import s3
 from delivery.endpoint.hosting import Hosting
-from delivery.errors import StepError
+from delivery.errors import DeliveryError
 from delivery.job.frame import say
 from delivery.names import MODEL_TAG, Fact
 from delivery.registry import model_packages
@@ -70,7 +70,7 @@ def read(release: Release, hosting: Hosting, sagemaker: model_packages.SageMaker
     try:
         facts = model_packages.read(sagemaker, package).facts
         return _evaluated(version, facts[Fact.EVALUATION_REPORT], facts[Fact.EVALUATION_SHA256], client)
-    except StepError as error:
+    except DeliveryError as error:
         return _none(f"the evaluation of version {version}, which is in production, cannot be compared with: {error}")
     except KeyError as error:
         return _none(f"version {version} is in production without an evaluation: it has no {error.args[0]}")
@@ -86,5 +86,5 @@ def _none(why: str) -> Baseline:
 def _evaluated(version: int, report: str, sha256: str, client: s3.S3Client) -> Baseline:
     body = s3.read(client, s3.S3Uri.parse(report))
     if body is None or hashlib.sha256(body).hexdigest() != sha256:
-        raise StepError(f"{report} is gone, or not what was registered")
+        raise DeliveryError(f"{report} is gone, or not what was registered")
     return Baseline(Evaluation.model_validate_json(body), InProduction(version=version, report=report))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from delivery.errors import InputError, StepError
+from delivery.errors import DeliveryError, InputError
 from loadtest.errors import InvalidInput, LoadTestError
 
 
@@ -15,11 +15,11 @@ def translate_load_errors() -> Iterator[None]:
 
     Raises:
         InputError: a trace, a prompts file or the tokenizer can never work.
-        StepError: a load could not be put on.
+        DeliveryError: a load could not be put on.
     """
     try:
         yield
     except InvalidInput as error:
         raise InputError(str(error)) from error
     except LoadTestError as error:
-        raise StepError(str(error)) from error
+        raise DeliveryError(str(error)) from error

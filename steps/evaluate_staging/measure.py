@@ -10,7 +10,7 @@ from typing import Any
 import boto3
 
 from delivery.endpoint import prompt_checks
-from delivery.errors import StepError
+from delivery.errors import DeliveryError
 from delivery.job.frame import progress, say
 from loadtest.client.chat_client import ChatRequest
 from loadtest.generator.load import Load
@@ -23,7 +23,7 @@ from loadtest.transports.sagemaker import SageMakerTransport
 from steps.evaluate_staging.load_errors import translate_load_errors
 from steps.evaluate_staging.models import BatchConsistency, PromptCheckSummary
 from steps.evaluate_staging.prepare import Prepared
-from steps.evaluate_staging.staging import Staged, staging
+from steps.evaluate_staging.staging import StagingEndpoint, staging
 
 _SHOWN = 300
 _BATCH_AT_MOST = 32
@@ -33,7 +33,7 @@ _BATCH_AT_MOST = 32
 class Measured:
     """What was measured of a staging endpoint, which is gone."""
 
-    staged: Staged
+    staged: StagingEndpoint
     """What it ran on."""
     prompt_checks: PromptCheckSummary
     """Their answers."""
@@ -53,11 +53,11 @@ def measure(prepared: Prepared) -> Measured:
         What was measured. Loads and tasks that could not be put on are among it, with the reason.
 
     Raises:
-        StepError: The endpoint did not come up, or went away. It is deleted whatever happened.
+        DeliveryError: The endpoint did not come up, or went away. It is deleted whatever happened.
     """
     arguments = prepared.arguments
     with staging(prepared.hosting, arguments.release, prepared.package, arguments.execution) as staged:
-        endpoint = _StagingEndpoint(prepared, staged)
+        endpoint = _EndpointUnderTest(prepared, staged)
         with translate_load_errors():
             checks = endpoint.ask_prompt_checks()
             batch, loads = endpoint.put_loads_on()
@@ -65,10 +65,10 @@ def measure(prepared: Prepared) -> Measured:
     return Measured(staged, checks.model_copy(update={"batch": batch}), loads, lm_eval)
 
 
-class _StagingEndpoint:
+class _EndpointUnderTest:
     """Everything that is asked of one endpoint."""
 
-    def __init__(self, prepared: Prepared, staged: Staged) -> None:
+    def __init__(self, prepared: Prepared, staged: StagingEndpoint) -> None:
         self._prepared, self._staged = prepared, staged
         self._region = prepared.arguments.release.environment.region
         self._evaluation = prepared.arguments.release.model.evaluation
@@ -100,7 +100,7 @@ class _StagingEndpoint:
             return {}
         try:
             return accuracy.ask(self._openai(), accuracy.wanted.timeout_s, max(0.0, self._staged.until_s - time.monotonic()))
-        except StepError as error:
+        except DeliveryError as error:
             say(str(error))
             return str(error)
 

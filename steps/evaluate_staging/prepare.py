@@ -15,7 +15,7 @@ from delivery.registry import images, model_packages
 from delivery.registry.model_packages import ModelPackage
 from loadtest.inputs import LoadInputs
 from steps.evaluate_staging import baseline
-from steps.evaluate_staging.accuracy import Accuracy
+from steps.evaluate_staging.accuracy import LmEvalTasks
 from steps.evaluate_staging.baseline import Baseline
 from steps.evaluate_staging.load_errors import translate_load_errors
 from steps.evaluate_staging.models import EvaluationArguments
@@ -41,7 +41,7 @@ class Prepared:
     """What production serves, to compare with."""
     inputs: LoadInputs
     """The files that loads are made of, all of them there."""
-    accuracy: Accuracy | None
+    accuracy: LmEvalTasks | None
     """The lm-eval tasks, all of them loaded; None where the model file names none."""
 
 
@@ -57,7 +57,7 @@ def prepare(arguments: EvaluationArguments, folder: Path) -> Prepared:
 
     Raises:
         InputError: There is no such version, or a trace, a prompts file, the tokenizer or a task can never work.
-        StepError: AWS could not be asked.
+        DeliveryError: AWS could not be asked.
     """
     release = arguments.release
     region, evaluation = release.environment.region, release.model.evaluation
@@ -72,7 +72,7 @@ def prepare(arguments: EvaluationArguments, folder: Path) -> Prepared:
     inputs = LoadInputs(lambda uri: s3.read(client, s3.S3Uri.parse(uri)), folder, f"{release.weights_prefix}tokenizer.json")
     with translate_load_errors():
         inputs.check(evaluation.load_profiles.values())
-    accuracy = Accuracy.prepare(evaluation.lm_eval, client, folder / "lm_eval")
+    accuracy = LmEvalTasks.prepare(evaluation.lm_eval, client, folder / "lm_eval")
     return Prepared(arguments, sagemaker, hosting, ledger, package, image_facts, found, inputs, accuracy)
 
 

@@ -14,7 +14,7 @@ import boto3
 
 from config.schema import Release
 from delivery.aws.client_errors import translate_client_errors
-from delivery.errors import StepError
+from delivery.errors import DeliveryError
 from delivery.history.ledger import Ledger
 from delivery.job.frame import progress, say
 from delivery.names import EVALUATION_FILE, REPORT_PAGE, Fact
@@ -43,7 +43,7 @@ def publish(prepared: Prepared, measured: Measured) -> Evaluation:
         The evaluation, as it was written.
 
     Raises:
-        StepError: The registry or the ledger could not be written to.
+        DeliveryError: The registry or the ledger could not be written to.
     """
     arguments = prepared.arguments
     release, folder = arguments.release, arguments.output
@@ -143,7 +143,7 @@ def _send_metrics(evaluation: Evaluation, region: str) -> None:
         with translate_client_errors("publish the evaluation's metrics to CloudWatch"):
             for first in range(0, len(data), 500):  # 1,000 metrics a call at most (API reference of PutMetricData)
                 client.put_metric_data(Namespace=_NAMESPACE, MetricData=data[first : first + 500])
-    except StepError as error:
+    except DeliveryError as error:
         say(f"{error}; the verdict stands without them")
 
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from config.schema import Release
 from delivery.endpoint.deployment import Deployment
 from delivery.endpoint.hosting import Hosting
-from delivery.errors import StepError
+from delivery.errors import DeliveryError
 from delivery.job.frame import progress, say, uninterrupted
 from delivery.registry.model_packages import ModelPackage
 
@@ -22,7 +22,7 @@ requested ML compute capacity due to InsufficientInstanceCapacity error", quoted
 
 
 @dataclass(frozen=True)
-class Staged:
+class StagingEndpoint:
     """A staging endpoint that is InService."""
 
     endpoint: str
@@ -33,12 +33,12 @@ class Staged:
 
 
 @contextmanager
-def staging(hosting: Hosting, release: Release, package: ModelPackage, execution: str) -> Iterator[Staged]:
+def staging(hosting: Hosting, release: Release, package: ModelPackage, execution: str) -> Iterator[StagingEndpoint]:
     """A staging endpoint that serves the version and is InService.
 
     Where there is no capacity, other instance types are tried, and all of them again, as the model file says. (SageMaker's own instance pools
     are not used: a pool may mix types, and numbers of a mixture are nobody's.) Deleted on success, failure, exception and SIGTERM. It also
-    carries the time after which `python -m steps.reap` deletes it, for when this process is killed outright. StepError when it does not
+    carries the time after which `python -m steps.reap` deletes it, for when this process is killed outright. DeliveryError when it does not
     come up, with its container's last words.
     """
     start = _Start(hosting, release, package, execution)
@@ -58,8 +58,8 @@ class _Start:
         self.endpoint = self._deployment(release).name
         self._until_s = 0.0
 
-    def run(self) -> Staged:
-        """Try every instance type, then all again; StepError when none comes up."""
+    def run(self) -> StagingEndpoint:
+        """Try every instance type, then all again; DeliveryError when none comes up."""
         wanted = self._release.model.evaluation.staging
         types = wanted.instance_types or [self._release.model.serving.instance_type]
         for retry in range(wanted.capacity_retries + 1):
@@ -70,15 +70,15 @@ class _Start:
             for instance_type in types:
                 reason = self._try(instance_type)
                 if reason is None:
-                    return Staged(self.endpoint, instance_type, self._until_s)
+                    return StagingEndpoint(self.endpoint, instance_type, self._until_s)
                 say(f"there is no capacity of {instance_type} now: {reason}")
-        raise StepError(
+        raise DeliveryError(
             f"there was no capacity of {' or '.join(types)} in {wanted.capacity_retries + 1} tries, the last time: {reason}; name more "
             "types in evaluation.staging.instance_types, raise capacity_retries or capacity_wait_s there, or reserve capacity"
         )
 
     def _try(self, instance_type: str) -> str | None:
-        """One start; None when it is up, else why there was no capacity. StepError for every other failure."""
+        """One start; None when it is up, else why there was no capacity. DeliveryError for every other failure."""
         _clear(self._hosting, self.endpoint)
         self._until_s = time.monotonic() + self._release.model.evaluation.max_runtime_s
         deployment = self._deployment(_on(self._release, instance_type))
@@ -87,7 +87,7 @@ class _Start:
             self._hosting.create(self.endpoint, deployment)
             say(f"staging endpoint {self.endpoint} is being created on {instance_type}; it expires at {deployment.expires_at}")
             self._hosting.wait(self.endpoint, timeout_s, progress)
-        except StepError as error:
+        except DeliveryError as error:
             reason = self._why(error)
             if not any(words in reason for words in _NO_CAPACITY):
                 raise
@@ -95,7 +95,7 @@ class _Start:
         say(f"staging endpoint {self.endpoint} is InService")
         return None
 
-    def _why(self, error: StepError) -> str:
+    def _why(self, error: DeliveryError) -> str:
         """What AWS says, without the container's log: of the endpoint, or where it refused to make one."""
         state = self._hosting.state(self.endpoint)
         return state.failure if state is not None else str(error)

@@ -25,7 +25,7 @@ def run(arguments: EvaluationArguments) -> Evaluation:
 
     Raises:
         InputError: What the model file brings can never work; no endpoint was made.
-        StepError: There is no result: the endpoint did not come up, or AWS refused.
+        DeliveryError: There is no result: the endpoint did not come up, or AWS refused.
     """
     with tempfile.TemporaryDirectory(prefix="evaluation-") as folder:
         prepared = prepare(arguments, Path(folder))

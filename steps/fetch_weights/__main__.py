@@ -12,6 +12,7 @@ from pathlib import Path
 from delivery.job import frame
 from delivery.job.host_registry import read_hosts, read_job_name
 from steps.fetch_weights import expectations, step
+from steps.fetch_weights.models import FetchArguments
 
 _RESOURCES = Path("/opt/ml/config/resourceconfig.json")  # where SageMaker puts it
 _JOB = "processingjobconfig.json"  # beside it
@@ -42,7 +43,9 @@ def main(arguments: Sequence[str]) -> None:
     release = frame.read_release(given.release)
     hosts = read_hosts(given.resource_config, release.model.weights.hosts)
     execution = given.execution or read_job_name(given.resource_config.with_name(_JOB)) or f"run-{uuid.uuid4().hex[:12]}"
-    step.run(step.Request(release, given.hub_endpoint, execution, given.output, hosts, expectations.checker(given.expectations)))
+    step.run(
+        FetchArguments(release, given.hub_endpoint, execution, given.output, hosts, expectations.checker(given.expectations))
+    )
     gc.freeze()  # the process ends: looking for garbage first takes longer than asking S3 for a finished manifest
 
 

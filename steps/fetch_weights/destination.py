@@ -9,13 +9,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from delivery.aws import s3
-from delivery.errors import StepError
+from delivery.errors import DeliveryError
 from delivery.hub.selection import HubFile
 from delivery.job.frame import say
-from steps.fetch_weights.sender import PartSender
+from steps.fetch_weights.part_sender import PartSender
 
 
-class Stored:
+class StoredObject:
     """What S3 says of a completed object."""
 
     def __init__(self, etag: str, size: int | None, crc64nvme: str | None) -> None:
@@ -45,7 +45,7 @@ class Destination:
         self._open: dict[str, str] = {}
         self._lock = threading.Lock()
 
-    def put(self, file: HubFile, body: bytes, crc64nvme: str) -> Stored:
+    def put(self, file: HubFile, body: bytes, crc64nvme: str) -> StoredObject:
         """Write a whole object; S3 refuses it when the checksum is not that of what it received."""
         with s3.translate_client_errors(f"write {self.prefix / file.path}"):
             self._client.put_object(
@@ -73,7 +73,7 @@ class Destination:
         request = {**self._at(file), "UploadId": upload_id, "PartNumber": number}
         return self._sender.send(f"write part {number} of {self.prefix / file.path}", request, view, crc64nvme)
 
-    def complete(self, file: HubFile, upload_id: str, etags: Mapping[int, str], crc64nvme: str) -> Stored:
+    def complete(self, file: HubFile, upload_id: str, etags: Mapping[int, str], crc64nvme: str) -> StoredObject:
         """Make the object of its parts. S3 refuses it when the whole does not have that checksum and size."""
         from botocore.exceptions import ClientError
 
@@ -139,15 +139,15 @@ class Destination:
             raise
         return (head["ContentLength"], head.get("ChecksumCRC64NVME")) == (file.size, crc64nvme)
 
-    def _check(self, file: HubFile, crc64nvme: str) -> Stored:
+    def _check(self, file: HubFile, crc64nvme: str) -> StoredObject:
         """Ask S3 what it has now; anything but the file's size and checksum is deleted and an error."""
         with s3.translate_client_errors(f"check {self.prefix / file.path}"):
             head = self._client.head_object(**self._at(file), ChecksumMode="ENABLED")
         full = head.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT"
-        stored = Stored(head["ETag"], head["ContentLength"], head.get("ChecksumCRC64NVME") if full else None)
+        stored = StoredObject(head["ETag"], head["ContentLength"], head.get("ChecksumCRC64NVME") if full else None)
         if stored.size != file.size or stored.crc64nvme not in {None, crc64nvme}:
             self.delete([file.path])
-            raise StepError(
+            raise DeliveryError(
                 f"S3 stored {self.prefix / file.path} with {stored.size:,} bytes and CRC64NVME {stored.crc64nvme}, sent were {file.size:,} bytes "
                 f"with {crc64nvme}; the object was deleted: start the step again, and report it to whoever runs this S3"
             )

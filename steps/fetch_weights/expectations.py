@@ -12,9 +12,9 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from delivery.errors import StepError
+from delivery.errors import DeliveryError
+from delivery.hub.fetch_settings import MAX_OBJECT_BYTES
 from delivery.hub.selection import Selection
-from delivery.hub.settings import MAX_OBJECT_BYTES
 from delivery.job.frame import say
 from delivery.weights.manifest import Manifest
 
@@ -24,12 +24,12 @@ LARGE_BYTES = 10_000_000_000
 
 def checker(wanted: bool | None) -> Callable[[Manifest, Selection], None] | None:
     """What checks a manifest: the suite when it is `wanted`, nothing when it is not; undecided (None), the suite for a large model if
-    great_expectations is installed. StepError, before anything is fetched, when it is wanted and not installed."""
+    great_expectations is installed. DeliveryError, before anything is fetched, when it is wanted and not installed."""
     if wanted is False:
         return None
     if importlib.util.find_spec("great_expectations") is None:
         if wanted:
-            raise StepError("--expectations needs great_expectations; install it in the image that steps run in")
+            raise DeliveryError("--expectations needs great_expectations; install it in the image that steps run in")
         return None
     return check if wanted else _check_large
 
@@ -40,7 +40,7 @@ def _check_large(manifest: Manifest, selection: Selection) -> None:
 
 
 def check(manifest: Manifest, selection: Selection) -> None:
-    """Run the suite; StepError naming every expectation that is not met, with the values that broke it."""
+    """Run the suite; DeliveryError naming every expectation that is not met, with the values that broke it."""
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "false")  # before the import: it would call home
     gx: Any = importlib.import_module("great_expectations")  # no type hints that hold
     pandas: Any = importlib.import_module("pandas")
@@ -53,7 +53,7 @@ def check(manifest: Manifest, selection: Selection) -> None:
     results = validation.run(batch_parameters={"dataframe": frame}).results
     broken = [_story(result) for result in results if not result.success]
     if broken:
-        raise StepError(
+        raise DeliveryError(
             f"the manifest of {selection.repository} at {selection.revision} is not what the Hub listed: {'; '.join(broken)}. Nothing was "
             "registered; start the step again, and report it when it says the same"
         )

@@ -21,7 +21,7 @@ from delivery.weights.manifest import ManifestFile
 _READERS = 16
 
 
-class Entry(Strict):
+class JournalEntry(Strict):
     """A finished file."""
 
     schema_version: Literal[1] = 1
@@ -44,11 +44,11 @@ class Journal:
         self._prefix = s3.S3Uri(prefix.bucket, prefix.key.removesuffix("/") + ".journal/")
         self._options: dict[str, Any] = dict(options or {})
 
-    def record(self, entry: Entry) -> None:
+    def record(self, entry: JournalEntry) -> None:
         """Say that a file is finished."""
         s3.write_json(self._client, self._address(entry.file.path), entry.model_dump_json().encode(), **self._options)
 
-    def finished(self, files: Iterable[HubFile], objects: Mapping[str, s3.ListedObject]) -> dict[str, Entry]:
+    def finished(self, files: Iterable[HubFile], objects: Mapping[str, s3.ListedObject]) -> dict[str, JournalEntry]:
         """The entries, by path, of those `files` whose object is among `objects` (a listing of the prefix), unchanged since."""
         candidates = [f for f in files if f.path in objects and objects[f.path].size == f.size]
         if not candidates:
@@ -66,12 +66,12 @@ class Journal:
         entry = self._entry(file.path)
         return entry is not None and entry.etag == listed.etag and entry.file.sha256 == file.sha256
 
-    def _entry(self, path: str) -> Entry | None:
+    def _entry(self, path: str) -> JournalEntry | None:
         body = s3.read(self._client, self._address(path))
         if body is None:
             return None
         try:
-            return Entry.model_validate_json(body)
+            return JournalEntry.model_validate_json(body)
         except ValidationError:
             say(f"{self._address(path)} is not a journal entry of this version; {path} is fetched again")
             return None

@@ -18,7 +18,7 @@ class _Sample:
     uploaded: int
 
 
-class Progress:
+class FetchProgress:
     """Counters that workers add to, and the line that they amount to. `clock` tells seconds."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

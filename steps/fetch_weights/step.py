@@ -4,53 +4,38 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
-from config.schema import Release
 from delivery.aws import s3
-from delivery.errors import InputError, StepError
+from delivery.errors import DeliveryError, InputError
 from delivery.history.ledger import Ledger
 from delivery.hub import hub_repository
+from delivery.hub.fetch_settings import FetchSettings
+from delivery.hub.hub_source import HubRevision, HubSource
 from delivery.hub.selection import HubFile, Selection
-from delivery.hub.settings import Settings
-from delivery.hub.source import Hub, HubSource
 from delivery.job.frame import progress as say_progress
 from delivery.job.frame import say
-from delivery.job.host_registry import HostRegistry, JobHosts
+from delivery.job.host_registry import HostRegistry
 from delivery.names import MANIFEST_FILE, WEIGHTS_FILE
 from delivery.weights import manifest
-from delivery.weights.manifest import Choice, Manifest, ManifestFile
+from delivery.weights.manifest import FileChoice, Manifest, ManifestFile
 from steps.fetch_weights import xet
-from steps.fetch_weights.destination import Destination, Stored
-from steps.fetch_weights.journal import Entry, Journal
-from steps.fetch_weights.models import WeightsOutput
-from steps.fetch_weights.pipeline import Pipeline, Source
-from steps.fetch_weights.plan import shares
-from steps.fetch_weights.progress import Progress, duration, size
-from steps.fetch_weights.sender import PartSender
+from steps.fetch_weights.destination import Destination, StoredObject
+from steps.fetch_weights.journal import Journal, JournalEntry
+from steps.fetch_weights.models import FetchArguments, WeightsOutput
+from steps.fetch_weights.part_sender import PartSender
+from steps.fetch_weights.progress import FetchProgress, duration, size
+from steps.fetch_weights.transfer_pipeline import ByteSource, TransferPipeline
+from steps.fetch_weights.transfer_plan import shares
 
 
-@dataclass(frozen=True)
-class Request:
-    """What one start of the step is told."""
-
-    release: Release
-    hub_endpoint: str
-    execution: str
-    output: Path
-    hosts: JobHosts = field(default_factory=JobHosts)
-    check: Callable[[Manifest, Selection], None] | None = None
-    """What else must hold before the manifest is written (see `expectations`)."""
-
-
-def run(request: Request, settings: Settings | None = None) -> WeightsOutput:
+def run(arguments: FetchArguments, settings: FetchSettings | None = None) -> WeightsOutput:
     """Make the prefix complete and write OUTPUT/weights.json. Errors as in the modules that do the work."""
     started = time.monotonic()
-    weights = request.release.model.weights
-    settings = replace(settings or Settings(), memory_bytes=weights.memory_bytes)
-    environment = request.release.environment
+    weights = arguments.release.model.weights
+    settings = replace(settings or FetchSettings(), memory_bytes=weights.memory_bytes)
+    environment = arguments.release.environment
     client = s3.client(
         environment.region,
         bucket_owner=environment.account_id,
@@ -59,10 +44,10 @@ def run(request: Request, settings: Settings | None = None) -> WeightsOutput:
         connect_timeout_s=settings.connect_timeout_s,
         read_timeout_s=settings.read_timeout_s,
     )
-    fetch = Fetch(request, client, settings, _object_options(environment.kms_key, weights.storage_class))
+    fetch = Fetch(arguments, client, settings, _object_options(environment.kms_key, weights.storage_class))
     outcome = fetch.complete()
     output = WeightsOutput(
-        weights_prefix=request.release.weights_prefix,
+        weights_prefix=arguments.release.weights_prefix,
         manifest_sha256=outcome.manifest_sha256,
         repository=weights.repository,
         revision=weights.revision,
@@ -71,11 +56,11 @@ def run(request: Request, settings: Settings | None = None) -> WeightsOutput:
         fetched_bytes=outcome.fetched_bytes,
         seconds=round(time.monotonic() - started, 3),
     )
-    if request.hosts.index == 0:  # of the hosts that share a fetch, one tells of it
+    if arguments.hosts.index == 0:  # of the hosts that share a fetch, one tells of it
         told = output.model_dump(mode="json", exclude={"schema_version"})
-        Ledger(client, environment.bucket, request.release.name).append_once("fetched", by=request.execution, details=told)
-    request.output.mkdir(parents=True, exist_ok=True)
-    (request.output / WEIGHTS_FILE).write_text(output.model_dump_json(indent=2) + "\n", encoding="utf-8")
+        Ledger(client, environment.bucket, arguments.release.name).append_once("fetched", by=arguments.execution, details=told)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    (arguments.output / WEIGHTS_FILE).write_text(output.model_dump_json(indent=2) + "\n", encoding="utf-8")
     fetched = f"{size(output.fetched_bytes)} fetched in {duration(output.seconds)}"
     say(f"{output.files} files, {size(output.total_bytes)} at {output.weights_prefix}")
     say_progress(f"{size(output.total_bytes)} verified, {fetched}")
@@ -88,7 +73,7 @@ def _object_options(kms_key: str | None, storage_class: str) -> dict[str, str]:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class CompletedPrefix:
     """A complete prefix, and how many bytes this execution moved for it."""
 
     manifest: Manifest
@@ -99,19 +84,21 @@ class Outcome:
 class Fetch:
     """One prefix being made complete."""
 
-    def __init__(self, request: Request, client: s3.S3Client, settings: Settings, options: Mapping[str, str]) -> None:
-        self._request = request
-        self._weights = request.release.model.weights
+    def __init__(
+        self, arguments: FetchArguments, client: s3.S3Client, settings: FetchSettings, options: Mapping[str, str]
+    ) -> None:
+        self._arguments = arguments
+        self._weights = arguments.release.model.weights
         self._client = client
         self._settings = settings
         self._options = options
-        self._prefix = s3.S3Uri.parse(request.release.weights_prefix)
+        self._prefix = s3.S3Uri.parse(arguments.release.weights_prefix)
         self._journal = Journal(client, self._prefix, options)
         self._objects: dict[str, s3.ListedObject] = {}
         self._manifest: Manifest | None = None
-        self._progress = Progress()
+        self._progress = FetchProgress()
 
-    def complete(self) -> Outcome:
+    def complete(self) -> CompletedPrefix:
         """Make the prefix complete, or find that it is."""
         if found := self.already_there():
             return found
@@ -119,14 +106,14 @@ class Fetch:
             return self.move()
         except InputError:
             raise
-        except StepError as error:
+        except DeliveryError as error:
             # Another execution of the same revision may have finished first, and swept away our uploads with its own rubbish.
             if found := self.already_there():
                 say(f"another execution completed {self._prefix} meanwhile ({error})")
                 return found
             raise
 
-    def already_there(self) -> Outcome | None:
+    def already_there(self) -> CompletedPrefix | None:
         """What an earlier execution finished: one listing and one manifest read, and the Hub is not asked. None when anything is missing."""
         self._objects = s3.list_objects(self._client, self._prefix)
         found = manifest.read(self._client, self._prefix) if MANIFEST_FILE in self._objects else None
@@ -139,16 +126,16 @@ class Fetch:
                 f"{self._prefix} lacks what its manifest lists: {', '.join(broken[:4])} ({len(broken)} in all), to be fetched again"
             )
             return None
-        if self._manifest.choice != Choice.of(self._weights):
+        if self._manifest.choice != FileChoice.of(self._weights):
             return None
-        return Outcome(self._manifest, digest, 0)
+        return CompletedPrefix(self._manifest, digest, 0)
 
-    def move(self) -> Outcome:
+    def move(self) -> CompletedPrefix:
         """Fetch this host's share of what is missing; when everybody's is there, write the manifest."""
-        hosts = self._request.hosts
-        environment = self._request.release.environment
+        hosts = self._arguments.hosts
+        environment = self._arguments.release.environment
         token = hub_repository.read_token(environment.hub_token_secret, environment.region)
-        selection = hub_repository.choose_files(self._weights, self._request.hub_endpoint, token, self._settings, say)
+        selection = hub_repository.choose_files(self._weights, self._arguments.hub_endpoint, token, self._settings, say)
         for note in selection.notes:
             say(note)
         self._check_others(selection.files)
@@ -158,13 +145,15 @@ class Fetch:
             mine = shares(selection.files, len(hosts.names))[hosts.index]
             say(f"{hosts.current} of {len(hosts.names)} hosts: {len(mine)} files, {size(sum(f.size for f in mine))}")
             with HostRegistry(
-                self._client, self._prefix, self._request.execution, hosts, self._settings, lambda: self._progress.line()
+                self._client, self._prefix, self._arguments.execution, hosts, self._settings, lambda: self._progress.line()
             ) as registry:
                 self._transfer(selection, mine, token)
                 entries = self._wait_for(selection.files, registry)
         return self._conclude(selection, entries)
 
-    def _transfer(self, selection: Selection, files: tuple[HubFile, ...] | list[HubFile], token: str | None) -> dict[str, Entry]:
+    def _transfer(
+        self, selection: Selection, files: tuple[HubFile, ...] | list[HubFile], token: str | None
+    ) -> dict[str, JournalEntry]:
         """Fetch those of `files` that are not finished; what the journal then says of all of them."""
         entries = self._journal.finished(files, self._objects)
         missing = [f for f in files if f.path not in entries]
@@ -172,24 +161,26 @@ class Fetch:
             f"{len(missing)} of {len(files)} files to fetch, {size(sum(f.size for f in missing))} of {size(sum(f.size for f in files))}"
         )
         stop = threading.Event()
-        source = self._source(Hub(self._request.hub_endpoint, selection.repository, selection.revision, token), stop)
-        sender = PartSender(self._client, self._settings, stop, self._request.release.environment.account_id)
+        source = self._source(HubRevision(self._arguments.hub_endpoint, selection.repository, selection.revision, token), stop)
+        sender = PartSender(self._client, self._settings, stop, self._arguments.release.environment.account_id)
         destination = Destination(self._client, self._prefix, sender, self._options)
         destination.abort_abandoned(self._settings.abandoned_upload_age_s, [f.path for f in files])
         lock = threading.Lock()
 
-        def finished(file: ManifestFile, stored: Stored) -> None:
-            entry = Entry(file=file, etag=stored.etag, execution=self._request.execution, host=self._request.hosts.current)
+        def finished(file: ManifestFile, stored: StoredObject) -> None:
+            entry = JournalEntry(
+                file=file, etag=stored.etag, execution=self._arguments.execution, host=self._arguments.hosts.current
+            )
             self._journal.record(entry)
             with lock:
                 entries[file.path] = entry
 
-        pipeline = Pipeline(source, destination, self._settings, stop, finished)
+        pipeline = TransferPipeline(source, destination, self._settings, stop, finished)
         self._progress = pipeline.progress
         pipeline.run(missing)
         return entries
 
-    def _source(self, repository: Hub, stop: threading.Event) -> Source:
+    def _source(self, repository: HubRevision, stop: threading.Event) -> ByteSource:
         """Where the bytes come from."""
         http = HubSource(repository, self._settings, stop)
         if not self._weights.xet:
@@ -200,8 +191,8 @@ class Fetch:
             )
         return xet.XetSource(repository, http, stop)
 
-    def _wait_for(self, files: tuple[HubFile, ...], registry: HostRegistry) -> dict[str, Entry]:
-        """The journal's entries of all files, as soon as every host's are there. StepError when a host will not finish its own."""
+    def _wait_for(self, files: tuple[HubFile, ...], registry: HostRegistry) -> dict[str, JournalEntry]:
+        """The journal's entries of all files, as soon as every host's are there. DeliveryError when a host will not finish its own."""
         while True:
             entries = self._journal.finished(files, s3.list_objects(self._client, self._prefix))
             left = [f for f in files if f.path not in entries]
@@ -209,7 +200,7 @@ class Fetch:
                 return entries
             if trouble := registry.check():
                 names = ", ".join(f.path for f in left[:4]) + (f" and {len(left) - 4} more" if len(left) > 4 else "")
-                raise StepError(
+                raise DeliveryError(
                     f"{trouble}; left are {len(left)} of {len(files)} files, {size(sum(f.size for f in left))}: {names}. Start the step again: "
                     "only those are fetched"
                 )
@@ -218,7 +209,7 @@ class Fetch:
             )
             time.sleep(self._settings.hosts_poll_s)
 
-    def _conclude(self, selection: Selection, entries: dict[str, Entry]) -> Outcome:
+    def _conclude(self, selection: Selection, entries: dict[str, JournalEntry]) -> CompletedPrefix:
         content = Manifest.of(self._weights, [entry.file for entry in entries.values()])
         unconfirmed = sum(not f.crc64nvme_confirmed_by_s3 for f in content.files)
         if unconfirmed:
@@ -226,13 +217,13 @@ class Fetch:
                 f"this S3 reports no full-object CRC64NVME ({unconfirmed} of {len(content.files)} files): those are verified by the SHA-256 of what "
                 "was sent and by their size, not by S3"
             )
-        if self._request.check is not None:
-            self._request.check(content, selection)
+        if self._arguments.check is not None:
+            self._arguments.check(content, selection)
         digest = manifest.write(self._client, self._prefix, content, **self._options)
         stop = threading.Event()
         Destination(self._client, self._prefix, PartSender(self._client, self._settings, stop), self._options).abort_abandoned(0)
-        fetched = sum(e.file.size for e in entries.values() if e.execution == self._request.execution)
-        return Outcome(content, digest, fetched)
+        fetched = sum(e.file.size for e in entries.values() if e.execution == self._arguments.execution)
+        return CompletedPrefix(content, digest, fetched)
 
     def _is_whole(self, file: ManifestFile) -> bool:
         """Whether the object is there with its size and, when it was written after the manifest, is what the journal says was verified."""

@@ -15,9 +15,9 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from delivery.hub.hub_source import CountBytes, FilePart, HubRevision, HubSource
 from delivery.hub.range_client import public
 from delivery.hub.retries import Stopped, TransientError
-from delivery.hub.source import CountBytes, Hub, HubSource, Part
 from delivery.job.frame import say
 
 
@@ -29,7 +29,7 @@ def is_installed() -> bool:
 class XetSource:
     """Reads what is in Xet storage from there and everything else, and all after Xet has failed once, through `http`."""
 
-    def __init__(self, hub: Hub, http: HubSource, stop: threading.Event, tell: Callable[[str], None] = say) -> None:
+    def __init__(self, hub: HubRevision, http: HubSource, stop: threading.Event, tell: Callable[[str], None] = say) -> None:
         self._hub = hub
         self._http = http
         self._stop = stop
@@ -38,7 +38,7 @@ class XetSource:
         self._group: Any = None
         self._is_off = False
 
-    def read(self, part: Part, view: memoryview, count_bytes: CountBytes = lambda _: None) -> None:
+    def read(self, part: FilePart, view: memoryview, count_bytes: CountBytes = lambda _: None) -> None:
         """Fill `view` with the part's bytes, and count them when all are there. Errors as in `HubSource.read`."""
         if part.file.xet_hash is None or self._is_off or not part.size:
             self._http.read(part, view, count_bytes)
@@ -55,7 +55,7 @@ class XetSource:
                 self._tell(f"Xet storage did not give {part.file.path} ({type(error).__name__}: {error}); going on over HTTP")
             self._http.read(part, view, count_bytes)
 
-    def _stream(self, part: Part, view: memoryview) -> None:
+    def _stream(self, part: FilePart, view: memoryview) -> None:
         info = _hf_xet().XetFileInfo(part.file.xet_hash, part.file.size)
         filled = 0
         for chunk in self._connect().download_stream(info, start=part.offset, end=part.offset + part.size):
@@ -73,7 +73,7 @@ class XetSource:
         with self._lock:
             if self._group is None:
                 url = self._hub.url("/api/models/{repository}/xet-read-token/{revision}")
-                answer = self._http.wire().ask("GET", url, self._hub.headers)
+                answer = self._http.range_client().ask("GET", url, self._hub.headers)
                 if answer.status != 200:
                     raise TransientError(f"{public(url)} answered {answer.status}")
                 self._group = (

@@ -10,6 +10,7 @@ from pathlib import Path
 from delivery.job import frame
 from delivery.names import NOT_GIVEN
 from steps.promote import step
+from steps.promote.models import PromotionArguments
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -29,7 +30,7 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--output", type=Path, required=True, help="the folder that promotion.json is written to")
     given = parser.parse_args(arguments)
     step.run(
-        step.Request(
+        PromotionArguments(
             frame.read_release(given.release),
             given.model_package,
             given.execution,

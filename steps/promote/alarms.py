@@ -15,7 +15,7 @@ from typing import Any
 from config.production import Guards
 from delivery.aws.client_errors import translate_client_errors
 from delivery.endpoint.deployment import VARIANT
-from delivery.errors import StepError
+from delivery.errors import DeliveryError
 
 _MICROSECONDS = 1000  # in a millisecond: ModelLatency's unit
 _NO_INSTANCE_PERIODS = 3
@@ -86,15 +86,17 @@ class Alarms:
     def usable(self, ours: Sequence[str], teams: Sequence[str]) -> list[str]:
         """Those that can judge an update that starts now.
 
-        One of ours that is in ALARM already is about what production serves now, and left out. StepError for one of the team's that is,
+        One of ours that is in ALARM already is about what production serves now, and left out. DeliveryError for one of the team's that is,
         since SageMaker would take the update back at once, and for one that does not exist.
         """
         states = self._states([*ours, *teams])
         for name in teams:
             if name not in states:
-                raise StepError(f"there is no alarm {name!r} in CloudWatch; production.alarms names it: make it, or take it out")
+                raise DeliveryError(
+                    f"there is no alarm {name!r} in CloudWatch; production.alarms names it: make it, or take it out"
+                )
             if states[name][0] == "ALARM":
-                raise StepError(
+                raise DeliveryError(
                     f"the alarm {name} is in ALARM before the update ({states[name][1]}): SageMaker would take the update back at once; "
                     "see to it, or take it out of production.alarms"
                 )

@@ -16,7 +16,7 @@ _POLICY = "concurrent-requests"
 _METRIC = "SageMakerVariantConcurrentRequestsPerModelHighResolution"  # every 10 s
 
 
-class Scaling:
+class EndpointAutoscaling:
     """The autoscaling of one production endpoint."""
 
     def __init__(self, client: Any, endpoint: str) -> None:

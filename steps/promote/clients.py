@@ -15,14 +15,14 @@ from delivery.aws.accounts import production_session
 from delivery.endpoint.hosting import Hosting
 from delivery.registry.model_packages import SageMakerClient
 from steps.promote.alarms import Alarms
-from steps.promote.autoscaling import Scaling
+from steps.promote.autoscaling import EndpointAutoscaling
 
 _PATIENT = Config(retries={"mode": "standard", "total_max_attempts": 10})
 """A throttled call in the middle of an update must not end the step: it is tried for minutes."""
 
 
 @dataclass(frozen=True)
-class Clients:
+class PromotionClients:
     """Everything that a promotion talks to."""
 
     registry: SageMakerClient
@@ -35,7 +35,7 @@ class Clients:
     """Endpoints of production's account; so is what follows."""
     runtime: Any
     alarms: Alarms
-    scaling: Scaling
+    scaling: EndpointAutoscaling
 
     @classmethod
     def of(cls, environment: Environment, endpoint: str, execution: str) -> Self:
@@ -49,5 +49,5 @@ class Clients:
             Hosting(there.client("sagemaker", config=_PATIENT), there.client("logs", config=_PATIENT)),
             there.client("sagemaker-runtime", config=_PATIENT),
             Alarms(there.client("cloudwatch", config=_PATIENT), endpoint),
-            Scaling(there.client("application-autoscaling", config=_PATIENT), endpoint),
+            EndpointAutoscaling(there.client("application-autoscaling", config=_PATIENT), endpoint),
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from delivery.job import frame
 from steps.reap import step
+from steps.reap.models import ReapArguments
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -24,7 +25,7 @@ def main(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("--output", type=Path, help="a folder to write reaped.json to")
     given = parser.parse_args(arguments)
-    step.run(step.Request(given.region, given.dry_run, given.wait_s, given.output))
+    step.run(ReapArguments(given.region, given.dry_run, given.wait_s, given.output))
 
 
 if __name__ == "__main__":

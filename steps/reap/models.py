@@ -1,22 +1,38 @@
-"""What the step gives out: reaped.json."""
+"""What goes into the step and what comes out: its arguments, and reaped.json."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from config.base import Strict
 
-Kind = Literal["endpoint", "endpoint-config", "model"]
+ResourceKind = Literal["endpoint", "endpoint-config", "model"]
 
-Outcome = Literal["deleted", "busy", "in use", "failed", "dry run"]
+ReapOutcome = Literal["deleted", "busy", "in use", "failed", "dry run"]
 """What became of a resource. `busy`: the endpoint was still changing when the pass had waited long enough; `failed`: AWS refused; `in use`: by
 an endpoint that is one of both. The next pass tries all of these again."""
 
 
-class Reaped(Strict):
+@dataclass(frozen=True)
+class ReapArguments:
+    """Arguments of one run of the step."""
+
+    region: str
+    """The AWS region to look in."""
+    dry_run: bool = False
+    """Say what would be deleted, delete nothing."""
+    wait_s: float = 0.0
+    """How long to wait for endpoints that SageMaker does not delete because they are changing just now. Seconds."""
+    output: Path | None = None
+    """The folder that reaped.json is written to; None: it is not written."""
+
+
+class ReapedResource(Strict):
     """One resource that outlived its run."""
 
-    kind: Kind
+    kind: ResourceKind
     """What it is."""
     name: str
     """Its name."""
@@ -26,13 +42,13 @@ class Reaped(Strict):
     """Its tag release:execution."""
     reason: str
     """Why it should be gone."""
-    outcome: Outcome
+    outcome: ReapOutcome
     """What became of it."""
     error: str = ""
     """Why it could not be deleted."""
 
 
-class Pass(Strict):
+class ReapPass(Strict):
     """reaped.json: one pass of the reaper."""
 
     schema_version: Literal[1] = 1
@@ -41,5 +57,5 @@ class Pass(Strict):
     """When, ISO 8601 UTC."""
     seen: int
     """How many resources carry an expiry at all."""
-    reaped: list[Reaped]
+    reaped: list[ReapedResource]
     """Those that had outlived their run."""

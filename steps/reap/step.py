@@ -12,7 +12,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Literal
 
 import boto3
@@ -20,24 +19,24 @@ from botocore.config import Config
 
 from delivery.aws.client_errors import is_absent, translate_client_errors
 from delivery.endpoint.hosting import is_busy
-from delivery.errors import StepError
+from delivery.errors import DeliveryError
 from delivery.job.frame import say
 from delivery.names import EXECUTION_TAG, EXPIRES_TAG, MODEL_TAG, REAPED_FILE, pipeline_name
-from steps.reap.models import Kind, Outcome, Pass, Reaped
+from steps.reap.models import ReapArguments, ReapedResource, ReapOutcome, ReapPass, ResourceKind
 
 _PREFIX = "staging-"
 _PATIENT = Config(retries={"mode": "standard", "total_max_attempts": 10})
 """A call for each resource's tags: SageMaker may throttle them."""
 _OVER = {"Succeeded", "Failed", "Stopped"}
 _POLL_S = 1.0
-_LISTINGS: dict[Kind, tuple[str, str, str, str]] = {
+_LISTINGS: dict[ResourceKind, tuple[str, str, str, str]] = {
     "endpoint": ("list_endpoints", "Endpoints", "EndpointName", "EndpointArn"),
     "endpoint-config": ("list_endpoint_configs", "EndpointConfigs", "EndpointConfigName", "EndpointConfigArn"),
     "model": ("list_models", "Models", "ModelName", "ModelArn"),
 }
 """Kind → its listing, and where that has the items, their names and their ARNs. In the order of deletion."""
 
-_DELETIONS: dict[Kind, tuple[str, str]] = {
+_DELETIONS: dict[ResourceKind, tuple[str, str]] = {
     "endpoint": ("delete_endpoint", "EndpointName"),
     "endpoint-config": ("delete_endpoint_config", "EndpointConfigName"),
     "model": ("delete_model", "ModelName"),
@@ -45,40 +44,29 @@ _DELETIONS: dict[Kind, tuple[str, str]] = {
 
 
 @dataclass(frozen=True)
-class Request:
-    """What one start of the step is told."""
-
-    region: str
-    dry_run: bool = False
-    wait_s: float = 0.0
-    """How long to wait for endpoints that SageMaker does not delete because they are changing just now. Seconds."""
-    output: Path | None = None
-
-
-@dataclass(frozen=True)
-class Resource:
+class ExpiringResource:
     """A resource that carries an expiry."""
 
-    kind: Kind
+    kind: ResourceKind
     name: str
     arn: str
     tags: dict[str, str]
 
 
-def run(request: Request) -> Pass:
-    """One pass over the region. StepError when SageMaker cannot be asked, and, at its end, when something could not be deleted."""
-    sagemaker = boto3.client("sagemaker", region_name=request.region, config=_PATIENT)
-    done = Reaper(sagemaker, dry_run=request.dry_run, wait_s=request.wait_s).reap(datetime.now(UTC))
+def run(arguments: ReapArguments) -> ReapPass:
+    """One pass over the region. DeliveryError when SageMaker cannot be asked, and, at its end, when something could not be deleted."""
+    sagemaker = boto3.client("sagemaker", region_name=arguments.region, config=_PATIENT)
+    done = Reaper(sagemaker, dry_run=arguments.dry_run, wait_s=arguments.wait_s).reap(datetime.now(UTC))
     for item in done.reaped:
         say(f"{item.kind} {item.name}: {item.outcome}; {item.reason}")
     deleted = sum(item.outcome == "deleted" for item in done.reaped)
     say(f"{done.seen} resources carry an expiry, {len(done.reaped)} have outlived their run, {deleted} were deleted")
-    if request.output is not None:
-        request.output.mkdir(parents=True, exist_ok=True)
-        (request.output / REAPED_FILE).write_text(done.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    if arguments.output is not None:
+        arguments.output.mkdir(parents=True, exist_ok=True)
+        (arguments.output / REAPED_FILE).write_text(done.model_dump_json(indent=2) + "\n", encoding="utf-8")
     if failed := [item for item in done.reaped if item.outcome == "failed"]:
         names = ", ".join(f"{item.kind} {item.name}" for item in failed)
-        raise StepError(f"{len(failed)} of {len(done.reaped)} could not be deleted ({names}): {failed[0].error}")
+        raise DeliveryError(f"{len(failed)} of {len(done.reaped)} could not be deleted ({names}): {failed[0].error}")
     return done
 
 
@@ -92,7 +80,7 @@ class Reaper:
         self._until = time.monotonic() + wait_s
         self._executions: dict[tuple[str, str], str | None] = {}
 
-    def reap(self, now: datetime) -> Pass:
+    def reap(self, now: datetime) -> ReapPass:
         """Delete what has outlived its run at `now`."""
         seen, reaped = 0, []
         remaining: set[str] = set()
@@ -106,7 +94,7 @@ class Reaper:
             if outcome in ("busy", "failed"):
                 remaining.add(resource.name)
             reaped.append(
-                Reaped(
+                ReapedResource(
                     kind=resource.kind,
                     name=resource.name,
                     model=resource.tags.get(MODEL_TAG, ""),
@@ -116,9 +104,9 @@ class Reaper:
                     error=error,
                 )
             )
-        return Pass(at=now.isoformat(timespec="seconds"), seen=seen, reaped=reaped)
+        return ReapPass(at=now.isoformat(timespec="seconds"), seen=seen, reaped=reaped)
 
-    def _expiring(self) -> Iterator[Resource]:
+    def _expiring(self) -> Iterator[ExpiringResource]:
         """Endpoints first, then configs, then models: what still stands behind a living endpoint is known before its turn."""
         for kind, (operation, member, name, arn) in _LISTINGS.items():
             with translate_client_errors(f"list every {kind}"):
@@ -127,7 +115,7 @@ class Reaper:
             for item in items:
                 tags = self._tags(item[arn])
                 if EXPIRES_TAG in tags:
-                    yield Resource(kind, item[name], item[arn], tags)
+                    yield ExpiringResource(kind, item[name], item[arn], tags)
 
     def _tags(self, arn: str) -> dict[str, str]:
         from botocore.exceptions import ClientError
@@ -141,7 +129,7 @@ class Reaper:
                     return {}  # deleted since it was listed
                 raise
 
-    def _reason(self, resource: Resource, now: datetime) -> str | None:
+    def _reason(self, resource: ExpiringResource, now: datetime) -> str | None:
         """Why the resource should be gone; None when it may stay."""
         text = resource.tags[EXPIRES_TAG]
         try:
@@ -153,7 +141,7 @@ class Reaper:
         status = self._execution_status(resource)
         return f"the execution that made it is {status}" if status in _OVER else None
 
-    def _execution_status(self, resource: Resource) -> str | None:
+    def _execution_status(self, resource: ExpiringResource) -> str | None:
         """The status of the pipeline execution that made it; None when it is not known."""
         from botocore.exceptions import ClientError
 
@@ -176,16 +164,16 @@ class Reaper:
                     self._executions[model, execution] = None  # not made by a pipeline: only its expiry counts
         return self._executions[model, execution]
 
-    def _end(self, resource: Resource, *, in_use: bool) -> tuple[Outcome, str]:
+    def _end(self, resource: ExpiringResource, *, in_use: bool) -> tuple[ReapOutcome, str]:
         """Delete the resource unless it is in use; what became of it, and why it could not be deleted."""
         if in_use:
             return "in use", ""
         try:
             return self._delete(resource), ""
-        except StepError as error:
+        except DeliveryError as error:
             return "failed", str(error)
 
-    def _delete(self, resource: Resource) -> Literal["deleted", "busy", "dry run"]:
+    def _delete(self, resource: ExpiringResource) -> Literal["deleted", "busy", "dry run"]:
         from botocore.exceptions import ClientError
 
         if self._dry_run:

@@ -10,6 +10,7 @@ from pathlib import Path
 from delivery.job import frame
 from delivery.names import NOT_GIVEN
 from steps.verify_approval import step
+from steps.verify_approval.models import VerificationArguments
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -25,7 +26,7 @@ def main(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("--execution", default=NOT_GIVEN, help="which pipeline execution this is")
     given = parser.parse_args(arguments)
-    step.run(step.Request(given.model_package, given.bucket, given.intent, given.output, given.execution))
+    step.run(VerificationArguments(given.model_package, given.bucket, given.intent, given.output, given.execution))
 
 
 if __name__ == "__main__":

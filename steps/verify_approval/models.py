@@ -1,10 +1,29 @@
-"""What the step gives out."""
+"""What goes into the step and what comes out: its arguments, and approval.json."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from config.base import Strict
+from delivery.names import NOT_GIVEN
+
+
+@dataclass(frozen=True)
+class VerificationArguments:
+    """Arguments of one run of the step."""
+
+    model_package: str
+    """The version's ARN."""
+    bucket: str
+    """Where the ledger is."""
+    intent: Literal["promotion", "rollback"]
+    """`rollback`: to a version that production served."""
+    output: Path
+    """The folder that approval.json and release.json are written to."""
+    execution: str = NOT_GIVEN
+    """The pipeline execution."""
 
 
 class Approval(Strict):

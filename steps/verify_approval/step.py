@@ -6,9 +6,7 @@ A rollback returns to a version that production served: its approval then is in 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import boto3
 
@@ -18,37 +16,25 @@ from delivery.errors import InputError
 from delivery.history import decisions, rollback_target
 from delivery.history.ledger import Ledger
 from delivery.job.frame import say
-from delivery.names import APPROVAL_FILE, NOT_GIVEN, RELEASE_FILE, Fact, model_of
+from delivery.names import APPROVAL_FILE, RELEASE_FILE, Fact, model_of
 from delivery.registry import model_packages, verification
-from steps.verify_approval.models import Approval
+from steps.verify_approval.models import Approval, VerificationArguments
 
 
-@dataclass(frozen=True)
-class Request:
-    """What one start of the step is told."""
-
-    model_package: str
-    bucket: str
-    intent: Literal["promotion", "rollback"]
-    output: Path
-    execution: str = NOT_GIVEN
-    """The pipeline execution."""
-
-
-def run(request: Request) -> Approval:
+def run(arguments: VerificationArguments) -> Approval:
     """Write OUTPUT/approval.json and OUTPUT/release.json. InputError when the version names no release file that is intact."""
-    region = request.model_package.split(":")[3]
+    region = arguments.model_package.split(":")[3]
     client = s3.client(region)
     sagemaker = boto3.client("sagemaker", region_name=region)
-    ledger = Ledger(client, request.bucket, model_of(request.model_package))
-    if request.intent == "rollback":
-        package = rollback_target.find(ledger.events(), request.model_package, sagemaker).package
+    ledger = Ledger(client, arguments.bucket, model_of(arguments.model_package))
+    if arguments.intent == "rollback":
+        package = rollback_target.find(ledger.events(), arguments.model_package, sagemaker).package
     else:
-        package = model_packages.read(sagemaker, request.model_package)
+        package = model_packages.read(sagemaker, arguments.model_package)
         decisions.note_if_made_elsewhere(ledger, package)
     body = _release_file(package, client)
     release = Release.model_validate_json(body)
-    if request.intent == "rollback":
+    if arguments.intent == "rollback":
         against = verification.unchanged(package, release, client, _make_ecr)
         reason = f"production served version {package.version} before, and it is unchanged since"
     else:
@@ -57,15 +43,15 @@ def run(request: Request) -> Approval:
     if against:
         ledger.append(
             "refused",
-            by=request.execution,
+            by=arguments.execution,
             version=package.version,
             model_package=package.arn,
-            details={"reason": "; ".join(against), "intent": request.intent, "execution": request.execution},
+            details={"reason": "; ".join(against), "intent": arguments.intent, "execution": arguments.execution},
         )
-    approval = Approval(model_package=request.model_package, approved=not against, reason="; ".join(against) or reason)
-    request.output.mkdir(parents=True, exist_ok=True)
-    (request.output / RELEASE_FILE).write_bytes(body)
-    (request.output / APPROVAL_FILE).write_text(approval.model_dump_json(indent=2) + "\n", encoding="utf-8")
+    approval = Approval(model_package=arguments.model_package, approved=not against, reason="; ".join(against) or reason)
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    (arguments.output / RELEASE_FILE).write_bytes(body)
+    (arguments.output / APPROVAL_FILE).write_text(approval.model_dump_json(indent=2) + "\n", encoding="utf-8")
     say(approval.reason)
     return approval
 

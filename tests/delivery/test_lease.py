@@ -78,7 +78,7 @@ def test_of_many_at_once_one_is_in_at_a_time_and_all_get_their_turn(s3: Any, end
 def test_of_two_who_saw_it_free_the_slower_one_is_refused(s3: Any, endpoint: str) -> None:
     with held(s3, endpoint, "before"):
         pass
-    stored = lease._Object(s3, BUCKET, endpoint)
+    stored = lease._LeaseObject(s3, BUCKET, endpoint)
     seen = stored.read()
     assert seen is not None and seen.record.released
     first, second = (seen.record.model_copy(update={"execution": name, "released": False}) for name in ("first", "second"))
@@ -117,7 +117,7 @@ def test_the_one_who_waits_is_told_for_whom(s3: Any, endpoint: str) -> None:
 
 
 def test_a_dead_owners_lease_expires_and_a_living_ones_does_not(s3: Any, endpoint: str) -> None:
-    stored = lease._Object(s3, BUCKET, endpoint)
+    stored = lease._LeaseObject(s3, BUCKET, endpoint)
     dead = lease.Lease(stored, "tests", "dead", 2)
     dead.take(0, print)
     dead._done.set()  # no renewal any more: what is left of a process that was killed
@@ -144,7 +144,7 @@ def test_an_owner_that_was_replaced_is_stopped_and_leaves_the_new_one_alone(s3: 
 
 def test_an_owner_that_stood_still_believes_in_its_lease_no_longer_than_others_do(s3: Any, endpoint: str) -> None:
     """A paused process: what it writes afterwards still runs from the time that it read before."""
-    stored = lease._Object(s3, BUCKET, endpoint)
+    stored = lease._LeaseObject(s3, BUCKET, endpoint)
     read = stored.read
 
     def then_stand_still() -> Any:
@@ -157,7 +157,7 @@ def test_an_owner_that_stood_still_believes_in_its_lease_no_longer_than_others_d
         paused.take(0, print)
     try:
         now, wall_clock = time.monotonic(), datetime.now(UTC)  # S3's clock, too: it is on this machine
-        found = lease._Object(s3, BUCKET, endpoint).read()
+        found = lease._LeaseObject(s3, BUCKET, endpoint).read()
         assert found is not None
         believes_s = paused._good_until - now
         written_s = (datetime.fromisoformat(found.record.expires_at) - wall_clock).total_seconds()

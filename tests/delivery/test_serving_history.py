@@ -6,12 +6,12 @@ import pytest
 
 from delivery.errors import InputError
 from delivery.history import serving_history
-from delivery.history.ledger import Event, Kind
+from delivery.history.ledger import Event, EventKind
 
 
 def history(*told: int) -> list[Event]:
     """Promotions, one a version; a negative one is a rollback to it."""
-    kinds: list[tuple[Kind, int]] = [("promoted", one) if one > 0 else ("rolled_back", -one) for one in told]
+    kinds: list[tuple[EventKind, int]] = [("promoted", one) if one > 0 else ("rolled_back", -one) for one in told]
     return [
         Event(sequence=number, at="2026-11-25T00:00:00+00:00", kind=kind, version=version, by="test")
         for number, (kind, version) in enumerate(kinds, 1)

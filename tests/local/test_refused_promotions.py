@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from steps.verify_approval import step as verify_approval
+from steps.verify_approval.models import VerificationArguments
 from tests.local.prepared import BUCKET, Prepared, Version, prepared
 
 MODEL = "guarded"
@@ -52,7 +53,7 @@ def verify(world: Prepared, version: Version) -> None:
     """What the promotion pipeline does before it promotes."""
 
     def verify() -> None:
-        verify_approval.run(verify_approval.Request(version.arn, BUCKET, "promotion", world.folder / "verified"))
+        verify_approval.run(VerificationArguments(version.arn, BUCKET, "promotion", world.folder / "verified"))
 
     world.inside(verify)
 

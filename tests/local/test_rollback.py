@@ -10,7 +10,7 @@ from unittest import mock
 
 import pytest
 
-from steps.promote.production import Production
+from steps.promote.production_endpoint import ProductionEndpoint
 from tests.local.prepared import Prepared, Version, prepared
 
 MODEL = "back"
@@ -109,7 +109,7 @@ def test_a_version_whose_promotion_was_cut_off_is_left_for_the_one_before_it(wor
     """SageMaker goes on with an update when the job that asked for it is gone: what then serves is not in the ledger."""
     first, second = world.version("cut-off"), world.version("cut-off")
     assert world.promote(first).returncode == 0
-    with mock.patch.object(Production, "smoke_test", side_effect=SystemExit(137)):
+    with mock.patch.object(ProductionEndpoint, "smoke_test", side_effect=SystemExit(137)):
         assert world.promote(second).returncode == 137
     result = world.run("rollback", "cut-off")
     assert result.returncode == 0, result.stderr + result.stdout

@@ -18,7 +18,7 @@ from typing import Self
 
 from config.schema import Release
 from delivery.aws import s3
-from delivery.errors import StepError
+from delivery.errors import DeliveryError
 from delivery.job.frame import progress, say
 from delivery.job.host_registry import HostRegistry, JobHosts
 from loadtest.generator.load import Load
@@ -82,7 +82,7 @@ class Host:
         return SharedFleet(processes, self._store, LivenessWaiter(self._registry, self._timing), self.hosts, self._timing)
 
     def follow(self, processes: int | None) -> None:
-        """Do what the first host says until it says that there is no more. StepError when that one is gone."""
+        """Do what the first host says until it says that there is no more. DeliveryError when that one is gone."""
         assert self._registry is not None and self._store is not None  # noqa: S101  (there is one to follow)
         waiter = LivenessWaiter(self._registry, self._timing, self.hosts.names[:1])
         with tempfile.TemporaryDirectory(prefix="evaluation-") as folder, WorkerPool(processes) as fleet:
@@ -104,7 +104,7 @@ def join(release: Release, execution: str, hosts: JobHosts, job: str | None, tim
         yield Host(hosts, registry, CoordinationStore(client, registry.folder), timing)
 
 
-class HostLost(StepError):
+class HostLost(DeliveryError):
     """Another host failed or fell silent."""
 
 
@@ -236,14 +236,14 @@ class _Follower:
         try:
             with translate_load_errors():
                 begin_ns, load = self._prepared(order)
-        except StepError as error:
+        except DeliveryError as error:
             say(f"load {self.number} cannot be prepared: {error}")
             self.store.put(f"ready/{self.number}/{self.hosts.current}.json", HostReady(error=str(error)))
             return True
         try:
             with translate_load_errors():
                 done = self._measured(load, begin_ns)
-        except StepError as error:
+        except DeliveryError as error:
             say(f"load {self.number} failed: {error}")
             done = HostReport(error=str(error))
         self.store.put(f"results/{self.number}/{self.hosts.current}.json", done)
@@ -259,7 +259,7 @@ class _Follower:
     def _measured(self, load: Load, begin_ns: int) -> HostReport:
         late_s = (time.monotonic_ns() - begin_ns) / 1e9
         if late_s > 0:
-            raise StepError(f"heard of the beginning {late_s:.1f} s after it")
+            raise DeliveryError(f"heard of the beginning {late_s:.1f} s after it")
         found = self.fleet.begin(load, begin_ns, lambda detail: progress(f"load {self.number}: {detail}"))
         results = [result for one in found for result in one.results]
         self.store.put_bytes(f"results/{self.number}/{self.hosts.current}.parquet", pack(results, begin_ns))

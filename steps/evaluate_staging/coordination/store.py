@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeVar
 
 from config.base import Strict
 from delivery.aws import s3
-from delivery.errors import StepError
+from delivery.errors import DeliveryError
 from loadtest.generator.arrivals import ScheduledRequest
 from loadtest.generator.load import Load
 from loadtest.transports import Transport
@@ -124,7 +124,7 @@ class CoordinationStore:
             if not files[name].exists():
                 content = self.get_bytes(f"files/{path}")
                 if content is None:
-                    raise StepError(f"{self._folder}files/{path}, which the first host stored, is gone")
+                    raise DeliveryError(f"{self._folder}files/{path}, which the first host stored, is gone")
                 files[name].write_bytes(content)
         schedule = tuple(ScheduledRequest(*due) for due in order.schedule)
         return Load(transport=_restored(order.transport), schedule=schedule, **order.load, **files)
@@ -136,7 +136,7 @@ def _described(transport: Transport) -> dict[str, str]:
             return {"kind": "sagemaker", "endpoint": endpoint, "region": region, "url": url}
         case OpenAITransport(url, _, model, region):
             return {"kind": "openai", "url": url, "model": model, "region": region}
-    raise StepError(f"hosts cannot be told of a {type(transport).__name__}")
+    raise DeliveryError(f"hosts cannot be told of a {type(transport).__name__}")
 
 
 def _restored(described: dict[str, str]) -> Transport:

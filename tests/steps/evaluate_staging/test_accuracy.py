@@ -14,9 +14,9 @@ import yaml
 from botocore.exceptions import ClientError
 
 from config.evaluation import LmEval
-from delivery.errors import InputError, StepError
+from delivery.errors import DeliveryError, InputError
 from loadtest.transports.openai import OpenAITransport
-from steps.evaluate_staging.accuracy import Accuracy, results
+from steps.evaluate_staging.accuracy import LmEvalTasks, results
 from steps.evaluate_staging.models import PromptCheckSummary
 from steps.evaluate_staging.verdicts import judge
 from tests.steps.evaluate_staging.world import BUCKET, World, closed_loop, world
@@ -80,7 +80,7 @@ def tasks(**bounds: Any) -> dict[str, Any]:
 
 def test_a_task_is_asked_of_the_endpoints_chat_api(offline: None, tmp_path: Path) -> None:
     wanted = LmEval.model_validate({"archive": ARCHIVE, "tasks": {"capitals": {"at_least": 0.9}}})
-    accuracy = Accuracy.prepare(wanted, Stored(ZIP), tmp_path / "work")
+    accuracy = LmEvalTasks.prepare(wanted, Stored(ZIP), tmp_path / "work")
     assert accuracy is not None
     answers = json.dumps(knows("France", "Italy", "Spain")["answers"])
     with simulated(tmp_path, "--sim-ttft-ms", "1", "--sim-itl-ms", "1", "--sim-answers", answers) as url:
@@ -137,7 +137,7 @@ def test_what_cannot_work_is_refused_before_an_endpoint_is_made(offline: None, q
 def test_an_archive_that_is_none_is_refused(tmp_path: Path, body: bytes | None, says: str) -> None:
     wanted = LmEval.model_validate({"archive": ARCHIVE, "tasks": {"capitals": {"at_least": 0.5}}})
     with pytest.raises(InputError, match=says):
-        Accuracy.prepare(wanted, Stored(body), tmp_path / "work")
+        LmEvalTasks.prepare(wanted, Stored(body), tmp_path / "work")
 
 
 class Stored:
@@ -160,13 +160,13 @@ def test_without_the_extra_there_is_one_clear_error(tmp_path: Path, monkeypatch:
     monkeypatch.syspath_prepend(tmp_path / "hidden")
     wanted = LmEval.model_validate({"tasks": {"gsm8k": {"at_least": 0.5}}})
     with pytest.raises(InputError, match="lm-eval is not installed here; install this project's group `lm-eval`"):
-        Accuracy.prepare(wanted, None, tmp_path / "work")
+        LmEvalTasks.prepare(wanted, None, tmp_path / "work")
 
 
 def test_lm_eval_ends_before_the_endpoint_does(tmp_path: Path) -> None:
-    accuracy = Accuracy(LmEval.model_validate({"tasks": {"gsm8k": {"at_least": 0.5}}}), tmp_path)
+    accuracy = LmEvalTasks(LmEval.model_validate({"tasks": {"gsm8k": {"at_least": 0.5}}}), tmp_path)
     with pytest.raises(
-        StepError, match=r"lm-eval had not ended after 0 s, when the staging endpoint expires; raise evaluation.max_runtime_s"
+        DeliveryError, match=r"lm-eval had not ended after 0 s, when the staging endpoint expires; raise evaluation.max_runtime_s"
     ):
         accuracy.ask(OpenAITransport("http://127.0.0.1:9/v1"), timeout_s=1, within_s=0.01)
 

@@ -14,7 +14,7 @@ import pytest
 from config.evaluation import Staging
 from delivery.endpoint.deployment import Deployment
 from delivery.endpoint.hosting import Hosting
-from delivery.errors import StepError
+from delivery.errors import DeliveryError
 from loadtest.profiles import COST
 from steps.evaluate_staging.staging import staging
 from tests.steps.evaluate_staging.world import Run, World, closed_loop, world
@@ -163,12 +163,12 @@ class Scripted:
         self.created_on.append(deployment.release.model.serving.instance_type)
         failure, self._defined = self.script.pop(0), True
         if failure and self.refuses_to_create:
-            raise StepError(f"could not create the endpoint {endpoint}: {failure}")
+            raise DeliveryError(f"could not create the endpoint {endpoint}: {failure}")
         self._failure = failure
 
     def wait(self, endpoint: str, timeout_s: float, on_progress: Any) -> None:
         if self._failure:
-            raise StepError(f"the endpoint {endpoint} is Failed: {self._failure}; its container wrote nothing")
+            raise DeliveryError(f"the endpoint {endpoint} is Failed: {self._failure}; its container wrote nothing")
 
     def state(self, endpoint: str) -> Any:
         return SimpleNamespace(failure=self._failure) if self._failure else None
@@ -209,6 +209,6 @@ def test_all_types_are_tried_in_order_and_then_again(scarce: World, refuses_to_c
 
 def test_a_start_that_fails_for_another_reason_is_not_tried_again(scarce: World) -> None:
     hosting = Scripted([BROKEN])
-    with pytest.raises(StepError, match="did not pass the ping health check"):
+    with pytest.raises(DeliveryError, match="did not pass the ping health check"):
         started_on(scarce, hosting, [SCARCE, PLENTY])
     assert hosting.created_on == [SCARCE]

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from config.schema import Release
-from delivery.hub.settings import Settings
+from delivery.hub.fetch_settings import FetchSettings
 from local_hub.hub import LocalHub
 from steps.fetch_weights import step
-from steps.fetch_weights.models import WeightsOutput
+from steps.fetch_weights.models import FetchArguments, WeightsOutput
 from tests.steps.fetch_weights import world
 
 FILES = {**world.model_files([5000, 3000]), "original/consolidated.safetensors": world.noise(700, 7)}
@@ -37,7 +37,7 @@ def test_two_choices_of_one_revision_stand_side_by_side(aws: str, root: Path, tm
         some = world.release("acme/model", revision, exclude=["original/*"])
 
         def fetch(given: Release) -> WeightsOutput:
-            return step.run(step.Request(given, hub.endpoint, "exec-1", tmp_path / "output"), Settings())
+            return step.run(FetchArguments(given, hub.endpoint, "exec-1", tmp_path / "output"), FetchSettings())
 
         outputs = [fetch(everything), fetch(some)]
         assert outputs[0].weights_prefix != outputs[1].weights_prefix

@@ -9,13 +9,14 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from delivery.aws import s3
-from delivery.hub.range_client import Answer, Wire
+from delivery.hub.fetch_settings import MIB, FetchSettings
+from delivery.hub.range_client import RangeClient, RangeResponse
 from delivery.hub.selection import HubFile
-from delivery.hub.settings import MIB, Settings
 from local_hub.hub import LocalHub
 from steps.fetch_weights import step
 from steps.fetch_weights.destination import Destination
-from steps.fetch_weights.sender import PartSender
+from steps.fetch_weights.models import FetchArguments
+from steps.fetch_weights.part_sender import PartSender
 from tests.steps.fetch_weights import world
 
 KEY = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
@@ -26,7 +27,7 @@ def test_objects_have_the_environments_key_and_the_storage_class(aws: str, root:
     world.write_repository(root, "acme/model", FILES)
     with LocalHub(root=root, builtin=False) as hub:
         given = world.release("acme/model", hub.revision("acme/model"), environment={"kms_key": KEY}, storage_class="STANDARD_IA")
-        step.run(step.Request(given, hub.endpoint, "exec-1", tmp_path / "output"))
+        step.run(FetchArguments(given, hub.endpoint, "exec-1", tmp_path / "output"))
     for path in (*FILES, "manifest.json"):
         head = world.client(aws).head_object(Bucket=world.BUCKET, Key=world.prefix_of(given) + path)
         assert (head["ServerSideEncryption"], head["SSEKMSKeyId"]) == ("aws:kms", KEY)
@@ -47,15 +48,15 @@ def test_parts_are_signed_for_the_regions_own_address(monkeypatch: pytest.Monkey
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("AWS_ENDPOINT_URL")
     sent: list[str] = []
-    sender = PartSender(s3.client(region, bucket_owner="123456789012"), Settings(), threading.Event(), "123456789012")
+    sender = PartSender(s3.client(region, bucket_owner="123456789012"), FetchSettings(), threading.Event(), "123456789012")
 
-    def send(_: Wire, url: str, headers: dict[str, str], view: memoryview) -> Answer:
+    def send(_: RangeClient, url: str, headers: dict[str, str], view: memoryview) -> RangeResponse:
         sent.append(url)
         signed = parse_qs(urlsplit(url).query)["X-Amz-SignedHeaders"][0].split(";")
         assert set(signed) == {"host", *headers}
-        return Answer(200, {"etag": "e"})
+        return RangeResponse(200, {"etag": "e"})
 
-    monkeypatch.setattr(Wire, "send", send)
+    monkeypatch.setattr(RangeClient, "send", send)
     sender.send("a part", {"Bucket": "release-1", "Key": "k", "UploadId": "u", "PartNumber": 1}, memoryview(b"x"), "AAAAAAAAAAA=")
     assert urlsplit(sent[0]).netloc == f"release-1.{host}"
 
@@ -70,7 +71,7 @@ def test_what_dead_hosts_left_unfinished_is_found_and_aborted_and_nothing_else(
     client = s3.client("us-east-1")
 
     def destination() -> Destination:
-        sender = PartSender(client, Settings(), threading.Event())
+        sender = PartSender(client, FetchSettings(), threading.Event())
         return Destination(client, s3.S3Uri.parse(given.weights_prefix), sender)
 
     def left() -> set[str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from delivery.errors import StepError
+from delivery.errors import DeliveryError
 from delivery.hub.selection import HubFile, Selection
 from delivery.weights.manifest import Manifest, ManifestFile
 from local_hub.hub import LocalHub
@@ -39,13 +39,13 @@ def test_the_suite() -> None:
     listed = (HubFile("a.safetensors", 10, "0" * 40, "a" * 64), HubFile("config.json", 3, "c" * 40))
     selection = Selection("acme/model", "0" * 40, listed)
     expectations.check(manifest(), selection)
-    with pytest.raises(StepError, match=r"expect_column_pair_values_to_be_equal \(size/hub_size\).*11") as caught:
+    with pytest.raises(DeliveryError, match=r"expect_column_pair_values_to_be_equal \(size/hub_size\).*11") as caught:
         expectations.check(manifest(a={"size": 11}), selection)
     assert "expect_column_sum_to_be_between" in str(caught.value)
-    with pytest.raises(StepError, match=r"\(digest/hub_digest\)"):
+    with pytest.raises(DeliveryError, match=r"\(digest/hub_digest\)"):
         expectations.check(manifest(config={"git_blob_sha1": "d" * 40}), selection)
     more = Selection("acme/model", "0" * 40, (*listed, HubFile("b.safetensors", 1, "0" * 40, "e" * 64)))
-    with pytest.raises(StepError, match=r"expect_column_values_to_not_be_null \(sha256\)"):
+    with pytest.raises(DeliveryError, match=r"expect_column_values_to_not_be_null \(sha256\)"):
         expectations.check(manifest(), more)
 
 
@@ -72,7 +72,7 @@ def test_the_step_checks_its_manifest_before_it_writes_it(
         other = manifest()
         with monkeypatch.context() as broken:
             broken.setattr(Manifest, "of", lambda *_: other)
-            with pytest.raises(StepError, match="expect_table_row_count_to_equal"):
+            with pytest.raises(DeliveryError, match="expect_table_row_count_to_equal"):
                 command.main([*arguments, "--expectations"])
         assert "manifest.json" not in world.keys(aws, given)
         monkeypatch.setattr(expectations, "LARGE_BYTES", 2000)  # undecided, a large model is checked
@@ -90,5 +90,5 @@ def test_the_suite_is_for_large_models_and_on_request(monkeypatch: pytest.Monkey
     undecided(manifest(), Selection("acme/model", "0" * 40, ()))  # 0 bytes: nobody looks
     monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
     assert expectations.checker(wanted=None) is None
-    with pytest.raises(StepError, match="needs great_expectations"):
+    with pytest.raises(DeliveryError, match="needs great_expectations"):
         expectations.checker(wanted=True)

@@ -12,19 +12,19 @@ from urllib.parse import unquote
 import pytest
 
 from delivery.aws import s3
-from delivery.errors import StepError
+from delivery.errors import DeliveryError
 from delivery.hub import hub_repository as asking
+from delivery.hub.fetch_settings import MIB, FetchSettings
 from delivery.hub.selection import Selection
-from delivery.hub.settings import MIB, Settings
 from delivery.weights.manifest import Manifest
 from local_hub.faults import Fault as HubFault
 from local_hub.hub import LocalHub
 from steps.fetch_weights import step
-from steps.fetch_weights.models import WeightsOutput
+from steps.fetch_weights.models import FetchArguments, WeightsOutput
 from tests.steps.fetch_weights import world
 from tests.steps.fetch_weights.faulty_s3 import OTHER_CHECKSUM, Fault, FaultyS3, faulty
 
-FAST = Settings(
+FAST = FetchSettings(
     part_bytes=5 * MIB,
     first_pause_s=0.02,
     longest_pause_s=0.1,
@@ -45,15 +45,15 @@ class Scene:
         self.hub, self.s3, self.folder = hub, proxy, folder
         self.given = world.release(repository, hub.revision(repository))
 
-    def fetch(self, settings: Settings = FAST) -> WeightsOutput:
-        return step.run(step.Request(self.given, self.hub.endpoint, "exec-1", self.folder), settings)
+    def fetch(self, settings: FetchSettings = FAST) -> WeightsOutput:
+        return step.run(FetchArguments(self.given, self.hub.endpoint, "exec-1", self.folder), settings)
 
     def assert_complete(self) -> None:
         self.s3.faults.clear()
         world.assert_complete(self.s3.endpoint, self.given, FILES)
 
-    def assert_refused(self, told: str, settings: Settings = FAST) -> str:
-        with pytest.raises(StepError, match=told) as caught:
+    def assert_refused(self, told: str, settings: FetchSettings = FAST) -> str:
+        with pytest.raises(DeliveryError, match=told) as caught:
             self.fetch(settings)
         self.s3.faults.clear()
         world.assert_nothing_wrong(self.s3.endpoint, self.given, FILES)
@@ -249,10 +249,12 @@ def test_an_object_with_another_checksum_than_was_sent_is_deleted_and_refused(sc
 def test_an_execution_that_was_overtaken_accepts_what_the_other_completed(scene: Scene, tmp_path: Path) -> None:
     """Its uploads are gone when the other has swept up; that is no failure."""
     swept = Fault("status", "PUT", "partNumber", status=404, code="NoSuchUpload", times=99)
-    fetch = step.Fetch(step.Request(scene.given, scene.hub.endpoint, "slow", tmp_path / "slow"), s3.client("us-east-1"), FAST, {})
+    fetch = step.Fetch(
+        FetchArguments(scene.given, scene.hub.endpoint, "slow", tmp_path / "slow"), s3.client("us-east-1"), FAST, {}
+    )
     move = fetch.move
 
-    def overtaken() -> step.Outcome:
+    def overtaken() -> step.CompletedPrefix:
         scene.fetch()
         scene.s3.faults.append(swept)
         return move()
@@ -265,7 +267,7 @@ def test_an_execution_that_was_overtaken_accepts_what_the_other_completed(scene:
 def test_what_does_not_belong_under_the_prefix_is_named_and_nothing_moves(scene: Scene) -> None:
     key = world.prefix_of(scene.given) + "pickled.bin"
     world.client(scene.s3.endpoint).put_object(Bucket=world.BUCKET, Key=key, Body=b"x")
-    with pytest.raises(StepError, match=r"differs from .* in pickled\.bin") as caught:
+    with pytest.raises(DeliveryError, match=r"differs from .* in pickled\.bin") as caught:
         scene.fetch()
     assert caught.value.exit_code == 2
     assert not [r for r in scene.s3.requests if "partNumber" in r.target]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from delivery.errors import InputError, StepError
+from delivery.errors import DeliveryError, InputError
 from delivery.hub import hub_repository
 from delivery.job import host_registry
 from local_hub.hub import DEFAULT_TOKEN, LocalHub
@@ -72,7 +72,7 @@ def test_a_hub_that_is_not_there() -> None:
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         endpoint = f"http://127.0.0.1:{nobody.getsockname()[1]}"
-        with pytest.raises(StepError, match="could not list acme") as caught:
+        with pytest.raises(DeliveryError, match="could not list acme") as caught:
             hub_repository.choose_files(world.release("acme/model").model.weights, endpoint, None)
     assert endpoint in str(caught.value)
     assert caught.value.exit_code == 1

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from delivery.aws import s3
-from delivery.errors import StepError
+from delivery.errors import DeliveryError
 from delivery.weights import manifest
 from delivery.weights.manifest import Manifest, ManifestFile
 from tests.steps.fetch_weights import world
@@ -37,7 +37,7 @@ def test_who_comes_second_with_the_same_files_agrees(client: s3.S3Client) -> Non
 
 def test_who_comes_second_with_other_files_is_refused_and_the_first_stays(client: s3.S3Client) -> None:
     first = manifest.write(client, PREFIX, content("a"))
-    with pytest.raises(StepError, match="lists other files"):
+    with pytest.raises(DeliveryError, match="lists other files"):
         manifest.write(client, PREFIX, content("a", "b"))
     assert manifest.read(client, PREFIX) == (content("a"), first)
 
@@ -45,7 +45,7 @@ def test_who_comes_second_with_other_files_is_refused_and_the_first_stays(client
 def test_what_is_no_manifest_is_named(client: s3.S3Client) -> None:
     assert manifest.read(client, PREFIX) is None
     client.put_object(Bucket=PREFIX.bucket, Key=(PREFIX / "manifest.json").key, Body=b'{"files": []}')
-    with pytest.raises(StepError, match=r"acme/manifest/.*manifest\.json is not a manifest"):
+    with pytest.raises(DeliveryError, match=r"acme/manifest/.*manifest\.json is not a manifest"):
         manifest.read(client, PREFIX)
 
 

@@ -10,7 +10,7 @@ import sys
 
 import pytest
 
-from steps.fetch_weights.progress import Progress, duration, size
+from steps.fetch_weights.progress import FetchProgress, duration, size
 from tests.steps.fetch_weights import world
 
 SCRIPT = """
@@ -24,7 +24,7 @@ def step(arguments):
     frame.say("a try failed")
     frame.progress("3 of 3")
     if arguments:
-        raise frame.StepError("it broke")
+        raise frame.DeliveryError("it broke")
 
 sys.exit(frame.main(step, sys.argv[1:]))
 """
@@ -32,7 +32,7 @@ sys.exit(frame.main(step, sys.argv[1:]))
 
 def test_the_rate_of_each_leg_the_files_and_the_time_left() -> None:
     now = [0.0]
-    seen = Progress(lambda: now[0])
+    seen = FetchProgress(lambda: now[0])
     seen.expect(files=12, total_bytes=1_000_000_000)
     assert seen.line() == "0 B of 1.0 GB, Hub 0 B/s, S3 0 B/s, 0 of 12 files"
     now[0] = 2
@@ -42,7 +42,7 @@ def test_the_rate_of_each_leg_the_files_and_the_time_left() -> None:
 
 def test_rates_are_of_the_last_ten_seconds() -> None:
     now = [0.0]
-    seen = Progress(lambda: now[0])
+    seen = FetchProgress(lambda: now[0])
     seen.expect(files=2, total_bytes=4_000_000_000)
     for second in range(1, 31):
         now[0] = second

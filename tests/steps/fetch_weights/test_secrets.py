@@ -10,17 +10,18 @@ from pathlib import Path
 import pytest
 
 from config.schema import Release
-from delivery.errors import StepError
-from delivery.hub.settings import MIB, Settings
-from delivery.hub.source import Hub
+from delivery.errors import DeliveryError
+from delivery.hub.fetch_settings import MIB, FetchSettings
+from delivery.hub.hub_source import HubRevision
 from local_hub.faults import Fault
 from local_hub.hub import LocalHub
 from steps.fetch_weights import step
+from steps.fetch_weights.models import FetchArguments
 from tests.steps.fetch_weights import world
 
 TOKEN = "hf_very_secret"
 FILES = world.model_files([6 * MIB, 2 * MIB])
-QUICK = Settings(part_bytes=5 * MIB, attempts=2, first_pause_s=0.01)
+QUICK = FetchSettings(part_bytes=5 * MIB, attempts=2, first_pause_s=0.01)
 _SIGNATURE = re.compile(r"signature=[0-9a-f]", re.IGNORECASE)
 
 
@@ -59,7 +60,7 @@ def test_the_token_goes_to_the_hub_and_to_nobody_else(
     hub, given = make_gated()
     with hub:
         hub.faults.add(Fault("expired"))
-        step.run(step.Request(given, hub.endpoint, "exec-1", tmp_path / "output"), QUICK)
+        step.run(FetchArguments(given, hub.endpoint, "exec-1", tmp_path / "output"), QUICK)
         assert all(r.had_token == (r.where == "hub") for r in hub.requests)
         assert {r.where for r in hub.requests} == {"hub", "cdn"}
     out, err = capfd.readouterr()
@@ -84,8 +85,8 @@ def test_an_error_holds_no_secret(make_gated: Gated, tmp_path: Path, capfd: pyte
     hub, given = make_gated()
     with hub:
         hub.faults.add(fault)
-        with pytest.raises(StepError) as caught:
-            step.run(step.Request(given, hub.endpoint, "exec-1", tmp_path / "output"), QUICK)
+        with pytest.raises(DeliveryError) as caught:
+            step.run(FetchArguments(given, hub.endpoint, "exec-1", tmp_path / "output"), QUICK)
     out, err = capfd.readouterr()
     assert_public("".join(traceback.format_exception(caught.value)) + out + err)
 
@@ -108,5 +109,5 @@ def test_a_process_shows_no_secret(aws: str, make_gated: Gated, tmp_path: Path) 
 
 
 def test_a_hub_is_shown_without_its_token() -> None:
-    hub = Hub("https://hub", "acme/gated", "0" * 40, TOKEN)
+    hub = HubRevision("https://hub", "acme/gated", "0" * 40, TOKEN)
     assert TOKEN not in f"{hub} {hub!r} {hub.refusal()}"

@@ -7,8 +7,8 @@ import pytest
 
 from config.weights import Weights
 from delivery.errors import InputError
+from delivery.hub.fetch_settings import MAX_OBJECT_BYTES
 from delivery.hub.selection import HubFile, Listing, Selection, select
-from delivery.hub.settings import MAX_OBJECT_BYTES
 
 
 def listing(*paths: str, size: int = 10) -> Listing:

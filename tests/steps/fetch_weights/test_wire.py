@@ -8,11 +8,11 @@ from unittest import mock
 
 import pytest
 
-from delivery.errors import StepError
+from delivery.errors import DeliveryError
+from delivery.hub.fetch_settings import FetchSettings
 from delivery.hub.hub_repository import PREFLIGHT
-from delivery.hub.range_client import Answer
+from delivery.hub.range_client import RangeResponse
 from delivery.hub.retries import Retries
-from delivery.hub.settings import Settings
 
 USED_UP = {"ratelimit": '"resolvers";r=0;t=1', "ratelimit-policy": '"fixed window";"resolvers";q=3000;w=300'}
 
@@ -29,14 +29,14 @@ USED_UP = {"ratelimit": '"resolvers";r=0;t=1', "ratelimit-policy": '"fixed windo
     ],
 )
 def test_when_to_come_again(status: int, headers: dict[str, str], wait_s: float | None) -> None:
-    answer = Answer(status, headers)
+    answer = RangeResponse(status, headers)
     assert answer.retry_after_s == wait_s
     error = answer.transient_error("https://hub/file")
     assert error is not None and error.retry_after_s == wait_s
 
 
 def test_a_quota_that_is_used_up_is_waited_for_as_long_as_the_hub_says() -> None:
-    answers = [Answer(429, USED_UP), Answer(200, {})]
+    answers = [RangeResponse(429, USED_UP), RangeResponse(200, {})]
     told: list[str] = []
 
     def attempt() -> float:
@@ -45,21 +45,21 @@ def test_a_quota_that_is_used_up_is_waited_for_as_long_as_the_hub_says() -> None
         return time.monotonic()
 
     started = time.monotonic()
-    assert Retries(Settings(), threading.Event(), told.append).call("read", attempt) - started >= 2
+    assert Retries(FetchSettings(), threading.Event(), told.append).call("read", attempt) - started >= 2
     assert "trying again in 2.0 s" in told[0]
 
 
 def test_a_whole_window_of_the_hubs_is_waited_for_by_a_job_and_not_by_a_person() -> None:
-    error = Answer(429, {"ratelimit": '"api";r=0;t=300'}).transient_error("https://hub/api")
+    error = RangeResponse(429, {"ratelimit": '"api";r=0;t=300'}).transient_error("https://hub/api")
     assert error is not None
-    assert Retries(Settings(), threading.Event())._pause(1, error, "list") == 301
-    with pytest.raises(StepError, match="asks to wait 301 s"):
+    assert Retries(FetchSettings(), threading.Event())._pause(1, error, "list") == 301
+    with pytest.raises(DeliveryError, match="asks to wait 301 s"):
         Retries(PREFLIGHT, threading.Event())._pause(1, error, "list")
 
 
 def test_an_outage_of_a_minute_and_a_half_ends_no_fetch() -> None:
-    settings = Settings()
-    error = Answer(503, {}).transient_error("https://cdn/file")
+    settings = FetchSettings()
+    error = RangeResponse(503, {}).transient_error("https://cdn/file")
     assert error is not None
     retries = Retries(settings, threading.Event())
     with mock.patch("random.uniform", return_value=0.5):  # the shortest pauses that there are

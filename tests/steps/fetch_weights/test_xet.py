@@ -12,11 +12,12 @@ from typing import Any
 import pytest
 
 from delivery.aws import s3
+from delivery.hub.fetch_settings import MIB, FetchSettings
+from delivery.hub.hub_source import HubRevision, HubSource
 from delivery.hub.selection import HubFile
-from delivery.hub.settings import MIB, Settings
-from delivery.hub.source import Hub, HubSource
 from steps.fetch_weights import step
-from steps.fetch_weights.plan import split
+from steps.fetch_weights.models import FetchArguments
+from steps.fetch_weights.transfer_plan import split
 from steps.fetch_weights.xet import XetSource
 from tests.steps.fetch_weights import world
 
@@ -73,8 +74,8 @@ def store_file(store: Path) -> HubFile:
 
 
 def read_all(endpoint: str, file: HubFile, told: list[str]) -> bytes:
-    hub, stop = Hub(endpoint, "acme/model", "0" * 40, "hf_token"), threading.Event()
-    source = XetSource(hub, HubSource(hub, Settings(attempts=2, first_pause_s=0.01), stop), stop, told.append)
+    hub, stop = HubRevision(endpoint, "acme/model", "0" * 40, "hf_token"), threading.Event()
+    source = XetSource(hub, HubSource(hub, FetchSettings(attempts=2, first_pause_s=0.01), stop), stop, told.append)
     body = bytearray(file.size)
     for part in split(file, 5 * MIB):
         source.read(part, memoryview(body)[part.offset : part.offset + part.size])
@@ -83,11 +84,11 @@ def read_all(endpoint: str, file: HubFile, told: list[str]) -> bytes:
 
 def test_xet_storage_is_asked_only_where_the_model_file_says_so(aws: str, root: Path, tmp_path: Path) -> None:
     """huggingface_hub brings hf_xet along: that it is there says nothing."""
-    hub, stop = Hub("http://hub", "acme/model", world.REVISION), threading.Event()
+    hub, stop = HubRevision("http://hub", "acme/model", world.REVISION), threading.Event()
 
     def source(**weights: Any) -> object:
-        request = step.Request(world.release("acme/model", **weights), hub.endpoint, "exec-1", tmp_path)
-        return step.Fetch(request, s3.client("us-east-1"), Settings(), {})._source(hub, stop)
+        request = FetchArguments(world.release("acme/model", **weights), hub.endpoint, "exec-1", tmp_path)
+        return step.Fetch(request, s3.client("us-east-1"), FetchSettings(), {})._source(hub, stop)
 
     assert isinstance(source(), HubSource)
     assert isinstance(source(xet=True), XetSource)

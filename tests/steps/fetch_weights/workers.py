@@ -8,10 +8,11 @@ import sys
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-from delivery.hub.settings import MIB, Settings
+from delivery.hub.fetch_settings import MIB, FetchSettings
 from delivery.job import frame
 from delivery.job.host_registry import JobHosts
 from steps.fetch_weights import step
+from steps.fetch_weights.models import FetchArguments
 from tests.steps.fetch_weights import world
 
 _context = multiprocessing.get_context("forkserver")
@@ -19,7 +20,7 @@ _context.set_forkserver_preload(
     ["boto3", "awscrt.checksums", "huggingface_hub.hf_api", "steps.fetch_weights.step", "tests.steps.fetch_weights.workers"]
 )
 
-QUICK = Settings(
+QUICK = FetchSettings(
     part_bytes=5 * MIB,
     downloads=3,
     uploads=3,
@@ -49,7 +50,7 @@ def _run(release: Path, hub: str, aws: str, folder: Path, execution: str, hosts:
     os.environ.update(world.step_environment(aws))
 
     def work(_: object) -> None:
-        request = step.Request(frame.read_release(release), hub, execution, folder / "output", hosts)
+        request = FetchArguments(frame.read_release(release), hub, execution, folder / "output", hosts)
         step.run(request, QUICK)
 
     sys.exit(frame.main(work, ["--message-file", str(folder / "message")]))

@@ -16,17 +16,19 @@ from config.production import Autoscaling
 from config.schema import Release
 from delivery.endpoint import lease
 from delivery.endpoint.hosting import EndpointState
-from delivery.errors import LeaseLost, StepError
+from delivery.errors import DeliveryError, LeaseLost
 from delivery.history import decisions
-from delivery.history.ledger import Event, Kind
+from delivery.history.ledger import Event, EventKind
 from delivery.names import ENDPOINT_TAG, MODEL_TAG
 from delivery.registry.model_packages import ModelPackage
-from steps.promote.production import Production, Serving
-from steps.promote.step import Promoter, Request
+from steps.promote.context import PromotionContext
+from steps.promote.models import PromotionArguments
+from steps.promote.production_endpoint import ProductionEndpoint, ServedVersion
+from steps.promote.refusal import write_refusal
 
 SCALING = Autoscaling(min_instances=1, max_instances=3, concurrent_requests_per_instance=16)
 NEW: Any = SimpleNamespace(name="new", tags=[])
-OLD = Serving("old", 1, None, SCALING)
+OLD = ServedVersion("old", 1, None, SCALING)
 CHANGES = {
     "hosting.switch",
     "hosting.create",
@@ -63,7 +65,7 @@ class Aws:
         more.get("before_each_try", lambda: None)()
         self.calls.append(f"{name} {arguments[0]}" if name == "alarms.delete" else name)
         if name in self.fails:
-            raise StepError(self.fails[name])
+            raise DeliveryError(self.fails[name])
         match name:
             case "hosting.definitions":
                 return {"new", "left"}
@@ -94,8 +96,8 @@ class Aws:
         return held
 
     @property
-    def production(self) -> Production:
-        return Production(release(), self, self.lease)  # type: ignore[arg-type]
+    def production(self) -> ProductionEndpoint:
+        return ProductionEndpoint(release(), self, self.lease)  # type: ignore[arg-type]
 
 
 @dataclass
@@ -109,7 +111,7 @@ class _Room:
 
 IN_SERVICE, FAILED = (EndpointState("arn", status, "old", "") for status in ("InService", "Failed"))
 SERVES_NEW = EndpointState("arn", "InService", "new", "")
-WAYS: dict[str, tuple[Aws, Callable[[Production], object]]] = {
+WAYS: dict[str, tuple[Aws, Callable[[ProductionEndpoint], object]]] = {
     "first": (Aws(None), lambda production: production.create(NEW)),
     "instead of a failed one": (Aws(FAILED), lambda production: production.create(NEW)),
     "first, refused": (Aws(None, fails={"hosting.create": "quota"}), lambda production: production.create(NEW)),
@@ -131,7 +133,7 @@ def done(way: str, **changes: Any) -> tuple[Aws, str]:
     aws = Aws(aws.endpoint, aws.after, {**aws.fails, **changes.pop("fails", {})}, **changes)
     try:
         act(aws.production)
-    except StepError as error:
+    except DeliveryError as error:
         return aws, f"{type(error).__name__}: {error}"
     return aws, ""
 
@@ -165,25 +167,25 @@ def test_who_lost_the_lease_before_it_began_makes_nothing(way: str) -> None:
 )
 def test_a_reason_outlives_what_cannot_be_cleaned_up_after_it(way: str, fails: str, reason: str) -> None:
     _, error = done(way, fails={fails: "AccessDenied"})
-    assert error.startswith(f"StepError: {reason}; ")
+    assert error.startswith(f"DeliveryError: {reason}; ")
     assert error.endswith("AccessDenied")
 
 
 def test_an_update_that_was_taken_back_has_its_autoscaling_again_whatever_cannot_be_told_of_it() -> None:
     aws, error = done("update, taken back", fails={"alarms.in_alarm": "ThrottlingException"})
-    assert error == "StepError: ThrottlingException"
+    assert error == "DeliveryError: ThrottlingException"
     assert "scaling.apply" in aws.calls
 
 
 def test_a_rollback_that_failed_is_no_reason_to_take_an_old_approval_for_a_new_one() -> None:
     arn = "arn:aws:sagemaker:us-west-2:111122223333:model-package/release-qwen3-32b/1"
-    request = Request(release(), arn, "execution-1", "manual", Path("none"), "rollback")
-    promoter = Promoter(request, mock.MagicMock(), mock.MagicMock())
-    promoter._production.touched = True
-    with mock.patch.object(promoter, "_ledger") as ledger:
-        promoter._refuse(StepError("an alarm went off"))
+    arguments = PromotionArguments(release(), arn, "execution-1", "manual", Path("none"), "rollback")
+    context = PromotionContext(arguments, mock.MagicMock(), mock.MagicMock())
+    context.endpoint.touched = True
+    with mock.patch.object(context, "ledger") as ledger:
+        write_refusal(context, DeliveryError("an alarm went off"))
     told = ledger.append.call_args.kwargs["details"]
-    told_of: list[tuple[Kind, Any]] = [("approved", {}), ("refused", told)]
+    told_of: list[tuple[EventKind, Any]] = [("approved", {}), ("refused", told)]
     events = [
         Event(sequence=number, at="2026-11-25T00:00:00+00:00", kind=kind, version=1, by="test", details=details)
         for number, (kind, details) in enumerate(told_of, 1)

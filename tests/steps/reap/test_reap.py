@@ -13,8 +13,9 @@ from unittest import mock
 import pytest
 from botocore.exceptions import ClientError
 
-from delivery.errors import StepError
+from delivery.errors import DeliveryError
 from steps.reap import step
+from steps.reap.models import ReapArguments
 from tests.steps.evaluate_staging.world import IMAGE, World, closed_loop, iso, world
 
 LONG = {"load_profiles": {"long": closed_loop(duration_s=60)}}
@@ -102,9 +103,9 @@ def test_one_that_cannot_be_deleted_keeps_none_of_the_others(staged: World) -> N
     try:
         with (
             mock.patch("boto3.client", return_value=refusing),
-            pytest.raises(StepError, match=r"1 of 3 .* \(model staging-b\): .*AccessDenied"),
+            pytest.raises(DeliveryError, match=r"1 of 3 .* \(model staging-b\): .*AccessDenied"),
         ):
-            step.run(step.Request("us-east-1"))
+            step.run(ReapArguments("us-east-1"))
         assert sorted(staged.left()) == ["not-staging-but-somebodys", "staging-b"]
     finally:
         for name in ("not-staging-but-somebodys", "staging-b"):

@@ -16,36 +16,36 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
+from delivery.hub.fetch_settings import FetchSettings
+from delivery.hub.hub_source import CountBytes, FilePart
 from delivery.hub.retries import Stopped
 from delivery.hub.selection import HubFile
-from delivery.hub.settings import Settings
-from delivery.hub.source import CountBytes, Part
 from delivery.job.frame import progress as say_progress
 from delivery.weights.manifest import ManifestFile
 from steps.fetch_weights.buffers import Buffer, BufferPool
-from steps.fetch_weights.destination import Destination, Stored, checksum_text
-from steps.fetch_weights.plan import buffer_bytes, order
-from steps.fetch_weights.progress import Progress
-from steps.fetch_weights.transfer import FileTransfer
+from steps.fetch_weights.destination import Destination, StoredObject, checksum_text
+from steps.fetch_weights.file_transfer import FileTransfer
+from steps.fetch_weights.progress import FetchProgress
+from steps.fetch_weights.transfer_plan import buffer_bytes, order
 
 
-class Source(Protocol):
+class ByteSource(Protocol):
     """Where bytes come from."""
 
-    def read(self, part: Part, view: memoryview, count_bytes: CountBytes) -> None:
+    def read(self, part: FilePart, view: memoryview, count_bytes: CountBytes) -> None:
         """Fill `view` with the part's bytes, telling `count_bytes` how many have come, or raise."""
 
 
-Finished = Callable[[ManifestFile, Stored], None]
+Finished = Callable[[ManifestFile, StoredObject], None]
 """Told of each file whose object is complete, from a worker's thread."""
 _Job = Callable[[], None]
 
 
-class Pipeline:
+class TransferPipeline:
     """One fetch of some files. `run` once."""
 
     def __init__(
-        self, source: Source, destination: Destination, settings: Settings, stop: threading.Event, finished: Finished
+        self, source: ByteSource, destination: Destination, settings: FetchSettings, stop: threading.Event, finished: Finished
     ) -> None:
         self._source = source
         self._destination = destination
@@ -58,7 +58,7 @@ class Pipeline:
         self._changed = threading.Condition()
         self._unfinished = 0
         self._failure: BaseException | None = None
-        self.progress = Progress()
+        self.progress = FetchProgress()
         """How far it is."""
 
     def run(self, files: Sequence[HubFile]) -> None:
@@ -70,7 +70,7 @@ class Pipeline:
         useful = settings.downloads + settings.uploads + settings.waiting_parts
         self._pool = BufferPool(size, min(settings.memory_bytes // size, useful))
         self._transfers = {f.path: FileTransfer(f, settings) for f in files}
-        self._parts: Iterator[Part] = order(files, settings.part_bytes, settings.files_in_flight)
+        self._parts: Iterator[FilePart] = order(files, settings.part_bytes, settings.files_in_flight)
         self._unfinished = len(files)
         self.progress.expect(files=len(files), total_bytes=sum(f.size for f in files))
         threads = self._start()
@@ -148,7 +148,7 @@ class Pipeline:
             if transfer.arrived(part, buffer):
                 self._hash_jobs.put(lambda t=transfer: self._hash(t))  # type: ignore[misc]
 
-    def _next_part(self) -> tuple[Part, Buffer] | None:
+    def _next_part(self) -> tuple[FilePart, Buffer] | None:
         """The next part and memory for it, both in one step: were they two, later parts could take the memory that an earlier one,
         which hashing waits for, needs."""
         with self._order_lock:
@@ -173,7 +173,7 @@ class Pipeline:
             if self._stop.is_set():
                 raise Stopped
 
-    def _upload(self, transfer: FileTransfer, part: Part, buffer: Buffer) -> None:
+    def _upload(self, transfer: FileTransfer, part: FilePart, buffer: Buffer) -> None:
         with transfer.start_lock:
             if not transfer.upload_id:
                 transfer.upload_id = self._destination.start(transfer.file)
@@ -188,14 +188,14 @@ class Pipeline:
         checksum = transfer.crc64nvme
         self._done(transfer, self._destination.complete(transfer.file, transfer.upload_id, transfer.etags, checksum), checksum)
 
-    def _put(self, transfer: FileTransfer, part: Part, buffer: Buffer) -> None:
+    def _put(self, transfer: FileTransfer, part: FilePart, buffer: Buffer) -> None:
         checksum = checksum_text(_crc64nvme(buffer.view))
         stored = self._destination.put(transfer.file, bytes(buffer.view), checksum)
         buffer.release()
         self.progress.add(uploaded=part.size)
         self._done(transfer, stored, checksum)
 
-    def _done(self, transfer: FileTransfer, stored: Stored, checksum: str) -> None:
+    def _done(self, transfer: FileTransfer, stored: StoredObject, checksum: str) -> None:
         file = ManifestFile(
             path=transfer.file.path,
             size=transfer.file.size,

@@ -11,15 +11,15 @@ import threading
 from typing import Any
 
 from delivery.aws import s3
-from delivery.errors import StepError
-from delivery.hub.range_client import Answer, Wire
+from delivery.errors import DeliveryError
+from delivery.hub.fetch_settings import FetchSettings
+from delivery.hub.range_client import RangeClient, RangeResponse
 from delivery.hub.retries import Retries, TransientError
-from delivery.hub.settings import Settings
 
 _SIGNATURE_S = 3600
 _CODE = re.compile(r"<Code>([^<]+)</Code>")
 _MESSAGE = re.compile(r"<Message>([^<]+)</Message>")
-_PASSING_CODES = frozenset(
+_TRANSIENT_CODES = frozenset(
     {
         "BadDigest",
         "ExpiredToken",
@@ -38,7 +38,9 @@ class PartSender:
     `bucket_owner` is the account that `client` was made to expect (see `s3.client`).
     """
 
-    def __init__(self, client: s3.S3Client, settings: Settings, stop: threading.Event, bucket_owner: str | None = None) -> None:
+    def __init__(
+        self, client: s3.S3Client, settings: FetchSettings, stop: threading.Event, bucket_owner: str | None = None
+    ) -> None:
         self._client = client
         self._settings = settings
         self._owner = {"x-amz-expected-bucket-owner": bucket_owner} if bucket_owner else {}
@@ -48,7 +50,7 @@ class PartSender:
     def send(self, what: str, request: dict[str, Any], view: memoryview, crc64nvme: str) -> str:
         """Send one part (`request`: UploadPart's parameters without body and checksum) and return its entity tag.
 
-        S3 refuses a part whose checksum is not that of what it received: that is tried again. StepError, naming `what`, when it stays.
+        S3 refuses a part whose checksum is not that of what it received: that is tried again. DeliveryError, naming `what`, when it stays.
         """
         headers = {"x-amz-checksum-crc64nvme": crc64nvme, **self._owner}
 
@@ -56,31 +58,33 @@ class PartSender:
             url = self._client.generate_presigned_url(
                 "upload_part", Params={**request, "ChecksumCRC64NVME": crc64nvme}, ExpiresIn=_SIGNATURE_S
             )
-            answer = self._wire().send(url, headers, view)
+            answer = self._range_client().send(url, headers, view)
             if answer.status == 200:
                 return _entity_tag(answer, crc64nvme)
             raise _failure(what, answer, url)
 
         return self._retries.call(what, attempt)
 
-    def _wire(self) -> Wire:
-        wire: Wire | None = getattr(self._threads, "wire", None)
-        if wire is None:
-            wire = self._threads.wire = Wire(self._settings.connect_timeout_s, self._settings.read_timeout_s)
-        return wire
+    def _range_client(self) -> RangeClient:
+        range_client: RangeClient | None = getattr(self._threads, "wire", None)
+        if range_client is None:
+            range_client = self._threads.range_client = RangeClient(
+                self._settings.connect_timeout_s, self._settings.read_timeout_s
+            )
+        return range_client
 
 
-def _entity_tag(answer: Answer, crc64nvme: str) -> str:
+def _entity_tag(answer: RangeResponse, crc64nvme: str) -> str:
     received = answer.headers.get("x-amz-checksum-crc64nvme", crc64nvme)
     if received != crc64nvme:
         raise TransientError(f"S3 received bytes with CRC64NVME {received}, sent were bytes with {crc64nvme}")
     return answer.headers["etag"]
 
 
-def _failure(what: str, answer: Answer, url: str) -> Exception:
+def _failure(what: str, answer: RangeResponse, url: str) -> Exception:
     code = _CODE.search(answer.excerpt)
     message = _MESSAGE.search(answer.excerpt)
     text = f"{code[1]}: {message[1] if message else ''}" if code else f"{answer.status} {answer.excerpt}"
-    if code and code[1] in _PASSING_CODES:
+    if code and code[1] in _TRANSIENT_CODES:
         return TransientError(f"S3 answered {text}", answer.retry_after_s)
-    return answer.transient_error(url) or StepError(f"could not {what}: S3 answered {text}")
+    return answer.transient_error(url) or DeliveryError(f"could not {what}: S3 answered {text}")

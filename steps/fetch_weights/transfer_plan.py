@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from delivery.errors import InputError
+from delivery.hub.fetch_settings import MAX_OBJECT_BYTES, MAX_PARTS, MIB, MIN_PART_BYTES
+from delivery.hub.hub_source import FilePart
 from delivery.hub.selection import HubFile
-from delivery.hub.settings import MAX_OBJECT_BYTES, MAX_PARTS, MIB, MIN_PART_BYTES
-from delivery.hub.source import Part
 
 
 def part_bytes(size: int, preferred: int) -> int:
@@ -21,20 +21,20 @@ def part_bytes(size: int, preferred: int) -> int:
     return -(-needed // MIB) * MIB
 
 
-def split(file: HubFile, preferred: int) -> list[Part]:
+def split(file: HubFile, preferred: int) -> list[FilePart]:
     """A file's parts: each byte exactly once, in order; an empty file is one empty part."""
     step = part_bytes(file.size, preferred)
     offsets = range(0, max(file.size, 1), step)
-    return [Part(file, number, offset, min(step, file.size - offset)) for number, offset in enumerate(offsets, 1)]
+    return [FilePart(file, number, offset, min(step, file.size - offset)) for number, offset in enumerate(offsets, 1)]
 
 
-def order(files: Sequence[HubFile], preferred: int, width: int) -> Iterator[Part]:
+def order(files: Sequence[HubFile], preferred: int, width: int) -> Iterator[FilePart]:
     """All parts in the order they are downloaded: `width` files abreast, so that as many digests can be computed at once.
 
     Within a file the order is the file's own: a digest needs it. Largest first, so that no long file is left alone at the end.
     """
     waiting = sorted(files, key=lambda f: (-f.size, f.path))
-    lanes: list[Iterator[Part]] = []
+    lanes: list[Iterator[FilePart]] = []
     while waiting or lanes:
         while waiting and len(lanes) < width:
             lanes.append(iter(split(waiting.pop(0), preferred)))

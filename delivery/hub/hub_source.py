@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import quote, urljoin, urlsplit
 
-from delivery.errors import InputError, StepError
-from delivery.hub.range_client import Answer, Wire, public
+from delivery.errors import DeliveryError, InputError
+from delivery.hub.fetch_settings import FetchSettings
+from delivery.hub.range_client import RangeClient, RangeResponse, public
 from delivery.hub.retries import Retries, Stopped, TransientError
 from delivery.hub.selection import HubFile
-from delivery.hub.settings import Settings
 from delivery.job.frame import say
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -22,7 +22,7 @@ CountBytes = Callable[[int], None]
 
 
 @dataclass(frozen=True)
-class Part:
+class FilePart:
     """One range of one file, and one part of its upload."""
 
     file: HubFile
@@ -33,7 +33,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Hub:
+class HubRevision:
     """One repository at one revision on one Hub, and the token that opens it (None: anybody may read it)."""
 
     endpoint: str
@@ -67,7 +67,7 @@ class Hub:
 
 
 @dataclass(frozen=True)
-class Address:
+class SignedAddress:
     """Where a file's bytes are, and the headers that may be sent there."""
 
     url: str
@@ -77,18 +77,20 @@ class Address:
 class HubSource:
     """Bytes out of one repository. Safe to share between threads; connections are kept one set a thread."""
 
-    def __init__(self, hub: Hub, settings: Settings, stop: threading.Event, tell: Callable[[str], None] = say) -> None:
+    def __init__(
+        self, hub: HubRevision, settings: FetchSettings, stop: threading.Event, tell: Callable[[str], None] = say
+    ) -> None:
         self._hub = hub
         self._settings = settings
         self._stop = stop
         self._retries = Retries(settings, stop, tell)
-        self._addresses: dict[str, Address] = {}
+        self._addresses: dict[str, SignedAddress] = {}
         self._locks: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
         self._threads = threading.local()
 
-    def read(self, part: Part, view: memoryview, count_bytes: CountBytes = lambda _: None) -> None:
-        """Fill `view` with the part's bytes: after a failure from where it stopped. StepError when the Hub does not give them.
+    def read(self, part: FilePart, view: memoryview, count_bytes: CountBytes = lambda _: None) -> None:
+        """Fill `view` with the part's bytes: after a failure from where it stopped. DeliveryError when the Hub does not give them.
 
         `count_bytes` hears how many have come, a megabyte or so at a time, and less than none when they have to come again.
         """
@@ -117,7 +119,7 @@ class HubSource:
         """Ask for a file's address and nothing more: whether it may be read. Errors as in `read`."""
         self._retries.call(f"reach {file.path}", lambda: self.address(file))
 
-    def address(self, file: HubFile) -> Address:
+    def address(self, file: HubFile) -> SignedAddress:
         """Where the file's bytes are; asked once a file, by whichever thread comes first."""
         with self._lock:
             lock = self._locks.setdefault(file.path, threading.Lock())
@@ -126,19 +128,23 @@ class HubSource:
                 self._addresses[file.path] = self._resolve(file)
             return self._addresses[file.path]
 
-    def wire(self) -> Wire:
+    def range_client(self) -> RangeClient:
         """This thread's connections."""
-        wire: Wire | None = getattr(self._threads, "wire", None)
-        if wire is None:
-            wire = self._threads.wire = Wire(self._settings.connect_timeout_s, self._settings.read_timeout_s)
-        return wire
+        range_client: RangeClient | None = getattr(self._threads, "wire", None)
+        if range_client is None:
+            range_client = self._threads.range_client = RangeClient(
+                self._settings.connect_timeout_s, self._settings.read_timeout_s
+            )
+        return range_client
 
-    def _range(self, part: Part, address: Address, view: memoryview, offset: int, arrived: Callable[[int], None]) -> None:
+    def _range(
+        self, part: FilePart, address: SignedAddress, view: memoryview, offset: int, arrived: Callable[[int], None]
+    ) -> None:
         whole = len(view) == part.file.size  # asked for without a range: servers may generate small files on the fly
         wanted = f"bytes={offset}-{offset + len(view) - 1}"
         expected = 200 if whole else 206
         headers = address.headers if whole else {**address.headers, "Range": wanted}
-        answer = self.wire().read_into(address.url, headers, view, expected, arrived)
+        answer = self.range_client().read_into(address.url, headers, view, expected, arrived)
         if answer.status == expected:
             if not whole:
                 _check_range(answer, address.url, offset, len(view), part.file)
@@ -148,61 +154,61 @@ class HubSource:
             raise TransientError(
                 f"the signed address {public(address.url)} answered {answer.status}: it may have expired; asking for another"
             )
-        if passing := answer.transient_error(address.url):
-            raise passing
+        if transient := answer.transient_error(address.url):
+            raise transient
         if answer.status == 200:
-            raise StepError(
+            raise DeliveryError(
                 f"{public(address.url)} answered 200 to a request for {wanted}: a server or proxy between here and the Hub ignores Range; "
                 "let the job reach the Hub and its CDN directly"
             )
-        raise StepError(f"{public(address.url)} answered {answer.status} {answer.excerpt}, expected {expected}")
+        raise DeliveryError(f"{public(address.url)} answered {answer.status} {answer.excerpt}, expected {expected}")
 
-    def _resolve(self, file: HubFile) -> Address:
+    def _resolve(self, file: HubFile) -> SignedAddress:
         url = self._hub.url("/{repository}/resolve/{revision}/") + quote(file.path)
         headers = self._hub.headers
         for _ in range(_MOST_REDIRECTS):
-            answer = self.wire().ask("HEAD", url, headers)
+            answer = self.range_client().ask("HEAD", url, headers)
             self._check_linked(file, answer)
             if answer.status in _REDIRECTS and "location" in answer.headers:
                 target = urljoin(url, answer.headers["location"])
                 if urlsplit(target)[:2] != urlsplit(url)[:2]:
-                    return Address(target, {})  # another server: the token stays here
+                    return SignedAddress(target, {})  # another server: the token stays here
                 url = target
             elif answer.status == 200:
-                return Address(url, headers)
-            elif passing := answer.transient_error(url):
-                raise passing
+                return SignedAddress(url, headers)
+            elif transient := answer.transient_error(url):
+                raise transient
             else:
                 raise self._refusal(file, answer)
-        raise StepError(f"{public(url)}: more than {_MOST_REDIRECTS} redirects")
+        raise DeliveryError(f"{public(url)}: more than {_MOST_REDIRECTS} redirects")
 
-    def _check_linked(self, file: HubFile, answer: Answer) -> None:
+    def _check_linked(self, file: HubFile, answer: RangeResponse) -> None:
         linked = answer.headers.get("x-linked-etag", "").removeprefix("W/").strip('"')
         if file.sha256 and linked and linked != file.sha256:
-            raise StepError(
+            raise DeliveryError(
                 f"{file.path} changed since it was listed: {self._hub} now says sha256 {linked}, its listing said {file.sha256}; a commit "
                 "cannot change, so do not trust that server"
             )
 
-    def _refusal(self, file: HubFile, answer: Answer) -> StepError:
+    def _refusal(self, file: HubFile, answer: RangeResponse) -> DeliveryError:
         if answer.status in {401, 403}:
             return InputError(self._hub.refusal(answer.headers.get("x-error-code")))
         if answer.status == 404:
-            return StepError(
+            return DeliveryError(
                 f"{file.path} of {self._hub} is gone: it was listed, now the answer is 404; a commit cannot change, so do not trust that server"
             )
-        return StepError(f"{file.path} of {self._hub}: the Hub answered {answer.status} {answer.excerpt}")
+        return DeliveryError(f"{file.path} of {self._hub}: the Hub answered {answer.status} {answer.excerpt}")
 
-    def _forget(self, file: HubFile, refused: Address) -> None:
+    def _forget(self, file: HubFile, refused: SignedAddress) -> None:
         with self._lock:
             if self._addresses.get(file.path) == refused:
                 del self._addresses[file.path]
 
 
-def _check_range(answer: Answer, url: str, offset: int, length: int, file: HubFile) -> None:
+def _check_range(answer: RangeResponse, url: str, offset: int, length: int, file: HubFile) -> None:
     expected = f"bytes {offset}-{offset + length - 1}/{file.size}"
     actual = answer.headers.get("content-range", "")
     if actual != expected:
-        raise StepError(
+        raise DeliveryError(
             f"{public(url)} sent Content-Range {actual!r}, expected {expected!r}: not the file that the Hub listed as {file.path}"
         )

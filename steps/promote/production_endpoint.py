@@ -1,4 +1,4 @@
-"""The production endpoint and the ways in which it changes: created, updated, looked over, given back, tidied up.
+"""The production endpoint and the ways in which it changes: created, updated, smoke-tested, restored, tidied up.
 
 Right before every call that only the lease's holder may make, the lease is confirmed with S3: a step that stopped for a while and lost
 it touches nothing more.
@@ -19,17 +19,17 @@ from delivery.endpoint.deployment import Deployment
 from delivery.endpoint.hosting import EndpointState
 from delivery.endpoint.lease import Lease
 from delivery.endpoint.prompt_checks import PromptCheckResult
-from delivery.errors import InputError, LeaseLost, StepError, cleaning_up_after
+from delivery.errors import DeliveryError, InputError, LeaseLost, cleaning_up_after
 from delivery.job.frame import progress, say
 from delivery.names import ENDPOINT_TAG, MODEL_TAG, PREVIOUS_TAG, VERSION_TAG, Fact
-from steps.promote.clients import Clients
+from steps.promote.clients import PromotionClients
 
 _WATCH_POLL_S = 1.0
 _MARGIN_S = 900.0  # on top of what an update may take by itself: SageMaker takes instances down, too
 
 
 @dataclass(frozen=True)
-class Serving:
+class ServedVersion:
     """What the endpoint serves."""
 
     config: str
@@ -41,70 +41,70 @@ class Serving:
     """What it is to have back when its autoscaling was taken away for an update that came to nothing."""
 
 
-class Production:
+class ProductionEndpoint:
     """One production endpoint, changed by one promotion at a time."""
 
-    def __init__(self, release: Release, clients: Clients, lease: Lease) -> None:
+    def __init__(self, release: Release, clients: PromotionClients, lease: Lease) -> None:
         self._release, self._clients, self._lease = release, clients, lease
         self._hosting = clients.hosting
         self._settings = release.model.production
-        self.endpoint = self._settings.endpoint
+        self.name = self._settings.endpoint
         self.touched = False
         """Whether what it serves was changed, or begun to."""
         self._timeout_s = 2 * release.update_timeout_s + _MARGIN_S  # there, and back where SageMaker takes it back
 
     def at_rest(self) -> EndpointState | None:
         """The endpoint, once nothing changes it any more; None when there is none. InputError when it is not this model's."""
-        state = self._hosting.state(self.endpoint)
+        state = self._hosting.state(self.name)
         if state is None:
             return None
         self._check_owner(state)
         if state.is_busy:
-            say(f"{self.endpoint} is {state.status}: an earlier try of a promotion, or autoscaling; it is awaited")
+            say(f"{self.name} is {state.status}: an earlier try of a promotion, or autoscaling; it is awaited")
         while state is not None and state.is_busy:
-            progress(f"{self.endpoint} is {state.status}")
+            progress(f"{self.name} is {state.status}")
             self._lease.check()
             time.sleep(_WATCH_POLL_S)
-            state = self._hosting.state(self.endpoint)
+            state = self._hosting.state(self.name)
         return state
 
-    def serving(self, state: EndpointState) -> Serving:
+    def served(self, state: EndpointState) -> ServedVersion:
         """What it serves, by its endpoint config's tags."""
         tags = self._hosting.config_tags(state.config)
         version = tags.get(VERSION_TAG)
-        return Serving(state.config, int(version) if version else None, tags.get(PREVIOUS_TAG))
+        return ServedVersion(state.config, int(version) if version else None, tags.get(PREVIOUS_TAG))
 
     def create(self, new: Deployment) -> EndpointState:
-        """A first endpoint, or one instead of one that failed. One that does not come up is deleted: nobody is served by it. StepError says
+        """A first endpoint, or one instead of one that failed. One that does not come up is deleted: nobody is served by it. DeliveryError says
         why it did not."""
-        there = self._hosting.state(self.endpoint)
+        there = self._hosting.state(self.name)
         if there is not None and there.has_failed:
-            say(f"{self.endpoint} is Failed and serves nobody: it is deleted")
+            say(f"{self.name} is Failed and serves nobody: it is deleted")
             self._delete()
         self._lease.confirm()
         self.touched = True
-        with self._nothing_begun(new):
-            self._hosting.create(self.endpoint, new)
+        with self._forget_unless_begun(new):
+            self._hosting.create(self.name, new)
         try:
             state = self._wait()
         except LeaseLost:
             raise
-        except StepError as error:
+        except DeliveryError as error:
             with cleaning_up_after(error):
                 self._delete()
             raise
         self._clients.alarms.put(self._settings.guards, new.name, new.tags)
         return state
 
-    def update(self, new: Deployment, old: Serving) -> EndpointState:
-        """Replace what it serves, the way that the model file says. StepError when SageMaker refused the update or took it back, and why;
+    def update(self, new: Deployment, old: ServedVersion) -> EndpointState:
+        """Replace what it serves, the way that the model file says. DeliveryError when SageMaker refused the update or took it back, and why;
         autoscaling is then as before."""
         self._lease.confirm()
         self._hosting.define(new)
         own = self._clients.alarms.put(self._settings.guards, new.name, new.tags)
         try:
             watched = self._clients.alarms.usable(own, self._settings.alarms)
-        except StepError as error:
+        except DeliveryError as error:
             with cleaning_up_after(error):
                 self._forget(new.name)
             raise
@@ -115,33 +115,33 @@ class Production:
             policy["AutoRollbackConfiguration"] = {"Alarms": [{"AlarmName": name} for name in watched]}
         self._detach_autoscaling(new, old)
         try:
-            with self._nothing_begun(new):
+            with self._forget_unless_begun(new):
                 self._switch(new.name, policy)
             state = self._wait()
         except LeaseLost:
             raise
-        except StepError as error:
-            raise StepError(f"{error}{self._restore_autoscaling(old.autoscaling)}") from error
+        except DeliveryError as error:
+            raise DeliveryError(f"{error}{self._restore_autoscaling(old.autoscaling)}") from error
         if state.config == new.name:
             return state
         lost = self._restore_autoscaling(old.autoscaling)
         reasons = [state.failure, *self._clients.alarms.in_alarm(watched)]
         reason = "; ".join(reason for reason in reasons if reason) or "it does not say why"
-        taken_back = StepError(
-            f"SageMaker took the update of {self.endpoint} back: {reason}{lost}{self._hosting.recent_logs(self.endpoint)}"
+        taken_back = DeliveryError(
+            f"SageMaker took the update of {self.name} back: {reason}{lost}{self._hosting.recent_logs(self.name)}"
         )
         with cleaning_up_after(taken_back):
             self._forget(new.name)
         raise taken_back
 
     def smoke_test(self, state: EndpointState, new: Deployment) -> list[PromptCheckResult]:
-        """The image, the prompt checks, the alarms for as long as the model file says. StepError for the first that is not right."""
+        """The image, the prompt checks, the alarms for as long as the model file says. DeliveryError for the first that is not right."""
         self._check_image(state, new)
-        results = prompt_checks.ask_all(self._clients.runtime, self.endpoint, self._release.model.evaluation.prompt_checks)
+        results = prompt_checks.ask_all(self._clients.runtime, self.name, self._release.model.evaluation.prompt_checks)
         for result in results:
             if not result.passed:
-                raise StepError(
-                    f"after the update {self.endpoint} answered {result.prompt!r} with {result.answer!r}, which does not contain "
+                raise DeliveryError(
+                    f"after the update {self.name} answered {result.prompt!r} with {result.answer!r}, which does not contain "
                     f"{result.expect!r}"
                 )
         self._watch([*self._clients.alarms.of_fleet(self._settings.guards, state.config), *self._settings.alarms])
@@ -149,22 +149,22 @@ class Production:
 
     def restore(self, previous: str | None, left: str, autoscaling: Autoscaling | None) -> None:
         """Give it back the endpoint config that it served before, with that `autoscaling` where it has none any more; delete it where there
-        was no config before. `left` is what it serves now. StepError when it cannot be given back."""
+        was no config before. `left` is what it serves now. DeliveryError when it cannot be given back."""
         self._lease.confirm()
         if previous is None or self._hosting.config(previous) is None:
             if previous is not None:
-                raise StepError(
-                    f"{self.endpoint} goes on serving {left}: {previous}, which it served before, was deleted meanwhile"
+                raise DeliveryError(
+                    f"{self.name} goes on serving {left}: {previous}, which it served before, was deleted meanwhile"
                 )
             self._delete()
             return
-        say(f"{self.endpoint} is given {previous} back")
+        say(f"{self.name} is given {previous} back")
         self._switch(previous, self._settings.update.return_config())
         state = self._wait()
         if state.config != previous:
-            raise StepError(f"{self.endpoint} serves {state.config} and could not be given {previous} back: {state.failure}")
+            raise DeliveryError(f"{self.name} serves {state.config} and could not be given {previous} back: {state.failure}")
         if lost := self._restore_autoscaling(autoscaling):
-            raise StepError(f"{self.endpoint} serves {previous} again{lost}")
+            raise DeliveryError(f"{self.name} serves {previous} again{lost}")
         self._forget(left)
 
     def settle(self, state: EndpointState, new: Deployment) -> None:
@@ -180,7 +180,7 @@ class Production:
         prefix = deployment.prefix("production", self._release)
         for name in sorted(self._hosting.definitions(prefix) - {state.config}):
             tags = self._hosting.config_tags(name) or self._hosting.model_tags(name)
-            if (tags.get(MODEL_TAG), tags.get(ENDPOINT_TAG)) == (self._release.name, self.endpoint):
+            if (tags.get(MODEL_TAG), tags.get(ENDPOINT_TAG)) == (self._release.name, self.name):
                 self._lease.confirm()
                 self._forget(name)
 
@@ -188,7 +188,7 @@ class Production:
         owner = self._hosting.tags(state.arn).get(MODEL_TAG)
         if owner != self._release.name:
             raise InputError(
-                f"the endpoint {self.endpoint} exists, but was not made for {self._release.name} by this pipeline "
+                f"the endpoint {self.name} exists, but was not made for {self._release.name} by this pipeline "
                 f"(its tag release:model is {owner!r}); choose another production.endpoint, or delete that one"
             )
 
@@ -198,8 +198,8 @@ class Production:
         for image in state.images:
             _, _, digest = image.partition("@")
             if evaluated and digest and digest != evaluated:
-                raise StepError(
-                    f"{self.endpoint} runs {image}, but {evaluated} was evaluated: the image's tag was moved meanwhile"
+                raise DeliveryError(
+                    f"{self.name} runs {image}, but {evaluated} was evaluated: the image's tag was moved meanwhile"
                 )
 
     def _watch(self, alarms: Sequence[str]) -> None:
@@ -208,14 +208,14 @@ class Production:
         while True:
             self._lease.check()
             if in_alarm := self._clients.alarms.in_alarm(alarms):
-                raise StepError(f"after the update of {self.endpoint} an alarm went off: {'; '.join(in_alarm)}")
+                raise DeliveryError(f"after the update of {self.name} an alarm went off: {'; '.join(in_alarm)}")
             left = until - time.monotonic()
             if left <= 0:
                 return
-            progress(f"{self.endpoint} is watched, {left:.0f} s to go")
+            progress(f"{self.name} is watched, {left:.0f} s to go")
             time.sleep(min(left, _WATCH_POLL_S))
 
-    def _detach_autoscaling(self, new: Deployment, old: Serving) -> None:
+    def _detach_autoscaling(self, new: Deployment, old: ServedVersion) -> None:
         """SageMaker refuses an update that changes the instance type of a variant with autoscaling."""
         before, after = (self._hosting.config(name) for name in (old.config, new.name))
         types = [
@@ -230,15 +230,15 @@ class Production:
             self._clients.scaling.remove()
 
     @contextmanager
-    def _nothing_begun(self, new: Deployment) -> Iterator[None]:
+    def _forget_unless_begun(self, new: Deployment) -> Iterator[None]:
         """A change that SageMaker refuses (ResourceLimitExceeded, a quota) is no try: what was made for it is deleted, nothing was touched."""
         try:
             yield
         except LeaseLost:
             raise
-        except StepError as error:
+        except DeliveryError as error:
             with cleaning_up_after(error):
-                state = self._hosting.state(self.endpoint)
+                state = self._hosting.state(self.name)
                 if state is None or new.name not in {state.config, state.pending}:
                     self.touched = False
                     self._forget(new.name)
@@ -252,24 +252,24 @@ class Production:
                 self._clients.scaling.apply(autoscaling)
         except LeaseLost:
             raise
-        except StepError as error:
+        except DeliveryError as error:
             return f"; its autoscaling was taken away and could not be brought back: {error}"
         return ""
 
     def _switch(self, config: str, policy: dict[str, Any]) -> None:
         keep_counts = self._settings.autoscaling is not None
         self.touched = True
-        self._hosting.switch(self.endpoint, config, policy, keep_counts=keep_counts, before_each_try=self._lease.confirm)
+        self._hosting.switch(self.name, config, policy, keep_counts=keep_counts, before_each_try=self._lease.confirm)
 
     def _wait(self) -> EndpointState:
-        return self._hosting.wait(self.endpoint, self._timeout_s, progress, self._lease.check)
+        return self._hosting.wait(self.name, self._timeout_s, progress, self._lease.check)
 
     def _delete(self) -> None:
-        state = self._hosting.state(self.endpoint)
+        state = self._hosting.state(self.name)
         self._lease.confirm()
         self._clients.scaling.remove()
-        self._hosting.delete(self.endpoint, before_each_try=self._lease.confirm)
-        self._hosting.wait_gone(self.endpoint)
+        self._hosting.delete(self.name, before_each_try=self._lease.confirm)
+        self._hosting.wait_gone(self.name)
         self._clients.alarms.delete_endpoints_own()
         if state is not None and state.config:
             self._clients.alarms.delete(state.config)

@@ -19,7 +19,7 @@ MAX_OBJECT_BYTES = MAX_PARTS * MAX_PART_BYTES
 
 
 @dataclass(frozen=True)
-class Settings:
+class FetchSettings:
     """How much of everything. The defaults suit an ml.m5.4xlarge (16 cores, 10 Gbit/s)."""
 
     memory_bytes: int = 512 * MIB

@@ -6,12 +6,12 @@ import hashlib
 import threading
 from typing import TYPE_CHECKING
 
-from delivery.errors import StepError
+from delivery.errors import DeliveryError
+from delivery.hub.fetch_settings import FetchSettings
+from delivery.hub.hub_source import FilePart
 from delivery.hub.selection import HubFile
-from delivery.hub.settings import Settings
-from delivery.hub.source import Part
 from steps.fetch_weights.destination import checksum_text
-from steps.fetch_weights.plan import split
+from steps.fetch_weights.transfer_plan import split
 
 if TYPE_CHECKING:
     from steps.fetch_weights.buffers import Buffer
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class FileTransfer:
     """The state of one file between its first byte and its object. Every method may be called from any thread."""
 
-    def __init__(self, file: HubFile, settings: Settings) -> None:
+    def __init__(self, file: HubFile, settings: FetchSettings) -> None:
         self.file = file
         self.parts = len(split(file, settings.part_bytes))
         self.is_small = file.size <= settings.small_file_bytes
@@ -29,7 +29,7 @@ class FileTransfer:
         self.start_lock = threading.Lock()
         """Held while the multipart upload is opened."""
         self._lock = threading.Lock()
-        self._waiting: dict[int, tuple[Part, Buffer]] = {}
+        self._waiting: dict[int, tuple[FilePart, Buffer]] = {}
         self._next_number = 1
         self._hashing = False
         self._sha256 = hashlib.sha256()
@@ -43,7 +43,7 @@ class FileTransfer:
         """The digest of the bytes so far, hexadecimal."""
         return self._sha256.hexdigest()
 
-    def arrived(self, part: Part, buffer: Buffer) -> bool:
+    def arrived(self, part: FilePart, buffer: Buffer) -> bool:
         """A part is in memory. True when a hasher should be sent to this file: its next part is there and nobody hashes it."""
         with self._lock:
             self._waiting[part.number] = (part, buffer)
@@ -52,15 +52,15 @@ class FileTransfer:
             self._hashing = True
             return True
 
-    def next_to_hash(self) -> tuple[Part, Buffer] | None:
+    def next_to_hash(self) -> tuple[FilePart, Buffer] | None:
         """The next part in the file's order; None (and the hasher is released) when it has not arrived."""
         with self._lock:
             item = self._waiting.pop(self._next_number, None)
             self._hashing = item is not None
             return item
 
-    def hash(self, part: Part, view: memoryview) -> bool:
-        """Add the next part to the digests. True when that was the last one and the file is what the Hub listed; StepError when it is not."""
+    def hash(self, part: FilePart, view: memoryview) -> bool:
+        """Add the next part to the digests. True when that was the last one and the file is what the Hub listed; DeliveryError when it is not."""
         self._sha256.update(view)
         if self._git_sha1 is not None:
             self._git_sha1.update(view)
@@ -77,7 +77,7 @@ class FileTransfer:
             self._checked = True
             return len(self._etags) == self.parts
 
-    def uploaded(self, part: Part, etag: str, crc64nvme: int) -> bool:
+    def uploaded(self, part: FilePart, etag: str, crc64nvme: int) -> bool:
         """A part is in S3. True when the upload can be completed now."""
         with self._lock:
             self._etags[part.number] = etag
@@ -110,7 +110,7 @@ class FileTransfer:
         else:
             kind, expected, actual = "git blob sha1", self.file.blob_sha1, self._git_sha1.hexdigest()
         if actual != expected:
-            raise StepError(
+            raise DeliveryError(
                 f"{self.file.path}: the {self.file.size:,} bytes that arrived have {kind} {actual}, the Hub says {expected}; nothing of this file "
                 "was stored and nothing is registered. Start again; if it says the same, the repository or a cache in between is broken"
             )
