@@ -1,4 +1,16 @@
-"""How a step says that it cannot go on."""
+"""The errors of this package, which the steps and the command share.
+
+DeliveryError           something failed at run time: exit code 1
+├─ InputError           what was given can never work; starting again changes nothing: exit code 2
+├─ TransientError       may be gone the next time: it is retried, and never leaves `delivery.hub` otherwise
+├─ LedgerBroken         the ledger's chain does not hold: an event was tampered with
+├─ LeaseHeld            another execution works on the production endpoint
+├─ LeaseLost            another execution took the lease over: this one must touch nothing more
+└─ HostLost             another host of the same job failed or fell silent (`steps.evaluate_staging.coordination`)
+
+A message names the thing, the value, what was expected and the next action. `loadtest` has a tree of its own (`loadtest.errors`), which
+`steps.evaluate_staging.load_errors` translates; `config` has `ConfigError`.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +25,7 @@ class DeliveryError(Exception):
 
 
 class InputError(DeliveryError):
-    """The step was given something that can never work; starting it again changes nothing. Exit code 2.
+    """What was given can never work; starting again changes nothing. Exit code 2.
 
     `key` is the model file's that is to be changed, as in `weights.revision`; None where it is not one key, or not known.
     """
@@ -23,6 +35,14 @@ class InputError(DeliveryError):
     def __init__(self, message: str, key: str | None = None) -> None:
         super().__init__(message)
         self.key = key
+
+
+class TransientError(DeliveryError):
+    """A failure that may be gone the next time: retryable. `retry_after_s` is the server's own word on when, in seconds."""
+
+    def __init__(self, reason: str, retry_after_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.retry_after_s = retry_after_s
 
 
 class LedgerBroken(DeliveryError):
@@ -37,11 +57,30 @@ class LeaseLost(DeliveryError):
     """Another execution took the lease over, or it could not be renewed in time: this one must touch nothing more."""
 
 
+class HostLost(DeliveryError):
+    """Another host of the same job failed or fell silent; the message says which, and what it said last."""
+
+
 @contextmanager
 def cleaning_up_after(error: DeliveryError) -> Iterator[None]:
-    """For what is done because of `error`, which is raised behind the block: a failure in here is put behind it and does not take its place.
+    """Clean up because of `error`, which is raised behind the block: a failure in here is put behind it and does not take its place.
 
     A lost lease goes through as it is: one who lost it has nothing to clean up any more.
+
+    Args:
+        error: Why there is something to clean up.
+
+    Raises:
+        DeliveryError: `error` and the failure in here, in one message.
+        LeaseLost: The lease was lost in here.
+
+    Example:
+        >>> try:
+        ...     with cleaning_up_after(DeliveryError("the update failed")):
+        ...         raise DeliveryError("the alarm could not be deleted")
+        ... except DeliveryError as both:
+        ...     print(both)
+        the update failed; the alarm could not be deleted
     """
     try:
         yield

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from config.weights import Weights
 from delivery.aws import s3
-from delivery.errors import DeliveryError, InputError
+from delivery.errors import DeliveryError, InputError, TransientError
 from delivery.hub import architectures
 from delivery.hub.fetch_settings import MIB, FetchSettings
 from delivery.hub.hub_source import FilePart, HubRevision, HubSource
 from delivery.hub.range_client import RangeResponse
-from delivery.hub.retries import Retries, TransientError
+from delivery.hub.retries import Retries
 from delivery.hub.selection import HubFile, Listing, Selection, select
 
 if TYPE_CHECKING:
@@ -31,17 +30,16 @@ def choose_files(
     endpoint: str,
     token: str | None,
     settings: FetchSettings = PREFLIGHT,
-    tell: Callable[[str], None] = lambda _: None,
 ) -> Selection:
     """The files that a fetch of `weights` would move: everything that can be checked before a byte is.
 
-    `endpoint` is the Hub's URL, `token` its read token or None; `tell` hears of tries that failed. InputError when the repository or
+    `endpoint` is the Hub's URL, `token` its read token or None; InputError when the repository or
     revision does not exist, is gated without a sufficient token, or cannot be served (see `selection.select`); DeliveryError when the
     Hub cannot be reached.
     """
     hub = HubRevision(endpoint, weights.repository, weights.revision, token)
-    source = HubSource(hub, settings, threading.Event(), tell)
-    listing = Retries(settings, threading.Event(), tell).call(f"list {hub}", lambda: list_repository(hub))
+    source = HubSource(hub, settings, threading.Event())
+    listing = Retries(settings, threading.Event()).call(f"list {hub}", lambda: list_repository(hub))
     documents = {path: _document(source, listing, path) for path in listing.documents}
     selection = select(listing, documents, weights)
     if "remote_code" not in weights.unsafe and (unknown := architectures.warning(selection.architectures)):

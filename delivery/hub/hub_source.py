@@ -7,12 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import quote, urljoin, urlsplit
 
-from delivery.errors import DeliveryError, InputError
+from delivery.errors import DeliveryError, InputError, TransientError
 from delivery.hub.fetch_settings import FetchSettings
 from delivery.hub.range_client import RangeClient, RangeResponse, public
-from delivery.hub.retries import Retries, Stopped, TransientError
+from delivery.hub.retries import Retries, Stopped
 from delivery.hub.selection import HubFile
-from delivery.job.frame import say
 
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS = 5
@@ -77,13 +76,11 @@ class SignedAddress:
 class HubSource:
     """Bytes out of one repository. Safe to share between threads; connections are kept one set a thread."""
 
-    def __init__(
-        self, hub: HubRevision, settings: FetchSettings, stop: threading.Event, tell: Callable[[str], None] = say
-    ) -> None:
+    def __init__(self, hub: HubRevision, settings: FetchSettings, stop: threading.Event) -> None:
         self._hub = hub
         self._settings = settings
         self._stop = stop
-        self._retries = Retries(settings, stop, tell)
+        self._retries = Retries(settings, stop)
         self._addresses: dict[str, SignedAddress] = {}
         self._locks: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()

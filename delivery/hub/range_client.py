@@ -14,8 +14,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 from urllib.parse import urlsplit
 
-from delivery.errors import DeliveryError
-from delivery.hub.retries import TransientError
+from delivery.errors import DeliveryError, TransientError
 
 _BODY_EXCERPT = 600
 _PIECE_BYTES = 1024**2

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from delivery.errors import DeliveryError
+from delivery.errors import DeliveryError, TransientError
 from delivery.hub.fetch_settings import FetchSettings
-from delivery.job.frame import say
+
+logger = logging.getLogger(__name__)
 
 _Result = TypeVar("_Result")
-
-
-class TransientError(Exception):
-    """A failure that may be gone the next time; `retry_after_s` is the server's own word on when."""
-
-    def __init__(self, reason: str, retry_after_s: float | None = None) -> None:
-        super().__init__(reason)
-        self.retry_after_s = retry_after_s
 
 
 class Stopped(Exception):
@@ -29,10 +23,9 @@ class Stopped(Exception):
 class Retries:
     """Calls something until it works, fails for good or `settings.attempts` are used up; pauses end at once when `stop` is set."""
 
-    def __init__(self, settings: FetchSettings, stop: threading.Event, tell: Callable[[str], None] = say) -> None:
+    def __init__(self, settings: FetchSettings, stop: threading.Event) -> None:
         self._settings = settings
         self._stop = stop
-        self._tell = tell
 
     def call(self, what: str, attempt: Callable[[], _Result]) -> _Result:
         """What `attempt` returns. DeliveryError, naming `what` and the last reason, when it never did; Stopped when the fetch stops."""
@@ -49,7 +42,7 @@ class Retries:
                         f"could not {what} in {number} tries: {error}; start the step again: what is finished is not fetched again"
                     ) from error
                 pause = self._pause(number, error, what)
-                self._tell(f"could not {what}: {error}; trying again in {pause:.1f} s ({number} of {self._settings.attempts})")
+                logger.info(f"could not {what}: {error}; trying again in {pause:.1f} s ({number} of {self._settings.attempts})")
                 self._stop.wait(pause)
 
     def _pause(self, number: int, error: TransientError, what: str) -> float:

@@ -1,11 +1,14 @@
-"""The frame around every step: arguments, exit codes, SIGTERM, the failure message that SageMaker shows, progress lines.
+"""The frame around every step: arguments, exit codes, SIGTERM, the failure message that SageMaker shows, logs and progress lines.
 
-A step's `__main__.py` is `sys.exit(job.main(step_main, sys.argv[1:]))`, where `step_main` takes the arguments and raises `DeliveryError`.
+A step's `__main__.py` is `sys.exit(frame.main(step_main, sys.argv[1:]))`, where `step_main` takes the arguments and raises `DeliveryError`.
+Modules log with `logging.getLogger(__name__)`; the frame sends what they log, from INFO on, to standard output, which is the job's log.
+How far a step is goes through `progress`.
 """
 
 from __future__ import annotations
 
 import argparse
+import logging
 import signal
 import sys
 import threading
@@ -23,6 +26,8 @@ from delivery.errors import DeliveryError, InputError
 from delivery.job import terminal
 
 _MESSAGE_LIMIT = 1024  # characters of ExitMessage (API reference of DescribeProcessingJob)
+_OURS = ("config", "delivery", "loadtest", "steps")
+"""Whose INFO is in the job's log; of libraries, warnings are."""
 
 
 class Terminated(BaseException):
@@ -30,15 +35,29 @@ class Terminated(BaseException):
 
 
 def main(step: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> int:
-    """Run `step`, return the process's exit code: 0 done, 1 failed, 2 can never work, 143 terminated.
+    """Run a step and turn how it ended into an exit code.
 
     A DeliveryError is shown as its message alone; anything else is a bug and keeps its traceback. `--message-file FILE` is taken here,
     from every step's arguments: SageMaker shows that file, /opt/ml/output/message, as the job's ExitMessage.
+
+    Args:
+        step: Takes the arguments and does the work.
+        arguments: The command line, without the program's name.
+
+    Returns:
+        The process's exit code: 0 done, 1 failed, 2 can never work, 143 terminated.
+
+    Example:
+        >>> def step(arguments):
+        ...     raise InputError(f"there is no model {arguments[0]!r}")
+        >>> main(step, ["qwen"])
+        2
     """
     own = argparse.ArgumentParser(add_help=False)
     own.add_argument("--message-file", type=Path)
     known, rest = own.parse_known_args(arguments)
     message_file: Path | None = known.message_file
+    _configure_logging()
     signal.signal(signal.SIGTERM, _raise_terminated)
     try:
         step(rest)
@@ -58,6 +77,9 @@ def uninterrupted() -> Iterator[None]:
     """Hold SIGTERM back inside: what must be cleaned up is, even when the stop is asked for again while that is under way.
 
     A SIGTERM that arrived inside takes effect afterwards. Only in the main thread; elsewhere signals do not arrive anyway.
+
+    Raises:
+        Terminated: SIGTERM arrived inside.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -73,9 +95,12 @@ def uninterrupted() -> Iterator[None]:
 
 
 def progress(detail: str) -> None:
-    """Say how far the step is, as a line that `pipelines.run` shows beside the step: `progress: 45 MB of 98 MB, 120 MB/s`.
+    """Show how far the step is, as a line that `pipelines.run` shows beside the step: `progress: 45 MB of 98 MB, 120 MB/s`.
 
     At a terminal it is one line, drawn again each time.
+
+    Args:
+        detail: How far it is, without the word `progress`.
     """
     if sys.stdout.isatty():
         terminal.redraw(detail)
@@ -83,18 +108,43 @@ def progress(detail: str) -> None:
         print(f"progress: {detail}", flush=True)  # noqa: T201  (standard output is the job's log)
 
 
-def say(line: str) -> None:
-    """Write one line to the job's log."""
-    terminal.end_line()
-    print(line, flush=True)  # noqa: T201
-
-
 def read_release(path: Path) -> Release:
-    """Read the resolved model file that the execution was given; InputError when it is not one."""
+    """Read the resolved model file that the execution was given.
+
+    Args:
+        path: release.json.
+
+    Returns:
+        The release.
+
+    Raises:
+        InputError: The file is not there, or is no release file.
+    """
     try:
         return Release.model_validate_json(path.read_bytes())
     except (OSError, ValidationError) as error:
         raise InputError(f"{path} is not a release file: {error}") from error
+
+
+class _JobLog(logging.Handler):
+    """Writes each message to standard output, below a progress line that is being drawn."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one message. Whatever standard output is now gets it."""
+        try:
+            terminal.end_line()
+            print(self.format(record), flush=True)  # noqa: T201  (standard output is the job's log)
+        except Exception:  # noqa: BLE001  (as every handler: what cannot be logged ends no work)
+            self.handleError(record)
+
+
+def _configure_logging() -> None:
+    """Send what modules log to standard output."""
+    root = logging.getLogger()
+    if not any(isinstance(handler, _JobLog) for handler in root.handlers):
+        root.addHandler(_JobLog())
+    for name in _OURS:
+        logging.getLogger(name).setLevel(logging.INFO)
 
 
 def _fail(message: str, exit_code: int, message_file: Path | None) -> int:
@@ -107,6 +157,6 @@ def _fail(message: str, exit_code: int, message_file: Path | None) -> int:
 
 
 def _raise_terminated(_signal: int, _frame: FrameType | None) -> NoReturn:
-    """Once: the cleaning up that this begins is not to be broken off by an impatient second SIGTERM."""
+    """Raise Terminated, once: the cleaning up that this begins is not to be broken off by an impatient second SIGTERM."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     raise Terminated

@@ -7,6 +7,7 @@ fallen silent.
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
 from collections.abc import Callable, Collection
@@ -20,7 +21,8 @@ from pydantic import ValidationError
 from config.base import Strict
 from delivery.aws import s3
 from delivery.errors import DeliveryError, InputError
-from delivery.job.frame import say
+
+logger = logging.getLogger(__name__)
 
 
 class HostTiming(Protocol):
@@ -148,7 +150,7 @@ class HostRegistry:
         try:
             self._write("failed" if error else "done", str(error or "")[:500])
         except DeliveryError as unsaid:
-            say(f"could not tell the other hosts: {unsaid}; they will notice the silence")
+            logger.warning(f"could not tell the other hosts: {unsaid}; they will notice the silence")
 
     @property
     def folder(self) -> s3.S3Uri:
@@ -198,7 +200,7 @@ class HostRegistry:
             try:
                 self._write("running", self._detail())
             except DeliveryError as error:
-                say(f"could not tell the other hosts that this one lives: {error}")
+                logger.warning(f"could not tell the other hosts that this one lives: {error}")
 
     def _write(self, state: Literal["running", "done", "failed"], detail: str) -> None:
         self._number += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -15,10 +16,12 @@ from typing import Any
 from config.evaluation import LmEval, LmEvalTask
 from delivery.aws import s3
 from delivery.errors import DeliveryError, InputError
-from delivery.job.frame import progress, say
+from delivery.job.frame import progress
 from loadtest.measurement.models import ObjectiveResult
 from loadtest.measurement.scoring import score
 from loadtest.transports.openai import OpenAITransport
+
+logger = logging.getLogger(__name__)
 
 _Z = 1.96  # standard errors to either side: 95 %
 _SHOWN_LINES = 12
@@ -61,7 +64,7 @@ class LmEvalTasks:
         }
         found: dict[str, dict[str, float]] = self._harness("run", order, key=transport.bearer, within_s=within_s)["results"]
         for name, task in self.wanted.tasks.items():
-            say(f"lm-eval {name}: {task.metric} {found[name].get(task.key)}")
+            logger.info(f"lm-eval {name}: {task.metric} {found[name].get(task.key)}")
         return found
 
     def _unpack(self, client: s3.S3Client, address: str) -> None:

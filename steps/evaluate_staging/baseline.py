@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from dataclasses import dataclass
 
 from pydantic import ValidationError
@@ -11,11 +12,12 @@ from config.schema import Release
 from delivery.aws import s3
 from delivery.endpoint.hosting import Hosting
 from delivery.errors import DeliveryError
-from delivery.job.frame import say
 from delivery.names import MODEL_TAG, Fact
 from delivery.registry import model_packages
 from loadtest.measurement.models import ObjectiveResult, ProfileResult
 from steps.evaluate_staging.models import Evaluation, InProduction
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,7 @@ def read(release: Release, hosting: Hosting, sagemaker: model_packages.SageMaker
     endpoint = release.model.production.endpoint
     state = hosting.state(endpoint)
     if state is None or hosting.tags(state.arn).get(MODEL_TAG) != release.name:
-        say(f"nothing of {release.name} is in production to compare with")
+        logger.info(f"nothing of {release.name} is in production to compare with")
         return Baseline()
     version = hosting.version_of(state.config)
     if version is None:
@@ -79,7 +81,7 @@ def read(release: Release, hosting: Hosting, sagemaker: model_packages.SageMaker
 
 
 def _none(why: str) -> Baseline:
-    say(why)
+    logger.warning(why)
     return Baseline(why_none=why)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ import boto3
 
 from delivery.endpoint import prompt_checks
 from delivery.errors import DeliveryError
-from delivery.job.frame import progress, say
+from delivery.job.frame import progress
 from loadtest.client.chat_client import ChatRequest
 from loadtest.generator.load import Load
 from loadtest.generator.worker_pool import WorkerPool
@@ -24,6 +25,8 @@ from steps.evaluate_staging.load_errors import translate_load_errors
 from steps.evaluate_staging.models import BatchConsistency, PromptCheckSummary
 from steps.evaluate_staging.prepare import Prepared
 from steps.evaluate_staging.staging import StagingEndpoint, staging
+
+logger = logging.getLogger(__name__)
 
 _SHOWN = 300
 _BATCH_AT_MOST = 32
@@ -78,7 +81,7 @@ class _EndpointUnderTest:
         """Ask every prompt check alone."""
         results = prompt_checks.ask_all(self._runtime, self._staged.endpoint, self._evaluation.prompt_checks)
         for result in results:
-            say(f"prompt check {'passed' if result.passed else 'FAILED'}: {result.prompt!r} → {result.answer!r}")
+            logger.info(f"prompt check {'passed' if result.passed else 'FAILED'}: {result.prompt!r} → {result.answer!r}")
         return PromptCheckSummary(failed=sum(not result.passed for result in results), results=results)
 
     def put_loads_on(self) -> tuple[BatchConsistency | None, dict[str, ProfileRun]]:
@@ -90,7 +93,7 @@ class _EndpointUnderTest:
             runner = Runner(fleet, self._transport, self._prepared.inputs, self._staged.until_s, lag_ms)
             for seed, (name, profile) in enumerate(self._evaluation.load_profiles.items()):
                 loads[name] = runner.run(profile, seed, _progress_of(name))
-                say(f"load profile {name}: {len(loads[name].measurement.counted)} requests measured")
+                logger.info(f"load profile {name}: {len(loads[name].measurement.counted)} requests measured")
         return batch, loads
 
     def ask_lm_eval(self) -> dict[str, dict[str, float]] | str:
@@ -101,7 +104,7 @@ class _EndpointUnderTest:
         try:
             return accuracy.ask(self._openai(), accuracy.wanted.timeout_s, max(0.0, self._staged.until_s - time.monotonic()))
         except DeliveryError as error:
-            say(str(error))
+            logger.warning(str(error))
             return str(error)
 
     def _transport(self, profile: LoadProfile) -> Transport:
@@ -122,7 +125,9 @@ class _EndpointUnderTest:
         [alone] = fleet.send_together(load, ask, 1)
         together = fleet.send_together(load, ask, min(getattr(profile, "concurrency", _BATCH_AT_MOST), _BATCH_AT_MOST))
         same = sum(result.text == alone.text and result.is_ok for result in together)
-        say(f"prompt check {check.prompt!r} in a batch: {same} of {len(together)} answers are the one that it gives alone")
+        logger.info(
+            f"prompt check {check.prompt!r} in a batch: {same} of {len(together)} answers are the one that it gives alone"
+        )
         return BatchConsistency(prompt=check.prompt, alone=alone.text[:_SHOWN], asked=len(together), same=same)
 
 

@@ -6,6 +6,7 @@ The verdict is what the step exists for. A decoration that cannot be recorded (t
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from config.schema import Release
 from delivery.aws.client_errors import translate_client_errors
 from delivery.errors import DeliveryError
 from delivery.history.ledger import Ledger
-from delivery.job.frame import progress, say
+from delivery.job.frame import progress
 from delivery.names import EVALUATION_FILE, REPORT_PAGE, Fact
 from delivery.registry import model_packages
 from loadtest.measurement import request_table
@@ -27,6 +28,8 @@ from steps.evaluate_staging.models import Evaluation, Expectations
 from steps.evaluate_staging.prepare import Prepared
 from steps.evaluate_staging.scoring import score
 from steps.evaluate_staging.verdicts import number
+
+logger = logging.getLogger(__name__)
 
 _NAMESPACE = "Release/Evaluation"
 _FACT_LIMIT = 40  # of the 50 that a version may have
@@ -56,7 +59,7 @@ def publish(prepared: Prepared, measured: Measured) -> Evaluation:
     model_packages.annotate(prepared.sagemaker, arguments.model_package, facts)
     _note_verdict(prepared.ledger, evaluation, facts)
     _send_metrics(evaluation, release.environment.region)
-    say(f"{evaluation.verdict}: {evaluation.summary}")
+    logger.info(f"{evaluation.verdict}: {evaluation.summary}")
     progress(f"{evaluation.verdict}: {evaluation.summary}")
     return evaluation
 
@@ -80,7 +83,7 @@ def _draw_page(evaluation: Evaluation, production: Evaluation | None, page: Path
     try:
         page.write_text(report.render(evaluation, production), encoding="utf-8")
     except Exception as error:  # noqa: BLE001  (a library's, of any kind; a stored evaluation can be drawn again)
-        say(f"the report could not be drawn: {type(error).__name__}: {error}; the verdict stands without it")
+        logger.warning(f"the report could not be drawn: {type(error).__name__}: {error}; the verdict stands without it")
 
 
 def _check_expectations(rows: dict[str, list[Any]], release: Release, docs: Path) -> Expectations | None:
@@ -89,7 +92,7 @@ def _check_expectations(rows: dict[str, list[Any]], release: Release, docs: Path
         return expectations.check(rows, release.model.evaluation.load_profiles, docs)
     except Exception as error:  # noqa: BLE001  (a library's, of any kind)
         failed = f"great_expectations itself failed: {type(error).__name__}: {error}"
-        say(failed)
+        logger.warning(failed)
         return Expectations(success=False, checked=0, failed=[failed])
 
 
@@ -144,7 +147,7 @@ def _send_metrics(evaluation: Evaluation, region: str) -> None:
             for first in range(0, len(data), 500):  # 1,000 metrics a call at most (API reference of PutMetricData)
                 client.put_metric_data(Namespace=_NAMESPACE, MetricData=data[first : first + 500])
     except DeliveryError as error:
-        say(f"{error}; the verdict stands without them")
+        logger.warning(f"{error}; the verdict stands without them")
 
 
 def _datum(metric: str, value: float, dimensions: dict[str, str]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +13,10 @@ from config.schema import Release
 from delivery.endpoint.deployment import Deployment
 from delivery.endpoint.hosting import Hosting
 from delivery.errors import DeliveryError
-from delivery.job.frame import progress, say, uninterrupted
+from delivery.job.frame import progress, uninterrupted
 from delivery.registry.model_packages import ModelPackage
+
+logger = logging.getLogger(__name__)
 
 _NO_CAPACITY = ("InsufficientInstanceCapacity", "CapacityError", "ResourceLimitExceeded")
 """How AWS says that it has none of these instances for this account now: in DescribeEndpoint's FailureReason ("Unable to provision
@@ -47,7 +50,7 @@ def staging(hosting: Hosting, release: Release, package: ModelPackage, execution
     finally:
         with uninterrupted():
             hosting.remove(start.endpoint)
-            say(f"staging endpoint {start.endpoint} is deleted")
+            logger.info(f"staging endpoint {start.endpoint} is deleted")
 
 
 class _Start:
@@ -64,14 +67,14 @@ class _Start:
         types = wanted.instance_types or [self._release.model.serving.instance_type]
         for retry in range(wanted.capacity_retries + 1):
             if retry:
-                say(f"trying again in {wanted.capacity_wait_s:g} s, {retry} of {wanted.capacity_retries}")
+                logger.info(f"trying again in {wanted.capacity_wait_s:g} s, {retry} of {wanted.capacity_retries}")
                 progress(f"no capacity of {' or '.join(types)}; waiting, retry {retry} of {wanted.capacity_retries}")
                 time.sleep(wanted.capacity_wait_s)
             for instance_type in types:
                 reason = self._try(instance_type)
                 if reason is None:
                     return StagingEndpoint(self.endpoint, instance_type, self._until_s)
-                say(f"there is no capacity of {instance_type} now: {reason}")
+                logger.warning(f"there is no capacity of {instance_type} now: {reason}")
         raise DeliveryError(
             f"there was no capacity of {' or '.join(types)} in {wanted.capacity_retries + 1} tries, the last time: {reason}; name more "
             "types in evaluation.staging.instance_types, raise capacity_retries or capacity_wait_s there, or reserve capacity"
@@ -85,14 +88,16 @@ class _Start:
         timeout_s = min(self._release.model.evaluation.max_runtime_s, self._release.start_s)
         try:
             self._hosting.create(self.endpoint, deployment)
-            say(f"staging endpoint {self.endpoint} is being created on {instance_type}; it expires at {deployment.expires_at}")
+            logger.info(
+                f"staging endpoint {self.endpoint} is being created on {instance_type}; it expires at {deployment.expires_at}"
+            )
             self._hosting.wait(self.endpoint, timeout_s, progress)
         except DeliveryError as error:
             reason = self._why(error)
             if not any(words in reason for words in _NO_CAPACITY):
                 raise
             return reason
-        say(f"staging endpoint {self.endpoint} is InService")
+        logger.info(f"staging endpoint {self.endpoint} is InService")
         return None
 
     def _why(self, error: DeliveryError) -> str:
@@ -122,7 +127,7 @@ def _on(release: Release, instance_type: str) -> Release:
 def _clear(hosting: Hosting, endpoint: str) -> None:
     """Remove what an earlier try left, of this start or of a step that was killed: its config is another, or it would expire under this one."""
     if hosting.state(endpoint) is not None:
-        say(f"{endpoint} is there already, from an earlier try; it is replaced")
+        logger.info(f"{endpoint} is there already, from an earlier try; it is replaced")
     elif hosting.config(endpoint) is None:
         return  # a model alone serves as it is; deleting what is not there is refused to a role that may delete by tag
     hosting.remove(endpoint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import logging
 import threading
 import time
 from collections.abc import Iterable, Mapping
@@ -11,8 +12,9 @@ from typing import Any
 from delivery.aws import s3
 from delivery.errors import DeliveryError
 from delivery.hub.selection import HubFile
-from delivery.job.frame import say
 from steps.fetch_weights.part_sender import PartSender
+
+logger = logging.getLogger(__name__)
 
 
 class StoredObject:
@@ -160,7 +162,9 @@ class Destination:
             self._client.abort_multipart_upload(Bucket=self.prefix.bucket, Key=key, UploadId=upload_id)
         except (ClientError, BotoCoreError) as error:
             if s3.error_code(error) != "NoSuchUpload":
-                say(f"could not abort the upload of s3://{self.prefix.bucket}/{key}: {error}; the bucket's lifecycle rule will")
+                logger.warning(
+                    f"could not abort the upload of s3://{self.prefix.bucket}/{key}: {error}; the bucket's lifecycle rule will"
+                )
 
     def _at(self, file: HubFile) -> dict[str, Any]:
         return {"Bucket": self.prefix.bucket, "Key": self._key(file.path)}

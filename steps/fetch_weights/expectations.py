@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import logging
 import os
 from collections.abc import Callable
 from typing import Any
@@ -15,8 +16,9 @@ from typing import Any
 from delivery.errors import DeliveryError
 from delivery.hub.fetch_settings import MAX_OBJECT_BYTES
 from delivery.hub.selection import Selection
-from delivery.job.frame import say
 from delivery.weights.manifest import Manifest
+
+logger = logging.getLogger(__name__)
 
 LARGE_BYTES = 10_000_000_000
 """A fetch of this size takes longer than the suite, by far."""
@@ -57,7 +59,7 @@ def check(manifest: Manifest, selection: Selection) -> None:
             f"the manifest of {selection.repository} at {selection.revision} is not what the Hub listed: {'; '.join(broken)}. Nothing was "
             "registered; start the step again, and report it when it says the same"
         )
-    say(f"the manifest meets {len(results)} expectations")
+    logger.info(f"the manifest meets {len(results)} expectations")
 
 
 def _rows(manifest: Manifest, selection: Selection) -> list[dict[str, Any]]:

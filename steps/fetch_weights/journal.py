@@ -6,6 +6,7 @@ run, on any host, believes an entry when the object that it names is still there
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
@@ -15,8 +16,9 @@ from pydantic import ValidationError
 from config.base import Strict
 from delivery.aws import s3
 from delivery.hub.selection import HubFile
-from delivery.job.frame import say
 from delivery.weights.manifest import ManifestFile
+
+logger = logging.getLogger(__name__)
 
 _READERS = 16
 
@@ -73,7 +75,7 @@ class Journal:
         try:
             return JournalEntry.model_validate_json(body)
         except ValidationError:
-            say(f"{self._address(path)} is not a journal entry of this version; {path} is fetched again")
+            logger.warning(f"{self._address(path)} is not a journal entry of this version; {path} is fetched again")
             return None
 
     def _address(self, path: str) -> s3.S3Uri:

@@ -11,10 +11,10 @@ import threading
 from typing import Any
 
 from delivery.aws import s3
-from delivery.errors import DeliveryError
+from delivery.errors import DeliveryError, TransientError
 from delivery.hub.fetch_settings import FetchSettings
 from delivery.hub.range_client import RangeClient, RangeResponse
-from delivery.hub.retries import Retries, TransientError
+from delivery.hub.retries import Retries
 
 _SIGNATURE_S = 3600
 _CODE = re.compile(r"<Code>([^<]+)</Code>")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Mapping
@@ -15,7 +16,6 @@ from delivery.hub.fetch_settings import FetchSettings
 from delivery.hub.hub_source import HubRevision, HubSource
 from delivery.hub.selection import HubFile, Selection
 from delivery.job.frame import progress as say_progress
-from delivery.job.frame import say
 from delivery.job.host_registry import HostRegistry
 from delivery.names import MANIFEST_FILE, WEIGHTS_FILE
 from delivery.weights import manifest
@@ -28,6 +28,8 @@ from steps.fetch_weights.part_sender import PartSender
 from steps.fetch_weights.progress import FetchProgress, duration, size
 from steps.fetch_weights.transfer_pipeline import ByteSource, TransferPipeline
 from steps.fetch_weights.transfer_plan import shares
+
+logger = logging.getLogger(__name__)
 
 
 def run(arguments: FetchArguments, settings: FetchSettings | None = None) -> WeightsOutput:
@@ -62,7 +64,7 @@ def run(arguments: FetchArguments, settings: FetchSettings | None = None) -> Wei
     arguments.output.mkdir(parents=True, exist_ok=True)
     (arguments.output / WEIGHTS_FILE).write_text(output.model_dump_json(indent=2) + "\n", encoding="utf-8")
     fetched = f"{size(output.fetched_bytes)} fetched in {duration(output.seconds)}"
-    say(f"{output.files} files, {size(output.total_bytes)} at {output.weights_prefix}")
+    logger.info(f"{output.files} files, {size(output.total_bytes)} at {output.weights_prefix}")
     say_progress(f"{size(output.total_bytes)} verified, {fetched}")
     return output
 
@@ -109,7 +111,7 @@ class Fetch:
         except DeliveryError as error:
             # Another execution of the same revision may have finished first, and swept away our uploads with its own rubbish.
             if found := self.already_there():
-                say(f"another execution completed {self._prefix} meanwhile ({error})")
+                logger.info(f"another execution completed {self._prefix} meanwhile ({error})")
                 return found
             raise
 
@@ -122,7 +124,7 @@ class Fetch:
         self._manifest, digest = found
         broken = [f.path for f in self._manifest.files if not self._is_whole(f)]
         if broken:
-            say(
+            logger.warning(
                 f"{self._prefix} lacks what its manifest lists: {', '.join(broken[:4])} ({len(broken)} in all), to be fetched again"
             )
             return None
@@ -135,15 +137,15 @@ class Fetch:
         hosts = self._arguments.hosts
         environment = self._arguments.release.environment
         token = hub_repository.read_token(environment.hub_token_secret, environment.region)
-        selection = hub_repository.choose_files(self._weights, self._arguments.hub_endpoint, token, self._settings, say)
+        selection = hub_repository.choose_files(self._weights, self._arguments.hub_endpoint, token, self._settings)
         for note in selection.notes:
-            say(note)
+            logger.info(note)
         self._check_others(selection.files)
         if len(hosts.names) == 1:
             entries = self._transfer(selection, selection.files, token)
         else:
             mine = shares(selection.files, len(hosts.names))[hosts.index]
-            say(f"{hosts.current} of {len(hosts.names)} hosts: {len(mine)} files, {size(sum(f.size for f in mine))}")
+            logger.info(f"{hosts.current} of {len(hosts.names)} hosts: {len(mine)} files, {size(sum(f.size for f in mine))}")
             with HostRegistry(
                 self._client, self._prefix, self._arguments.execution, hosts, self._settings, lambda: self._progress.line()
             ) as registry:
@@ -157,7 +159,7 @@ class Fetch:
         """Fetch those of `files` that are not finished; what the journal then says of all of them."""
         entries = self._journal.finished(files, self._objects)
         missing = [f for f in files if f.path not in entries]
-        say(
+        logger.info(
             f"{len(missing)} of {len(files)} files to fetch, {size(sum(f.size for f in missing))} of {size(sum(f.size for f in files))}"
         )
         stop = threading.Event()
@@ -213,7 +215,7 @@ class Fetch:
         content = Manifest.of(self._weights, [entry.file for entry in entries.values()])
         unconfirmed = sum(not f.crc64nvme_confirmed_by_s3 for f in content.files)
         if unconfirmed:
-            say(
+            logger.warning(
                 f"this S3 reports no full-object CRC64NVME ({unconfirmed} of {len(content.files)} files): those are verified by the SHA-256 of what "
                 "was sent and by their size, not by S3"
             )

@@ -11,14 +11,16 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import logging
 import threading
-from collections.abc import Callable
 from typing import Any
 
+from delivery.errors import TransientError
 from delivery.hub.hub_source import CountBytes, FilePart, HubRevision, HubSource
 from delivery.hub.range_client import public
-from delivery.hub.retries import Stopped, TransientError
-from delivery.job.frame import say
+from delivery.hub.retries import Stopped
+
+logger = logging.getLogger(__name__)
 
 
 def is_installed() -> bool:
@@ -29,11 +31,10 @@ def is_installed() -> bool:
 class XetSource:
     """Reads what is in Xet storage from there and everything else, and all after Xet has failed once, through `http`."""
 
-    def __init__(self, hub: HubRevision, http: HubSource, stop: threading.Event, tell: Callable[[str], None] = say) -> None:
+    def __init__(self, hub: HubRevision, http: HubSource, stop: threading.Event) -> None:
         self._hub = hub
         self._http = http
         self._stop = stop
-        self._tell = tell
         self._lock = threading.Lock()
         self._group: Any = None
         self._is_off = False
@@ -52,7 +53,7 @@ class XetSource:
             with self._lock:
                 first, self._is_off = not self._is_off, True
             if first:
-                self._tell(f"Xet storage did not give {part.file.path} ({type(error).__name__}: {error}); going on over HTTP")
+                logger.warning(f"Xet storage did not give {part.file.path} ({type(error).__name__}: {error}); going on over HTTP")
             self._http.read(part, view, count_bytes)
 
     def _stream(self, part: FilePart, view: memoryview) -> None:

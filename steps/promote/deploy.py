@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 
 from delivery.endpoint.deployment import Deployment
@@ -10,11 +11,13 @@ from delivery.endpoint.prompt_checks import PromptCheckResult
 from delivery.errors import DeliveryError, LeaseLost, cleaning_up_after
 from delivery.history.ledger import Event, newest
 from delivery.history.serving_history import DeployedVersion
-from delivery.job.frame import progress, say
+from delivery.job.frame import progress
 from steps.promote.context import PromotionContext
 from steps.promote.models import Action
 from steps.promote.prepare import Prepared
 from steps.promote.production_endpoint import ServedVersion
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -87,7 +90,7 @@ def _resume(context: PromotionContext, prepared: Prepared, state: EndpointState,
     """Leave an endpoint alone that serves the version. Where a try was killed before the ledger had it, do what it left."""
     last = newest(context.ledger.events(), "promoted", "rolled_back")
     if last is not None and DeployedVersion.of(last).config == state.config:
-        say(f"{context.endpoint.name} serves version {before.version} already: nothing is changed")
+        logger.info(f"{context.endpoint.name} serves version {before.version} already: nothing is changed")
         return Change("unchanged", state, before.version, recorded=last)
     progress(f"{context.endpoint.name} serves version {before.version}, but was not smoke-tested yet: an earlier try was ended")
     new = _deployment(context, prepared, previous=before.previous)

@@ -6,6 +6,7 @@ it touches nothing more.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,9 +21,11 @@ from delivery.endpoint.hosting import EndpointState
 from delivery.endpoint.lease import Lease
 from delivery.endpoint.prompt_checks import PromptCheckResult
 from delivery.errors import DeliveryError, InputError, LeaseLost, cleaning_up_after
-from delivery.job.frame import progress, say
+from delivery.job.frame import progress
 from delivery.names import ENDPOINT_TAG, MODEL_TAG, PREVIOUS_TAG, VERSION_TAG, Fact
 from steps.promote.clients import PromotionClients
+
+logger = logging.getLogger(__name__)
 
 _WATCH_POLL_S = 1.0
 _MARGIN_S = 900.0  # on top of what an update may take by itself: SageMaker takes instances down, too
@@ -60,7 +63,7 @@ class ProductionEndpoint:
             return None
         self._check_owner(state)
         if state.is_busy:
-            say(f"{self.name} is {state.status}: an earlier try of a promotion, or autoscaling; it is awaited")
+            logger.info(f"{self.name} is {state.status}: an earlier try of a promotion, or autoscaling; it is awaited")
         while state is not None and state.is_busy:
             progress(f"{self.name} is {state.status}")
             self._lease.check()
@@ -79,7 +82,7 @@ class ProductionEndpoint:
         why it did not."""
         there = self._hosting.state(self.name)
         if there is not None and there.has_failed:
-            say(f"{self.name} is Failed and serves nobody: it is deleted")
+            logger.info(f"{self.name} is Failed and serves nobody: it is deleted")
             self._delete()
         self._lease.confirm()
         self.touched = True
@@ -158,7 +161,7 @@ class ProductionEndpoint:
                 )
             self._delete()
             return
-        say(f"{self.name} is given {previous} back")
+        logger.info(f"{self.name} is given {previous} back")
         self._switch(previous, self._settings.update.return_config())
         state = self._wait()
         if state.config != previous:

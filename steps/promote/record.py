@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import logging
+
 from pydantic import JsonValue
 
 from delivery.errors import DeliveryError, InputError
 from delivery.history import decisions
 from delivery.history.ledger import EventKind
 from delivery.history.serving_history import DeployedVersion
-from delivery.job.frame import progress, say
+from delivery.job.frame import progress
 from delivery.names import NOT_GIVEN
 from delivery.registry import model_packages
 from steps.promote.context import PromotionContext
 from steps.promote.deploy import Change
 from steps.promote.models import Promotion
 from steps.promote.prepare import Prepared
+
+logger = logging.getLogger(__name__)
 
 
 def record(context: PromotionContext, prepared: Prepared, change: Change) -> Promotion:
@@ -111,4 +115,4 @@ def _tidy_up(context: PromotionContext, change: Change) -> None:
     try:
         context.endpoint.tidy_up(change.state)
     except DeliveryError as error:
-        say(f"what earlier promotions left stays for the next one: {error}")
+        logger.warning(f"what earlier promotions left stays for the next one: {error}")

@@ -8,6 +8,7 @@ others: the pass goes on, and fails at its end.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,9 +21,10 @@ from botocore.config import Config
 from delivery.aws.client_errors import is_absent, translate_client_errors
 from delivery.endpoint.hosting import is_busy
 from delivery.errors import DeliveryError
-from delivery.job.frame import say
 from delivery.names import EXECUTION_TAG, EXPIRES_TAG, MODEL_TAG, REAPED_FILE, pipeline_name
 from steps.reap.models import ReapArguments, ReapedResource, ReapOutcome, ReapPass, ResourceKind
+
+logger = logging.getLogger(__name__)
 
 _PREFIX = "staging-"
 _PATIENT = Config(retries={"mode": "standard", "total_max_attempts": 10})
@@ -58,9 +60,9 @@ def run(arguments: ReapArguments) -> ReapPass:
     sagemaker = boto3.client("sagemaker", region_name=arguments.region, config=_PATIENT)
     done = Reaper(sagemaker, dry_run=arguments.dry_run, wait_s=arguments.wait_s).reap(datetime.now(UTC))
     for item in done.reaped:
-        say(f"{item.kind} {item.name}: {item.outcome}; {item.reason}")
+        logger.info(f"{item.kind} {item.name}: {item.outcome}; {item.reason}")
     deleted = sum(item.outcome == "deleted" for item in done.reaped)
-    say(f"{done.seen} resources carry an expiry, {len(done.reaped)} have outlived their run, {deleted} were deleted")
+    logger.info(f"{done.seen} resources carry an expiry, {len(done.reaped)} have outlived their run, {deleted} were deleted")
     if arguments.output is not None:
         arguments.output.mkdir(parents=True, exist_ok=True)
         (arguments.output / REAPED_FILE).write_text(done.model_dump_json(indent=2) + "\n", encoding="utf-8")

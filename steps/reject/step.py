@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 import boto3
@@ -12,10 +13,11 @@ from delivery.aws import s3
 from delivery.errors import InputError
 from delivery.history import decisions
 from delivery.history.ledger import Ledger
-from delivery.job.frame import say
 from delivery.names import REJECTION_FILE
 from delivery.registry import model_packages
 from steps.reject.models import Rejection
+
+logger = logging.getLogger(__name__)
 
 
 def run(release: Release, model_package: str, execution: str, evaluation: Path, output: Path) -> Rejection:
@@ -34,5 +36,5 @@ def run(release: Release, model_package: str, execution: str, evaluation: Path, 
     )
     output.mkdir(parents=True, exist_ok=True)
     (output / REJECTION_FILE).write_text(rejection.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    say(f"rejected {model_package}: {summary}")
+    logger.info(f"rejected {model_package}: {summary}")
     return rejection

@@ -6,6 +6,7 @@ A rollback returns to a version that production served: its approval then is in 
 from __future__ import annotations
 
 import hashlib
+import logging
 from typing import Any
 
 import boto3
@@ -15,10 +16,11 @@ from delivery.aws import s3
 from delivery.errors import InputError
 from delivery.history import decisions, rollback_target
 from delivery.history.ledger import Ledger
-from delivery.job.frame import say
 from delivery.names import APPROVAL_FILE, RELEASE_FILE, Fact, model_of
 from delivery.registry import model_packages, verification
 from steps.verify_approval.models import Approval, VerificationArguments
+
+logger = logging.getLogger(__name__)
 
 
 def run(arguments: VerificationArguments) -> Approval:
@@ -52,7 +54,7 @@ def run(arguments: VerificationArguments) -> Approval:
     arguments.output.mkdir(parents=True, exist_ok=True)
     (arguments.output / RELEASE_FILE).write_bytes(body)
     (arguments.output / APPROVAL_FILE).write_text(approval.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    say(approval.reason)
+    logger.info(approval.reason)
     return approval
 
 

@@ -7,6 +7,7 @@ when on.
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -18,8 +19,8 @@ from typing import Self
 
 from config.schema import Release
 from delivery.aws import s3
-from delivery.errors import DeliveryError
-from delivery.job.frame import progress, say
+from delivery.errors import DeliveryError, HostLost
+from delivery.job.frame import progress
 from delivery.job.host_registry import HostRegistry, JobHosts
 from loadtest.generator.load import Load
 from loadtest.generator.worker_pool import WorkerPool
@@ -36,6 +37,8 @@ from steps.evaluate_staging.coordination.store import (
     LoadStart,
 )
 from steps.evaluate_staging.load_errors import translate_load_errors
+
+logger = logging.getLogger(__name__)
 
 _READINGS = 5
 
@@ -104,10 +107,6 @@ def join(release: Release, execution: str, hosts: JobHosts, job: str | None, tim
         yield Host(hosts, registry, CoordinationStore(client, registry.folder), timing)
 
 
-class HostLost(DeliveryError):
-    """Another host failed or fell silent."""
-
-
 class LivenessWaiter:
     """Waits for documents, as long as those who should write them live."""
 
@@ -163,7 +162,7 @@ class SharedFleet(WorkerPool):
                     found += self._measured_by(name, begin_ns)
             except HostLost as lost:
                 self._lost = f"host {lost}: its share of the load is missing"
-                say(self._lost)
+                logger.warning(self._lost)
         measurement = Measurement.of(load.window_s, begin_ns, found)
         measurement.hosts, measurement.invalid_reason = len(self._hosts.names), self._lost
         return measurement
@@ -231,20 +230,20 @@ class _Follower:
         self.number += 1
         order = self.waiter.wait_for(self.store, f"orders/{self.number}.json", LoadOrder)
         if order.kind == "end":
-            say("the first host is done")
+            logger.info("the first host is done")
             return False
         try:
             with translate_load_errors():
                 begin_ns, load = self._prepared(order)
         except DeliveryError as error:
-            say(f"load {self.number} cannot be prepared: {error}")
+            logger.warning(f"load {self.number} cannot be prepared: {error}")
             self.store.put(f"ready/{self.number}/{self.hosts.current}.json", HostReady(error=str(error)))
             return True
         try:
             with translate_load_errors():
                 done = self._measured(load, begin_ns)
         except DeliveryError as error:
-            say(f"load {self.number} failed: {error}")
+            logger.warning(f"load {self.number} failed: {error}")
             done = HostReport(error=str(error))
         self.store.put(f"results/{self.number}/{self.hosts.current}.json", done)
         return True
@@ -263,5 +262,5 @@ class _Follower:
         found = self.fleet.begin(load, begin_ns, lambda detail: progress(f"load {self.number}: {detail}"))
         results = [result for one in found for result in one.results]
         self.store.put_bytes(f"results/{self.number}/{self.hosts.current}.parquet", pack(results, begin_ns))
-        say(f"load {self.number}: {len(results)} requests")
+        logger.info(f"load {self.number}: {len(results)} requests")
         return HostReport(processes=[ClientProcess(cpu_share=one.cpu_share, lag_ns=list(one.lag_ns)) for one in found])

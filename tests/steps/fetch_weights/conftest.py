@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import boto3
 import pytest
 
 from tests.steps.fetch_weights import world
@@ -55,7 +56,9 @@ def root(tmp_path: Path) -> Path:
 @pytest.fixture
 def make_secret(aws: str) -> Callable[[str, str], None]:
     """Puts a secret into moto's Secrets Manager."""
-    import boto3
-
     secrets = boto3.client("secretsmanager", region_name="us-east-1")
-    return lambda name, value: secrets.create_secret(Name=name, SecretString=value)
+
+    def make(name: str, value: str) -> None:
+        secrets.create_secret(Name=name, SecretString=value)
+
+    return make

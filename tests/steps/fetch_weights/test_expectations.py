@@ -60,9 +60,10 @@ def collector() -> Iterator[None]:
 
 @pytest.mark.usefixtures("collector")
 def test_the_step_checks_its_manifest_before_it_writes_it(
-    aws: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+    aws: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     pytest.importorskip("great_expectations")
+    caplog.set_level("INFO", logger="steps")
     world.write_repository(root, "acme/model", world.model_files([2000]))
     with LocalHub(root=root, builtin=False) as hub:
         given = world.release("acme/model", hub.revision("acme/model"))
@@ -77,7 +78,7 @@ def test_the_step_checks_its_manifest_before_it_writes_it(
         assert "manifest.json" not in world.keys(aws, given)
         monkeypatch.setattr(expectations, "LARGE_BYTES", 2000)  # undecided, a large model is checked
         command.main(arguments)
-    assert "the manifest meets 14 expectations" in capfd.readouterr().out
+    assert "the manifest meets 14 expectations" in caplog.text
     assert "manifest.json" in world.keys(aws, given)
 
 

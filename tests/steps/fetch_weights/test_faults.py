@@ -230,10 +230,10 @@ def test_an_object_that_was_overwritten_after_the_manifest_is_fetched_again(scen
     assert world.body(scene.s3.endpoint, scene.given, "manifest.json") == first
 
 
-def test_an_s3_without_checksums_is_never_said_to_have_confirmed(scene: Scene, capfd: pytest.CaptureFixture[str]) -> None:
+def test_an_s3_without_checksums_is_never_said_to_have_confirmed(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
     scene.s3.hides_checksums = True
     scene.fetch()
-    assert "this S3 reports no full-object CRC64NVME (5 of 5 files)" in capfd.readouterr().out
+    assert "this S3 reports no full-object CRC64NVME (5 of 5 files)" in caplog.text
     manifest = Manifest.model_validate_json(world.body(scene.s3.endpoint, scene.given, "manifest.json"))
     assert not any(f.crc64nvme_confirmed_by_s3 for f in manifest.files)
     scene.assert_complete()

@@ -14,17 +14,21 @@ from steps.fetch_weights.progress import FetchProgress, duration, size
 from tests.steps.fetch_weights import world
 
 SCRIPT = """
+import logging
 import sys
+from delivery.errors import DeliveryError
 from delivery.job import frame
 
+logger = logging.getLogger("steps.any")
+
 def step(arguments):
-    frame.say("starting")
+    logger.info("starting")
     for n in range(3):
         frame.progress(f"{n} of 3")
-    frame.say("a try failed")
+    logger.warning("a try failed")
     frame.progress("3 of 3")
     if arguments:
-        raise frame.DeliveryError("it broke")
+        raise DeliveryError("it broke")
 
 sys.exit(frame.main(step, sys.argv[1:]))
 """

@@ -55,17 +55,18 @@ def everything_in_s3(endpoint: str) -> str:
 
 
 def test_the_token_goes_to_the_hub_and_to_nobody_else(
-    aws: str, make_gated: Gated, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    aws: str, make_gated: Gated, tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     hub, given = make_gated()
     with hub:
         hub.faults.add(Fault("expired"))
-        step.run(FetchArguments(given, hub.endpoint, "exec-1", tmp_path / "output"), QUICK)
+        with caplog.at_level("INFO"):
+            step.run(FetchArguments(given, hub.endpoint, "exec-1", tmp_path / "output"), QUICK)
         assert all(r.had_token == (r.where == "hub") for r in hub.requests)
         assert {r.where for r in hub.requests} == {"hub", "cdn"}
     out, err = capfd.readouterr()
-    assert "asking for another" in out
-    assert_public(out + err + everything_in_s3(aws) + (tmp_path / "output" / "weights.json").read_text())
+    assert "asking for another" in caplog.text
+    assert_public(out + err + caplog.text + everything_in_s3(aws) + (tmp_path / "output" / "weights.json").read_text())
 
 
 @pytest.mark.parametrize(
@@ -81,14 +82,16 @@ def test_the_token_goes_to_the_hub_and_to_nobody_else(
     ids=lambda fault: f"{fault.kind}-{fault.where}-{fault.status}",
 )
 @pytest.mark.usefixtures("aws")
-def test_an_error_holds_no_secret(make_gated: Gated, tmp_path: Path, capfd: pytest.CaptureFixture[str], fault: Fault) -> None:
+def test_an_error_holds_no_secret(
+    make_gated: Gated, tmp_path: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture, fault: Fault
+) -> None:
     hub, given = make_gated()
     with hub:
         hub.faults.add(fault)
-        with pytest.raises(DeliveryError) as caught:
+        with caplog.at_level("INFO"), pytest.raises(DeliveryError) as caught:
             step.run(FetchArguments(given, hub.endpoint, "exec-1", tmp_path / "output"), QUICK)
     out, err = capfd.readouterr()
-    assert_public("".join(traceback.format_exception(caught.value)) + out + err)
+    assert_public("".join(traceback.format_exception(caught.value)) + out + err + caplog.text)
 
 
 def test_a_process_shows_no_secret(aws: str, make_gated: Gated, tmp_path: Path) -> None:

@@ -92,11 +92,8 @@ def test_one_that_cannot_be_deleted_keeps_none_of_the_others(staged: World) -> N
 
     def delete(ModelName: str) -> None:
         if ModelName == "staging-b":
-            error = {
-                "Code": "AccessDeniedException",
-                "Message": f"not authorized to perform sagemaker:DeleteModel on {ModelName}",
-            }
-            raise ClientError({"Error": error}, "DeleteModel")
+            message = f"not authorized to perform sagemaker:DeleteModel on {ModelName}"
+            raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": message}}, "DeleteModel")
         sagemaker.delete_model(ModelName=ModelName)
 
     refusing.delete_model = delete
