@@ -8,22 +8,34 @@ the credentials are drawn anew before they expire.
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from config.environment import Environment
 from delivery.errors import InputError
+
+if TYPE_CHECKING:
+    import boto3
 
 _NOT_IN_A_SESSION_NAME = re.compile(r"[^\w+=,.@-]")
 _SESSION_NAME_LIMIT = 64  # RoleSessionName (API reference of AssumeRole)
 
 
-def production_session(environment: Environment, purpose: str) -> Any:
-    """A boto3 session for production's calls: of the role in its account, or, where that is this account, the step's own.
+def production_session(environment: Environment, purpose: str) -> boto3.Session:
+    """Make a session for production's calls: of the role in its account, or, where that is this account, the step's own.
 
-    `purpose`, as in an execution's id, is what CloudTrail shows as the session's name there. Nothing is asked of AWS before the first call;
-    that call fails with AccessDenied when the role does not trust the step's. InputError when there are no credentials to assume it with.
+    Nothing is asked of AWS before the first call; that call fails with AccessDenied when the role does not trust the step's.
+
+    Args:
+        environment: The environment file. Its `production` names the role.
+        purpose: What CloudTrail shows as the session's name there, as in an execution's id.
+
+    Returns:
+        A session whose credentials are drawn anew before they expire.
+
+    Raises:
+        InputError: There are no credentials to assume the role with.
     """
-    import boto3
+    import boto3  # deferred, with what follows: 0.4 s, and the command's --help imports this module
 
     if environment.production is None:
         return boto3.Session(region_name=environment.region)
@@ -44,17 +56,23 @@ def production_session(environment: Environment, purpose: str) -> Any:
         extra_args={"RoleSessionName": _NOT_IN_A_SESSION_NAME.sub("-", purpose)[:_SESSION_NAME_LIMIT]},
     )
     assumed = botocore.session.get_session()
-    assumed._credentials = DeferredRefreshableCredentials(  # botocore's own way in: it has no public one
-        refresh_using=fetcher.fetch_credentials, method="assume-role"
-    )
+    refreshing = DeferredRefreshableCredentials(refresh_using=fetcher.fetch_credentials, method="assume-role")
+    assumed._credentials = refreshing  # type: ignore[attr-defined]  # botocore's own way in: it has no public one
     return boto3.Session(botocore_session=assumed, region_name=environment.region)
 
 
 def group_policy(environment: Environment, package_group: str) -> dict[str, Any] | None:
-    """The resource policy of a model package group that lets production's role deploy its versions; None where it needs none.
+    """Make the resource policy of a model package group that lets production's role deploy its versions.
 
     CreateModel with a version of another account needs both: this policy here and the permission in the role there. ("Deploy a Model
     Version from a Different Account", SageMaker developer guide, which gives the whole account more than is needed.)
+
+    Args:
+        environment: The environment file.
+        package_group: The group's name.
+
+    Returns:
+        The policy; None where production is in this account and needs none.
     """
     there = environment.production
     if there is None:

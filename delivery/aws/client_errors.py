@@ -1,9 +1,14 @@
-"""What all calls to AWS share: errors that say what could not be done."""
+"""What all calls to AWS share: errors that say what could not be done.
+
+boto3 retries what is transient (throttling, a lost connection) by itself; what arrives here stays.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from botocore.exceptions import BotoCoreError, ClientError
 
 from delivery.errors import DeliveryError
 
@@ -12,10 +17,20 @@ from delivery.errors import DeliveryError
 def translate_client_errors(action: str, permission: str = "that permission") -> Iterator[None]:
     """Turn what boto3 raises inside into a DeliveryError: `could not ACTION: CODE: message`.
 
-    `action` is a verb with its object; `permission` is what the step's role is to be given when AWS denied it.
-    """
-    from botocore.exceptions import BotoCoreError, ClientError
+    Args:
+        action: A verb with its object.
+        permission: What the step's role is to be given when AWS denied it.
 
+    Raises:
+        DeliveryError: AWS refused, or could not be reached.
+
+    Example:
+        >>> with translate_client_errors("read the moon"):
+        ...     raise ClientError({"Error": {"Code": "NoSuchMoon", "Message": "it set"}}, "GetMoon")
+        Traceback (most recent call last):
+            ...
+        delivery.errors.DeliveryError: could not read the moon: An error occurred (NoSuchMoon) when calling the GetMoon operation: it set
+    """
     try:
         yield
     except (ClientError, BotoCoreError) as error:
@@ -24,5 +39,5 @@ def translate_client_errors(action: str, permission: str = "that permission") ->
 
 
 def is_absent(error: BaseException) -> bool:
-    """Whether SageMaker says that the thing is not there: it has no error code of its own for that."""
+    """Tell whether SageMaker says that the thing is not there: it has no error code of its own for that."""
     return "Could not find" in str(error) or "does not exist" in str(error)

@@ -7,13 +7,16 @@ finds its own.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from config.environment import Environment, Purpose
 from config.production import DataCapture
 from config.schema import Release
 from delivery.names import ENDPOINT_TAG, EXECUTION_TAG, EXPIRES_TAG, MODEL_TAG, PREVIOUS_TAG, VERSION_TAG
 from delivery.registry.model_packages import ModelPackage
+
+if TYPE_CHECKING:
+    from types_boto3_sagemaker.type_defs import TagTypeDef
 
 VARIANT = "AllTraffic"
 _CAPTURED = {"input": ["Input"], "output": ["Output"], "both": ["Input", "Output"]}
@@ -44,7 +47,7 @@ class Deployment:
         return f"{prefix(self.purpose, self.release)}{self.package.version}-{self.execution[-8:]}".lower()
 
     @property
-    def tags(self) -> list[dict[str, str]]:
+    def tags(self) -> list[TagTypeDef]:
         """The tags of everything it is made of."""
         tags = {
             MODEL_TAG: self.release.name,

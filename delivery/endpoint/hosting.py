@@ -6,13 +6,19 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
+
+from botocore.exceptions import ClientError
 
 from delivery.aws.client_errors import is_absent, translate_client_errors
 from delivery.endpoint.deployment import Deployment
 from delivery.errors import DeliveryError
 from delivery.names import VERSION_TAG
-from delivery.registry.model_packages import SageMakerClient
+
+if TYPE_CHECKING:
+    from types_boto3_logs.client import CloudWatchLogsClient
+    from types_boto3_sagemaker.client import SageMakerClient
+    from types_boto3_sagemaker.type_defs import DeploymentConfigTypeDef, DescribeEndpointConfigOutputTypeDef
 
 _LOG_GROUP = "/aws/sagemaker/Endpoints"
 _LOG_LINES = 20
@@ -51,15 +57,13 @@ class EndpointState:
 class Hosting:
     """Endpoints of one account and region."""
 
-    def __init__(self, sagemaker: SageMakerClient, logs: Any) -> None:
+    def __init__(self, sagemaker: SageMakerClient, logs: CloudWatchLogsClient) -> None:
         """`sagemaker` and `logs` are boto3 clients."""
         self._sagemaker = sagemaker
         self._logs = logs
 
     def state(self, endpoint: str) -> EndpointState | None:
         """The endpoint as it is now, None when there is none."""
-        from botocore.exceptions import ClientError
-
         with translate_client_errors(f"look at the endpoint {endpoint}"):
             try:
                 found = self._sagemaker.describe_endpoint(EndpointName=endpoint)
@@ -97,8 +101,6 @@ class Hosting:
         With `keep_counts` it keeps as many instances as it has, whatever the config says: autoscaling chose them. While something else
         changes the endpoint (autoscaling), it asks again; DeliveryError when that takes more than half an hour.
         """
-        from botocore.exceptions import ClientError
-
         started = time.monotonic()
         with translate_client_errors(f"update the endpoint {endpoint}"):
             while True:
@@ -107,7 +109,7 @@ class Hosting:
                     self._sagemaker.update_endpoint(
                         EndpointName=endpoint,
                         EndpointConfigName=config,
-                        DeploymentConfig=policy,
+                        DeploymentConfig=cast("DeploymentConfigTypeDef", policy),
                         RetainAllVariantProperties=keep_counts,
                     )
                     return
@@ -119,13 +121,11 @@ class Hosting:
                     return  # boto3 sends a request again whose answer got lost: what is in progress is this very update
                 _pause(started)
 
-    def config(self, name: str) -> dict[str, Any] | None:
+    def config(self, name: str) -> DescribeEndpointConfigOutputTypeDef | None:
         """DescribeEndpointConfig's answer, None when there is no such config."""
-        from botocore.exceptions import ClientError
-
         with translate_client_errors(f"look at the endpoint config {name}"):
             try:
-                found: dict[str, Any] = self._sagemaker.describe_endpoint_config(EndpointConfigName=name)
+                found = self._sagemaker.describe_endpoint_config(EndpointConfigName=name)
             except ClientError as error:
                 if is_absent(error):
                     return None
@@ -146,16 +146,14 @@ class Hosting:
         """The names of all endpoint configs and models that begin so."""
         found: set[str] = set()
         with translate_client_errors(f"list the endpoint configs and models called {prefix}…"):
-            for page in self._sagemaker.get_paginator("list_endpoint_configs").paginate(NameContains=prefix):
-                found |= {config["EndpointConfigName"] for config in page["EndpointConfigs"]}
-            for page in self._sagemaker.get_paginator("list_models").paginate(NameContains=prefix):
-                found |= {model["ModelName"] for model in page["Models"]}
+            for configs in self._sagemaker.get_paginator("list_endpoint_configs").paginate(NameContains=prefix):
+                found |= {config["EndpointConfigName"] for config in configs["EndpointConfigs"]}
+            for models in self._sagemaker.get_paginator("list_models").paginate(NameContains=prefix):
+                found |= {model["ModelName"] for model in models["Models"]}
         return {name for name in found if name.startswith(prefix)}
 
     def model_tags(self, name: str) -> dict[str, str]:
         """The tags of a model; none when there is no such model."""
-        from botocore.exceptions import ClientError
-
         with translate_client_errors(f"look at the model {name}"):
             try:
                 arn = self._sagemaker.describe_model(ModelName=name)["ModelArn"]
@@ -250,8 +248,6 @@ class Hosting:
 
     def _delete_when_allowed(self, endpoint: str, before_each_try: Callable[[], None] = lambda: None) -> None:
         """SageMaker refuses to delete an endpoint while it changes: ask again until it does not."""
-        from botocore.exceptions import ClientError
-
         started = time.monotonic()
         with translate_client_errors(f"delete the endpoint {endpoint}"), _if_present():
             while True:
@@ -266,8 +262,6 @@ class Hosting:
 
     def log_tail(self, endpoint: str, lines: int = _LOG_LINES) -> list[str]:
         """The last lines that the endpoint's newest container wrote; empty when none wrote any."""
-        from botocore.exceptions import ClientError
-
         group = f"{_LOG_GROUP}/{endpoint}"
         try:
             streams = self._logs.describe_log_streams(logGroupName=group, orderBy="LastEventTime", descending=True, limit=1)[
@@ -308,8 +302,6 @@ def _pause(started: float) -> None:
 @contextmanager
 def _if_absent() -> Iterator[None]:
     """Creating what is there already is no error: an earlier try of the same step made it under the same name."""
-    from botocore.exceptions import ClientError
-
     try:
         yield
     except ClientError as error:
@@ -320,8 +312,6 @@ def _if_absent() -> Iterator[None]:
 @contextmanager
 def _if_present() -> Iterator[None]:
     """Deleting what is gone is no error."""
-    from botocore.exceptions import ClientError
-
     try:
         yield
     except ClientError as error:

@@ -17,13 +17,17 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from botocore.exceptions import ClientError
 from pydantic import ValidationError
 
 from config.base import Strict
 from delivery.aws import s3
 from delivery.errors import DeliveryError, LeaseHeld, LeaseLost
+
+if TYPE_CHECKING:
+    from types_boto3_s3.client import S3Client
 
 _DATE_S = 1.0  # HTTP's dates are whole seconds: others may see the lease expire so much earlier
 _RENEWALS = 4  # in the time for which it is good: three may fail
@@ -54,7 +58,7 @@ class LeaseRecord(Strict):
         return not self.released and now < datetime.fromisoformat(self.expires_at)
 
 
-def read(client: s3.S3Client, bucket: str, endpoint: str) -> tuple[LeaseRecord, bool] | None:
+def read(client: S3Client, bucket: str, endpoint: str) -> tuple[LeaseRecord, bool] | None:
     """The lease of an endpoint, and whether it is held now; None when nobody ever had it."""
     stored = _LeaseObject(client, bucket, endpoint)
     found = stored.read()
@@ -63,7 +67,7 @@ def read(client: s3.S3Client, bucket: str, endpoint: str) -> tuple[LeaseRecord, 
 
 @contextmanager
 def held(
-    client: s3.S3Client,
+    client: S3Client,
     bucket: str,
     endpoint: str,
     *,
@@ -201,7 +205,7 @@ class _StoredLease:
 class _LeaseObject:
     """The lease's object in S3."""
 
-    def __init__(self, client: s3.S3Client, bucket: str, endpoint: str) -> None:
+    def __init__(self, client: S3Client, bucket: str, endpoint: str) -> None:
         self._s3, self.endpoint = client, endpoint
         self._uri = s3.S3Uri(bucket, f"leases/{endpoint}.json")
         self.now = datetime.now(UTC)
@@ -210,8 +214,6 @@ class _LeaseObject:
         """When it was asked for that answer, time.monotonic()."""
 
     def read(self) -> _StoredLease | None:
-        from botocore.exceptions import ClientError
-
         asked_at = time.monotonic()
         with s3.translate_client_errors(f"read the lease {self._uri}"):
             try:
@@ -230,8 +232,6 @@ class _LeaseObject:
 
     def write(self, record: LeaseRecord, etag: str | None) -> str | None:
         """Write it if the object there has this ETag (None: if there is none); the new ETag, None when the condition does not hold."""
-        from botocore.exceptions import ClientError
-
         body = (record.model_dump_json(indent=2) + "\n").encode()
         condition: dict[str, Any] = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
         asked_at = time.monotonic()

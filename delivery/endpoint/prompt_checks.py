@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
 
 from config.base import Strict
 from config.evaluation import PromptCheck
+
+if TYPE_CHECKING:
+    from types_boto3_sagemaker_runtime.client import SageMakerRuntimeClient
 
 _SHOWN = 300
 
@@ -25,7 +30,7 @@ class PromptCheckResult(Strict):
     """Whether it did."""
 
 
-def ask_all(runtime: Any, endpoint: str, prompt_checks: Iterable[PromptCheck]) -> list[PromptCheckResult]:
+def ask_all(runtime: SageMakerRuntimeClient, endpoint: str, prompt_checks: Iterable[PromptCheck]) -> list[PromptCheckResult]:
     """Ask every check greedily; `runtime` is a boto3 sagemaker-runtime client. Never raises: no answer is a wrong answer."""
     return [_ask(runtime, endpoint, check) for check in prompt_checks]
 
@@ -36,9 +41,7 @@ def _unanswered(message: dict[str, Any], check: PromptCheck) -> str:
     return f"(no answer within {check.max_tokens} tokens, only thoughts; raise the check's max_tokens)" if thoughts else ""
 
 
-def _ask(runtime: Any, endpoint: str, check: PromptCheck) -> PromptCheckResult:
-    from botocore.exceptions import BotoCoreError, ClientError
-
+def _ask(runtime: SageMakerRuntimeClient, endpoint: str, check: PromptCheck) -> PromptCheckResult:
     body = {"messages": [{"role": "user", "content": check.prompt}], "max_tokens": check.max_tokens, "temperature": 0}
     try:
         response = runtime.invoke_endpoint(EndpointName=endpoint, ContentType="application/json", Body=json.dumps(body).encode())

@@ -17,13 +17,16 @@ import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field, JsonValue, ValidationError
 
 from config.base import Strict
 from delivery.aws import s3
 from delivery.errors import DeliveryError, LedgerBroken
+
+if TYPE_CHECKING:
+    from types_boto3_s3.client import S3Client
 
 EventKind = Literal["fetched", "registered", "evaluated", "approved", "rejected", "promoted", "rolled_back", "refused"]
 """What happened. `refused`: a version was to be promoted and was not; production serves what it did before."""
@@ -63,7 +66,7 @@ class Event(Strict):
 class Ledger:
     """The ledger of one model."""
 
-    def __init__(self, client: s3.S3Client, bucket: str, model: str, **options: Any) -> None:
+    def __init__(self, client: S3Client, bucket: str, model: str, **options: Any) -> None:
         """`client` is a boto3 S3 client; `options` go to every PutObject (ServerSideEncryption and the like)."""
         self._s3 = client
         self._prefix = s3.S3Uri(bucket, f"releases/{model}/")

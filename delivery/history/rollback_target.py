@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from delivery.errors import InputError
 from delivery.history import serving_history
 from delivery.history.ledger import Event
 from delivery.registry import model_packages
+
+if TYPE_CHECKING:
+    from types_boto3_sagemaker.client import SageMakerClient
 
 
 @dataclass(frozen=True)
@@ -25,7 +28,7 @@ class RollbackTarget:
     container is spelled out."""
 
 
-def find(events: Iterable[Event], model_package: str, sagemaker: model_packages.SageMakerClient) -> RollbackTarget:
+def find(events: Iterable[Event], model_package: str, sagemaker: SageMakerClient) -> RollbackTarget:
     """The version with this ARN, out of the ledger; InputError when production never served it."""
     brought = [event for event in events if event.kind in ("promoted", "rolled_back") and event.model_package == model_package]
     if not brought or brought[-1].version is None:
@@ -45,7 +48,7 @@ def find(events: Iterable[Event], model_package: str, sagemaker: model_packages.
     return RollbackTarget(event, package, status == "Approved")
 
 
-def _approval_status(sagemaker: model_packages.SageMakerClient, arn: str) -> str:
+def _approval_status(sagemaker: SageMakerClient, arn: str) -> str:
     """As the registry has it now; empty when the version is gone."""
     try:
         return model_packages.read(sagemaker, arn).approval_status

@@ -6,6 +6,8 @@ import os
 import threading
 from typing import TYPE_CHECKING
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from config.weights import Weights
 from delivery.aws import s3
 from delivery.errors import DeliveryError, InputError, TransientError
@@ -89,7 +91,6 @@ def read_token(secret: str | None, region: str) -> str | None:
     if secret is None:
         return None
     import boto3
-    from botocore.exceptions import BotoCoreError, ClientError
 
     try:
         text = str(boto3.client("secretsmanager", region_name=region).get_secret_value(SecretId=secret).get("SecretString") or "")

@@ -14,13 +14,16 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 from pydantic import ValidationError
 
 from config.base import Strict
 from delivery.aws import s3
 from delivery.errors import DeliveryError, InputError
+
+if TYPE_CHECKING:
+    from types_boto3_s3.client import S3Client
 
 logger = logging.getLogger(__name__)
 
@@ -117,7 +120,7 @@ class HostRegistry:
 
     def __init__(
         self,
-        client: s3.S3Client,
+        client: S3Client,
         prefix: s3.S3Uri,
         execution: str,
         hosts: JobHosts,

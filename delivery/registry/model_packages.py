@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
+
+from botocore.exceptions import ClientError
 
 from delivery.aws.client_errors import is_absent, translate_client_errors
 from delivery.errors import DeliveryError, InputError
 
-SageMakerClient = Any
-"""boto3's sagemaker client (boto3 publishes no types)."""
+if TYPE_CHECKING:
+    from types_boto3_sagemaker.client import SageMakerClient
+    from types_boto3_sagemaker.type_defs import UserContextTypeDef
+
+ApprovalStatus = Literal["Approved", "Rejected", "PendingManualApproval"]
 _DESCRIPTION_LIMIT = 1024  # ApprovalDescription (API reference of UpdateModelPackage)
 _FACT_LIMIT = 256  # CustomerMetadataValue (likewise)
 
@@ -35,9 +40,19 @@ class ModelPackage:
 
 
 def read(sagemaker: SageMakerClient, arn: str) -> ModelPackage:
-    """The version with this ARN; InputError when there is none."""
-    from botocore.exceptions import ClientError
+    """Read a version.
 
+    Args:
+        sagemaker: The client of the registry's account and region.
+        arn: The version's ARN.
+
+    Returns:
+        The version, as the registry knows it now.
+
+    Raises:
+        InputError: The registry has no such version.
+        DeliveryError: SageMaker refused, or could not be reached.
+    """
     with translate_client_errors(f"read {arn}"):
         try:
             described = sagemaker.describe_model_package(ModelPackageName=arn)
@@ -59,13 +74,22 @@ def read(sagemaker: SageMakerClient, arn: str) -> ModelPackage:
     )
 
 
-def _who(user: Mapping[str, Any]) -> str:
-    """A UserContext in one word."""
+def _who(user: UserContextTypeDef) -> str:
+    """Put a UserContext into one word."""
     return str((user.get("IamIdentity") or {}).get("Arn") or user.get("UserProfileArn") or "")
 
 
 def annotate(sagemaker: SageMakerClient, arn: str, facts: Mapping[str, str]) -> None:
-    """Note facts on the version. Only they change; facts that it has already stay."""
+    """Note facts on the version. Only they change; facts that it has already stay.
+
+    Args:
+        sagemaker: The client of the registry's account and region.
+        arn: The version's ARN.
+        facts: Key → value, of 256 characters at most.
+
+    Raises:
+        DeliveryError: A value is too long, or SageMaker refused.
+    """
     too_long = [key for key, value in facts.items() if len(value) > _FACT_LIMIT]
     if too_long:
         raise DeliveryError(
@@ -92,7 +116,7 @@ def reopen(sagemaker: SageMakerClient, arn: str, description: str) -> None:
     _decide(sagemaker, arn, "PendingManualApproval", description)
 
 
-def _decide(sagemaker: SageMakerClient, arn: str, status: str, description: str) -> None:
+def _decide(sagemaker: SageMakerClient, arn: str, status: ApprovalStatus, description: str) -> None:
     with translate_client_errors(f"mark {arn} as {status}"):
         sagemaker.update_model_package(
             ModelPackageArn=arn,

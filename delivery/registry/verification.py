@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ValidationError
 
@@ -20,6 +20,10 @@ from delivery.registry import images
 from delivery.registry.model_packages import ModelPackage
 from delivery.weights import stored_weights
 
+if TYPE_CHECKING:
+    from types_boto3_ecr.client import ECRClient
+    from types_boto3_s3.client import S3Client
+
 
 class _Report(BaseModel):
     """The part of an evaluation that decides, whatever else its format has."""
@@ -29,7 +33,7 @@ class _Report(BaseModel):
     evaluated_at: datetime
 
 
-def refusals(package: ModelPackage, release: Release, client: s3.S3Client, make_ecr: Callable[[str], Any]) -> list[str]:
+def refusals(package: ModelPackage, release: Release, client: S3Client, make_ecr: Callable[[str], ECRClient]) -> list[str]:
     """Why the version must not be promoted; empty when it may. `make_ecr` gives a boto3 ECR client of a region.
 
     DeliveryError when S3 or ECR cannot be asked.
@@ -41,7 +45,7 @@ def refusals(package: ModelPackage, release: Release, client: s3.S3Client, make_
     ]
 
 
-def unchanged(package: ModelPackage, release: Release, client: s3.S3Client, make_ecr: Callable[[str], Any]) -> list[str]:
+def unchanged(package: ModelPackage, release: Release, client: S3Client, make_ecr: Callable[[str], ECRClient]) -> list[str]:
     """Why the version is not what was evaluated any more: all that a rollback asks. Empty when it is."""
     return [*_weights(package, client), *_image(package, release, make_ecr)]
 
@@ -58,7 +62,7 @@ def _approval(package: ModelPackage) -> Iterator[str]:
         yield f"approval: the version is {package.approval_status} now, not Approved; approve it in the Model Registry"
 
 
-def _evaluation(package: ModelPackage, max_age_days: float | None, client: s3.S3Client) -> Iterator[str]:
+def _evaluation(package: ModelPackage, max_age_days: float | None, client: S3Client) -> Iterator[str]:
     """The report that the registry names is there, is the one that was stored, of this version, recent enough, and says passed."""
     location = package.facts.get(Fact.EVALUATION_REPORT)
     expected = package.facts.get(Fact.EVALUATION_SHA256)
@@ -90,7 +94,7 @@ def _evaluation(package: ModelPackage, max_age_days: float | None, client: s3.S3
         )
 
 
-def _weights(package: ModelPackage, client: s3.S3Client) -> Iterator[str]:
+def _weights(package: ModelPackage, client: S3Client) -> Iterator[str]:
     """The manifest is the one that was registered, and every object is the one that it lists."""
     prefix = package.facts.get(Fact.WEIGHTS_PREFIX)
     if not prefix:
@@ -104,7 +108,7 @@ def _weights(package: ModelPackage, client: s3.S3Client) -> Iterator[str]:
     )
 
 
-def _image(package: ModelPackage, release: Release, make_ecr: Callable[[str], Any]) -> Iterator[str]:
+def _image(package: ModelPackage, release: Release, make_ecr: Callable[[str], ECRClient]) -> Iterator[str]:
     """The tag means the image that was evaluated. On AWS a digest must have been noted; on this machine images need no registry."""
     uri = str(package.container.get("Image", ""))
     evaluated = package.facts.get(Fact.IMAGE_DIGEST)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -12,6 +12,9 @@ from config.weights import Weights
 from delivery.aws import s3
 from delivery.errors import DeliveryError
 from delivery.names import MANIFEST_FILE
+
+if TYPE_CHECKING:
+    from types_boto3_s3.client import S3Client
 
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -96,7 +99,7 @@ def digest(body: bytes) -> str:
     return hashlib.sha256(body).hexdigest()
 
 
-def read(client: s3.S3Client, prefix: s3.S3Uri) -> tuple[Manifest, str] | None:
+def read(client: S3Client, prefix: s3.S3Uri) -> tuple[Manifest, str] | None:
     """The manifest under a prefix and its SHA-256, None when there is none; DeliveryError when it is not a manifest."""
     body = s3.read(client, prefix / MANIFEST_FILE)
     if body is None:
@@ -110,7 +113,7 @@ def read(client: s3.S3Client, prefix: s3.S3Uri) -> tuple[Manifest, str] | None:
         ) from error
 
 
-def write(client: s3.S3Client, prefix: s3.S3Uri, manifest: Manifest, **options: str) -> str:
+def write(client: S3Client, prefix: s3.S3Uri, manifest: Manifest, **options: str) -> str:
     """Write the manifest unless one is there, return its SHA-256. DeliveryError when the one that is there says something else."""
     for _ in range(3):  # a conflicting write in progress shows as "is there", and may still come to nothing
         if s3.write_json(client, prefix / MANIFEST_FILE, manifest.to_json(), only_if_absent=True, **options):

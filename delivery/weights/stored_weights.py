@@ -9,19 +9,22 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from delivery.aws import s3
 from delivery.names import MANIFEST_FILE
 from delivery.weights import manifest
 from delivery.weights.manifest import ManifestFile
 
+if TYPE_CHECKING:
+    from types_boto3_s3.client import S3Client
+
 _READERS = 16
 _BLOCK_BYTES = 8 * 1024**2
 _SHOWN = 5
 
 
-def differences(client: s3.S3Client, prefix: s3.S3Uri, manifest_sha256: str) -> list[str]:
+def differences(client: S3Client, prefix: s3.S3Uri, manifest_sha256: str) -> list[str]:
     """What is not as the manifest with this SHA-256 says, a sentence each; empty when all is. DeliveryError when S3 cannot be asked."""
     location = prefix / MANIFEST_FILE
     body = s3.read(client, location)
@@ -41,7 +44,7 @@ def differences(client: s3.S3Client, prefix: s3.S3Uri, manifest_sha256: str) -> 
     return found if more <= 0 else [*found[:_SHOWN], f"and {more} more"]
 
 
-def _difference(client: s3.S3Client, prefix: s3.S3Uri, file: ManifestFile, stored: s3.ListedObject | None) -> str | None:
+def _difference(client: S3Client, prefix: s3.S3Uri, file: ManifestFile, stored: s3.ListedObject | None) -> str | None:
     location = prefix / file.path
     if stored is None:
         return f"{location} is gone; fetch again"
@@ -53,7 +56,7 @@ def _difference(client: s3.S3Client, prefix: s3.S3Uri, file: ManifestFile, store
     return None
 
 
-def _crc64nvme(client: s3.S3Client, location: s3.S3Uri) -> str:
+def _crc64nvme(client: S3Client, location: s3.S3Uri) -> str:
     """The checksum of the whole object, base64: S3's, or computed where S3 has none."""
     with s3.translate_client_errors(f"check {location}"):
         head = client.head_object(Bucket=location.bucket, Key=location.key, ChecksumMode="ENABLED")
@@ -67,6 +70,6 @@ def _crc64nvme(client: s3.S3Client, location: s3.S3Uri) -> str:
     return base64.b64encode(value.to_bytes(8, "big")).decode()
 
 
-def _blocks(client: s3.S3Client, location: s3.S3Uri, etag: str) -> Iterator[bytes]:
+def _blocks(client: S3Client, location: s3.S3Uri, etag: str) -> Iterator[bytes]:
     body: Any = client.get_object(Bucket=location.bucket, Key=location.key, IfMatch=etag)["Body"]
     yield from body.iter_chunks(_BLOCK_BYTES)

@@ -11,7 +11,7 @@ import sys
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from config.evaluation import LmEval, LmEvalTask
 from delivery.aws import s3
@@ -20,6 +20,9 @@ from delivery.job.frame import progress
 from loadtest.measurement.models import ObjectiveResult
 from loadtest.measurement.scoring import score
 from loadtest.transports.openai import OpenAITransport
+
+if TYPE_CHECKING:
+    from types_boto3_s3.client import S3Client
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +41,7 @@ class LmEvalTasks:
     """For task files, orders, answers and the log."""
 
     @classmethod
-    def prepare(cls, wanted: LmEval | None, client: s3.S3Client, folder: Path) -> LmEvalTasks | None:
+    def prepare(cls, wanted: LmEval | None, client: S3Client, folder: Path) -> LmEvalTasks | None:
         """Fetch what the model file brings and let lm-eval load every task; None where it names none.
 
         InputError when lm-eval is not installed, has no such task, cannot get its data, or scores it by log-likelihoods.
@@ -67,7 +70,7 @@ class LmEvalTasks:
             logger.info(f"lm-eval {name}: {task.metric} {found[name].get(task.key)}")
         return found
 
-    def _unpack(self, client: s3.S3Client, address: str) -> None:
+    def _unpack(self, client: S3Client, address: str) -> None:
         """The model file's own tasks, beside their data. (zipfile keeps every member inside the folder, whatever it is called.)"""
         body = s3.read(client, s3.S3Uri.parse(address))
         if body is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
@@ -16,6 +17,10 @@ from delivery.names import MODEL_TAG, Fact
 from delivery.registry import model_packages
 from loadtest.measurement.models import ObjectiveResult, ProfileResult
 from steps.evaluate_staging.models import Evaluation, InProduction
+
+if TYPE_CHECKING:
+    from types_boto3_s3.client import S3Client
+    from types_boto3_sagemaker.client import SageMakerClient
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +63,7 @@ class Baseline:
         return "" if name in self.evaluation.profiles else "production was measured without this load profile"
 
 
-def read(release: Release, hosting: Hosting, sagemaker: model_packages.SageMakerClient, client: s3.S3Client) -> Baseline:
+def read(release: Release, hosting: Hosting, sagemaker: SageMakerClient, client: S3Client) -> Baseline:
     """Read the evaluation of the version that production serves."""
     endpoint = release.model.production.endpoint
     state = hosting.state(endpoint)
@@ -85,7 +90,7 @@ def _none(why: str) -> Baseline:
     return Baseline(why_none=why)
 
 
-def _evaluated(version: int, report: str, sha256: str, client: s3.S3Client) -> Baseline:
+def _evaluated(version: int, report: str, sha256: str, client: S3Client) -> Baseline:
     body = s3.read(client, s3.S3Uri.parse(report))
     if body is None or hashlib.sha256(body).hexdigest() != sha256:
         raise DeliveryError(f"{report} is gone, or not what was registered")

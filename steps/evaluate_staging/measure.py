@@ -6,7 +6,6 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import boto3
 
@@ -75,7 +74,7 @@ class _EndpointUnderTest:
         self._prepared, self._staged = prepared, staged
         self._region = prepared.arguments.release.environment.region
         self._evaluation = prepared.arguments.release.model.evaluation
-        self._runtime: Any = boto3.client("sagemaker-runtime", region_name=self._region)
+        self._runtime = boto3.client("sagemaker-runtime", region_name=self._region)
 
     def ask_prompt_checks(self) -> PromptCheckSummary:
         """Ask every prompt check alone."""

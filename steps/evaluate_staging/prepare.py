@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import boto3
 
@@ -20,6 +21,9 @@ from steps.evaluate_staging.baseline import Baseline
 from steps.evaluate_staging.load_errors import translate_load_errors
 from steps.evaluate_staging.models import EvaluationArguments
 
+if TYPE_CHECKING:
+    from types_boto3_sagemaker.client import SageMakerClient
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -27,7 +31,7 @@ class Prepared:
 
     arguments: EvaluationArguments
     """Arguments of this run."""
-    sagemaker: model_packages.SageMakerClient
+    sagemaker: SageMakerClient
     """Of the environment's region."""
     hosting: Hosting
     """The endpoints there."""
@@ -67,7 +71,7 @@ def prepare(arguments: EvaluationArguments, folder: Path) -> Prepared:
     package = model_packages.read(sagemaker, arguments.model_package)
     ledger = Ledger(client, release.environment.bucket, release.name)
     _note_registration(ledger, package, arguments.execution)
-    image_facts = images.fact(package, release.environment.kind)
+    image_facts = images.fact(package, lambda ecr_region: boto3.client("ecr", region_name=ecr_region), release.environment.kind)
     found = baseline.read(release, hosting, sagemaker, client)
     inputs = LoadInputs(lambda uri: s3.read(client, s3.S3Uri.parse(uri)), folder, f"{release.weights_prefix}tokenizer.json")
     with translate_load_errors():

@@ -7,12 +7,17 @@ import logging
 import threading
 import time
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import BotoCoreError, ClientError
 
 from delivery.aws import s3
 from delivery.errors import DeliveryError
 from delivery.hub.selection import HubFile
 from steps.fetch_weights.part_sender import PartSender
+
+if TYPE_CHECKING:
+    from types_boto3_s3.client import S3Client
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +40,7 @@ class Destination:
 
     def __init__(
         self,
-        client: s3.S3Client,
+        client: S3Client,
         prefix: s3.S3Uri,
         sender: PartSender,
         options: Mapping[str, Any] | None = None,
@@ -77,8 +82,6 @@ class Destination:
 
     def complete(self, file: HubFile, upload_id: str, etags: Mapping[int, str], crc64nvme: str) -> StoredObject:
         """Make the object of its parts. S3 refuses it when the whole does not have that checksum and size."""
-        from botocore.exceptions import ClientError
-
         with s3.translate_client_errors(f"complete {self.prefix / file.path}"):
             try:
                 self._client.complete_multipart_upload(
@@ -131,8 +134,6 @@ class Destination:
 
     def _has(self, file: HubFile, crc64nvme: str) -> bool:
         """Whether an object with the file's size and checksum is there."""
-        from botocore.exceptions import ClientError
-
         try:
             head = self._client.head_object(**self._at(file), ChecksumMode="ENABLED")
         except ClientError as error:
@@ -156,8 +157,6 @@ class Destination:
         return stored
 
     def _abort(self, key: str, upload_id: str) -> None:
-        from botocore.exceptions import BotoCoreError, ClientError
-
         try:
             self._client.abort_multipart_upload(Bucket=self.prefix.bucket, Key=key, UploadId=upload_id)
         except (ClientError, BotoCoreError) as error:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import ValidationError
 
@@ -17,6 +17,9 @@ from config.base import Strict
 from delivery.aws import s3
 from delivery.hub.selection import HubFile
 from delivery.weights.manifest import ManifestFile
+
+if TYPE_CHECKING:
+    from types_boto3_s3.client import S3Client
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +44,7 @@ class JournalEntry(Strict):
 class Journal:
     """The finished files of one prefix."""
 
-    def __init__(self, client: s3.S3Client, prefix: s3.S3Uri, options: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, client: S3Client, prefix: s3.S3Uri, options: Mapping[str, Any] | None = None) -> None:
         self._client = client
         self._prefix = s3.S3Uri(prefix.bucket, prefix.key.removesuffix("/") + ".journal/")
         self._options: dict[str, Any] = dict(options or {})

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import re
 import threading
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from delivery.aws import s3
 from delivery.errors import DeliveryError, TransientError
 from delivery.hub.fetch_settings import FetchSettings
 from delivery.hub.range_client import RangeClient, RangeResponse
 from delivery.hub.retries import Retries
+
+if TYPE_CHECKING:
+    from types_boto3_s3.client import S3Client
 
 _SIGNATURE_S = 3600
 _CODE = re.compile(r"<Code>([^<]+)</Code>")
@@ -38,9 +40,7 @@ class PartSender:
     `bucket_owner` is the account that `client` was made to expect (see `s3.client`).
     """
 
-    def __init__(
-        self, client: s3.S3Client, settings: FetchSettings, stop: threading.Event, bucket_owner: str | None = None
-    ) -> None:
+    def __init__(self, client: S3Client, settings: FetchSettings, stop: threading.Event, bucket_owner: str | None = None) -> None:
         self._client = client
         self._settings = settings
         self._owner = {"x-amz-expected-bucket-owner": bucket_owner} if bucket_owner else {}

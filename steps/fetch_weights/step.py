@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from delivery.aws import s3
 from delivery.errors import DeliveryError, InputError
@@ -28,6 +29,9 @@ from steps.fetch_weights.part_sender import PartSender
 from steps.fetch_weights.progress import FetchProgress, duration, size
 from steps.fetch_weights.transfer_pipeline import ByteSource, TransferPipeline
 from steps.fetch_weights.transfer_plan import shares
+
+if TYPE_CHECKING:
+    from types_boto3_s3.client import S3Client
 
 logger = logging.getLogger(__name__)
 
@@ -86,9 +90,7 @@ class CompletedPrefix:
 class Fetch:
     """One prefix being made complete."""
 
-    def __init__(
-        self, arguments: FetchArguments, client: s3.S3Client, settings: FetchSettings, options: Mapping[str, str]
-    ) -> None:
+    def __init__(self, arguments: FetchArguments, client: S3Client, settings: FetchSettings, options: Mapping[str, str]) -> None:
         self._arguments = arguments
         self._weights = arguments.release.model.weights
         self._client = client

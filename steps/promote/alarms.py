@@ -10,12 +10,16 @@ not it has traffic, so an endpoint that sends none has no instance.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from config.production import Guards
 from delivery.aws.client_errors import translate_client_errors
 from delivery.endpoint.deployment import VARIANT
 from delivery.errors import DeliveryError
+
+if TYPE_CHECKING:
+    from types_boto3_cloudwatch.client import CloudWatchClient
+    from types_boto3_cloudwatch.type_defs import TagTypeDef
 
 _MICROSECONDS = 1000  # in a millisecond: ModelLatency's unit
 _NO_INSTANCE_PERIODS = 3
@@ -25,7 +29,7 @@ _OF_FLEET = ("errors", "latency")
 class Alarms:
     """The alarms of one production endpoint."""
 
-    def __init__(self, cloudwatch: Any, endpoint: str) -> None:
+    def __init__(self, cloudwatch: CloudWatchClient, endpoint: str) -> None:
         """`cloudwatch` is a boto3 client of the account that the endpoint is in."""
         self._cloudwatch, self._endpoint = cloudwatch, endpoint
 
@@ -39,7 +43,7 @@ class Alarms:
         wanted = {"errors": guards.errors_percent, "latency": guards.model_latency_p99_ms}
         return [f"{config}-{name}" for name, bound in wanted.items() if bound is not None]
 
-    def put(self, guards: Guards, config: str, tags: list[dict[str, str]]) -> list[str]:
+    def put(self, guards: Guards, config: str, tags: Sequence[TagTypeDef]) -> list[str]:
         """Make the alarms for an endpoint config (one that is there keeps its state); their names, the endpoint's own among them."""
         variant = [{"Name": "EndpointName", "Value": self._endpoint}, {"Name": "VariantName", "Value": VARIANT}]
         fleet = {

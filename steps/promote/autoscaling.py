@@ -6,64 +6,79 @@ the SageMaker developer guide): the target is taken away before such an update a
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Final
 
 from config.production import Autoscaling
 from delivery.aws.client_errors import translate_client_errors
 from delivery.endpoint.deployment import VARIANT
 
+if TYPE_CHECKING:
+    from types_boto3_application_autoscaling.client import ApplicationAutoScalingClient
+    from types_boto3_application_autoscaling.type_defs import TargetTrackingScalingPolicyConfigurationTypeDef
+
+_DIMENSION: Final = "sagemaker:variant:DesiredInstanceCount"
 _POLICY = "concurrent-requests"
-_METRIC = "SageMakerVariantConcurrentRequestsPerModelHighResolution"  # every 10 s
+_METRIC: Final = "SageMakerVariantConcurrentRequestsPerModelHighResolution"  # every 10 s
 
 
 class EndpointAutoscaling:
     """The autoscaling of one production endpoint."""
 
-    def __init__(self, client: Any, endpoint: str) -> None:
-        """`client` is a boto3 application-autoscaling client of the account that the endpoint is in."""
+    def __init__(self, client: ApplicationAutoScalingClient, endpoint: str) -> None:
+        """`client` is of the account that the endpoint is in."""
         self._client, self._endpoint = client, endpoint
-        self._target = {
-            "ServiceNamespace": "sagemaker",
-            "ResourceId": f"endpoint/{endpoint}/variant/{VARIANT}",
-            "ScalableDimension": "sagemaker:variant:DesiredInstanceCount",
-        }
+        self._resource = f"endpoint/{endpoint}/variant/{VARIANT}"
 
     def apply(self, wanted: Autoscaling | None) -> None:
-        """Make it as the model file says; None takes it away. What is so already stays so."""
+        """Make it as the model file says; None takes it away. Idempotent: what is so already stays so.
+
+        Args:
+            wanted: The model file's section.
+
+        Raises:
+            DeliveryError: AWS refused.
+        """
         if wanted is None:
             self.remove()
             return
         with translate_client_errors(f"register the autoscaling of {self._endpoint}"):
             self._client.register_scalable_target(
-                **self._target, MinCapacity=wanted.min_instances, MaxCapacity=wanted.max_instances
+                ServiceNamespace="sagemaker",
+                ResourceId=self._resource,
+                ScalableDimension=_DIMENSION,
+                MinCapacity=wanted.min_instances,
+                MaxCapacity=wanted.max_instances,
             )
+            policy: TargetTrackingScalingPolicyConfigurationTypeDef = {
+                "TargetValue": wanted.concurrent_requests_per_instance,
+                "PredefinedMetricSpecification": {"PredefinedMetricType": _METRIC},
+                "ScaleOutCooldown": wanted.scale_out_cooldown_s,
+                "ScaleInCooldown": wanted.scale_in_cooldown_s,
+            }
             self._client.put_scaling_policy(
-                **self._target,
+                ServiceNamespace="sagemaker",
+                ResourceId=self._resource,
+                ScalableDimension=_DIMENSION,
                 PolicyName=_POLICY,
                 PolicyType="TargetTrackingScaling",
-                TargetTrackingScalingPolicyConfiguration={
-                    "TargetValue": wanted.concurrent_requests_per_instance,
-                    "PredefinedMetricSpecification": {"PredefinedMetricType": _METRIC},
-                    "ScaleOutCooldown": wanted.scale_out_cooldown_s,
-                    "ScaleInCooldown": wanted.scale_in_cooldown_s,
-                },
+                TargetTrackingScalingPolicyConfiguration=policy,
             )
 
     def remove(self) -> None:
         """Take the target away, and its policies with it; none is no error."""
         with translate_client_errors(f"take away the autoscaling of {self._endpoint}"):
             if self._registered():
-                self._client.deregister_scalable_target(**self._target)
+                self._client.deregister_scalable_target(
+                    ServiceNamespace="sagemaker", ResourceId=self._resource, ScalableDimension=_DIMENSION
+                )
 
     def is_there(self) -> bool:
-        """Whether it has any."""
+        """Tell whether it has any."""
         with translate_client_errors(f"look at the autoscaling of {self._endpoint}"):
             return self._registered()
 
     def _registered(self) -> bool:
         found = self._client.describe_scalable_targets(
-            ServiceNamespace=self._target["ServiceNamespace"],
-            ResourceIds=[self._target["ResourceId"]],
-            ScalableDimension=self._target["ScalableDimension"],
+            ServiceNamespace="sagemaker", ResourceIds=[self._resource], ScalableDimension=_DIMENSION
         )
         return bool(found["ScalableTargets"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Self
 
 import boto3
 from botocore.config import Config
@@ -13,9 +13,14 @@ from config.environment import Environment
 from delivery.aws import s3
 from delivery.aws.accounts import production_session
 from delivery.endpoint.hosting import Hosting
-from delivery.registry.model_packages import SageMakerClient
 from steps.promote.alarms import Alarms
 from steps.promote.autoscaling import EndpointAutoscaling
+
+if TYPE_CHECKING:
+    from types_boto3_ecr.client import ECRClient
+    from types_boto3_s3.client import S3Client
+    from types_boto3_sagemaker.client import SageMakerClient
+    from types_boto3_sagemaker_runtime.client import SageMakerRuntimeClient
 
 _PATIENT = Config(retries={"mode": "standard", "total_max_attempts": 10})
 """A throttled call in the middle of an update must not end the step: it is tried for minutes."""
@@ -27,13 +32,13 @@ class PromotionClients:
 
     registry: SageMakerClient
     """SageMaker of the environment's own account, where the versions are."""
-    s3: s3.S3Client
+    s3: S3Client
     """Of the environment's own account, where the bucket is."""
-    make_ecr: Callable[[str], Any]
+    make_ecr: Callable[[str], ECRClient]
     """Gives an ECR client of a region."""
     hosting: Hosting
     """Endpoints of production's account; so is what follows."""
-    runtime: Any
+    runtime: SageMakerRuntimeClient
     alarms: Alarms
     scaling: EndpointAutoscaling
 

@@ -219,18 +219,16 @@ class ProductionEndpoint:
             time.sleep(min(left, _WATCH_POLL_S))
 
     def _detach_autoscaling(self, new: Deployment, old: ServedVersion) -> None:
-        """SageMaker refuses an update that changes the instance type of a variant with autoscaling."""
-        before, after = (self._hosting.config(name) for name in (old.config, new.name))
-        types = [
-            [
-                (variant.get("InstanceType"), variant.get("InstancePools"))
-                for variant in (config or {}).get("ProductionVariants", [])
-            ]
-            for config in (before, after)
-        ]
-        if types[0] != types[1] or self._settings.autoscaling is None:
+        """Take the autoscaling away where SageMaker would refuse the update: it changes the instance type of a variant that has some."""
+        before, after = (self._instances_of(name) for name in (old.config, new.name))
+        if before != after or self._settings.autoscaling is None:
             self._lease.confirm()
             self._clients.scaling.remove()
+
+    def _instances_of(self, config: str) -> list[tuple[object, object]]:
+        found = self._hosting.config(config)
+        variants = found["ProductionVariants"] if found else []
+        return [(variant.get("InstanceType"), variant.get("InstancePools")) for variant in variants]
 
     @contextmanager
     def _forget_unless_begun(self, new: Deployment) -> Iterator[None]:

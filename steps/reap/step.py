@@ -13,16 +13,20 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import boto3
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from delivery.aws.client_errors import is_absent, translate_client_errors
 from delivery.endpoint.hosting import is_busy
 from delivery.errors import DeliveryError
 from delivery.names import EXECUTION_TAG, EXPIRES_TAG, MODEL_TAG, REAPED_FILE, pipeline_name
 from steps.reap.models import ReapArguments, ReapedResource, ReapOutcome, ReapPass, ResourceKind
+
+if TYPE_CHECKING:
+    from types_boto3_sagemaker.client import SageMakerClient
 
 logger = logging.getLogger(__name__)
 
@@ -31,18 +35,8 @@ _PATIENT = Config(retries={"mode": "standard", "total_max_attempts": 10})
 """A call for each resource's tags: SageMaker may throttle them."""
 _OVER = {"Succeeded", "Failed", "Stopped"}
 _POLL_S = 1.0
-_LISTINGS: dict[ResourceKind, tuple[str, str, str, str]] = {
-    "endpoint": ("list_endpoints", "Endpoints", "EndpointName", "EndpointArn"),
-    "endpoint-config": ("list_endpoint_configs", "EndpointConfigs", "EndpointConfigName", "EndpointConfigArn"),
-    "model": ("list_models", "Models", "ModelName", "ModelArn"),
-}
-"""Kind → its listing, and where that has the items, their names and their ARNs. In the order of deletion."""
-
-_DELETIONS: dict[ResourceKind, tuple[str, str]] = {
-    "endpoint": ("delete_endpoint", "EndpointName"),
-    "endpoint-config": ("delete_endpoint_config", "EndpointConfigName"),
-    "model": ("delete_model", "ModelName"),
-}
+_KINDS: tuple[ResourceKind, ...] = ("endpoint", "endpoint-config", "model")
+"""In the order of deletion."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +69,7 @@ def run(arguments: ReapArguments) -> ReapPass:
 class Reaper:
     """One pass."""
 
-    def __init__(self, sagemaker: Any, *, dry_run: bool, wait_s: float) -> None:
+    def __init__(self, sagemaker: SageMakerClient, *, dry_run: bool, wait_s: float) -> None:
         """`sagemaker` is a boto3 client; `wait_s` is how long one pass may wait for busy endpoints, all of them together."""
         self._sagemaker = sagemaker
         self._dry_run = dry_run
@@ -110,18 +104,28 @@ class Reaper:
 
     def _expiring(self) -> Iterator[ExpiringResource]:
         """Endpoints first, then configs, then models: what still stands behind a living endpoint is known before its turn."""
-        for kind, (operation, member, name, arn) in _LISTINGS.items():
+        for kind in _KINDS:
             with translate_client_errors(f"list every {kind}"):
-                pages = self._sagemaker.get_paginator(operation).paginate(NameContains=_PREFIX)
-                items = [item for page in pages for item in page[member] if item[name].startswith(_PREFIX)]
-            for item in items:
-                tags = self._tags(item[arn])
+                listed = list(self._listed(kind))
+            for name, arn in listed:
+                tags = self._tags(arn) if name.startswith(_PREFIX) else {}
                 if EXPIRES_TAG in tags:
-                    yield ExpiringResource(kind, item[name], item[arn], tags)
+                    yield ExpiringResource(kind, name, arn, tags)
+
+    def _listed(self, kind: ResourceKind) -> Iterator[tuple[str, str]]:
+        """List the resources of a kind, each with its name and its ARN."""
+        match kind:
+            case "endpoint":
+                for endpoints in self._sagemaker.get_paginator("list_endpoints").paginate(NameContains=_PREFIX):
+                    yield from ((item["EndpointName"], item["EndpointArn"]) for item in endpoints["Endpoints"])
+            case "endpoint-config":
+                for configs in self._sagemaker.get_paginator("list_endpoint_configs").paginate(NameContains=_PREFIX):
+                    yield from ((item["EndpointConfigName"], item["EndpointConfigArn"]) for item in configs["EndpointConfigs"])
+            case "model":
+                for models in self._sagemaker.get_paginator("list_models").paginate(NameContains=_PREFIX):
+                    yield from ((item["ModelName"], item["ModelArn"]) for item in models["Models"])
 
     def _tags(self, arn: str) -> dict[str, str]:
-        from botocore.exceptions import ClientError
-
         with translate_client_errors(f"read the tags of {arn}"):
             try:
                 pages = self._sagemaker.get_paginator("list_tags").paginate(ResourceArn=arn)
@@ -145,8 +149,6 @@ class Reaper:
 
     def _execution_status(self, resource: ExpiringResource) -> str | None:
         """The status of the pipeline execution that made it; None when it is not known."""
-        from botocore.exceptions import ClientError
-
         model, execution = resource.tags.get(MODEL_TAG), resource.tags.get(EXECUTION_TAG)
         if not model or not execution:
             return None
@@ -176,15 +178,12 @@ class Reaper:
             return "failed", str(error)
 
     def _delete(self, resource: ExpiringResource) -> Literal["deleted", "busy", "dry run"]:
-        from botocore.exceptions import ClientError
-
         if self._dry_run:
             return "dry run"
-        operation, argument = _DELETIONS[resource.kind]
         with translate_client_errors(f"delete the {resource.kind} {resource.name}"):
             while True:
                 try:
-                    getattr(self._sagemaker, operation)(**{argument: resource.name})
+                    self._ask_to_delete(resource)
                 except ClientError as error:
                     if is_absent(error):
                         return "deleted"
@@ -195,3 +194,12 @@ class Reaper:
                     time.sleep(_POLL_S)
                 else:
                     return "deleted"
+
+    def _ask_to_delete(self, resource: ExpiringResource) -> None:
+        match resource.kind:
+            case "endpoint":
+                self._sagemaker.delete_endpoint(EndpointName=resource.name)
+            case "endpoint-config":
+                self._sagemaker.delete_endpoint_config(EndpointConfigName=resource.name)
+            case "model":
+                self._sagemaker.delete_model(ModelName=resource.name)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from typing import Any
+from typing import TYPE_CHECKING
 
 import boto3
 
@@ -19,6 +19,10 @@ from delivery.history.ledger import Ledger
 from delivery.names import APPROVAL_FILE, RELEASE_FILE, Fact, model_of
 from delivery.registry import model_packages, verification
 from steps.verify_approval.models import Approval, VerificationArguments
+
+if TYPE_CHECKING:
+    from types_boto3_ecr.client import ECRClient
+    from types_boto3_s3.client import S3Client
 
 logger = logging.getLogger(__name__)
 
@@ -58,11 +62,11 @@ def run(arguments: VerificationArguments) -> Approval:
     return approval
 
 
-def _make_ecr(region: str) -> Any:
+def _make_ecr(region: str) -> ECRClient:
     return boto3.client("ecr", region_name=region)
 
 
-def _release_file(package: model_packages.ModelPackage, client: s3.S3Client) -> bytes:
+def _release_file(package: model_packages.ModelPackage, client: S3Client) -> bytes:
     """The release file that the version was registered from. Its folder is named by its digest, so it cannot have been changed unseen."""
     location = package.facts.get(Fact.RELEASE_FILE)
     if not location:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from config.base import Strict
 from delivery.aws import s3
@@ -25,6 +25,9 @@ from loadtest.generator.load import Load
 from loadtest.transports import Transport
 from loadtest.transports.openai import OpenAITransport
 from loadtest.transports.sagemaker import SageMakerTransport
+
+if TYPE_CHECKING:
+    from types_boto3_s3.client import S3Client
 
 D = TypeVar("D", bound=Strict)
 _FILES = ("tokenizer_file", "prompts_file")
@@ -82,7 +85,7 @@ class HostReport(Strict):
 class CoordinationStore:
     """The documents of one job."""
 
-    def __init__(self, client: s3.S3Client, folder: s3.S3Uri) -> None:
+    def __init__(self, client: S3Client, folder: s3.S3Uri) -> None:
         self._client, self._folder = client, folder
 
     def put(self, path: str, document: Strict) -> None:

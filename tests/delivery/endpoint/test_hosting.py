@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from botocore.exceptions import ClientError
@@ -40,7 +40,9 @@ def busy(config: str, pending: str) -> dict[str, Any]:
 def switch(sagemaker: Updating) -> int:
     """How often the lease was confirmed."""
     confirmed: list[None] = []
-    Hosting(sagemaker, None).switch("chat", "new", {}, keep_counts=False, before_each_try=lambda: confirmed.append(None))
+    Hosting(cast(Any, sagemaker), cast(Any, None)).switch(
+        "chat", "new", {}, keep_counts=False, before_each_try=lambda: confirmed.append(None)
+    )
     return len(confirmed)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -37,6 +37,6 @@ class Endpoint:
 )
 def test_a_model_that_is_still_thinking_has_not_answered(message: dict[str, Any], passed: bool, shown: str) -> None:
     [result] = prompt_checks.ask_all(
-        Endpoint(message), "some", [PromptCheck(prompt="What is 17 + 25?", expect="42", max_tokens=42)]
+        cast(Any, Endpoint(message)), "some", [PromptCheck(prompt="What is 17 + 25?", expect="42", max_tokens=42)]
     )
     assert (result.passed, result.answer) == (passed, shown)

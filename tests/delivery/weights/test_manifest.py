@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -11,6 +12,9 @@ from delivery.errors import DeliveryError
 from delivery.weights import manifest
 from delivery.weights.manifest import Manifest, ManifestFile
 from tests.steps.fetch_weights import world
+
+if TYPE_CHECKING:
+    from types_boto3_s3.client import S3Client
 
 GIVEN = world.release("acme/manifest")
 PREFIX = s3.S3Uri.parse(GIVEN.weights_prefix)
@@ -22,27 +26,27 @@ def content(*paths: str) -> Manifest:
 
 
 @pytest.fixture
-def client(seaweed: str) -> Iterator[s3.S3Client]:
+def client(seaweed: str) -> Iterator[S3Client]:
     found = world.client(seaweed)
     yield found
     found.delete_object(Bucket=PREFIX.bucket, Key=(PREFIX / "manifest.json").key)
 
 
-def test_who_comes_second_with_the_same_files_agrees(client: s3.S3Client) -> None:
+def test_who_comes_second_with_the_same_files_agrees(client: S3Client) -> None:
     first = manifest.write(client, PREFIX, content("b", "a"))
     assert manifest.write(client, PREFIX, content("a", "b")) == first
     found = manifest.read(client, PREFIX)
     assert found == (content("a", "b"), first)
 
 
-def test_who_comes_second_with_other_files_is_refused_and_the_first_stays(client: s3.S3Client) -> None:
+def test_who_comes_second_with_other_files_is_refused_and_the_first_stays(client: S3Client) -> None:
     first = manifest.write(client, PREFIX, content("a"))
     with pytest.raises(DeliveryError, match="lists other files"):
         manifest.write(client, PREFIX, content("a", "b"))
     assert manifest.read(client, PREFIX) == (content("a"), first)
 
 
-def test_what_is_no_manifest_is_named(client: s3.S3Client) -> None:
+def test_what_is_no_manifest_is_named(client: S3Client) -> None:
     assert manifest.read(client, PREFIX) is None
     client.put_object(Bucket=PREFIX.bucket, Key=(PREFIX / "manifest.json").key, Body=b'{"files": []}')
     with pytest.raises(DeliveryError, match=r"acme/manifest/.*manifest\.json is not a manifest"):

@@ -7,7 +7,7 @@ import json
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -80,7 +80,7 @@ def tasks(**bounds: Any) -> dict[str, Any]:
 
 def test_a_task_is_asked_of_the_endpoints_chat_api(offline: None, tmp_path: Path) -> None:
     wanted = LmEval.model_validate({"archive": ARCHIVE, "tasks": {"capitals": {"at_least": 0.9}}})
-    accuracy = LmEvalTasks.prepare(wanted, Stored(ZIP), tmp_path / "work")
+    accuracy = LmEvalTasks.prepare(wanted, cast(Any, Stored(ZIP)), tmp_path / "work")
     assert accuracy is not None
     answers = json.dumps(knows("France", "Italy", "Spain")["answers"])
     with simulated(tmp_path, "--sim-ttft-ms", "1", "--sim-itl-ms", "1", "--sim-answers", answers) as url:
@@ -137,7 +137,7 @@ def test_what_cannot_work_is_refused_before_an_endpoint_is_made(offline: None, q
 def test_an_archive_that_is_none_is_refused(tmp_path: Path, body: bytes | None, says: str) -> None:
     wanted = LmEval.model_validate({"archive": ARCHIVE, "tasks": {"capitals": {"at_least": 0.5}}})
     with pytest.raises(InputError, match=says):
-        LmEvalTasks.prepare(wanted, Stored(body), tmp_path / "work")
+        LmEvalTasks.prepare(wanted, cast(Any, Stored(body)), tmp_path / "work")
 
 
 class Stored:
@@ -160,7 +160,7 @@ def test_without_the_extra_there_is_one_clear_error(tmp_path: Path, monkeypatch:
     monkeypatch.syspath_prepend(tmp_path / "hidden")
     wanted = LmEval.model_validate({"tasks": {"gsm8k": {"at_least": 0.5}}})
     with pytest.raises(InputError, match="lm-eval is not installed here; install this project's group `lm-eval`"):
-        LmEvalTasks.prepare(wanted, None, tmp_path / "work")
+        LmEvalTasks.prepare(wanted, cast(Any, None), tmp_path / "work")
 
 
 def test_lm_eval_ends_before_the_endpoint_does(tmp_path: Path) -> None:
