@@ -13,13 +13,13 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from delivery.hub.sglang_architectures import ARCHITECTURES, VERSION
+
 _TARGET = Path(__file__).with_name("sglang_architectures.py")
 
 
 def warning(architectures: Iterable[str]) -> str | None:
     """What to say of a model whose config.json names these; None when SGLang knows one of them, or there are none."""
-    from delivery.hub.sglang_architectures import ARCHITECTURES, VERSION
-
     names = list(architectures)
     if not names or any(name in ARCHITECTURES for name in names):
         return None

@@ -18,7 +18,7 @@ from delivery.hub.range_client import RangeResponse
 from delivery.hub.retries import Retries
 from delivery.hub.selection import HubFile, Listing, Selection, select
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # as in `list_repository`
     from huggingface_hub.hf_api import RepoFile
 
 PREFLIGHT = FetchSettings(attempts=3, longest_retry_after_s=5.0)
@@ -53,10 +53,9 @@ def choose_files(
 
 def list_repository(hub: HubRevision) -> Listing:
     """Every file of the repository at the revision, by the Hub's own client. TransientError for what may pass by itself."""
-    os.environ.setdefault(
-        "HF_HUB_DISABLE_TELEMETRY", "1"
-    )  # before the import: it asks huggingface.co, whichever Hub this is, for a list
-    from huggingface_hub import HfApi
+    # Before the import: it asks huggingface.co, whichever Hub this is, for a list.
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+    from huggingface_hub import HfApi  # deferred: 0.5 s, and not before the setting above
     from huggingface_hub.errors import HfHubHTTPError
     from huggingface_hub.hf_api import RepoFile
 
@@ -90,7 +89,7 @@ def read_token(secret: str | None, region: str) -> str | None:
     """
     if secret is None:
         return None
-    import boto3
+    import boto3  # deferred: 0.3 s, and the command's --help imports this module
 
     try:
         text = str(boto3.client("secretsmanager", region_name=region).get_secret_value(SecretId=secret).get("SecretString") or "")

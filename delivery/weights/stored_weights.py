@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
+from awscrt import checksums
+
 from delivery.aws import s3
 from delivery.names import MANIFEST_FILE
 from delivery.weights import manifest
@@ -62,8 +64,6 @@ def _crc64nvme(client: S3Client, location: s3.S3Uri) -> str:
         head = client.head_object(Bucket=location.bucket, Key=location.key, ChecksumMode="ENABLED")
         if head.get("ChecksumCRC64NVME") and head.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT":
             return str(head["ChecksumCRC64NVME"])
-        from awscrt import checksums
-
         value = 0
         for block in _blocks(client, location, head["ETag"]):
             value = checksums.crc64nvme(block, value)

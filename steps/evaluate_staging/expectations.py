@@ -25,10 +25,10 @@ def check(columns: dict[str, list[Any]], profiles: Mapping[str, LoadProfile], do
     """Check every profile's measured requests and write the data docs into `docs`; None where great_expectations is not installed."""
     os.environ.setdefault("GX_ANALYTICS_ENABLED", "False")  # it reports its use otherwise
     try:
-        import great_expectations as gx
+        import great_expectations as gx  # optional, and 6 s
     except ImportError:
         return None
-    import pandas  # type: ignore[import-untyped]
+    import pandas  # type: ignore[import-untyped]  # deferred: comes with it
     from great_expectations.data_context.types.base import ProgressBarsConfig
 
     frame = pandas.DataFrame(columns)

@@ -55,7 +55,7 @@ def _check(order: dict[str, Any]) -> dict[str, Any]:
 
 def _run(order: dict[str, Any]) -> dict[str, Any]:
     """Ask every task's questions; metric → value, as lm-eval names them (`exact_match,none`)."""
-    import lm_eval
+    import lm_eval  # optional, and many seconds
     from lm_eval.models.openai_completions import LocalChatCompletion
 
     key = os.environ.get("OPENAI_API_KEY", "")
@@ -86,7 +86,7 @@ def _run(order: dict[str, Any]) -> dict[str, Any]:
 
 def _manager(order: dict[str, Any]) -> Any:
     """lm-eval's index of tasks. Its own are thousands of files; where the model file's archive has all that is asked for, they are not read."""
-    from lm_eval.tasks import TaskManager
+    from lm_eval.tasks import TaskManager  # optional, as above
 
     if order["folder"]:
         brought = TaskManager(include_path=order["folder"], include_defaults=False)

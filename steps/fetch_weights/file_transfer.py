@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from typing import TYPE_CHECKING
+
+from awscrt.checksums import combine_crc64nvme
 
 from delivery.errors import DeliveryError
 from delivery.hub.fetch_settings import FetchSettings
 from delivery.hub.hub_source import FilePart
 from delivery.hub.selection import HubFile
+from steps.fetch_weights.buffers import Buffer
 from steps.fetch_weights.destination import checksum_text
 from steps.fetch_weights.transfer_plan import split
-
-if TYPE_CHECKING:
-    from steps.fetch_weights.buffers import Buffer
 
 
 class FileTransfer:
@@ -92,8 +91,6 @@ class FileTransfer:
     @property
     def crc64nvme(self) -> str:
         """The CRC64NVME of the whole file, combined from its parts', as S3 writes it."""
-        from awscrt.checksums import combine_crc64nvme
-
         total = 0
         for _, (crc, size) in sorted(self._checksums.items()):
             total = combine_crc64nvme(total, crc, size)

@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
+from awscrt.checksums import crc64nvme
+
 from delivery.hub.fetch_settings import FetchSettings
 from delivery.hub.hub_source import CountBytes, FilePart
 from delivery.hub.retries import Stopped
@@ -212,6 +214,4 @@ class TransferPipeline:
 
 
 def _crc64nvme(view: memoryview) -> int:
-    from awscrt.checksums import crc64nvme
-
     return int(crc64nvme(view))

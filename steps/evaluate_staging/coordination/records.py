@@ -5,6 +5,10 @@ from __future__ import annotations
 from array import array
 from typing import Any
 
+import numpy
+import pyarrow  # type: ignore[import-untyped]
+from pyarrow import parquet
+
 from loadtest.measurement.request_record import RequestRecord
 
 _MOMENTS = ("intended_ns", "sent_ns", "ended_ns")
@@ -13,10 +17,6 @@ _REST = ("output_tokens", "prompt_tokens", "planned_tokens", "counted_tokens", "
 
 def pack(results: list[RequestRecord], begin_ns: int) -> bytes:
     """The file's bytes. Moments are kept from `begin_ns` on, since another host's monotonic clock is another."""
-    import numpy
-    import pyarrow  # type: ignore[import-untyped]
-    from pyarrow import parquet
-
     columns: dict[str, Any] = {name: [getattr(result, name) - begin_ns for result in results] for name in _MOMENTS}
     columns |= {name: [getattr(result, name) for result in results] for name in _REST}
     moments = array("q")
@@ -33,9 +33,6 @@ def pack(results: list[RequestRecord], begin_ns: int) -> bytes:
 
 def unpack(body: bytes, begin_ns: int) -> list[RequestRecord]:
     """The requests, with their moments from `begin_ns` on."""
-    import pyarrow
-    from pyarrow import parquet
-
     table = parquet.read_table(pyarrow.BufferReader(body))
     columns = {name: table.column(name).to_pylist() for name in (*_MOMENTS, *_REST)}
     lists = table.column("token_ns").combine_chunks()

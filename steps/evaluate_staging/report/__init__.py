@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import jinja2
+
 from loadtest.measurement.models import ProfileResult
 from steps.evaluate_staging.models import Evaluation
 from steps.evaluate_staging.report import figures, words
@@ -27,8 +29,6 @@ _HEADLINES = (
 
 def render(evaluation: Evaluation, production: Evaluation | None = None) -> str:
     """The report as HTML. `production` is the evaluation of what is in production, drawn beside this one's."""
-    import jinja2
-
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
     profiles = {
