@@ -47,12 +47,17 @@ NOT_GIVEN = "-"
 
 
 def pipeline_name(model: str) -> str:
-    """The release pipeline of a model."""
+    """Return the name of a model's release pipeline."""
     return f"release-{model}"
 
 
 def model_of(model_package: str) -> str:
-    """The model whose version has this ARN: versions are in the model's package group."""
+    """Return the model whose version has this ARN: versions are in the model's package group.
+
+    Example:
+        >>> model_of("arn:aws:sagemaker:us-west-2:111122223333:model-package/release-qwen3-32b/4")
+        'qwen3-32b'
+    """
     return model_package.split("/")[1].removeprefix(PACKAGE_GROUP_PREFIX)
 
 

@@ -7,7 +7,7 @@
     └─ Interrupted              exit code 130: Ctrl-C while an execution was followed; it goes on
 
 A command also ends on errors of other rooms: `config.errors.ConfigError` (a model or environment file is wrong), the tree of
-`delivery.errors.StepError`, and botocore's. `pipelines.commands.failures` shows them all.
+`delivery.errors.DeliveryError`, and botocore's. `pipelines.commands.failures` shows them all.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ class Deployment:
         return environment.for_production if self.purpose == "production" else environment
 
     def model_request(self) -> dict[str, Any]:
-        """The CreateModel request."""
+        """Make the CreateModel request."""
         environment = self.environment
         request: dict[str, Any] = {
             "ModelName": self.name,
@@ -84,7 +84,7 @@ class Deployment:
         return request
 
     def config_request(self) -> dict[str, Any]:
-        """The CreateEndpointConfig request."""
+        """Make the CreateEndpointConfig request."""
         environment, model = self.environment, self.release.model
         reservation = environment.reservation(model.serving.instance_type, self.purpose)
         variant: dict[str, Any] = {
@@ -105,8 +105,11 @@ class Deployment:
         return request
 
     def _container(self) -> dict[str, Any]:
-        """What the model runs. SageMaker deploys approved versions only (API reference of CreateModelPackage, ModelApprovalStatus), and
-        staging is where a version is before that: there its container is spelt out, the same image, environment and weights."""
+        """Describe what the model runs.
+
+        SageMaker deploys approved versions only (API reference of CreateModelPackage, ModelApprovalStatus), and staging is where a version is
+        before that: there its container is spelt out, the same image, environment and weights.
+        """
         if self.purpose == "production" and not self.spelt_out:
             return {"ModelPackageName": self.package.arn}
         return {name: self.package.container[name] for name in _CONTAINER_MEMBERS if name in self.package.container}
@@ -125,5 +128,10 @@ class Deployment:
 
 
 def prefix(purpose: Purpose, release: Release) -> str:
-    """What the names of a model's deployments begin with."""
+    """Return what the names of a model's deployments begin with.
+
+    Args:
+        purpose: `staging` or `production`.
+        release: The resolved model file.
+    """
     return f"{purpose}-{release.name[:36]}-v"

@@ -63,7 +63,17 @@ class Hosting:
         self._logs = logs
 
     def state(self, endpoint: str) -> EndpointState | None:
-        """The endpoint as it is now, None when there is none."""
+        """Look at the endpoint.
+
+        Args:
+            endpoint: Its name.
+
+        Returns:
+            The endpoint as it is now; None when there is none.
+
+        Raises:
+            DeliveryError: SageMaker refused, or could not be reached. So do all methods of this class.
+        """
         with translate_client_errors(f"look at the endpoint {endpoint}"):
             try:
                 found = self._sagemaker.describe_endpoint(EndpointName=endpoint)
@@ -82,13 +92,13 @@ class Hosting:
         )
 
     def tags(self, arn: str) -> dict[str, str]:
-        """The tags of a resource."""
+        """Read the tags of a resource."""
         with translate_client_errors(f"read the tags of {arn}"):
             listed = self._sagemaker.list_tags(ResourceArn=arn)["Tags"]
         return {tag["Key"]: tag["Value"] for tag in listed}
 
     def create(self, endpoint: str, deployment: Deployment) -> None:
-        """Start the endpoint; does nothing where it is there already with this deployment (an earlier try of the same step)."""
+        """Start the endpoint. Idempotent: nothing happens where it is there already with this deployment (an earlier try of the same step)."""
         self.define(deployment)
         with translate_client_errors(f"create the endpoint {endpoint}"), _if_absent():
             self._sagemaker.create_endpoint(EndpointName=endpoint, EndpointConfigName=deployment.name, Tags=deployment.tags)
@@ -96,10 +106,19 @@ class Hosting:
     def switch(
         self, endpoint: str, config: str, policy: dict[str, Any], *, keep_counts: bool, before_each_try: Callable[[], None]
     ) -> None:
-        """Start to give the endpoint another config, the way that `policy` (a boto3 DeploymentConfig) says.
+        """Start to give the endpoint another config. Idempotent: an update that was accepted and whose answer got lost is not asked for again.
 
-        With `keep_counts` it keeps as many instances as it has, whatever the config says: autoscaling chose them. While something else
-        changes the endpoint (autoscaling), it asks again; DeliveryError when that takes more than half an hour.
+        While something else changes the endpoint (autoscaling), it asks again.
+
+        Args:
+            endpoint: Its name.
+            config: The endpoint config that it is to serve.
+            policy: How, a boto3 DeploymentConfig.
+            keep_counts: Keep as many instances as it has, whatever the config says: autoscaling chose them.
+            before_each_try: Called before each request; what it raises goes through.
+
+        Raises:
+            DeliveryError: SageMaker refused, or something else changed the endpoint for more than half an hour.
         """
         started = time.monotonic()
         with translate_client_errors(f"update the endpoint {endpoint}"):
@@ -122,7 +141,7 @@ class Hosting:
                 _pause(started)
 
     def config(self, name: str) -> DescribeEndpointConfigOutputTypeDef | None:
-        """DescribeEndpointConfig's answer, None when there is no such config."""
+        """Read an endpoint config; None when there is no such config."""
         with translate_client_errors(f"look at the endpoint config {name}"):
             try:
                 found = self._sagemaker.describe_endpoint_config(EndpointConfigName=name)
@@ -133,17 +152,17 @@ class Hosting:
         return found
 
     def config_tags(self, name: str) -> dict[str, str]:
-        """The tags of an endpoint config; none when there is no such config."""
+        """Read the tags of an endpoint config; none when there is no such config."""
         found = self.config(name)
         return self.tags(found["EndpointConfigArn"]) if found else {}
 
     def version_of(self, config: str) -> int | None:
-        """The version that an endpoint config serves, by its tag; None for one that this project did not make."""
+        """Return the version that an endpoint config serves, by its tag; None for one that this project did not make."""
         version = self.config_tags(config).get(VERSION_TAG)
         return int(version) if version else None
 
     def definitions(self, prefix: str) -> set[str]:
-        """The names of all endpoint configs and models that begin so."""
+        """List the names of all endpoint configs and models that begin so."""
         found: set[str] = set()
         with translate_client_errors(f"list the endpoint configs and models called {prefix}…"):
             for configs in self._sagemaker.get_paginator("list_endpoint_configs").paginate(NameContains=prefix):
@@ -153,7 +172,7 @@ class Hosting:
         return {name for name in found if name.startswith(prefix)}
 
     def model_tags(self, name: str) -> dict[str, str]:
-        """The tags of a model; none when there is no such model."""
+        """Read the tags of a model; none when there is no such model."""
         with translate_client_errors(f"look at the model {name}"):
             try:
                 arn = self._sagemaker.describe_model(ModelName=name)["ModelArn"]
@@ -175,9 +194,19 @@ class Hosting:
         on_progress: Callable[[str], None],
         on_poll: Callable[[], None] = lambda: None,
     ) -> EndpointState:
-        """Wait until the endpoint is no longer busy; returns it InService. What `on_poll` raises at any look at it goes through.
+        """Wait until the endpoint is no longer busy.
 
-        DeliveryError, with the last lines of the container's log, when it failed, is gone, or is still busy after `timeout_s`.
+        Args:
+            endpoint: Its name.
+            timeout_s: How long.
+            on_progress: Told how long it has been what it is, at most once a second.
+            on_poll: Called at each look at it; what it raises goes through.
+
+        Returns:
+            The endpoint, InService.
+
+        Raises:
+            DeliveryError: It failed, is gone, or is still busy; with the last lines of its container's log.
         """
         started = time.monotonic()
         said_s = -1
@@ -201,8 +230,17 @@ class Hosting:
             _pause(started)
 
     def delete(self, endpoint: str, *, before_each_try: Callable[[], None] = lambda: None) -> None:
-        """Delete the endpoint and the config and models behind it; what is gone already is no error. While something changes the endpoint, it
-        asks again; DeliveryError when that takes more than half an hour."""
+        """Delete the endpoint and the config and models behind it. Idempotent: what is gone already is no error.
+
+        While something changes the endpoint, it asks again.
+
+        Args:
+            endpoint: Its name.
+            before_each_try: Called before each request; what it raises goes through.
+
+        Raises:
+            DeliveryError: SageMaker refused, or something changed the endpoint for more than half an hour.
+        """
         state = self.state(endpoint)
         if state is None:
             return
@@ -247,7 +285,7 @@ class Hosting:
         return models
 
     def _delete_when_allowed(self, endpoint: str, before_each_try: Callable[[], None] = lambda: None) -> None:
-        """SageMaker refuses to delete an endpoint while it changes: ask again until it does not."""
+        """Ask SageMaker to delete an endpoint until it does: it refuses while the endpoint changes."""
         started = time.monotonic()
         with translate_client_errors(f"delete the endpoint {endpoint}"), _if_present():
             while True:
@@ -261,7 +299,7 @@ class Hosting:
                 _pause(started)
 
     def log_tail(self, endpoint: str, lines: int = _LOG_LINES) -> list[str]:
-        """The last lines that the endpoint's newest container wrote; empty when none wrote any."""
+        """Read the last lines that the endpoint's newest container wrote; none when none wrote any."""
         group = f"{_LOG_GROUP}/{endpoint}"
         try:
             streams = self._logs.describe_log_streams(logGroupName=group, orderBy="LastEventTime", descending=True, limit=1)[
@@ -284,24 +322,29 @@ class Hosting:
             self._sagemaker.create_endpoint_config(**deployment.config_request())
 
     def recent_logs(self, endpoint: str) -> str:
-        """The end of its container's log, ready to be put behind an error message."""
+        """Return the end of its container's log, ready to be put behind an error message."""
         lines = self.log_tail(endpoint)
         return "".join(f"\n  | {line}" for line in lines) if lines else "; its container wrote nothing"
 
 
 def is_busy(error: BaseException) -> bool:
-    """Whether SageMaker refuses because the endpoint is changing just now."""
+    """Tell whether SageMaker refuses because the endpoint is changing just now: a transient refusal.
+
+    Example:
+        >>> is_busy(Exception("Cannot update in-progress endpoint"))
+        True
+    """
     return "in-progress" in str(error)
 
 
 def _pause(started: float) -> None:
-    """Between two looks: short in the first minute since `started` (time.monotonic()), longer after it, for SageMaker's sake."""
+    """Pause between two looks: short in the first minute since `started` (time.monotonic()), longer after it, for SageMaker's sake."""
     time.sleep(_QUICK_POLL_S if time.monotonic() - started < _QUICK_FOR_S else _POLL_S)
 
 
 @contextmanager
 def _if_absent() -> Iterator[None]:
-    """Creating what is there already is no error: an earlier try of the same step made it under the same name."""
+    """Let what is there already be no error: an earlier try of the same step made it under the same name."""
     try:
         yield
     except ClientError as error:
@@ -311,7 +354,7 @@ def _if_absent() -> Iterator[None]:
 
 @contextmanager
 def _if_present() -> Iterator[None]:
-    """Deleting what is gone is no error."""
+    """Let what is gone already be no error."""
     try:
         yield
     except ClientError as error:

@@ -54,12 +54,34 @@ class LeaseRecord(Strict):
     """Whether it was given back."""
 
     def is_held(self, now: datetime) -> bool:
-        """Whether somebody has it."""
+        """Tell whether somebody has it.
+
+        Args:
+            now: S3's clock.
+
+        Example:
+            >>> minute = "2026-01-01T00:0{}:00+00:00".format
+            >>> record = LeaseRecord(owner="me", execution="e1", token="t", taken_at=minute(0), expires_at=minute(2))
+            >>> record.is_held(datetime.fromisoformat(minute(1))), record.is_held(datetime.fromisoformat(minute(2)))
+            (True, False)
+        """
         return not self.released and now < datetime.fromisoformat(self.expires_at)
 
 
 def read(client: S3Client, bucket: str, endpoint: str) -> tuple[LeaseRecord, bool] | None:
-    """The lease of an endpoint, and whether it is held now; None when nobody ever had it."""
+    """Read the lease of an endpoint.
+
+    Args:
+        client: The client of the bucket's region.
+        bucket: Where leases are.
+        endpoint: The production endpoint's name.
+
+    Returns:
+        The lease, and whether it is held now by S3's clock; None when nobody ever had it.
+
+    Raises:
+        DeliveryError: S3 refused, or what is there is no lease.
+    """
     stored = _LeaseObject(client, bucket, endpoint)
     found = stored.read()
     return None if found is None else (found.record, found.record.is_held(stored.now))
@@ -77,10 +99,31 @@ def held(
     expires_s: float,
     on_wait: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Lease]:
-    """The lease, for the time of the `with` block.
+    """Hold the lease for the time of the `with` block.
 
-    While another execution has it, waits up to `wait_s` seconds and tells `on_wait` for whom; LeaseHeld when it is still not free. It is
-    renewed in a thread, and expires `expires_s` seconds after the last renewal when this process dies.
+    It is renewed in a thread, and expires `expires_s` after the last renewal when this process dies.
+
+    Args:
+        client: The client of the bucket's region.
+        bucket: Where leases are.
+        endpoint: The production endpoint's name.
+        owner: This process, for people.
+        execution: The pipeline execution. Its own lease it takes over at once: that is the step, started again after it was killed.
+        wait_s: How long to wait while another execution has it.
+        expires_s: How long it is good without a renewal.
+        on_wait: Told for whom it waits.
+
+    Yields:
+        The lease. `check` and `confirm` it before what only its holder may do.
+
+    Raises:
+        LeaseHeld: It was not free in time.
+        DeliveryError: S3 refused.
+
+    Example:
+        with lease.held(s3, "release", "chat", owner="me", execution="e1", wait_s=60, expires_s=120) as held:
+            held.confirm()
+            sagemaker.update_endpoint(...)
     """
     lease = Lease(_LeaseObject(client, bucket, endpoint), owner, execution, expires_s)
     lease.take(wait_s, on_wait)
@@ -127,7 +170,7 @@ class Lease:
         self._renewer.start()
 
     def check(self) -> None:
-        """LeaseLost when it is not ours any more, as far as is known here: cheap, for every turn of a loop."""
+        """Raise LeaseLost when it is not ours any more, as far as is known here: cheap, for every turn of a loop."""
         if self._lost:
             raise LeaseLost(f"{self._lost}; nothing more is done here")
         if time.monotonic() > self._good_until:

@@ -31,12 +31,21 @@ class PromptCheckResult(Strict):
 
 
 def ask_all(runtime: SageMakerRuntimeClient, endpoint: str, prompt_checks: Iterable[PromptCheck]) -> list[PromptCheckResult]:
-    """Ask every check greedily; `runtime` is a boto3 sagemaker-runtime client. Never raises: no answer is a wrong answer."""
+    """Ask every check greedily. Never raises: no answer is a wrong answer.
+
+    Args:
+        runtime: The client of the endpoint's region.
+        endpoint: Its name.
+        prompt_checks: What to ask, and what the answers have to contain.
+
+    Returns:
+        A result for each, in their order.
+    """
     return [_ask(runtime, endpoint, check) for check in prompt_checks]
 
 
 def _unanswered(message: dict[str, Any], check: PromptCheck) -> str:
-    """What to show of a model that had not thought to the end (SGLang's reasoning parsers keep its thoughts apart)."""
+    """Say what to show of a model that had not thought to the end (SGLang's reasoning parsers keep its thoughts apart)."""
     thoughts = message.get("reasoning_content")
     return f"(no answer within {check.max_tokens} tokens, only thoughts; raise the check's max_tokens)" if thoughts else ""
 

@@ -19,7 +19,18 @@ DECISIONS: dict[str, Decision] = {"Approved": "approved", "Rejected": "rejected"
 
 
 def last_decision(events: Iterable[Event], version: int) -> Event | None:
-    """The last decision about the version, None when there was none."""
+    """Return the last decision about the version.
+
+    Args:
+        events: The ledger's, oldest first.
+        version: Its number.
+
+    Returns:
+        The event; None when there was none.
+
+    Example:
+        >>> last_decision([], version=3)
+    """
     found = [event for event in events if event.version == version and event.kind in DECISIONS.values()]
     return found[-1] if found else None
 
@@ -34,9 +45,25 @@ def note(
     not_before: datetime | None = None,
     **details: Any,
 ) -> Event:
-    """Write the decision behind the ledger's last event, unless it is there already: then that one is returned.
+    """Write a decision into the ledger. Idempotent: unless it is there already.
 
     It is there when the last decision about this version is the same one and, with `not_before`, was written no earlier than that.
+
+    Args:
+        ledger: The model's.
+        decision: What was decided.
+        package: About which version.
+        by: Who decided.
+        comment: Why.
+        not_before: An older event is another decision.
+        details: What else is known.
+
+    Returns:
+        The event, the one written before or the new one.
+
+    Raises:
+        DeliveryError: S3 refused.
+        LedgerBroken: The chain does not hold.
     """
     last = last_decision(ledger.events(), package.version)
     if last is not None and last.kind == decision and (not_before is None or datetime.fromisoformat(last.at) >= not_before):
@@ -47,8 +74,19 @@ def note(
 
 
 def note_if_made_elsewhere(ledger: Ledger, package: ModelPackage) -> Event | None:
-    """Write the decision that the registry has and the ledger has not: it was made in the console or with the AWS CLI. None when there is
-    none, or the ledger has it."""
+    """Write the decision that the registry has and the ledger has not: it was made in the console or with the AWS CLI.
+
+    Args:
+        ledger: The model's.
+        package: The version, as the registry has it now.
+
+    Returns:
+        The new event; None when there is no decision, or the ledger has it.
+
+    Raises:
+        DeliveryError: S3 refused.
+        LedgerBroken: The chain does not hold.
+    """
     decision = DECISIONS.get(package.approval_status)
     events = ledger.events()
     last = last_decision(events, package.version)
@@ -67,8 +105,10 @@ def note_if_made_elsewhere(ledger: Ledger, package: ModelPackage) -> Event | Non
 
 
 def _approved_again(events: Iterable[Event], package: ModelPackage) -> Event | None:
-    """The try that failed and after which somebody decided anew to approve the version: with other words than those of the approval that it
-    was tried with. None when nobody did: a fact that was noted on the version since is no decision."""
+    """Find the try that failed and after which somebody decided anew to approve the version.
+
+    Anew is: with other words than those of the approval that it was tried with. A fact that was noted on the version since is no decision.
+    """
     failed = failed_try(events, package.version)
     words = failed.details.get("approval") if failed else None
     is_anew = package.approval_status == "Approved" and words is not None and words != package.approval_description
@@ -76,10 +116,17 @@ def _approved_again(events: Iterable[Event], package: ModelPackage) -> Event | N
 
 
 def failed_try(events: Iterable[Event], version: int) -> Event | None:
-    """Why the version's last promotion failed; None when it did not, or was approved anew since.
+    """Find why the version's last promotion failed.
 
     The registry's event of an approval may start a promotion when another one of the same version has just failed, as after the gate's own
     approval. It must not be tried again unless somebody wants it.
+
+    Args:
+        events: The ledger's, oldest first.
+        version: Its number.
+
+    Returns:
+        The event `refused`; None when the last promotion did not fail, or the version was approved anew since.
     """
     found: Event | None = None
     for event in events:

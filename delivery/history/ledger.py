@@ -59,7 +59,7 @@ class Event(Strict):
     """SHA-256 of the bytes of the event before, hexadecimal; None for the first."""
 
     def to_json(self) -> bytes:
-        """The object's bytes."""
+        """Return the object's bytes."""
         return (self.model_dump_json(indent=2) + "\n").encode()
 
 
@@ -81,7 +81,21 @@ class Ledger:
         model_package: str | None = None,
         details: Mapping[str, JsonValue] | None = None,
     ) -> Event:
-        """Write an event behind the last one and return it. DeliveryError when S3 refuses, or when others are faster 50 times in a row."""
+        """Write an event behind the last one.
+
+        Args:
+            kind: What happened.
+            by: Who did it: the pipeline execution, or the ARN of a person.
+            version: To which version; None before it has a number.
+            model_package: That version's ARN.
+            details: What else is known.
+
+        Returns:
+            The event, as it was written.
+
+        Raises:
+            DeliveryError: S3 refused, or others were faster 50 times in a row.
+        """
         for _ in range(_TRIES):
             last = max(self._numbers(), default=0)
             event = Event(
@@ -110,9 +124,16 @@ class Ledger:
         model_package: str | None = None,
         details: Mapping[str, JsonValue] | None = None,
     ) -> Event:
-        """Like `append`, unless the same execution wrote this kind of event for this version before: then that one is returned.
+        """Write an event unless the same execution wrote this kind of event for this version before: idempotent.
 
-        For a step that may have been killed between its work and its end, and runs again.
+        For a step that may have been killed between its work and its end, and runs again. Arguments as of `append`.
+
+        Returns:
+            The event, the one written before or the new one.
+
+        Raises:
+            DeliveryError: S3 refused.
+            LedgerBroken: The chain does not hold.
         """
         for event in reversed(self.events()):
             if (event.kind, event.by, event.version) == (kind, by, version):
@@ -120,7 +141,12 @@ class Ledger:
         return self.append(kind, by=by, version=version, model_package=model_package, details=details)
 
     def events(self) -> list[Event]:
-        """Every event, oldest first. LedgerBroken, naming the first bad one, when the chain does not hold."""
+        """Read and verify every event, oldest first.
+
+        Raises:
+            LedgerBroken: The chain does not hold; the message names the first bad event.
+            DeliveryError: S3 refused.
+        """
         numbers = self._numbers()
         with ThreadPoolExecutor(_READERS) as readers:
             bodies = list(readers.map(self._read, numbers))
@@ -151,7 +177,7 @@ class Ledger:
         return event
 
     def _numbers(self) -> list[int]:
-        """The events that are there, ascending. Below the prefix are also the release files, each in a folder: the delimiter skips them."""
+        """List the events that are there, ascending. Below the prefix are also the release files, each in a folder: the delimiter skips them."""
         found: list[int] = []
         with s3.translate_client_errors(f"list {self._prefix}"):
             pages = self._s3.get_paginator("list_objects_v2").paginate(
@@ -179,5 +205,5 @@ _WHAT_NEXT = (
 
 
 def newest(events: Iterable[Event], *kinds: EventKind) -> Event | None:
-    """The last event of one of these kinds; None when there is none."""
+    """Return the last event of one of these kinds; None when there is none."""
     return next((event for event in reversed(list(events)) if event.kind in kinds), None)

@@ -29,7 +29,20 @@ class RollbackTarget:
 
 
 def find(events: Iterable[Event], model_package: str, sagemaker: SageMakerClient) -> RollbackTarget:
-    """The version with this ARN, out of the ledger; InputError when production never served it."""
+    """Find the version with this ARN in the ledger.
+
+    Args:
+        events: The ledger's, oldest first.
+        model_package: The version's ARN.
+        sagemaker: The client of the registry.
+
+    Returns:
+        The version as it ran in production, even if the registry has it no more.
+
+    Raises:
+        InputError: Production never served it.
+        DeliveryError: SageMaker refused.
+    """
     brought = [event for event in events if event.kind in ("promoted", "rolled_back") and event.model_package == model_package]
     if not brought or brought[-1].version is None:
         raise InputError(f"production never served {model_package} by the ledger: there is nothing to return to")
@@ -49,7 +62,7 @@ def find(events: Iterable[Event], model_package: str, sagemaker: SageMakerClient
 
 
 def _approval_status(sagemaker: SageMakerClient, arn: str) -> str:
-    """As the registry has it now; empty when the version is gone."""
+    """Read its status as the registry has it now; empty when the version is gone."""
     try:
         return model_packages.read(sagemaker, arn).approval_status
     except InputError:

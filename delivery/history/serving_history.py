@@ -38,7 +38,7 @@ class DeployedVersion(Strict):
 
     @classmethod
     def of(cls, event: Event) -> Self:
-        """What the event left; InputError when it does not say."""
+        """Read what the event left; InputError when it does not say."""
         try:
             return cls.model_validate(event.details.get("deployment"), strict=False)
         except ValidationError as error:
@@ -48,7 +48,18 @@ class DeployedVersion(Strict):
 
 
 def deployment_of(events: Iterable[Event], config: str | None) -> DeployedVersion | None:
-    """What the last promotion or rollback to that endpoint config left in production; None when the ledger knows of none."""
+    """Return what the last promotion or rollback to an endpoint config left in production.
+
+    Args:
+        events: The ledger's, oldest first.
+        config: The endpoint config's name.
+
+    Returns:
+        What was deployed; None when the ledger knows of none.
+
+    Raises:
+        InputError: The event does not say.
+    """
     for event in reversed(list(events)):
         left = event.details.get("deployment")
         if event.kind in ("promoted", "rolled_back") and isinstance(left, dict) and left.get("config") == config:
@@ -57,10 +68,23 @@ def deployment_of(events: Iterable[Event], config: str | None) -> DeployedVersio
 
 
 def serving_lineage(events: Iterable[Event]) -> list[Event]:
-    """The events that brought what production serves now and what it can return to, oldest first; empty when it never served anything.
+    """Return the lineage of production: the events that brought what it serves now and what it can return to, oldest first.
 
     A promotion adds one. A rollback takes away what it left, so that the next one goes further back, and not forward again: after 3, 4, 5
     and a rollback to 4 it returns to 3.
+
+    Args:
+        events: The ledger's, oldest first.
+
+    Returns:
+        One event a version; none when production never served anything.
+
+    Example:
+        >>> def event(kind, version):
+        ...     return Event(sequence=1, at="", kind=kind, version=version, by="me")
+        >>> ledger = [event("promoted", 3), event("promoted", 4), event("promoted", 5), event("rolled_back", 4)]
+        >>> [event.version for event in serving_lineage(ledger)]
+        [3, 4]
     """
     found: list[Event] = []
     for event in events:
@@ -73,17 +97,25 @@ def serving_lineage(events: Iterable[Event]) -> list[Event]:
 
 
 def version_now(events: Iterable[Event]) -> int | None:
-    """The version that production serves as far as the ledger knows; None when it never served any."""
+    """Return the version that production serves as far as the ledger knows; None when it never served any."""
     served = serving_lineage(events)
     return served[-1].version if served else None
 
 
 def returning_to(events: Iterable[Event], version: int | None, serving: int | None = None) -> Event:
-    """The event that brought the version to return to into production: the one before the last, or the newest of `version`.
+    """Return the event that brought the version to return to into production.
 
-    `serving` is the version that the endpoint serves, or is being given, where that is known. Is it newer than the ledger's last one, its
-    promotion was ended before it was done: the last one is then what to return to. InputError, saying what there is to return to, when there
-    is none.
+    Args:
+        events: The ledger's, oldest first.
+        version: Which one to return to; None: the one before the last.
+        serving: The version that the endpoint serves, or is being given, where that is known. Is it newer than the ledger's last one, its
+            promotion was ended before it was done: the last one is then what to return to.
+
+    Returns:
+        The event.
+
+    Raises:
+        InputError: There is none; the message says what there is to return to.
     """
     events = list(events)
     served = serving_lineage(events)

@@ -19,7 +19,19 @@ _TARGET = Path(__file__).with_name("sglang_architectures.py")
 
 
 def warning(architectures: Iterable[str]) -> str | None:
-    """What to say of a model whose config.json names these; None when SGLang knows one of them, or there are none."""
+    """Return what to say of a model whose config.json names these architectures.
+
+    Args:
+        architectures: As config.json names them.
+
+    Returns:
+        One line; None when SGLang knows one of them, or there are none.
+
+    Example:
+        >>> warning(["Qwen3ForCausalLM"])
+        >>> warning(["Unheard"])[:50]
+        'warning: SGLang 0.5.20 does not know Unheard by it'
+    """
     names = list(architectures)
     if not names or any(name in ARCHITECTURES for name in names):
         return None
@@ -30,7 +42,7 @@ def warning(architectures: Iterable[str]) -> str | None:
 
 
 def extract(wheel: Path) -> set[str]:
-    """The architectures in an SGLang wheel."""
+    """Return the architectures in an SGLang wheel."""
     with zipfile.ZipFile(wheel) as archive:
         modules = [n for n in archive.namelist() if n.startswith("sglang/srt/models/") and n.endswith(".py")]
         return {name for module in modules for name in _entry_classes(ast.parse(archive.read(module)))}

@@ -33,11 +33,21 @@ def choose_files(
     token: str | None,
     settings: FetchSettings = PREFLIGHT,
 ) -> Selection:
-    """The files that a fetch of `weights` would move: everything that can be checked before a byte is.
+    """Choose the files that a fetch of `weights` would move: everything that can be checked before a byte is.
 
-    `endpoint` is the Hub's URL, `token` its read token or None; InputError when the repository or
-    revision does not exist, is gated without a sufficient token, or cannot be served (see `selection.select`); DeliveryError when the
-    Hub cannot be reached.
+    Args:
+        weights: The model file's section.
+        endpoint: The Hub's URL.
+        token: Its read token; None: anybody may read the repository.
+        settings: How often to try, and how long.
+
+    Returns:
+        The files, and what a reader of the log should know about the choice.
+
+    Raises:
+        InputError: The repository or the revision does not exist, is gated without a sufficient token, or cannot be served (see
+            `selection.select`).
+        DeliveryError: The Hub could not be reached.
     """
     hub = HubRevision(endpoint, weights.repository, weights.revision, token)
     source = HubSource(hub, settings, threading.Event())
@@ -52,7 +62,13 @@ def choose_files(
 
 
 def list_repository(hub: HubRevision) -> Listing:
-    """Every file of the repository at the revision, by the Hub's own client. TransientError for what may pass by itself."""
+    """List every file of the repository at the revision, by the Hub's own client.
+
+    Raises:
+        TransientError: It may pass by itself.
+        InputError: The repository or the revision does not exist, or may not be read.
+        DeliveryError: The answer is no Hub's.
+    """
     # Before the import: it asks huggingface.co, whichever Hub this is, for a list.
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     from huggingface_hub import HfApi  # deferred: 0.5 s, and not before the setting above
@@ -83,9 +99,18 @@ def list_repository(hub: HubRevision) -> Listing:
 
 
 def read_token(secret: str | None, region: str) -> str | None:
-    """The Hub's token out of Secrets Manager; None when the environment names no secret or that secret does not exist.
+    """Read the Hub's token out of Secrets Manager. It is never logged, and an error never holds it.
 
-    It is never logged, and an error never holds it.
+    Args:
+        secret: The secret's name; None when the environment names none.
+        region: The AWS region.
+
+    Returns:
+        The token; None when there is no such secret.
+
+    Raises:
+        InputError: The secret does not hold a token as plain text.
+        DeliveryError: Secrets Manager refused.
     """
     if secret is None:
         return None

@@ -46,11 +46,11 @@ class HubRevision:
         return {"Authorization": f"Bearer {self.token}"} if self.token else {}
 
     def url(self, pattern: str) -> str:
-        """An address on the Hub; `{repository}` and `{revision}` in `pattern` are filled in."""
+        """Return an address on the Hub; `{repository}` and `{revision}` in `pattern` are filled in."""
         return self.endpoint.rstrip("/") + pattern.format(repository=self.repository, revision=self.revision)
 
     def refusal(self, code: str | None = None) -> str:
-        """What to say when the Hub does not let us read: without a token it is needed, with one it lacks rights. `code`: X-Error-Code."""
+        """Return what to say when the Hub does not let us read: without a token it is needed, with one it lacks rights. `code`: X-Error-Code."""
         if self.token is None:
             return (
                 f"{self} is gated{'' if code == 'GatedRepo' else ' or private'} and no token is set: accept its terms on the Hub, store a "
@@ -87,9 +87,17 @@ class HubSource:
         self._threads = threading.local()
 
     def read(self, part: FilePart, view: memoryview, count_bytes: CountBytes = lambda _: None) -> None:
-        """Fill `view` with the part's bytes: after a failure from where it stopped. DeliveryError when the Hub does not give them.
+        """Fill `view` with the part's bytes: after a transient failure from where it stopped.
 
-        `count_bytes` hears how many have come, a megabyte or so at a time, and less than none when they have to come again.
+        Args:
+            part: Which bytes of which file.
+            view: Memory of the part's size.
+            count_bytes: Told how many have come, a megabyte or so at a time, and less than none when they have to come again.
+
+        Raises:
+            DeliveryError: The Hub does not give them.
+            InputError: The file may not be read.
+            Stopped: The fetch has failed elsewhere.
         """
         received = 0
 
@@ -117,7 +125,7 @@ class HubSource:
         self._retries.call(f"reach {file.path}", lambda: self.address(file))
 
     def address(self, file: HubFile) -> SignedAddress:
-        """Where the file's bytes are; asked once a file, by whichever thread comes first."""
+        """Return where the file's bytes are; asked once a file, by whichever thread comes first."""
         with self._lock:
             lock = self._locks.setdefault(file.path, threading.Lock())
         with lock:
@@ -126,7 +134,7 @@ class HubSource:
             return self._addresses[file.path]
 
     def range_client(self) -> RangeClient:
-        """This thread's connections."""
+        """Return this thread's connections."""
         range_client: RangeClient | None = getattr(self._threads, "wire", None)
         if range_client is None:
             range_client = self._threads.range_client = RangeClient(

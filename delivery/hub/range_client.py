@@ -34,15 +34,18 @@ class RangeResponse:
 
     @property
     def retry_after_s(self) -> float | None:
-        """The server's word on when to come again, seconds: Retry-After, or what the Hub says instead when a quota is used up, as in
-        `RateLimit: "resolvers";r=0;t=55` ("Hub Rate limits" in its documentation: windows of five minutes)."""
+        """The server's word on when to come again, in seconds; None where it has none.
+
+        That is Retry-After, or what the Hub says instead when a quota is used up, as in `RateLimit: "resolvers";r=0;t=55` ("Hub Rate
+        limits" in its documentation: windows of five minutes).
+        """
         used_up = _USED_UP.search(self.headers.get("ratelimit", "")) if self.status == 429 else None
         if used_up:
             return float(used_up[1]) + 1  # whole seconds: they may have been rounded down
         return _seconds(self.headers.get("retry-after"))
 
     def transient_error(self, url: str) -> TransientError | None:
-        """The error to raise when this status may pass by itself, else None."""
+        """Make the error to raise when this status may pass by itself; None when it does not."""
         if self.status not in _TRANSIENT_STATUSES:
             return None
         return TransientError(f"{public(url)} answered {self.status} {self.excerpt}".rstrip(), self.retry_after_s)
@@ -58,28 +61,50 @@ class RangeClient:
         self._tls: ssl.SSLContext | None = None
 
     def ask(self, method: str, url: str, headers: dict[str, str]) -> RangeResponse:
-        """Send a request and drop its body; TransientError when the connection fails."""
+        """Send a request and drop its body.
+
+        Args:
+            method: The HTTP method.
+            url: Where to.
+            headers: What to send besides `User-Agent`.
+
+        Returns:
+            The response, with the start of its body.
+
+        Raises:
+            TransientError: The connection failed.
+        """
         answer, _ = self._exchange(method, url, headers, lambda _: None, None, None)
         return answer
 
     def send(self, url: str, headers: dict[str, str], view: memoryview) -> RangeResponse:
-        """PUT the bytes of `view`; TransientError when the connection fails."""
+        """Send the bytes of `view` with PUT. Arguments and errors as of `ask`."""
         answer, _ = self._exchange("PUT", url, headers, lambda _: None, None, None, body=view)
         return answer
 
     def read_into(
         self, url: str, headers: dict[str, str], view: memoryview, accept: int, arrived: Callable[[int], None]
     ) -> RangeResponse:
-        """GET into `view`. Bodies of another status than `accept` go to the answer's excerpt. TransientError when the connection fails.
+        """Read a body straight into `view`.
 
-        `arrived` hears of the bytes, a megabyte or so at a time, and may raise to leave. A body that ends early shows in their sum only;
-        one that is longer than `view` is an error.
+        Args:
+            url: Where from.
+            headers: What to send, `Range` among it.
+            view: Memory for the body; a longer one is an error, one that ends early shows in the sum of `arrived` only.
+            accept: The status whose body is wanted. That of another goes to the response's excerpt.
+            arrived: Told of the bytes, a megabyte or so at a time; may raise to leave.
+
+        Returns:
+            The response.
+
+        Raises:
+            TransientError: The connection failed.
         """
         answer, _ = self._exchange("GET", url, headers, lambda response: _fill(response, view, arrived), accept, None)
         return answer
 
     def read(self, url: str, headers: dict[str, str], limit_bytes: int) -> tuple[RangeResponse, bytes]:
-        """GET a document of `limit_bytes` at most: the answer, and the body of a 200. TransientError when the connection fails."""
+        """Read a document of `limit_bytes` at most; the body is that of a 200. Errors as of `ask`."""
         return self._exchange("GET", url, headers, lambda response: _whole(response, limit_bytes), 200, b"")
 
     def close(self) -> None:
@@ -98,7 +123,7 @@ class RangeClient:
         nothing: _Body,
         body: memoryview | None = None,
     ) -> tuple[RangeResponse, _Body]:
-        """One request: what `take` makes of a body with status `accept`, else `nothing` and an excerpt of the body."""
+        """Send one request; return what `take` makes of a body with status `accept`, else `nothing` and an excerpt of the body."""
         parts = urlsplit(url)
         key = (parts.scheme, parts.netloc)
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
@@ -184,7 +209,12 @@ def _whole(response: http.client.HTTPResponse, limit_bytes: int) -> bytes:
 
 
 def public(url: str) -> str:
-    """A URL without its query, which carries a signature: fit for a log."""
+    """Return a URL without its query, which carries a signature: fit for a log.
+
+    Example:
+        >>> public("https://cdn/file?Signature=secret")
+        'https://cdn/file'
+    """
     return url.split("?", 1)[0]
 
 

@@ -28,7 +28,28 @@ class Retries:
         self._stop = stop
 
     def call(self, what: str, attempt: Callable[[], _Result]) -> _Result:
-        """What `attempt` returns. DeliveryError, naming `what` and the last reason, when it never did; Stopped when the fetch stops."""
+        """Call `attempt` until it works.
+
+        Args:
+            what: What it does, a verb with its object, for messages.
+            attempt: The call. It raises TransientError for what may be gone the next time.
+
+        Returns:
+            What `attempt` returned.
+
+        Raises:
+            DeliveryError: It never worked in `settings.attempts` tries, or the server asks to wait too long.
+            Stopped: The fetch stops.
+
+        Example:
+            >>> answers = [TransientError("busy"), "done"]
+            >>> def attempt():
+            ...     if isinstance(answer := answers.pop(0), TransientError):
+            ...         raise answer
+            ...     return answer
+            >>> Retries(FetchSettings(first_pause_s=0.01), threading.Event()).call("read it", attempt)
+            'done'
+        """
         number = 0
         while True:
             number += 1

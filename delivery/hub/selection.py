@@ -42,7 +42,7 @@ class HubFile:
     """The content's address in Xet storage, where the Hub keeps it there."""
 
     def is_stored_as(self, stored: ManifestFile) -> bool:
-        """Whether that is a copy of this file, by path, size and digest."""
+        """Tell whether that is a copy of this file, by path, size and digest."""
         is_same = stored.sha256 == self.sha256 if self.sha256 else stored.git_blob_sha1 == self.blob_sha1
         return stored.path == self.path and stored.size == self.size and is_same
 
@@ -80,9 +80,18 @@ class Selection:
 
 
 def select(listing: Listing, documents: Mapping[str, bytes], weights: Weights) -> Selection:
-    """Choose the files; InputError for a repository that cannot or must not be served.
+    """Choose the files.
 
-    `documents` holds the contents of those of `listing.documents` that exist.
+    Args:
+        listing: What the repository has.
+        documents: The contents of those of `listing.documents` that exist.
+        weights: The model file's section.
+
+    Returns:
+        The files, and what was left out.
+
+    Raises:
+        InputError: The repository cannot or must not be served.
     """
     where = f"{listing.repository} at {listing.revision}"
     notes: list[str] = []
@@ -169,7 +178,7 @@ def _without_code(
 
 
 def _check_indexes(wanted: list[HubFile], documents: Mapping[str, bytes], where: str) -> set[str]:
-    """The shards that the safetensors indexes name; InputError when one of them is not there."""
+    """Return the shards that the safetensors indexes name; InputError when one of them is not there."""
     present = {f.path for f in wanted}
     indexed: set[str] = set()
     for path in sorted(present):
@@ -191,8 +200,11 @@ def _check_indexes(wanted: list[HubFile], documents: Mapping[str, bytes], where:
 
 
 def _unindexed(wanted: list[HubFile], indexed: set[str]) -> list[str]:
-    """A word on weights that no index names: often all of them once more, in the form of another engine (`consolidated.safetensors`,
-    `original/`), but not always, so they are fetched."""
+    """Note weights that no index names.
+
+    They are often all weights once more, in the form of another engine (`consolidated.safetensors`, `original/`), but not always, so they
+    are fetched.
+    """
     extra = [f for f in wanted if indexed and f.path not in indexed and _suffix(f.path) == ".safetensors"]
     if not extra:
         return []

@@ -62,9 +62,18 @@ class JobHosts:
 
 
 def read_hosts(path: Path, expected: int, setting: str = "weights.hosts") -> JobHosts:
-    """The hosts as SageMaker's resourceconfig.json names them; one host when there is no such file and no more are `expected`.
+    """Read the hosts that share this job out of SageMaker's resourceconfig.json.
 
-    `setting` is what in the model file says how many: for the InputError of a file that is not there.
+    Args:
+        path: The file.
+        expected: How many the model file says.
+        setting: Which of its keys says so, for the error.
+
+    Returns:
+        The hosts; one where there is no such file and no more are expected.
+
+    Raises:
+        InputError: The file is not there although more are expected, or is no resourceconfig.json.
     """
     if not path.exists():
         if expected > 1:
@@ -84,7 +93,17 @@ def read_hosts(path: Path, expected: int, setting: str = "weights.hosts") -> Job
 
 
 def read_job_name(path: Path) -> str | None:
-    """The processing job's name out of SageMaker's processingjobconfig.json: the same on every host, another at each try. None without one."""
+    """Read the processing job's name out of SageMaker's processingjobconfig.json: the same on every host, another at each try.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The name; None when there is no such file.
+
+    Raises:
+        InputError: The file is no processingjobconfig.json.
+    """
     if not path.exists():
         return None
     try:
@@ -161,14 +180,23 @@ class HostRegistry:
         return self._folder
 
     def heard(self, name: str) -> None:
-        """Another host showed by something else than a beat that it lives."""
+        """Note that another host showed by something else than a heartbeat that it lives."""
         seen = self._seen.setdefault(name, _Seen("", self._started_at))
         seen.changed_at = time.monotonic()
         seen.beat = seen.beat or Heartbeat(number=0, state="running", detail="started")
 
     def check(self, names: Collection[str] | None = None) -> str | None:
-        """Look at the others, or at those of them: the name and story of one that has failed or fallen silent, None when all live or
-        are done."""
+        """Look at the others' heartbeats.
+
+        Args:
+            names: Which of them; None: all.
+
+        Returns:
+            The name and story of one that has failed or fallen silent; None when all live or are done.
+
+        Raises:
+            DeliveryError: S3 refused.
+        """
         now = time.monotonic()
         listed = s3.list_objects(self._client, self._folder)
         for name in self._hosts.names:

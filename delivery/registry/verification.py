@@ -34,9 +34,19 @@ class _Report(BaseModel):
 
 
 def refusals(package: ModelPackage, release: Release, client: S3Client, make_ecr: Callable[[str], ECRClient]) -> list[str]:
-    """Why the version must not be promoted; empty when it may. `make_ecr` gives a boto3 ECR client of a region.
+    """Return why the version must not be promoted.
 
-    DeliveryError when S3 or ECR cannot be asked.
+    Args:
+        package: The version, as the registry has it now.
+        release: The resolved model file.
+        client: S3 of the environment's account.
+        make_ecr: Gives an ECR client of a region.
+
+    Returns:
+        One sentence a reason, which begins with the name of the check; none when it may be promoted.
+
+    Raises:
+        DeliveryError: S3 or ECR could not be asked.
     """
     return [
         *_approval(package),
@@ -46,12 +56,26 @@ def refusals(package: ModelPackage, release: Release, client: S3Client, make_ecr
 
 
 def unchanged(package: ModelPackage, release: Release, client: S3Client, make_ecr: Callable[[str], ECRClient]) -> list[str]:
-    """Why the version is not what was evaluated any more: all that a rollback asks. Empty when it is."""
+    """Return why the version is not what was evaluated any more: all that a rollback asks. Arguments and errors as of `refusals`."""
     return [*_weights(package, client), *_image(package, release, make_ecr)]
 
 
 def older(version: int, serving: int | None) -> list[str]:
-    """Why the version is out of order: production serves a newer one. Empty when it does not."""
+    """Return why the version is out of order: production serves a newer one.
+
+    Args:
+        version: The one to promote.
+        serving: The one that production serves; None: none, or one that this project did not make.
+
+    Returns:
+        One sentence, or none.
+
+    Example:
+        >>> older(version=3, serving=5)
+        ['order: production serves version 5, which is newer than 3; to go back, use rollback']
+        >>> older(version=5, serving=3)
+        []
+    """
     if serving is None or serving <= version:
         return []
     return [f"order: production serves version {serving}, which is newer than {version}; to go back, use rollback"]
@@ -63,7 +87,7 @@ def _approval(package: ModelPackage) -> Iterator[str]:
 
 
 def _evaluation(package: ModelPackage, max_age_days: float | None, client: S3Client) -> Iterator[str]:
-    """The report that the registry names is there, is the one that was stored, of this version, recent enough, and says passed."""
+    """Check that the report that the registry names is there, is the one that was stored, of this version, recent enough, and says passed."""
     location = package.facts.get(Fact.EVALUATION_REPORT)
     expected = package.facts.get(Fact.EVALUATION_SHA256)
     if not location or not expected:
@@ -95,7 +119,7 @@ def _evaluation(package: ModelPackage, max_age_days: float | None, client: S3Cli
 
 
 def _weights(package: ModelPackage, client: S3Client) -> Iterator[str]:
-    """The manifest is the one that was registered, and every object is the one that it lists."""
+    """Check that the manifest is the one that was registered, and every object the one that it lists: no drift."""
     prefix = package.facts.get(Fact.WEIGHTS_PREFIX)
     if not prefix:
         yield "weights: the version does not say where they are; release the model file again"
@@ -109,7 +133,7 @@ def _weights(package: ModelPackage, client: S3Client) -> Iterator[str]:
 
 
 def _image(package: ModelPackage, release: Release, make_ecr: Callable[[str], ECRClient]) -> Iterator[str]:
-    """The tag means the image that was evaluated. On AWS a digest must have been noted; on this machine images need no registry."""
+    """Check that the tag means the image that was evaluated. On AWS a digest must have been noted; on this machine images need no registry."""
     uri = str(package.container.get("Image", ""))
     evaluated = package.facts.get(Fact.IMAGE_DIGEST)
     now = images.digest_of(uri, make_ecr, release.environment.kind)

@@ -43,7 +43,7 @@ class FileChoice(Strict):
 
     @classmethod
     def of(cls, weights: Weights) -> Self:
-        """What a model file says."""
+        """Return what a model file says."""
         return cls.model_validate(weights.choice)
 
 
@@ -75,7 +75,7 @@ class Manifest(Strict):
 
     @classmethod
     def of(cls, weights: Weights, files: list[ManifestFile]) -> Self:
-        """The manifest of these files, in any order."""
+        """Make the manifest of these files, in any order."""
         return cls(
             repository=weights.repository,
             revision=weights.revision,
@@ -85,7 +85,7 @@ class Manifest(Strict):
         )
 
     def to_json(self) -> bytes:
-        """The file's bytes."""
+        """Return the file's bytes."""
         return (self.model_dump_json(indent=2) + "\n").encode()
 
     @property
@@ -95,12 +95,28 @@ class Manifest(Strict):
 
 
 def digest(body: bytes) -> str:
-    """The SHA-256 of a manifest's bytes, hexadecimal."""
+    """Return the SHA-256 of a manifest's bytes, hexadecimal: what is registered with a model package.
+
+    Example:
+        >>> digest(b"{}")[:8]
+        '44136fa3'
+    """
     return hashlib.sha256(body).hexdigest()
 
 
 def read(client: S3Client, prefix: s3.S3Uri) -> tuple[Manifest, str] | None:
-    """The manifest under a prefix and its SHA-256, None when there is none; DeliveryError when it is not a manifest."""
+    """Read the manifest under a prefix.
+
+    Args:
+        client: The client of the bucket's region.
+        prefix: The weights prefix.
+
+    Returns:
+        The manifest and its SHA-256; None when there is none: the fetch is unfinished.
+
+    Raises:
+        DeliveryError: It is not a manifest, or S3 refused.
+    """
     body = s3.read(client, prefix / MANIFEST_FILE)
     if body is None:
         return None
@@ -114,7 +130,20 @@ def read(client: S3Client, prefix: s3.S3Uri) -> tuple[Manifest, str] | None:
 
 
 def write(client: S3Client, prefix: s3.S3Uri, manifest: Manifest, **options: str) -> str:
-    """Write the manifest unless one is there, return its SHA-256. DeliveryError when the one that is there says something else."""
+    """Write the manifest unless one is there. Idempotent: of two fetches of the same files, both get the digest.
+
+    Args:
+        client: The client of the bucket's region.
+        prefix: The weights prefix.
+        manifest: What to write.
+        options: Further parameters of PutObject.
+
+    Returns:
+        Its SHA-256.
+
+    Raises:
+        DeliveryError: The one that is there lists other files, or S3 refused.
+    """
     for _ in range(3):  # a conflicting write in progress shows as "is there", and may still come to nothing
         if s3.write_json(client, prefix / MANIFEST_FILE, manifest.to_json(), only_if_absent=True, **options):
             return manifest.sha256

@@ -27,7 +27,19 @@ _SHOWN = 5
 
 
 def differences(client: S3Client, prefix: s3.S3Uri, manifest_sha256: str) -> list[str]:
-    """What is not as the manifest with this SHA-256 says, a sentence each; empty when all is. DeliveryError when S3 cannot be asked."""
+    """Compare the objects under a prefix with the manifest that was evaluated.
+
+    Args:
+        client: The client of the bucket's region.
+        prefix: The weights prefix.
+        manifest_sha256: The manifest's digest, as registered.
+
+    Returns:
+        One sentence a difference, five at most; none when all is as it was.
+
+    Raises:
+        DeliveryError: S3 could not be asked.
+    """
     location = prefix / MANIFEST_FILE
     body = s3.read(client, location)
     if body is None:
@@ -59,7 +71,7 @@ def _difference(client: S3Client, prefix: s3.S3Uri, file: ManifestFile, stored: 
 
 
 def _crc64nvme(client: S3Client, location: s3.S3Uri) -> str:
-    """The checksum of the whole object, base64: S3's, or computed where S3 has none."""
+    """Return the checksum of the whole object, base64: S3's, or computed where S3 has none."""
     with s3.translate_client_errors(f"check {location}"):
         head = client.head_object(Bucket=location.bucket, Key=location.key, ChecksumMode="ENABLED")
         if head.get("ChecksumCRC64NVME") and head.get("ChecksumType", "FULL_OBJECT") == "FULL_OBJECT":

@@ -9,7 +9,7 @@ from typing import Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from delivery.errors import StepError
+from delivery.errors import DeliveryError
 from pipelines.errors import CommandError
 
 Status = Literal["ok", "warn", "fail"]
@@ -58,5 +58,5 @@ class Findings(list[Finding]):
         """Turn what AWS or the Hub refuses inside into a `fail` with that to do."""
         try:
             yield
-        except (ClientError, BotoCoreError, StepError, CommandError) as error:
+        except (ClientError, BotoCoreError, DeliveryError, CommandError) as error:
             self.fail(f"{what}: {error}", to_do)

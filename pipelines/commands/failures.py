@@ -8,11 +8,11 @@ import sys
 from botocore.exceptions import BotoCoreError, ClientError
 
 from config.errors import ConfigError
-from delivery.errors import StepError
+from delivery.errors import DeliveryError
 from pipelines.errors import CommandError, Interrupted
 from pipelines.setup.local import stack
 
-USER_ERRORS = (ConfigError, CommandError, StepError, ClientError, BotoCoreError)
+USER_ERRORS = (ConfigError, CommandError, DeliveryError, ClientError, BotoCoreError)
 """The exceptions that are no bugs: `describe` has words for each."""
 
 
@@ -42,6 +42,6 @@ def describe(error: Exception) -> tuple[list[str], int]:
     """
     if isinstance(error, ConfigError):
         return [str(problem) for problem in error.problems], 2
-    if isinstance(error, CommandError | StepError):
+    if isinstance(error, CommandError | DeliveryError):
         return [str(error)], error.exit_code
     return [stack.explain_lost_connection(error) or f"AWS refused or could not be reached: {error}"], 1

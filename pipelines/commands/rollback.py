@@ -38,7 +38,7 @@ class RollbackRequest:
     @property
     def endpoint(self) -> str:
         """The production endpoint."""
-        return serving_history.Deployed.of(self.target).endpoint
+        return serving_history.DeployedVersion.of(self.target).endpoint
 
     def __str__(self) -> str:
         return f"{self.model.name}: {self.endpoint} goes back from version {self.current_version} to {self.target.version}"
@@ -94,7 +94,7 @@ def _serving(model: ReleasedModel, events: list[Event]) -> int | None:
         return None
     there = accounts.production_session(model.environment, "rollback")
     hosting = Hosting(there.client("sagemaker"), there.client("logs"))
-    state = hosting.state(serving_history.Deployed.of(serving_history.serving_lineage(events)[-1]).endpoint)
+    state = hosting.state(serving_history.DeployedVersion.of(serving_history.serving_lineage(events)[-1]).endpoint)
     found = hosting.version_of(state.pending or state.config) if state else None
     return max(known, found or known)
 
@@ -113,7 +113,7 @@ def _cautions(request: RollbackRequest, *, force: bool) -> Iterator[str]:
         )
     elif registered.approval_status != "Approved":
         yield f"version {request.target.version} is {registered.approval_status} in the Model Registry"
-    at = serving_history.Deployed.of(request.target).facts.get(Fact.EVALUATED_AT)
+    at = serving_history.DeployedVersion.of(request.target).facts.get(Fact.EVALUATED_AT)
     if at is None:
         yield f"when version {request.target.version} was evaluated is not known"
         return

@@ -18,7 +18,7 @@ from config.schema import Release
 from delivery.aws import s3
 from delivery.aws.accounts import production_session
 from delivery.endpoint.hosting import Hosting
-from delivery.errors import StepError
+from delivery.errors import DeliveryError
 from delivery.hub import hub_repository
 from delivery.names import MANIFEST_FILE, Fact
 from delivery.registry import model_packages
@@ -69,12 +69,12 @@ def observe(release: Release, hub_endpoint: str) -> ObservedState:
 
 
 def hub_token(environment: Environment) -> str | None:
-    """Read the Hub's token of an environment, None where it has none. StepError when it cannot be read."""
+    """Read the Hub's token of an environment, None where it has none. DeliveryError when it cannot be read."""
     return hub_repository.read_token(environment.hub_token_secret, environment.region)
 
 
 def weights_bytes(release: Release, hub_endpoint: str, token: str | None) -> int:
-    """Sum up the size of the files that FetchWeights would choose. StepError for what it would refuse, or when the Hub cannot be asked."""
+    """Sum up the size of the files that FetchWeights would choose. DeliveryError for what it would refuse, or when the Hub cannot be asked."""
     return hub_repository.choose_files(release.model.weights, hub_endpoint, token).total_bytes
 
 
@@ -101,7 +101,7 @@ def availability_zones(environment: Environment, session: boto3.Session) -> set[
 def _attempt(found: ObservedState, what: str, ask: Callable[[], _T]) -> _T | None:
     try:
         return ask()
-    except (ClientError, BotoCoreError, StepError, CommandError) as error:
+    except (ClientError, BotoCoreError, DeliveryError, CommandError) as error:
         found.unknown.append(f"{what}: {error}")
         return None
 

@@ -35,7 +35,7 @@ def find_drift(events: Iterable[Event], production: ProductionStatus, sagemaker:
         elif production.status != "absent":
             yield f"the endpoint {production.endpoint} serves version {production.version}, but the ledger knows of no promotion"
         return
-    left = serving_history.Deployed.of(now[-1])
+    left = serving_history.DeployedVersion.of(now[-1])
     if production.status == "absent":
         yield f"the endpoint {production.endpoint} is gone; the ledger says that it serves version {now[-1].version}"
         return
@@ -56,7 +56,7 @@ def find_drift(events: Iterable[Event], production: ProductionStatus, sagemaker:
 
 
 def _container_drift(
-    left: serving_history.Deployed, model_package: str | None, production: ProductionStatus, sagemaker: SageMakerClient
+    left: serving_history.DeployedVersion, model_package: str | None, production: ProductionStatus, sagemaker: SageMakerClient
 ) -> Iterator[str]:
     """Compare the container. A config and a model cannot be changed, but deleted and made again under the same name."""
     if production.config != left.config:

@@ -79,7 +79,7 @@ def _endpoint_name(model: ReleasedModel, events: list[Event]) -> str | None:
     """Name the production endpoint: of the ledger's last promotion, or of the model file."""
     now = serving_history.serving_lineage(events)
     if now:
-        return serving_history.Deployed.of(now[-1]).endpoint
+        return serving_history.DeployedVersion.of(now[-1]).endpoint
     return model.file.production.endpoint if model.file else None
 
 

@@ -42,9 +42,18 @@ class LmEvalTasks:
 
     @classmethod
     def prepare(cls, wanted: LmEval | None, client: S3Client, folder: Path) -> LmEvalTasks | None:
-        """Fetch what the model file brings and let lm-eval load every task; None where it names none.
+        """Fetch what the model file brings and let lm-eval load every task.
 
-        InputError when lm-eval is not installed, has no such task, cannot get its data, or scores it by log-likelihoods.
+        Args:
+            wanted: The model file's section; None where there is none.
+            client: The client of the archive's bucket.
+            folder: Made for task files, orders, answers and the log.
+
+        Returns:
+            The tasks; None where the model file names none.
+
+        Raises:
+            InputError: lm-eval is not installed, has no such task, cannot get its data, or scores it by log-likelihoods.
         """
         if wanted is None:
             return None
@@ -57,7 +66,19 @@ class LmEvalTasks:
         return made
 
     def ask(self, transport: OpenAITransport, timeout_s: float, within_s: float) -> dict[str, dict[str, float]]:
-        """Task → every number that lm-eval gives; DeliveryError when it fails, or has not ended `within_s`."""
+        """Ask every task's questions.
+
+        Args:
+            transport: How the endpoint is reached.
+            timeout_s: Of one request.
+            within_s: After this long the endpoint expires.
+
+        Returns:
+            Task → every number that lm-eval gives.
+
+        Raises:
+            DeliveryError: lm-eval failed, or had not ended in time.
+        """
         progress(f"lm-eval: {', '.join(self.wanted.tasks)}")
         order = {
             "base_url": f"{transport.url}/chat/completions",
@@ -71,7 +92,7 @@ class LmEvalTasks:
         return found
 
     def _unpack(self, client: S3Client, address: str) -> None:
-        """The model file's own tasks, beside their data. (zipfile keeps every member inside the folder, whatever it is called.)"""
+        """Lay the model file's own tasks beside their data. (zipfile keeps every member inside the folder, whatever it is called.)"""
         body = s3.read(client, s3.S3Uri.parse(address))
         if body is None:
             raise InputError(f"{address} is not there; the model file names it as evaluation.lm_eval.archive")
@@ -114,8 +135,17 @@ class LmEvalTasks:
 def results(
     wanted: LmEval | None, found: dict[str, dict[str, float]] | str, before: dict[str, ObjectiveResult], note: str = ""
 ) -> dict[str, ObjectiveResult]:
-    """Each task as an objective; `before` are those of production, `note` is why there are none although it serves. Where `found` is how
-    lm-eval failed, the run is invalid, and the version not to blame."""
+    """Score each task as an objective.
+
+    Args:
+        wanted: The model file's section; None where there is none.
+        found: Task → every number that lm-eval gives; or how lm-eval failed: then the run is invalid, and the version not to blame.
+        before: Those of production.
+        note: Why there are none although production serves.
+
+    Returns:
+        A result for each task.
+    """
     if wanted is None:
         return {}
     if isinstance(found, str):

@@ -92,7 +92,10 @@ def _data_docs(context: Any, docs: Path) -> None:
 
 
 def _line(profile: str, result: Any) -> str:
-    """What did not hold, on how many rows, and which: `chat: ttft_ms at most 900 in 99% of the rows (objective ttft_p99_ms): …`."""
+    """Say what did not hold, on how many rows, and which.
+
+    As in `chat: ttft_ms at most 900 in 99% of the rows (objective ttft_p99_ms): …`.
+    """
     config, found = result.expectation_config, result.result
     if result.exception_info and result.exception_info.get("raised_exception"):
         return f"{profile}: {config.type} could not be checked: {result.exception_info.get('exception_message')}"
@@ -104,7 +107,7 @@ def _line(profile: str, result: Any) -> str:
 
 
 def _words(config: Any) -> str:
-    """An expectation as people read it."""
+    """Put an expectation as people read it."""
     kwargs = config.kwargs
     column, notes = kwargs.get("column", ""), config.notes
     what = {
@@ -118,7 +121,7 @@ def _words(config: Any) -> str:
 
 
 def _row(row: dict[str, Any]) -> str:
-    """One row, by when it was due, and what is wrong with it."""
+    """Name one row, by when it was due, and what is wrong with it."""
     wrong = [value for name, value in row.items() if name != "intended_s" and value is not None and value == value]
     why = ", ".join(f"{value:.0f}" if isinstance(value, float) else str(value) for value in wrong)
     return f"due at {row['intended_s']:.3f} s" + (f" ({why})" if why else "")

@@ -85,7 +85,10 @@ def _run(order: dict[str, Any]) -> dict[str, Any]:
 
 
 def _manager(order: dict[str, Any]) -> Any:
-    """lm-eval's index of tasks. Its own are thousands of files; where the model file's archive has all that is asked for, they are not read."""
+    """Make lm-eval's index of tasks.
+
+    Its own are thousands of files; where the model file's archive has all that is asked for, they are not read.
+    """
     from lm_eval.tasks import TaskManager  # optional, as above
 
     if order["folder"]:
@@ -96,7 +99,7 @@ def _manager(order: dict[str, Any]) -> Any:
 
 
 def main(arguments: list[str]) -> int:
-    """0: the answer is good; 1: it says what went wrong; 2: it says what can never work."""
+    """Run one order; return 0: the answer is good; 1: it says what went wrong; 2: it says what can never work."""
     action, order, answer = arguments
     code, said = 0, {}
     try:

@@ -37,12 +37,23 @@ class StagingEndpoint:
 
 @contextmanager
 def staging(hosting: Hosting, release: Release, package: ModelPackage, execution: str) -> Iterator[StagingEndpoint]:
-    """A staging endpoint that serves the version and is InService.
+    """Keep a staging endpoint for the time of the `with` block. It is deleted on success, failure, exception and SIGTERM.
 
     Where there is no capacity, other instance types are tried, and all of them again, as the model file says. (SageMaker's own instance pools
-    are not used: a pool may mix types, and numbers of a mixture are nobody's.) Deleted on success, failure, exception and SIGTERM. It also
-    carries the time after which `python -m steps.reap` deletes it, for when this process is killed outright. DeliveryError when it does not
-    come up, with its container's last words.
+    are not used: a pool may mix types, and numbers of a mixture are nobody's.) The endpoint also carries the time after which
+    `python -m steps.reap` deletes it, for when this process is killed outright.
+
+    Args:
+        hosting: The endpoints of the environment's account.
+        release: The resolved model file.
+        package: The version to serve.
+        execution: The pipeline execution.
+
+    Yields:
+        The endpoint, InService.
+
+    Raises:
+        DeliveryError: It did not come up; with the last lines of its container's log.
     """
     start = _Start(hosting, release, package, execution)
     try:
@@ -81,7 +92,7 @@ class _Start:
         )
 
     def _try(self, instance_type: str) -> str | None:
-        """One start; None when it is up, else why there was no capacity. DeliveryError for every other failure."""
+        """Start it once; None when it is up, else why there was no capacity. DeliveryError for every other failure."""
         _clear(self._hosting, self.endpoint)
         self._until_s = time.monotonic() + self._release.model.evaluation.max_runtime_s
         deployment = self._deployment(_on(self._release, instance_type))
@@ -101,7 +112,7 @@ class _Start:
         return None
 
     def _why(self, error: DeliveryError) -> str:
-        """What AWS says, without the container's log: of the endpoint, or where it refused to make one."""
+        """Return what AWS says, without the container's log: of the endpoint, or where it refused to make one."""
         state = self._hosting.state(self.endpoint)
         return state.failure if state is not None else str(error)
 
@@ -119,7 +130,7 @@ class _Start:
 
 
 def _on(release: Release, instance_type: str) -> Release:
-    """The release with another instance type."""
+    """Return the release with another instance type."""
     serving = release.model.serving.model_copy(update={"instance_type": instance_type})
     return release.model_copy(update={"model": release.model.model_copy(update={"serving": serving})})
 

@@ -12,7 +12,20 @@ from steps.evaluate_staging.models import PromptCheckSummary, Verdict
 def judge(
     prompt_checks: PromptCheckSummary, profiles: Mapping[str, ProfileResult], lm_eval: Mapping[str, ObjectiveResult]
 ) -> tuple[Verdict, str]:
-    """The verdict and one line for people. Numbers that cannot decide come before those that are bad."""
+    """Judge a version by everything that was scored. Numbers that cannot decide come before those that are bad.
+
+    Args:
+        prompt_checks: Their answers.
+        profiles: Each load profile's result.
+        lm_eval: Each lm-eval task's result.
+
+    Returns:
+        The verdict, and one line for people.
+
+    Example:
+        >>> judge(PromptCheckSummary(failed=0, results=[]), {}, {})
+        ('passed', '')
+    """
     invalid = [f"{name}: {reason}" for name, profile in profiles.items() if (reason := _undecidable(profile))]
     invalid += [
         f"{name}: {result.undecided}"
@@ -50,5 +63,5 @@ def _missed(result: ObjectiveResult) -> str:
 
 
 def number(value: float | None) -> str:
-    """A number as people want it: four digits."""
+    """Format a number as people want it: four digits."""
     return "unmeasured" if value is None else f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}"

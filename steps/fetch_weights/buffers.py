@@ -18,12 +18,12 @@ class Buffer:
         """The bytes in use."""
 
     def share(self) -> None:
-        """One more user."""
+        """Add one more user."""
         with self._lock:
             self._users += 1
 
     def release(self) -> None:
-        """One user less."""
+        """Take one user away; the last one gives the memory back."""
         with self._lock:
             self._users -= 1
             last = self._users == 0
@@ -46,7 +46,7 @@ class BufferPool:
         self._closed = False
 
     def take(self, size: int) -> Buffer | None:
-        """A buffer of which `size` bytes will be used, as soon as there is one; None once the pool is closed."""
+        """Lend a buffer of which `size` bytes will be used, as soon as there is one; None once the pool is closed."""
         with self._condition:
             while not self._closed and not self._idle:
                 self._condition.wait()
@@ -57,13 +57,13 @@ class BufferPool:
         return Buffer(self, slot, self._memory[start : start + size])
 
     def give_back(self, slot: int) -> None:
-        """Called by a buffer's last user."""
+        """Take a buffer back; called by its last user."""
         with self._condition:
             self._idle.append(slot)
             self._condition.notify()
 
     def close(self) -> None:
-        """Nobody waits any longer."""
+        """Close the pool: nobody waits any longer."""
         with self._condition:
             self._closed = True
             self._condition.notify_all()

@@ -109,8 +109,15 @@ class Destination:
             self._abort(self._key(path), upload_id)
 
     def abort_abandoned(self, older_than_s: float, paths: Iterable[str] | None = None) -> int:
-        """Abort uploads that hosts which died left behind: those older than that many seconds, of `paths` or of everything under the
-        prefix. Returns how many."""
+        """Abort uploads that hosts which died left behind.
+
+        Args:
+            older_than_s: Only those that are older. Seconds.
+            paths: Of these files; None: of everything under the prefix.
+
+        Returns:
+            How many.
+        """
         keys = None if paths is None else {self._key(path) for path in paths}
         count = 0
         with s3.translate_client_errors(f"list the unfinished uploads under {self.prefix}"):
@@ -133,7 +140,7 @@ class Destination:
                 self._client.delete_object(Bucket=self.prefix.bucket, Key=self._key(path))
 
     def _has(self, file: HubFile, crc64nvme: str) -> bool:
-        """Whether an object with the file's size and checksum is there."""
+        """Tell whether an object with the file's size and checksum is there."""
         try:
             head = self._client.head_object(**self._at(file), ChecksumMode="ENABLED")
         except ClientError as error:
@@ -177,5 +184,5 @@ class Destination:
 
 
 def checksum_text(crc64nvme: int) -> str:
-    """A CRC64NVME as S3 writes it: base64 of its eight bytes, most significant first."""
+    """Write a CRC64NVME as S3 does: base64 of its eight bytes, most significant first."""
     return base64.b64encode(crc64nvme.to_bytes(8, "big")).decode()

@@ -25,8 +25,17 @@ LARGE_BYTES = 10_000_000_000
 
 
 def checker(wanted: bool | None) -> Callable[[Manifest, Selection], None] | None:
-    """What checks a manifest: the suite when it is `wanted`, nothing when it is not; undecided (None), the suite for a large model if
-    great_expectations is installed. DeliveryError, before anything is fetched, when it is wanted and not installed."""
+    """Return what checks a manifest before it is written.
+
+    Args:
+        wanted: Run the suite; or not; None: for a large model, if great_expectations is installed.
+
+    Returns:
+        The check; None for none.
+
+    Raises:
+        DeliveryError: It is wanted and not installed. Nothing was fetched yet.
+    """
     if wanted is False:
         return None
     if importlib.util.find_spec("great_expectations") is None:
@@ -63,7 +72,7 @@ def check(manifest: Manifest, selection: Selection) -> None:
 
 
 def _rows(manifest: Manifest, selection: Selection) -> list[dict[str, Any]]:
-    """One row for every path that either side knows."""
+    """Make one row for every path that either side knows."""
     files = {f.path: f for f in manifest.files}
     listed = {f.path: f for f in selection.files}
     rows = []

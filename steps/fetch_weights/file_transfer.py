@@ -43,7 +43,7 @@ class FileTransfer:
         return self._sha256.hexdigest()
 
     def arrived(self, part: FilePart, buffer: Buffer) -> bool:
-        """A part is in memory. True when a hasher should be sent to this file: its next part is there and nobody hashes it."""
+        """Take a part that is in memory. True when a hasher should be sent to this file: its next part is there and nobody hashes it."""
         with self._lock:
             self._waiting[part.number] = (part, buffer)
             if self._hashing or self._next_number not in self._waiting:
@@ -52,7 +52,7 @@ class FileTransfer:
             return True
 
     def next_to_hash(self) -> tuple[FilePart, Buffer] | None:
-        """The next part in the file's order; None (and the hasher is released) when it has not arrived."""
+        """Return the next part in the file's order; None (and the hasher is released) when it has not arrived."""
         with self._lock:
             item = self._waiting.pop(self._next_number, None)
             self._hashing = item is not None
@@ -71,13 +71,13 @@ class FileTransfer:
         return True
 
     def checked(self) -> bool:
-        """The digests are right. True when the upload can be completed now: exactly one of `checked` and `uploaded` says so."""
+        """Note that the digests are right. True when the upload can be completed now: exactly one of `checked` and `uploaded` says so."""
         with self._lock:
             self._checked = True
             return len(self._etags) == self.parts
 
     def uploaded(self, part: FilePart, etag: str, crc64nvme: int) -> bool:
-        """A part is in S3. True when the upload can be completed now."""
+        """Note that a part is in S3. True when the upload can be completed now."""
         with self._lock:
             self._etags[part.number] = etag
             self._checksums[part.number] = (crc64nvme, part.size)

@@ -54,7 +54,7 @@ class Journal:
         s3.write_json(self._client, self._address(entry.file.path), entry.model_dump_json().encode(), **self._options)
 
     def finished(self, files: Iterable[HubFile], objects: Mapping[str, s3.ListedObject]) -> dict[str, JournalEntry]:
-        """The entries, by path, of those `files` whose object is among `objects` (a listing of the prefix), unchanged since."""
+        """Return the entries, by path, of those `files` whose object is among `objects` (a listing of the prefix), unchanged since."""
         candidates = [f for f in files if f.path in objects and objects[f.path].size == f.size]
         if not candidates:
             return {}
@@ -67,7 +67,7 @@ class Journal:
         }
 
     def vouches(self, file: ManifestFile, listed: s3.ListedObject) -> bool:
-        """Whether the object as listed is the one that was verified to be `file`."""
+        """Tell whether the object as listed is the one that was verified to be `file`."""
         entry = self._entry(file.path)
         return entry is not None and entry.etag == listed.etag and entry.file.sha256 == file.sha256
 

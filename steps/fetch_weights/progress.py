@@ -32,7 +32,7 @@ class FetchProgress:
         self._samples: deque[_Sample] = deque([_Sample(clock(), 0, 0)])
 
     def expect(self, *, files: int, total_bytes: int) -> None:
-        """What there is to do."""
+        """Set what there is to do."""
         self.total_files, self.total_bytes = files, total_bytes
 
     def add(self, *, downloaded: int = 0, uploaded: int = 0, files: int = 0) -> None:
@@ -43,7 +43,7 @@ class FetchProgress:
             self.files += files
 
     def line(self) -> str:
-        """As in `45.2 MB of 98.4 MB, Hub 120 MB/s, S3 118 MB/s, 3 of 12 files, 1 s left`; rates over the last ten seconds."""
+        """Format how far it is: `45.2 MB of 98.4 MB, Hub 120 MB/s, S3 118 MB/s, 3 of 12 files, 1 s left`; rates over the last ten seconds."""
         now = self._clock()
         with self._lock:
             self._samples.append(_Sample(now, self.downloaded, self.uploaded))
@@ -63,7 +63,7 @@ class FetchProgress:
 
 
 def size(count: float) -> str:
-    """Bytes for a reader: 98.4 MB (powers of 1000)."""
+    """Format bytes for a reader: 98.4 MB (powers of 1000)."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
@@ -72,7 +72,7 @@ def size(count: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds for a reader: 42 s, 3 min 20 s, 2 h 5 min."""
+    """Format seconds for a reader: 42 s, 3 min 20 s, 2 h 5 min."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"

@@ -37,7 +37,19 @@ logger = logging.getLogger(__name__)
 
 
 def run(arguments: FetchArguments, settings: FetchSettings | None = None) -> WeightsOutput:
-    """Make the prefix complete and write OUTPUT/weights.json. Errors as in the modules that do the work."""
+    """Make the prefix complete and write OUTPUT/weights.json. Idempotent: what is finished is not fetched again.
+
+    Args:
+        arguments: Arguments of this run.
+        settings: Every limit of the fetch.
+
+    Returns:
+        What weights.json says.
+
+    Raises:
+        InputError: The repository does not exist, may not be read, or cannot be served; or something else wrote under the prefix.
+        DeliveryError: The Hub or S3 gave up, or another host did.
+    """
     started = time.monotonic()
     weights = arguments.release.model.weights
     settings = replace(settings or FetchSettings(), memory_bytes=weights.memory_bytes)
@@ -118,7 +130,7 @@ class Fetch:
             raise
 
     def already_there(self) -> CompletedPrefix | None:
-        """What an earlier execution finished: one listing and one manifest read, and the Hub is not asked. None when anything is missing."""
+        """Return what an earlier execution finished; None when anything is missing. One listing and one manifest read, and the Hub is not asked."""
         self._objects = s3.list_objects(self._client, self._prefix)
         found = manifest.read(self._client, self._prefix) if MANIFEST_FILE in self._objects else None
         if found is None:
@@ -185,7 +197,7 @@ class Fetch:
         return entries
 
     def _source(self, repository: HubRevision, stop: threading.Event) -> ByteSource:
-        """Where the bytes come from."""
+        """Choose where the bytes come from."""
         http = HubSource(repository, self._settings, stop)
         if not self._weights.xet:
             return http
@@ -196,7 +208,7 @@ class Fetch:
         return xet.XetSource(repository, http, stop)
 
     def _wait_for(self, files: tuple[HubFile, ...], registry: HostRegistry) -> dict[str, JournalEntry]:
-        """The journal's entries of all files, as soon as every host's are there. DeliveryError when a host will not finish its own."""
+        """Wait until the journal has every host's files. DeliveryError when a host will not finish its own."""
         while True:
             entries = self._journal.finished(files, s3.list_objects(self._client, self._prefix))
             left = [f for f in files if f.path not in entries]
@@ -230,7 +242,7 @@ class Fetch:
         return CompletedPrefix(content, digest, fetched)
 
     def _is_whole(self, file: ManifestFile) -> bool:
-        """Whether the object is there with its size and, when it was written after the manifest, is what the journal says was verified."""
+        """Tell whether the object is there with its size and, when it was written after the manifest, is what the journal says was verified."""
         listed = self._objects.get(file.path)
         if listed is None or listed.size != file.size:
             return False
@@ -239,7 +251,7 @@ class Fetch:
         return self._journal.vouches(file, listed)
 
     def _check_others(self, files: tuple[HubFile, ...]) -> None:
-        """Everything under the prefix is served: what does not belong there must not be, and a manifest is written once."""
+        """Refuse a prefix that holds what does not belong there: everything under it is served, and a manifest is written once."""
         chosen = {f.path: f for f in files}
         strangers = sorted(self._objects.keys() - chosen.keys() - {MANIFEST_FILE})
         listed = {f.path: f for f in self._manifest.files} if self._manifest else {}

@@ -151,8 +151,10 @@ class TransferPipeline:
                 self._hash_jobs.put(lambda t=transfer: self._hash(t))  # type: ignore[misc]
 
     def _next_part(self) -> tuple[FilePart, Buffer] | None:
-        """The next part and memory for it, both in one step: were they two, later parts could take the memory that an earlier one,
-        which hashing waits for, needs."""
+        """Take the next part and memory for it, both in one step.
+
+        Were they two, later parts could take the memory that an earlier one, which hashing waits for, needs.
+        """
         with self._order_lock:
             if self._stop.is_set():
                 raise Stopped

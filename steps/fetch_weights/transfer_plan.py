@@ -11,7 +11,7 @@ from delivery.hub.selection import HubFile
 
 
 def part_bytes(size: int, preferred: int) -> int:
-    """The size of a file's parts: `preferred` (5 MiB at least) unless that made more than 10,000; then the least whole MiB that does not."""
+    """Choose the size of a file's parts: `preferred` (5 MiB at least) unless that made more than 10,000; then the least whole MiB that does not."""
     if size > MAX_OBJECT_BYTES:
         raise InputError(f"{size:,} bytes are more than an S3 object may have ({MAX_OBJECT_BYTES:,})")
     preferred = max(preferred, MIN_PART_BYTES)
@@ -22,14 +22,14 @@ def part_bytes(size: int, preferred: int) -> int:
 
 
 def split(file: HubFile, preferred: int) -> list[FilePart]:
-    """A file's parts: each byte exactly once, in order; an empty file is one empty part."""
+    """Split a file into parts: each byte exactly once, in order; an empty file is one empty part."""
     step = part_bytes(file.size, preferred)
     offsets = range(0, max(file.size, 1), step)
     return [FilePart(file, number, offset, min(step, file.size - offset)) for number, offset in enumerate(offsets, 1)]
 
 
 def order(files: Sequence[HubFile], preferred: int, width: int) -> Iterator[FilePart]:
-    """All parts in the order they are downloaded: `width` files abreast, so that as many digests can be computed at once.
+    """Order all parts as they are downloaded: `width` files abreast, so that as many digests can be computed at once.
 
     Within a file the order is the file's own: a digest needs it. Largest first, so that no long file is left alone at the end.
     """
@@ -47,7 +47,7 @@ def order(files: Sequence[HubFile], preferred: int, width: int) -> Iterator[File
 
 
 def shares(files: Sequence[HubFile], hosts: int) -> list[list[HubFile]]:
-    """Who fetches what: the largest file first, each to the host that has the fewest bytes so far."""
+    """Share files among hosts: the largest file first, each to the host that has the fewest bytes so far."""
     result: list[list[HubFile]] = [[] for _ in range(hosts)]
     loads = [0] * hosts
     for file in sorted(files, key=lambda f: (-f.size, f.path)):
@@ -58,7 +58,7 @@ def shares(files: Sequence[HubFile], hosts: int) -> list[list[HubFile]]:
 
 
 def buffer_bytes(files: Sequence[HubFile], preferred: int, memory_bytes: int) -> int:
-    """The size of one buffer: the largest part of the plan. InputError when fewer than two fit into `memory_bytes`."""
+    """Choose the size of one buffer: the largest part of the plan. InputError when fewer than two fit into `memory_bytes`."""
     largest = max(files, key=lambda f: f.size)
     size = min(part_bytes(largest.size, preferred), max(largest.size, 1))
     if 2 * size > memory_bytes:

@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 def is_installed() -> bool:
-    """Whether hf_xet can be imported."""
+    """Tell whether hf_xet can be imported."""
     return importlib.util.find_spec("hf_xet") is not None
 
 
@@ -70,7 +70,7 @@ class XetSource:
             raise TransientError(f"{filled:,} of {part.size:,} bytes")
 
     def _connect(self) -> Any:
-        """The one connection to Xet storage, made by whichever thread comes first; hf_xet renews its token by itself."""
+        """Connect to Xet storage, once, by whichever thread comes first; hf_xet renews its token by itself."""
         with self._lock:
             if self._group is None:
                 url = self._hub.url("/api/models/{repository}/xet-read-token/{revision}")

@@ -39,7 +39,7 @@ class Alarms:
         return f"{self._endpoint}-no-instance"
 
     def of_fleet(self, guards: Guards, config: str) -> list[str]:
-        """The names of the alarms on the instances of one endpoint config."""
+        """Return the names of the alarms on the instances of one endpoint config."""
         wanted = {"errors": guards.errors_percent, "latency": guards.model_latency_p99_ms}
         return [f"{config}-{name}" for name, bound in wanted.items() if bound is not None]
 
@@ -88,10 +88,19 @@ class Alarms:
         return list(made)
 
     def usable(self, ours: Sequence[str], teams: Sequence[str]) -> list[str]:
-        """Those that can judge an update that starts now.
+        """Return those that can judge an update that starts now.
 
-        One of ours that is in ALARM already is about what production serves now, and left out. DeliveryError for one of the team's that is,
-        since SageMaker would take the update back at once, and for one that does not exist.
+        One of ours that is in ALARM already is about what production serves now, and left out.
+
+        Args:
+            ours: The project's alarms.
+            teams: Those that the model file names.
+
+        Returns:
+            The names of those to watch.
+
+        Raises:
+            DeliveryError: One of the team's does not exist, or is in ALARM: SageMaker would take the update back at once.
         """
         states = self._states([*ours, *teams])
         for name in teams:
@@ -107,7 +116,7 @@ class Alarms:
         return [*(name for name in ours if states.get(name, ("",))[0] != "ALARM"), *teams]
 
     def in_alarm(self, names: Sequence[str]) -> list[str]:
-        """Those of the alarms that are in ALARM, each with what it says of itself and why it went off."""
+        """Return those of the alarms that are in ALARM, each with what it says of itself and why it went off."""
         states = self._states(names)
         return [f"{name} ({states[name][2]}: {states[name][1]})" for name in names if states.get(name, ("",))[0] == "ALARM"]
 
@@ -126,7 +135,7 @@ class Alarms:
                 self._cloudwatch.delete_alarms(AlarmNames=there)
 
     def _states(self, names: Sequence[str]) -> dict[str, tuple[str, str, str]]:
-        """The state of each alarm that there is, why, and its description."""
+        """Return the state of each alarm that there is, why, and its description."""
         if not names:
             return {}
         with translate_client_errors(f"look at the alarms {', '.join(names)}"):

@@ -44,7 +44,7 @@ class PromotionClients:
 
     @classmethod
     def of(cls, environment: Environment, endpoint: str, execution: str) -> Self:
-        """The clients for promotions to this endpoint; `execution` names the session in production's account."""
+        """Make the clients for promotions to this endpoint; `execution` names the session in production's account."""
         region = environment.region
         there = production_session(environment, execution)
         return cls(

@@ -57,7 +57,15 @@ class ProductionEndpoint:
         self._timeout_s = 2 * release.update_timeout_s + _MARGIN_S  # there, and back where SageMaker takes it back
 
     def at_rest(self) -> EndpointState | None:
-        """The endpoint, once nothing changes it any more; None when there is none. InputError when it is not this model's."""
+        """Wait until nothing changes the endpoint any more.
+
+        Returns:
+            The endpoint; None when there is none.
+
+        Raises:
+            InputError: It is not this model's.
+            LeaseLost: Another promotion took over meanwhile.
+        """
         state = self._hosting.state(self.name)
         if state is None:
             return None
@@ -72,14 +80,24 @@ class ProductionEndpoint:
         return state
 
     def served(self, state: EndpointState) -> ServedVersion:
-        """What it serves, by its endpoint config's tags."""
+        """Return what it serves, by its endpoint config's tags."""
         tags = self._hosting.config_tags(state.config)
         version = tags.get(VERSION_TAG)
         return ServedVersion(state.config, int(version) if version else None, tags.get(PREVIOUS_TAG))
 
     def create(self, new: Deployment) -> EndpointState:
-        """A first endpoint, or one instead of one that failed. One that does not come up is deleted: nobody is served by it. DeliveryError says
-        why it did not."""
+        """Create a first endpoint, or one instead of one that failed. One that does not come up is deleted: nobody is served by it.
+
+        Args:
+            new: What it is to serve.
+
+        Returns:
+            The endpoint, InService.
+
+        Raises:
+            DeliveryError: It did not come up; the message says why.
+            LeaseLost: Another promotion took over.
+        """
         there = self._hosting.state(self.name)
         if there is not None and there.has_failed:
             logger.info(f"{self.name} is Failed and serves nobody: it is deleted")
@@ -100,8 +118,19 @@ class ProductionEndpoint:
         return state
 
     def update(self, new: Deployment, old: ServedVersion) -> EndpointState:
-        """Replace what it serves, the way that the model file says. DeliveryError when SageMaker refused the update or took it back, and why;
-        autoscaling is then as before."""
+        """Replace what it serves, the way that the model file says.
+
+        Args:
+            new: What it is to serve.
+            old: What it serves.
+
+        Returns:
+            The endpoint, which serves the new config.
+
+        Raises:
+            DeliveryError: SageMaker refused the update or took it back; the message says why. Autoscaling is then as before.
+            LeaseLost: Another promotion took over.
+        """
         self._lease.confirm()
         self._hosting.define(new)
         own = self._clients.alarms.put(self._settings.guards, new.name, new.tags)
@@ -138,7 +167,19 @@ class ProductionEndpoint:
         raise taken_back
 
     def smoke_test(self, state: EndpointState, new: Deployment) -> list[PromptCheckResult]:
-        """The image, the prompt checks, the alarms for as long as the model file says. DeliveryError for the first that is not right."""
+        """Check the image, ask the prompt checks, watch the alarms for as long as the model file says.
+
+        Args:
+            state: The endpoint after its update.
+            new: What it is to serve.
+
+        Returns:
+            The prompt checks' results; all passed.
+
+        Raises:
+            DeliveryError: The first that is not right.
+            LeaseLost: Another promotion took over.
+        """
         self._check_image(state, new)
         results = prompt_checks.ask_all(self._clients.runtime, self.name, self._release.model.evaluation.prompt_checks)
         for result in results:
@@ -151,8 +192,17 @@ class ProductionEndpoint:
         return results
 
     def restore(self, previous: str | None, left: str, autoscaling: Autoscaling | None) -> None:
-        """Give it back the endpoint config that it served before, with that `autoscaling` where it has none any more; delete it where there
-        was no config before. `left` is what it serves now. DeliveryError when it cannot be given back."""
+        """Restore the endpoint config that it served before; delete the endpoint where there was none.
+
+        Args:
+            previous: The config to go back to; None where this promotion created the endpoint.
+            left: The config that it serves now.
+            autoscaling: What to give it where it has none any more.
+
+        Raises:
+            DeliveryError: It could not be restored; the message says what it serves.
+            LeaseLost: Another promotion took over.
+        """
         self._lease.confirm()
         if previous is None or self._hosting.config(previous) is None:
             if previous is not None:
@@ -171,7 +221,7 @@ class ProductionEndpoint:
         self._forget(left)
 
     def settle(self, state: EndpointState, new: Deployment) -> None:
-        """What follows once the new version is to stay: the endpoint's own tags, its alarms, its autoscaling."""
+        """Settle the new version, which is to stay: the endpoint's own tags, its alarms, its autoscaling."""
         self._lease.confirm()
         self._hosting.tag(state.arn, new)
         self._clients.alarms.put(self._settings.guards, state.config, new.tags)
@@ -196,7 +246,7 @@ class ProductionEndpoint:
             )
 
     def _check_image(self, state: EndpointState, new: Deployment) -> None:
-        """The instances run the image that was evaluated: the tag may have been moved after it was verified."""
+        """Check that the instances run the image that was evaluated: the tag may have been moved after it was verified."""
         evaluated = new.package.facts.get(Fact.IMAGE_DIGEST)
         for image in state.images:
             _, _, digest = image.partition("@")
@@ -232,7 +282,7 @@ class ProductionEndpoint:
 
     @contextmanager
     def _forget_unless_begun(self, new: Deployment) -> Iterator[None]:
-        """A change that SageMaker refuses (ResourceLimitExceeded, a quota) is no try: what was made for it is deleted, nothing was touched."""
+        """Let a change that SageMaker refuses (ResourceLimitExceeded, a quota) be no try: what was made for it is deleted, nothing was touched."""
         try:
             yield
         except LeaseLost:
@@ -246,7 +296,7 @@ class ProductionEndpoint:
             raise
 
     def _restore_autoscaling(self, autoscaling: Autoscaling | None) -> str:
-        """Make way no longer: give it that autoscaling where it has none. Why that failed, to go behind an error; empty when it did not."""
+        """Give it that autoscaling where it has none; return why that failed, to go behind an error; empty when it did not."""
         try:
             if autoscaling is not None and not self._clients.scaling.is_there():
                 self._lease.confirm()

@@ -50,7 +50,17 @@ class ExpiringResource:
 
 
 def run(arguments: ReapArguments) -> ReapPass:
-    """One pass over the region. DeliveryError when SageMaker cannot be asked, and, at its end, when something could not be deleted."""
+    """Make one pass over the region.
+
+    Args:
+        arguments: Arguments of this run.
+
+    Returns:
+        What was seen, and what became of it.
+
+    Raises:
+        DeliveryError: SageMaker could not be asked; or, at the end of the pass, something could not be deleted.
+    """
     sagemaker = boto3.client("sagemaker", region_name=arguments.region, config=_PATIENT)
     done = Reaper(sagemaker, dry_run=arguments.dry_run, wait_s=arguments.wait_s).reap(datetime.now(UTC))
     for item in done.reaped:
@@ -103,7 +113,7 @@ class Reaper:
         return ReapPass(at=now.isoformat(timespec="seconds"), seen=seen, reaped=reaped)
 
     def _expiring(self) -> Iterator[ExpiringResource]:
-        """Endpoints first, then configs, then models: what still stands behind a living endpoint is known before its turn."""
+        """List what carries an expiry, endpoints first, then configs, then models: what stands behind a living endpoint is known before its turn."""
         for kind in _KINDS:
             with translate_client_errors(f"list every {kind}"):
                 listed = list(self._listed(kind))
@@ -136,7 +146,7 @@ class Reaper:
                 raise
 
     def _reason(self, resource: ExpiringResource, now: datetime) -> str | None:
-        """Why the resource should be gone; None when it may stay."""
+        """Return why the resource should be gone; None when it may stay."""
         text = resource.tags[EXPIRES_TAG]
         try:
             expires = datetime.fromisoformat(text)
@@ -148,7 +158,7 @@ class Reaper:
         return f"the execution that made it is {status}" if status in _OVER else None
 
     def _execution_status(self, resource: ExpiringResource) -> str | None:
-        """The status of the pipeline execution that made it; None when it is not known."""
+        """Return the status of the pipeline execution that made it; None when it is not known."""
         model, execution = resource.tags.get(MODEL_TAG), resource.tags.get(EXECUTION_TAG)
         if not model or not execution:
             return None

@@ -21,7 +21,22 @@ logger = logging.getLogger(__name__)
 
 
 def run(release: Release, model_package: str, execution: str, evaluation: Path, output: Path) -> Rejection:
-    """Mark the version, note it in the ledger and write OUTPUT/rejection.json. Doing it twice changes nothing."""
+    """Mark the version, note it in the ledger and write OUTPUT/rejection.json. Idempotent.
+
+    Args:
+        release: The resolved model file.
+        model_package: The version's ARN.
+        execution: The pipeline execution.
+        evaluation: The evaluation.json that the gate read.
+        output: The folder that rejection.json is written to.
+
+    Returns:
+        What rejection.json says.
+
+    Raises:
+        InputError: The file is no evaluation.
+        DeliveryError: AWS refused.
+    """
     try:
         summary: str = json.loads(evaluation.read_bytes())["summary"]
     except (OSError, ValueError, KeyError) as error:

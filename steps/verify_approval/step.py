@@ -28,7 +28,18 @@ logger = logging.getLogger(__name__)
 
 
 def run(arguments: VerificationArguments) -> Approval:
-    """Write OUTPUT/approval.json and OUTPUT/release.json. InputError when the version names no release file that is intact."""
+    """Verify the version and write OUTPUT/approval.json and OUTPUT/release.json.
+
+    Args:
+        arguments: Arguments of this run.
+
+    Returns:
+        Whether the version may reach production, and why or why not.
+
+    Raises:
+        InputError: The version names no release file that is intact, or production never served what a rollback names.
+        DeliveryError: AWS refused.
+    """
     region = arguments.model_package.split(":")[3]
     client = s3.client(region)
     sagemaker = boto3.client("sagemaker", region_name=region)
@@ -67,7 +78,7 @@ def _make_ecr(region: str) -> ECRClient:
 
 
 def _release_file(package: model_packages.ModelPackage, client: S3Client) -> bytes:
-    """The release file that the version was registered from. Its folder is named by its digest, so it cannot have been changed unseen."""
+    """Read the release file that the version was registered from. Its folder is named by its digest, so it cannot have been changed unseen."""
     location = package.facts.get(Fact.RELEASE_FILE)
     if not location:
         raise InputError(f"{package.arn} was not registered by this pipeline: it has no {Fact.RELEASE_FILE}")

@@ -79,7 +79,7 @@ class Host:
         return self.hosts.index == 0
 
     def fleet(self, processes: int | None) -> WorkerPool:
-        """The client processes of all hosts."""
+        """Start the client processes of all hosts."""
         if self._registry is None or self._store is None:
             return WorkerPool(processes)
         return SharedFleet(processes, self._store, LivenessWaiter(self._registry, self._timing), self.hosts, self._timing)
@@ -96,7 +96,18 @@ class Host:
 
 @contextmanager
 def join(release: Release, execution: str, hosts: JobHosts, job: str | None, timing: Timing | None = None) -> Iterator[Host]:
-    """This host among the others; they are told that it lives, and how it ended. `job` is the job's name, another at each try."""
+    """Join the other hosts: they see that this one lives, and how it ended.
+
+    Args:
+        release: The resolved model file.
+        execution: The pipeline execution.
+        hosts: All of them, and which this is.
+        job: The job's name, another at each try.
+        timing: How quickly they hear of one another.
+
+    Yields:
+        This host.
+    """
     if len(hosts.names) == 1:
         yield Host(hosts)
         return
@@ -114,11 +125,11 @@ class LivenessWaiter:
         self._registry, self._timing, self._whom = registry, timing, whom
 
     def heard(self, name: str) -> None:
-        """That host wrote a document."""
+        """Note that a host wrote a document: it lives."""
         self._registry.heard(name)
 
     def wait_for(self, store: CoordinationStore, path: str, kind: type[D]) -> D:
-        """The document at a path. HostLost when one of the others is gone."""
+        """Wait for the document at a path. HostLost when one of the others is gone."""
         checked = time.monotonic()
         while (found := store.get(path, kind)) is None:
             if time.monotonic() - checked >= self._timing.check_s:
@@ -181,7 +192,7 @@ class SharedFleet(WorkerPool):
         return share, _monotonic_ns(at_ns)
 
     def _measured_by(self, name: str, begin_ns: int) -> list[WorkerResult]:
-        """What another host measured, on this one's clock."""
+        """Read what another host measured, on this one's clock."""
         done = self._waiter.wait_for(self._store, f"results/{self._number}/{name}.json", HostReport)
         _demand(name, done.error)
         body = self._store.get_bytes(f"results/{self._number}/{name}.parquet")
@@ -202,7 +213,7 @@ def _of_all(hosts: int, on_progress: Callable[[str], None]) -> Callable[[str], N
 
 
 def _monotonic_ns(wall_ns: int) -> int:
-    """A moment of the wall clock on this host's monotonic one. Of a few readings the one that was least interrupted counts."""
+    """Return a moment of the wall clock on this host's monotonic one. Of a few readings the one that was least interrupted counts."""
     readings = []
     for _ in range(_READINGS):
         before, wall, after = time.monotonic_ns(), time.time_ns(), time.monotonic_ns()

@@ -16,7 +16,7 @@ _REST = ("output_tokens", "prompt_tokens", "planned_tokens", "counted_tokens", "
 
 
 def pack(results: list[RequestRecord], begin_ns: int) -> bytes:
-    """The file's bytes. Moments are kept from `begin_ns` on, since another host's monotonic clock is another."""
+    """Encode requests. Moments are kept from `begin_ns` on, since another host's monotonic clock is another."""
     columns: dict[str, Any] = {name: [getattr(result, name) - begin_ns for result in results] for name in _MOMENTS}
     columns |= {name: [getattr(result, name) for result in results] for name in _REST}
     moments = array("q")
@@ -32,7 +32,7 @@ def pack(results: list[RequestRecord], begin_ns: int) -> bytes:
 
 
 def unpack(body: bytes, begin_ns: int) -> list[RequestRecord]:
-    """The requests, with their moments from `begin_ns` on."""
+    """Decode requests, with their moments from `begin_ns` on."""
     table = parquet.read_table(pyarrow.BufferReader(body))
     columns = {name: table.column(name).to_pylist() for name in (*_MOMENTS, *_REST)}
     lists = table.column("token_ns").combine_chunks()

@@ -98,7 +98,7 @@ class CoordinationStore:
         return None if body is None else kind.model_validate_json(body)
 
     def get_bytes(self, path: str) -> bytes | None:
-        """The bytes at a path; None while there are none."""
+        """Read the bytes at a path; None while there are none."""
         return s3.read(self._client, self._folder / path)
 
     def put_bytes(self, path: str, body: bytes) -> None:
@@ -107,7 +107,7 @@ class CoordinationStore:
             self._client.put_object(Bucket=self._folder.bucket, Key=(self._folder / path).key, Body=body)
 
     def put_load_files(self, load: Load) -> LoadOrder:
-        """The order for a load; its files are uploaded."""
+        """Upload the files of a load and make the order for it."""
         numbers = {field.name: getattr(load, field.name) for field in fields(load) if field.name not in _OTHERWISE}
         files = {}
         for name in _FILES:
@@ -120,7 +120,7 @@ class CoordinationStore:
         return LoadOrder(kind="measure", transport=_described(load.transport), load=numbers, schedule=schedule, files=files)
 
     def read_load(self, order: LoadOrder, folder: Path) -> Load:
-        """The load of an order; its files are kept in `folder`."""
+        """Read the load of an order; its files are kept in `folder`."""
         files: dict[str, Any] = {}
         for name, path in order.files.items():
             files[name] = folder / path.replace("/", "-")

@@ -28,7 +28,15 @@ _HEADLINES = (
 
 
 def render(evaluation: Evaluation, production: Evaluation | None = None) -> str:
-    """The report as HTML. `production` is the evaluation of what is in production, drawn beside this one's."""
+    """Render the report as HTML.
+
+    Args:
+        evaluation: What is reported.
+        production: The evaluation of what is in production, drawn beside this one's.
+
+    Returns:
+        One page that needs no network.
+    """
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
     profiles = {
@@ -45,7 +53,7 @@ def render(evaluation: Evaluation, production: Evaluation | None = None) -> str:
 
 
 def _section(ours: ProfileResult, theirs: ProfileResult | None) -> dict[str, Any]:
-    """What the page shows of one profile."""
+    """Collect what the page shows of one profile."""
     metrics = [name for name, value in ours.metrics.items() if value is not None]
     return {
         "profile": ours,
@@ -58,7 +66,7 @@ def _section(ours: ProfileResult, theirs: ProfileResult | None) -> dict[str, Any
 
 
 def _row(metric: str, ours: ProfileResult, theirs: ProfileResult | None) -> dict[str, Any]:
-    """One metric beside production's."""
+    """Put one metric beside production's."""
     value, other = ours.metrics[metric], theirs.metrics.get(metric) if theirs else None
     return {
         "metric": metric,
@@ -70,7 +78,7 @@ def _row(metric: str, ours: ProfileResult, theirs: ProfileResult | None) -> dict
 
 
 def _figures(ours: ProfileResult, theirs: ProfileResult | None) -> list[tuple[str, str]]:
-    """Title and SVG of each figure of a profile."""
+    """Draw each figure of a profile: its title and SVG."""
     titles = {"ttft": "Time to first token", "itl": "Inter-token latency, every gap", "e2e": "End to end"}
     drawn = [(title, figures.distribution(ours, theirs, latency, title)) for latency, title in titles.items()]
     drawn.append(("Output tokens over time", figures.throughput(ours, "Output tokens over time")))

@@ -70,7 +70,7 @@ class Chart:
             axis.set_major_formatter(lambda value, _: label(value))
 
     def fit_x(self, values: Sequence[float]) -> None:
-        """An x axis for these values: from zero, or logarithmic where a tail would squeeze the rest."""
+        """Fit the x axis to these values: from zero, or logarithmic where a tail would squeeze the rest."""
         if _is_long_tailed(values):
             self._axes.set_xscale("log")
             self._axes.set_xlim(*_log_limits(values))
@@ -79,7 +79,7 @@ class Chart:
             self._axes.set_xlim(0, max(values) * 1.04 or 1)
 
     def fit_y(self, values: Sequence[float]) -> None:
-        """A y axis for these values, likewise."""
+        """Fit the y axis to these values, likewise."""
         if _is_long_tailed(values):
             self._axes.set_yscale("log")
             self._axes.set_ylim(*_log_limits(values))
@@ -88,12 +88,12 @@ class Chart:
             self._axes.set_ylim(0, max(values) * 1.12 or 1)
 
     def name_y(self, ticks: Sequence[tuple[float, str]], top: float) -> None:
-        """A y axis from zero to `top` with these values named."""
+        """Give the y axis a range from zero to `top` with these values named."""
         self._axes.set_ylim(0, top)
         self._axes.set_yticks([value for value, _ in ticks], [words for _, words in ticks])
 
     def line(self, points: Sequence[tuple[float, float]], colour: Colour, *, words: str = "", filled: bool = False) -> None:
-        """A line through points; `words` name it in the legend, `filled` paints what is below it, too."""
+        """Draw a line through points; `words` name it in the legend, `filled` paints what is below it, too."""
         if not points:
             return
         x, y = [point[0] for point in points], [point[1] for point in points]
@@ -102,18 +102,18 @@ class Chart:
             self._axes.fill_between(x, y, color=_STAND_INS[colour], alpha=0.13, linewidth=0)
 
     def dot(self, x: float, y: float, colour: Colour) -> None:
-        """A point."""
+        """Draw a point."""
         self._axes.plot([x], [y], "o", color=_STAND_INS[colour], markersize=7, zorder=4)
 
     def across(self, y: float, colour: Colour, words: str) -> None:
-        """A dashed line over the whole width, with words above its end."""
+        """Draw a dashed line over the whole width, with words above its end."""
         self._axes.axhline(y, color=_STAND_INS[colour], linewidth=1.2, linestyle=(0, (4, 3)))
         self._axes.annotate(
             words, (1, y), (-2, 3), xycoords=("axes fraction", "data"), textcoords="offset points", ha="right", **_ink(colour)
         )
 
     def bound(self, x: float, y: float, colour: Colour, words: str, *, on_the_left: bool) -> None:
-        """A bound at one height: a triangle there, a dashed line down to the axis, words beside it."""
+        """Draw a bound at one height: a triangle there, a dashed line down to the axis, words beside it."""
         self._axes.vlines(x, self._axes.get_ylim()[0], y, color=_STAND_INS[colour], linewidth=1.2, linestyle=(0, (4, 3)))
         self._axes.plot([x], [y], "v", color=_STAND_INS[colour], markersize=9, zorder=4)
         offset, side = ((-8, 0), "right") if on_the_left else ((8, 0), "left")
@@ -125,7 +125,7 @@ class Chart:
             self._axes.legend(loc="upper left")
 
     def svg(self) -> str:
-        """The chart, to be put into the page: it follows the page's colours, and names nothing outside it."""
+        """Return the chart, to be put into the page: it follows the page's colours, and names nothing outside it."""
         written = io.StringIO()
         with mpl.rc_context(_STYLE):
             self._figure.savefig(written, format="svg", metadata={"Date": None})
@@ -141,12 +141,12 @@ class Chart:
 
 
 def label(value: float) -> str:
-    """A number beside an axis."""
+    """Format a number beside an axis."""
     return f"{value:,.0f}" if abs(value) >= 10 or value == int(value) else f"{value:.3g}"
 
 
 def _ink(colour: Colour) -> dict[str, Any]:
-    """Words in a colour, legible over lines."""
+    """Make words in a colour legible over lines."""
     paper = {"facecolor": _STAND_INS["page"], "edgecolor": "none", "alpha": 0.8, "pad": 1}
     return {"color": _STAND_INS["ink" if colour == "soft" else colour], "bbox": paper}
 
@@ -162,7 +162,7 @@ def _log_limits(values: Sequence[float]) -> tuple[float, float]:
 
 
 def _name_powers(axis: Axis) -> None:
-    """Powers of ten on a logarithmic axis, and twice and five times these."""
+    """Name powers of ten on a logarithmic axis, and twice and five times these."""
     axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0), numticks=8))
     axis.set_major_formatter(lambda value, _: label(value))
     axis.set_minor_formatter(NullFormatter())

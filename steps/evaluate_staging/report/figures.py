@@ -19,8 +19,11 @@ _SHARES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
 
 
 def distribution(ours: ProfileResult, theirs: ProfileResult | None, latency: str, title: str) -> str:
-    """The cumulative distribution of a latency, and that of production; empty without a sample. Its scale stretches the tail: each
-    nine is as high as the one before. An objective's bound stands at its percentile: the curve must pass on its left."""
+    """Draw the cumulative distribution of a latency, and that of production; empty without a sample.
+
+    Its scale stretches the tail: each nine is as high as the one before. An objective's bound stands at its percentile: the curve must pass
+    on its left.
+    """
     found = ours.latencies_ms[latency]
     if found is None:
         return ""
@@ -48,7 +51,7 @@ def distribution(ours: ProfileResult, theirs: ProfileResult | None, latency: str
 
 
 def throughput(profile: ProfileResult, title: str) -> str:
-    """Tokens in each whole second of the measured time; longer stretches are averaged where there are more seconds than pixels."""
+    """Draw the tokens in each whole second of the measured time; longer stretches are averaged where there are more seconds than pixels."""
     seconds = profile.tokens_per_s[: max(1, int(profile.duration_s))]
     width = -(-len(seconds) // _POINTS)
     groups = [seconds[first : first + width] for first in range(0, len(seconds), width)]
@@ -69,7 +72,7 @@ def throughput(profile: ProfileResult, title: str) -> str:
 
 
 def trials(profile: ProfileResult, metric: str, title: str) -> str:
-    """What a metric was at each rate or concurrency that was tried, and whether all objectives held there; empty where it never was."""
+    """Draw what a metric was at each rate or concurrency that was tried, and whether all objectives held there; empty where it never was."""
     tried = sorted(
         ((trial, value) for trial in profile.trials if (value := trial.metrics.get(metric)) is not None),
         key=lambda one: one[0].load,
@@ -87,7 +90,7 @@ def trials(profile: ProfileResult, metric: str, title: str) -> str:
 
 
 def _means(tried: Sequence[tuple[Trial, float]]) -> list[tuple[float, float]]:
-    """One point a load: those that were tried twice are joined by their mean."""
+    """Return one point a load: those that were tried twice are joined by their mean."""
     by_load: dict[float, list[float]] = {}
     for trial, value in tried:
         by_load.setdefault(trial.load, []).append(value)
@@ -95,7 +98,7 @@ def _means(tried: Sequence[tuple[Trial, float]]) -> list[tuple[float, float]]:
 
 
 def _bounds(profile: ProfileResult, latency: str) -> list[tuple[str, ObjectiveResult]]:
-    """Percentile → the absolute objective on it."""
+    """Return the absolute objectives on a latency, each with its percentile."""
     return [
         (name.split("_")[1], result)
         for name, result in profile.objectives.items()
@@ -112,12 +115,12 @@ def _colour(met: bool) -> Colour:
 
 
 def _stretched(share: float) -> float:
-    """Nines are evenly spaced: 90 %, 99 %, 99.9 %."""
+    """Place a share so that nines are evenly spaced: 90 %, 99 %, 99.9 %."""
     return -math.log10(max(1 - share, 1e-5))
 
 
 def _curve(encoded: str) -> list[tuple[float, float]]:
-    """Latencies in milliseconds, and the stretched share of samples up to each."""
+    """Return latencies in milliseconds, and the stretched share of samples up to each."""
     found = HdrHistogram.decode(encoded.encode())
     counts, values_us = [], []
     for step in found.get_recorded_iterator():

@@ -23,7 +23,7 @@ _BEYOND = 1e11
 
 
 def name(metric: str) -> str:
-    """`ttft_p99_ms` → TTFT p99."""
+    """Name a metric: `ttft_p99_ms` → TTFT p99."""
     if metric in _NAMES:
         return _NAMES[metric]
     latency, _, rest = metric.partition("_")
@@ -32,7 +32,7 @@ def name(metric: str) -> str:
 
 
 def value(metric: str, found: float | None) -> str:
-    """With its unit: 1,234 ms, 0.52%, $3.10."""
+    """Format a value with its unit: 1,234 ms, 0.52%, $3.10."""
     if found is None or abs(found) > _BEYOND:
         return "unmeasured"
     if metric == "error_rate":
@@ -43,24 +43,24 @@ def value(metric: str, found: float | None) -> str:
 
 
 def number(found: float) -> str:
-    """Three digits or more, thousands apart."""
+    """Format a number with three digits or more, thousands apart."""
     return f"{found:,.0f}" if abs(found) >= 1000 else f"{found:.3g}" if abs(found) < 100 else f"{found:.4g}"
 
 
 def bounds(metric: str, result: ObjectiveResult) -> list[str]:
-    """`≤ 1,500 ms`, `≤ 110% of production's`, or both."""
+    """Format the bounds of an objective: `≤ 1,500 ms`, `≤ 110% of production's`, or both."""
     side = "≤" if result.bound_kind == "at_most" else "≥"
     found = [] if result.relative_bound == result.bound else [f"{side} {value(metric, result.bound)}"]
     return found if result.relative_bound is None else [*found, f"{side} {result.relative_bound:.0%} of production's"]
 
 
 def outcome(result: ObjectiveResult) -> str:
-    """`met`, `missed`, or `undecided`."""
+    """Return `met`, `missed`, or `undecided`."""
     return "undecided" if result.undecided else "met" if result.met else "missed"
 
 
 def interval(metric: str, result: ObjectiveResult) -> str:
-    """Its 95 % confidence interval; empty where there was too little to say."""
+    """Format its 95 % confidence interval; empty where there was too little to say."""
     if result.low is None:
         return ""
     if result.high is None:
@@ -69,7 +69,7 @@ def interval(metric: str, result: ObjectiveResult) -> str:
 
 
 def change(metric: str, ours: float | None, theirs: float | None) -> dict[str, str] | None:
-    """By how much it differs from production, and whether that is better; None where there is nothing to compare."""
+    """Say by how much it differs from production, and whether that is better; None where there is nothing to compare."""
     if ours is None or theirs is None or not theirs:
         return None
     share = ours / theirs - 1
@@ -80,7 +80,7 @@ def change(metric: str, ours: float | None, theirs: float | None) -> dict[str, s
 
 
 def bar(result: ObjectiveResult) -> dict[str, float | None]:
-    """Where the value, its interval and the bound (of two, the tighter) are on a bar, in per cent of its length."""
+    """Place the value, its interval and the bound (of two, the tighter) on a bar, in per cent of its length."""
     bounds = [] if result.relative_bound == result.bound else [result.bound]
     if result.relative_bound is not None and result.production is not None:
         bounds.append(result.relative_bound * result.production)
@@ -96,7 +96,7 @@ def bar(result: ObjectiveResult) -> dict[str, float | None]:
 
 
 def load(profile: dict[str, Any]) -> str:
-    """A load profile in a sentence or two."""
+    """Describe a load profile in a sentence or two."""
     known = KINDS.get(profile.get("kind", ""))
     texts = [known.sentence.format(**profile)] if known else []
     if profile.get("prompts"):

@@ -1,0 +1,49 @@
+"""The examples in the docstrings of delivery's rooms say what happens."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import logging
+import pkgutil
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+import delivery
+
+MODULES = [found.name for found in pkgutil.walk_packages(delivery.__path__, "delivery.")]
+ROOMS = {"aws", "endpoint", "history", "hub", "job", "registry", "weights"}
+
+
+def examples(name: str) -> list[doctest.DocTest]:
+    found = doctest.DocTestFinder(exclude_empty=True).find(importlib.import_module(name))
+    return [test for test in found if test.examples]
+
+
+@pytest.fixture
+def untouched() -> Iterator[None]:
+    """Keep what the frame of a job sets for a process of its own."""
+    handler, root = signal.getsignal(signal.SIGTERM), logging.getLogger()
+    handlers, levels = (
+        list(root.handlers),
+        {name: logging.getLogger(name).level for name in ("delivery", "steps", "loadtest", "config")},
+    )
+    yield
+    signal.signal(signal.SIGTERM, handler)
+    root.handlers = handlers
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+
+
+@pytest.mark.usefixtures("untouched")
+@pytest.mark.parametrize("name", [name for name in MODULES if examples(name)])
+def test_an_example_is_what_happens(name: str) -> None:
+    ran = doctest.testmod(importlib.import_module(name), optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert ran.attempted > 0
+    assert ran.failed == 0
+
+
+def test_each_room_has_an_example_at_its_door() -> None:
+    assert {name.split(".")[1] for name in MODULES if examples(name)} >= ROOMS
