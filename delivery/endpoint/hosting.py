@@ -1,4 +1,8 @@
-"""Endpoints as the steps use them: made from a deployment, updated, awaited, deleted. What a deployment is, `delivery.endpoint.deployment` says."""
+"""Endpoints as the steps use them: made from a deployment, updated, awaited, deleted. What a deployment is, `delivery.endpoint.deployment` says.
+
+Every change is idempotent: making what is there, deleting what is gone and updating to what is under way change nothing, so that a step
+that was killed runs again. SageMaker's refusal of an endpoint that is changing just now is transient: it is asked again.
+"""
 
 from __future__ import annotations
 

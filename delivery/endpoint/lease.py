@@ -4,6 +4,9 @@ It is taken with `If-None-Match: *` (nobody ever had it) or `If-Match` (it is re
 execution), so that of many who try one succeeds. A thread renews it; a renewal that S3 refuses means that somebody else has it now.
 "Now" is S3's clock, the `Date` of its answers: hosts whose clocks differ agree on what has expired. Giving it back is writing that it is
 free; the object stays and says who had it last.
+
+Each time it is taken it has a new token. A fencing token would be checked by what the lease protects, and SageMaker checks none: instead
+`confirm` asks S3 right before each call that changes the endpoint. (docs/decisions has why S3, and what is given up.)
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Prompt checks: questions whose answers are known, asked of a staging endpoint before the gate and of production after an update."""
+"""Prompt checks: questions whose answers are known, asked of a staging endpoint before the gate and of production after an update: its smoke test."""
 
 from __future__ import annotations
 

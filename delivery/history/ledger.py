@@ -1,8 +1,9 @@
-"""The ledger of a model: what happened to its versions, append-only, `s3://BUCKET/releases/MODEL/00000001.json` and so on.
+"""The ledger of a model: an audit of what happened to its versions, `s3://BUCKET/releases/MODEL/00000001.json` and so on.
 
-Each event holds the SHA-256 of the bytes of the one before. An event's number alone is its key, and it is written with
-`If-None-Match: *`: of two writers who both saw event 7 as the last, one gets 8, the other is refused, reads again and gets 9. (S3 user
-guide, "How to prevent object overwrites with conditional writes".)
+It is append-only and tamper-evident: each event holds the SHA-256 of the bytes of the one before. An event's number alone is its key, and
+it is written with `If-None-Match: *`: of two writers who both saw event 7 as the last, one gets 8, the other is refused, reads again and
+gets 9. (S3 user guide, "How to prevent object overwrites with conditional writes".) Writing is idempotent: a write whose answer got lost
+finds its own event, and `append_once` writes an execution's event once, however often its step runs.
 
 What the chain shows: that an event with another behind it was changed, or one was taken out. What it cannot show: that the last event was
 changed, or that events were cut off at the end. On AWS the bucket's policy keeps anybody from either (infra/delivery.yaml): an event is

@@ -1,4 +1,4 @@
-"""Which versions production served, and which one a rollback returns to, out of the ledger."""
+"""The serving history: the lineage of what production served, out of the ledger, and which version a rollback returns to."""
 
 from __future__ import annotations
 

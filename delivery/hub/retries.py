@@ -1,4 +1,8 @@
-"""Trying again: which failures pass by themselves, and how long to wait for that."""
+"""Retries: which failures are transient, and how long to wait before the next try.
+
+A retryable call raises TransientError. Pauses grow exponentially (backoff) and are shortened by up to a half at random (jitter), so that
+workers that failed together do not come again together; the server's own Retry-After wins.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Several instances share one job: who they are, and that they live.
 
-Each host says every few seconds that it lives (`PREFIX.hosts/EXECUTION/HOST.json` in S3), and sees there which of the others has failed or
+Each host writes a heartbeat every few seconds (`PREFIX.hosts/EXECUTION/HOST.json` in S3), and sees there which of the others has failed or
 fallen silent.
 """
 

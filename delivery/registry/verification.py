@@ -1,4 +1,4 @@
-"""What must hold before a version may reach production: approved now, evaluated, passed, recent enough, and still the same bytes.
+"""What must hold before a version may reach production: approved now, evaluated, passed, recent enough, and no drift since.
 
 `verify_approval` asks it for the promotion pipeline, `promote` asks it again right before it touches production. Each refusal is one
 sentence that begins with the name of the check: approval, evaluation, weights, image, order.

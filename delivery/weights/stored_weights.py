@@ -1,4 +1,4 @@
-"""Whether the weights in S3 are those of the manifest that was evaluated: every object, by size and by S3's own checksum.
+"""Drift of the weights: whether the objects in S3 are those of the manifest that was evaluated, by size and by S3's own checksum.
 
 S3 keeps a CRC64NVME of each whole object that was uploaded with one ("Checking object integrity" in the S3 user guide) and HeadObject
 shows it, so nothing is read. Only where S3 keeps none is the object read and its checksum computed here.

@@ -1,4 +1,7 @@
-"""FetchWeights: the whole of it, from a release to a prefix with a manifest."""
+"""FetchWeights: from a release to a prefix with a manifest.
+
+It is idempotent: a prefix with a manifest is left alone, and a file that the journal has is not fetched again.
+"""
 
 from __future__ import annotations
 

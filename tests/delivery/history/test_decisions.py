@@ -1,0 +1,120 @@
+"""Decisions: in the ledger once, whoever made them, and anew only when somebody decided anew."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from delivery.history import decisions
+from delivery.history.ledger import Event, EventKind, Ledger
+from delivery.registry.model_packages import ModelPackage
+from tests.delivery.fake_s3 import FakeS3
+
+ARN = "arn:aws:sagemaker:us-west-2:111122223333:model-package/release-chat/3"
+
+
+@pytest.fixture
+def ledger() -> Ledger:
+    return Ledger(FakeS3().client, "release", "chat")
+
+
+def package(status: str = "Approved", **changes: Any) -> ModelPackage:
+    return ModelPackage(ARN, "release-chat", 3, status, {}, **changes)
+
+
+def failed(ledger: Ledger, approval: str | None, *, tried: Any = True) -> Event:
+    return ledger.append("refused", by="e1", version=3, details={"reason": "an alarm", "tried": tried, "approval": approval})
+
+
+def told(ledger: Ledger) -> list[tuple[EventKind, str, Any]]:
+    return [(event.kind, event.by, event.details.get("comment")) for event in ledger.events()]
+
+
+def test_a_decision_is_noted_once(ledger: Ledger) -> None:
+    first = decisions.note(ledger, "approved", package(), by="ana", comment="good", ticket="T-1")
+    assert first.details == {"comment": "good", "ticket": "T-1"}
+    assert (first.version, first.model_package) == (3, ARN)
+    assert decisions.note(ledger, "approved", package(), by="ben", comment="good, too") == first
+    assert told(ledger) == [("approved", "ana", "good")]
+
+
+def test_the_other_decision_and_the_same_one_after_it_are_new(ledger: Ledger) -> None:
+    for decision in ("approved", "rejected", "approved"):
+        decisions.note(ledger, decision, package(), by="ana", comment=decision)
+    assert [kind for kind, _, _ in told(ledger)] == ["approved", "rejected", "approved"]
+
+
+def test_an_older_one_does_not_count_where_a_new_one_was_made(ledger: Ledger) -> None:
+    first = decisions.note(ledger, "approved", package(), by="ana", comment="good")
+    at = datetime.fromisoformat(first.at)
+    assert decisions.note(ledger, "approved", package(), by="ana", comment="good", not_before=at) == first
+    later = decisions.note(ledger, "approved", package(), by="ana", comment="again", not_before=at + timedelta(milliseconds=1))
+    assert later.sequence == 2
+
+
+def test_the_last_decision_is_about_that_version(ledger: Ledger) -> None:
+    assert decisions.last_decision(ledger.events(), 3) is None
+    ledger.append("approved", by="ana", version=3)
+    rejected = ledger.append("rejected", by="ana", version=3)
+    ledger.append("approved", by="ana", version=4)
+    ledger.append("promoted", by="e1", version=3)
+    assert decisions.last_decision(ledger.events(), 3) == rejected
+
+
+@pytest.mark.parametrize(("status", "kind"), [("Approved", "approved"), ("Rejected", "rejected")])
+def test_a_decision_of_the_console_is_noted_once_with_who_made_it(ledger: Ledger, status: str, kind: EventKind) -> None:
+    made = package(status, approval_description="seen it", changed_by="arn:aws:iam::111122223333:user/ana")
+    event = decisions.note_if_made_elsewhere(ledger, made)
+    assert event is not None
+    assert (event.kind, event.by, event.details) == (kind, "arn:aws:iam::111122223333:user/ana", {"comment": "seen it"})
+    assert decisions.note_if_made_elsewhere(ledger, made) is None
+
+
+def test_who_is_not_known_is_said(ledger: Ledger) -> None:
+    event = decisions.note_if_made_elsewhere(ledger, package())
+    assert event is not None and event.by == "unknown: CloudTrail has it as UpdateModelPackage"
+
+
+def test_a_version_that_waits_was_not_decided_about(ledger: Ledger) -> None:
+    assert decisions.note_if_made_elsewhere(ledger, package("PendingManualApproval")) is None
+    assert ledger.events() == []
+
+
+def test_an_approval_in_other_words_after_a_try_that_failed_is_a_new_one(ledger: Ledger) -> None:
+    ledger.append("approved", by="ana", version=3)
+    failed(ledger, "good")
+    assert decisions.note_if_made_elsewhere(ledger, package(approval_description="good")) is None, "the same approval"
+    event = decisions.note_if_made_elsewhere(ledger, package(approval_description="try again"))
+    assert event is not None
+    assert event.details == {"comment": "try again", "after": "event 2"}
+    assert decisions.failed_try(ledger.events(), 3) is None, "approved anew since"
+    assert decisions.note_if_made_elsewhere(ledger, package(approval_description="try again")) is None
+
+
+def test_a_rollback_that_failed_went_by_no_approval(ledger: Ledger) -> None:
+    ledger.append("approved", by="ana", version=3)
+    failed(ledger, None)
+    assert decisions.note_if_made_elsewhere(ledger, package(approval_description="good")) is None
+
+
+@pytest.mark.parametrize("kind", ["approved", "promoted", "rolled_back"])
+def test_what_ends_a_failed_try(ledger: Ledger, kind: EventKind) -> None:
+    tried = failed(ledger, "good")
+    assert decisions.failed_try(ledger.events(), 3) == tried
+    ledger.append(kind, by="ana", version=4)
+    assert decisions.failed_try(ledger.events(), 3) == tried, "of another version"
+    ledger.append(kind, by="ana", version=3)
+    assert decisions.failed_try(ledger.events(), 3) is None
+
+
+@pytest.mark.parametrize("tried", [False, None, "yes"])
+def test_a_refusal_that_touched_nothing_is_no_try(ledger: Ledger, tried: Any) -> None:
+    failed(ledger, "good", tried=tried)
+    assert decisions.failed_try(ledger.events(), 3) is None
+
+
+def test_times_are_utc(ledger: Ledger) -> None:
+    event = decisions.note(ledger, "approved", package(), by="ana", comment="good")
+    assert abs(datetime.fromisoformat(event.at) - datetime.now(UTC)) < timedelta(minutes=5)
