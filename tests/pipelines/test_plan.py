@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -219,4 +219,4 @@ def put_into_production(stack: Stack, release: Release) -> None:
     deployment = Deployment(
         release, package, "staging", "test", 1
     )  # under production's name: a pending version is not deployed by its own
-    Hosting(sagemaker, logs=None).create(release.model.production.endpoint, deployment)
+    Hosting(sagemaker, logs=cast(Any, None)).create(release.model.production.endpoint, deployment)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import botocore.session
 import pytest
@@ -144,7 +144,7 @@ def test_the_endpoints(model: str) -> None:
         deployment = Deployment(
             release, package, purpose, "abcdefgh1234", 2, "2026-01-01T00:00:00Z" if purpose == "staging" else None
         )
-        Hosting(recorder, logs=None).create("endpoint", deployment)
+        Hosting(cast(Any, recorder), logs=cast(Any, None)).create("endpoint", deployment)
         found[purpose] = recorder.requests
     check(f"{model}.endpoints.json", as_json(found))
 
