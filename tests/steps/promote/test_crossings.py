@@ -10,12 +10,12 @@ from unittest import mock
 import pytest
 
 from delivery.endpoint.hosting import Hosting
-from delivery.errors import StepError
+from delivery.errors import DeliveryError
 from delivery.history.ledger import Ledger
 from delivery.registry import model_packages
-from steps.promote.autoscaling import Scaling
+from steps.promote.autoscaling import EndpointAutoscaling
 from steps.promote.models import Promotion
-from steps.promote.production import Production
+from steps.promote.production_endpoint import ProductionEndpoint
 from tests.support.worlds.promotion import QUESTION, PromotionWorld, Version
 
 WRONG = {"answers": {QUESTION: "something else a b c d e f g h i j"}}
@@ -44,7 +44,7 @@ def refused(error: str) -> Callable[[], None]:
     """What AWS says."""
 
     def act() -> None:
-        raise StepError(error)
+        raise DeliveryError(error)
 
     return act
 
@@ -64,7 +64,7 @@ def serves(world: PromotionWorld, version: Version) -> int:
 
 def left_unseen(world: PromotionWorld, version: Version) -> None:
     """Promote it with a process that ends after the update, before it was looked over."""
-    with instead(Production, "smoke_test", kill), pytest.raises(Killed):
+    with instead(ProductionEndpoint, "smoke_test", kill), pytest.raises(Killed):
         world.serve(version)
     assert serves(world, version) == version.number
 
@@ -76,8 +76,8 @@ def test_an_approval_that_is_withdrawn_during_the_wait_for_the_endpoint_counts(w
         model_packages.reject(world.client("sagemaker"), version.arn, "on second thought")
 
     with (
-        instead(Production, "at_rest", withdraw, then=True),
-        pytest.raises(StepError, match="approval: the version is Rejected now"),
+        instead(ProductionEndpoint, "at_rest", withdraw, then=True),
+        pytest.raises(DeliveryError, match="approval: the version is Rejected now"),
     ):
         world.serve(version)
     assert world.endpoint(version.endpoint) is None
@@ -92,8 +92,8 @@ def test_an_approval_that_is_withdrawn_during_the_update_takes_the_version_out_a
         model_packages.reject(world.client("sagemaker"), second.arn, "on second thought")
 
     with (
-        instead(Production, "smoke_test", withdraw, then=True),
-        pytest.raises(StepError, match=r"was taken back .* Rejected now"),
+        instead(ProductionEndpoint, "smoke_test", withdraw, then=True),
+        pytest.raises(DeliveryError, match=r"was taken back .* Rejected now"),
     ):
         world.serve(second)
     assert serves(world, second) == 1
@@ -102,20 +102,20 @@ def test_an_approval_that_is_withdrawn_during_the_update_takes_the_version_out_a
 
 def test_a_failed_endpoint_is_there_until_a_version_may_take_its_place(world: PromotionWorld) -> None:
     name = world.name()
-    with instead(Production, "_delete", kill), pytest.raises(Killed):
+    with instead(ProductionEndpoint, "_delete", kill), pytest.raises(Killed):
         world.serve(world.version(name, settings={"crash_at_start": True}))
     pending = world.version(name, status="PendingManualApproval")
-    with pytest.raises(StepError, match="approval: "):
+    with pytest.raises(DeliveryError, match="approval: "):
         world.serve(pending)
     assert (world.endpoint(name) or {})["EndpointStatus"] == "Failed"
     assert world.serve(world.version(name)).action == "created"
 
 
-def test_what_cannot_be_tidied_up_is_no_failed_promotion(world: PromotionWorld, capfd: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_tidied_up_is_no_failed_promotion(world: PromotionWorld, caplog: pytest.LogCaptureFixture) -> None:
     version = world.version(world.name())
-    with instead(Production, "tidy_up", refused("ThrottlingException")):
+    with instead(ProductionEndpoint, "tidy_up", refused("ThrottlingException")):
         assert world.serve(version).action == "created"
-    assert "stays for the next one: ThrottlingException" in capfd.readouterr().out
+    assert "stays for the next one: ThrottlingException" in caplog.text
     assert kinds(world, version) == [("promoted", 1)]
 
 
@@ -125,8 +125,8 @@ def test_a_rollback_that_cannot_reject_what_it_left_is_in_the_ledger_as_what_it_
     world.serve(first)
     world.serve(second)
     with (
-        mock.patch.object(model_packages, "reject", mock.Mock(side_effect=StepError("AccessDenied"))),
-        pytest.raises(StepError, match="AccessDenied"),
+        mock.patch.object(model_packages, "reject", mock.Mock(side_effect=DeliveryError("AccessDenied"))),
+        pytest.raises(DeliveryError, match="AccessDenied"),
     ):
         world.serve(first, intent="rollback")
     assert kinds(world, first)[-1] == ("rolled_back", 1)
@@ -135,7 +135,7 @@ def test_a_rollback_that_cannot_reject_what_it_left_is_in_the_ledger_as_what_it_
 
 def test_a_reason_outlives_a_ledger_that_cannot_be_written(world: PromotionWorld) -> None:
     version = world.version(world.name(), settings={"crash_at_start": True})
-    with instead(Ledger, "append", refused("SlowDown")), pytest.raises(StepError, match="ping health check") as caught:
+    with instead(Ledger, "append", refused("SlowDown")), pytest.raises(DeliveryError, match="ping health check") as caught:
         world.serve(version)
     assert "nor could the ledger be told of it: SlowDown" in str(caught.value)
 
@@ -144,14 +144,17 @@ def test_a_reason_outlives_an_old_version_that_cannot_be_given_back(world: Promo
     name = world.name()
     world.serve(world.version(name))
     second = world.version(name, settings=WRONG)
-    switch = Production._switch
+    switch = ProductionEndpoint._switch
 
-    def no_way_back(self: Production, config: str, policy: dict[str, Any]) -> None:
+    def no_way_back(self: ProductionEndpoint, config: str, policy: dict[str, Any]) -> None:
         if "-v1-" in config:
-            raise StepError("ThrottlingException")
+            raise DeliveryError("ThrottlingException")
         switch(self, config, policy)
 
-    with mock.patch.object(Production, "_switch", no_way_back), pytest.raises(StepError, match="ThrottlingException") as caught:
+    with (
+        mock.patch.object(ProductionEndpoint, "_switch", no_way_back),
+        pytest.raises(DeliveryError, match="ThrottlingException") as caught,
+    ):
         world.serve(second)
     assert "answered 'Which version are you?' with 'something else" in str(caught.value)
     assert kinds(world, second) == [("promoted", 1), ("refused", 2)]
@@ -163,7 +166,7 @@ def test_a_version_that_nobody_looked_over_is_not_what_a_later_one_gives_back(wo
     world.serve(first)
     left_unseen(world, world.version(name))
     third = world.version(name, settings=WRONG)
-    with pytest.raises(StepError, match="it serves version 1 again"):
+    with pytest.raises(DeliveryError, match="it serves version 1 again"):
         world.serve(third)
     assert serves(world, first) == 1
 
@@ -188,7 +191,7 @@ def test_what_sagemaker_refuses_is_no_try_and_leaves_nothing(world: PromotionWor
     version = world.version(name) if call == "switch" else first
     define = mock.patch.object(Hosting, "create", lambda self, _, new: (self.define(new), refused("ResourceLimitExceeded")()))
     switch = instead(Hosting, "switch", refused("ResourceLimitExceeded"))
-    with define if call == "create" else switch, pytest.raises(StepError, match="ResourceLimitExceeded"):
+    with define if call == "create" else switch, pytest.raises(DeliveryError, match="ResourceLimitExceeded"):
         world.serve(version)
     assert world.events(version)[-1].details["tried"] is False
     assert not [left for left in world.definitions(name) if f"-v{version.number}-" in left]
@@ -209,7 +212,7 @@ def test_autoscaling_makes_way_for_other_instance_types_alone(
     name = world.name()
     world.serve(world.version(name, autoscaling=SCALING, serving=before))
     removed: list[bool] = []
-    with instead(Scaling, "remove", lambda: removed.append(True), then=True):
+    with instead(EndpointAutoscaling, "remove", lambda: removed.append(True), then=True):
         world.serve(world.version(name, autoscaling=SCALING, serving=serving))
     assert bool(removed) is makes_way
     assert world.autoscaling(name) is not None
@@ -225,11 +228,11 @@ def test_an_update_that_comes_to_nothing_leaves_the_old_versions_autoscaling(wor
     if ends == "refused":
         with (
             instead(Hosting, "switch", refused("ResourceLimitExceeded")),
-            pytest.raises(StepError, match="ResourceLimitExceeded"),
+            pytest.raises(DeliveryError, match="ResourceLimitExceeded"),
         ):
             world.serve(second)
     else:
-        with pytest.raises(StepError, match="it serves version 1 again"):
+        with pytest.raises(DeliveryError, match="it serves version 1 again"):
             world.serve(second)
     bounds = world.autoscaling(name)
     assert bounds is not None

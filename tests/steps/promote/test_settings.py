@@ -13,7 +13,7 @@ from config.schema import Release
 from delivery.endpoint.deployment import Deployment
 from delivery.registry import model_packages
 from pipelines.definitions.requests import PROMOTE_MAX_RUNTIME_S
-from steps.promote.production import Production
+from steps.promote.production_endpoint import ProductionEndpoint
 from tests.support.waiting import wait_until
 from tests.support.worlds.promotion import PromotionWorld, ServedPromotions
 
@@ -89,6 +89,6 @@ def test_an_update_that_sagemaker_takes_back_is_awaited_until_it_is_back() -> No
     name, model = load_model("qwen3-32b")
     release = Release(name=name, model=model, environment=load_environment("aws"), serving_image="i")
     clients = Mock()
-    Production(release, clients, Mock())._wait()
+    ProductionEndpoint(release, clients, Mock())._wait()
     [_, timeout_s, *_] = clients.hosting.wait.call_args.args
     assert 2 * release.update_timeout_s < timeout_s < PROMOTE_MAX_RUNTIME_S

@@ -26,14 +26,14 @@ import pytest
 import yaml
 
 from config.schema import Release
-from delivery.errors import StepError
+from delivery.errors import DeliveryError
 from delivery.history.ledger import Event, Ledger
 from delivery.names import Fact
 from delivery.weights.manifest import Manifest, ManifestFile
 from pipelines.definitions.requests import model_package
 from sagemaker_local.testing import RunningServer
 from steps.promote import step
-from steps.promote.models import Promotion
+from steps.promote.models import Promotion, PromotionArguments
 from tests.infra.audit import every_call_is_allowed
 from tests.steps.evaluate_staging.world import BUCKET, IMAGE, ROOT, closed_loop
 from tests.steps.evaluate_staging.world import world as evaluate_world
@@ -249,11 +249,13 @@ class PromotionWorld:
         """Promote, or roll back to it, in this process."""
         execution = uuid.uuid4().hex[:12]
         with self.account.acting_as(version.release.environment.roles.promote):
-            return step.run(step.Request(version.release, version.arn, execution, "manual", self.folder / execution, intent))
+            return step.run(
+                PromotionArguments(version.release, version.arn, execution, "manual", self.folder / execution, intent)
+            )
 
     def refused(self, version: Version) -> str:
         """Promote in this process a version that must be refused; why it was, which the ledger says, too."""
-        with pytest.raises(StepError) as caught:
+        with pytest.raises(DeliveryError) as caught:
             self.serve(version)
         last = self.events(version)[-1]
         assert (last.kind, last.version, last.details["reason"]) == ("refused", version.number, str(caught.value))
