@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from pydantic import Field, field_validator
@@ -10,7 +11,7 @@ from config.base import Strict
 from config.errors import MisplacedValue
 from config.instances import check_each
 from config.suggest import did_you_mean
-from loadtest.profiles import METRICS, LoadProfile, Objective
+from loadtest.profiles import METRICS, S3_ADDRESS, LoadProfile, Objective
 
 
 class PromptCheck(Strict):
@@ -102,6 +103,17 @@ class Evaluation(Strict):
     """The staging endpoint's instances."""
     max_runtime_s: int = Field(default=7200, ge=60)
     """The staging endpoint expires this long after it was asked for, whatever happens. Seconds."""
+
+    @field_validator("load_profiles")
+    @classmethod
+    def _files_are_in_s3(cls, value: dict[str, LoadProfile]) -> dict[str, LoadProfile]:
+        """Refuse a path: the job that puts the load on sees no file of the machine on which the model file was written."""
+        for name, profile in value.items():
+            for key in ("prompts", "trace"):
+                address = getattr(profile, key, None)
+                if address is not None and not re.match(S3_ADDRESS, address):
+                    raise MisplacedValue((name, key), f"{address!r} will not do, expected an S3 address, s3://BUCKET/KEY")
+        return value
 
     @field_validator("load_profiles")
     @classmethod

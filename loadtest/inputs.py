@@ -34,10 +34,10 @@ class LoadInputs:
         return self._file(self.tokenizer_address) if self.tokenizer_address else None
 
     def required(self, uri: str) -> Path:
-        """A file that the model file names; InvalidInput when it is not there."""
+        """Return the file that a load profile names; InvalidInput when it is not there."""
         found = self._file(uri)
         if found is None:
-            raise InvalidInput(f"{uri} is not there; the model file names it as a load profile's trace or prompts")
+            raise InvalidInput(f"{uri} is not there; the load profile names it: put the file there, or correct the address")
         return found
 
     def check(self, profiles: Iterable[LoadProfile]) -> None:
@@ -57,13 +57,13 @@ class LoadInputs:
                     )
 
     def replayed(self, profile: Replay) -> list[ScheduledRequest]:
-        """A trace's requests. InvalidInput where it is none."""
+        """Return a trace's requests. InvalidInput where it is none."""
         return arrivals.replay(self.required(profile.trace).read_text(encoding="utf-8-sig"), profile.speed, profile.trace)
 
     def _file(self, uri: str) -> Path | None:
         if uri not in self._found:
             body = self.read(uri)
-            path = self.folder / f"{len(self._found)}-{uri.rsplit('/', 1)[1]}"
+            path = self.folder / f"{len(self._found)}-{uri.rsplit('/', 1)[-1]}"
             if body is not None:
                 path.write_bytes(body)
             self._found[uri] = path if body is not None else None

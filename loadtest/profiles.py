@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Annotated, ClassVar, Literal, get_args
 
-from pydantic import Field
+from pydantic import Field, WithJsonSchema
 
 from loadtest.base import Strict
 
@@ -89,6 +89,10 @@ METRICS = (
 price of a million output tokens, and for the kind `capacity` the rate that it found."""
 
 Rate = Annotated[float, Field(gt=0)]
+S3_ADDRESS = r"^s3://[^/]+/.+"
+FileAddress = Annotated[str, WithJsonSchema({"type": "string", "pattern": S3_ADDRESS})]
+"""`s3://BUCKET/KEY`, or, for a load test that runs here, a path as well. Model files, whose editors read the schema, take S3 addresses only:
+`config` refuses the rest."""
 
 
 class _Profile(Strict):
@@ -109,7 +113,7 @@ class _Profile(Strict):
     """Which share of each prompt is the same in all, as a system prompt is: what a prefix cache can save."""
     turns: int = Field(default=1, ge=1)
     """How many messages of the user a chat has; each request carries those before it. 1: no chat."""
-    prompts: str | None = Field(default=None, pattern=r"^s3://[^/]+/.+")
+    prompts: FileAddress | None = None
     """S3 address of a JSON-lines file of conversations (ShareGPT's form, or {"prompt": …}) to ask instead of synthetic prompts."""
     client: Literal["sagemaker", "openai"] = "sagemaker"
     """Over which API: InvokeEndpointWithResponseStream, or the endpoint's OpenAI path."""
@@ -210,7 +214,7 @@ class Replay(_Profile):
     sentence = "Replay of {trace} at {speed:g} times its speed"
 
     kind: Literal["replay"]
-    trace: str = Field(pattern=r"^s3://[^/]+/.+")
+    trace: FileAddress
     """S3 address of a CSV: TIMESTAMP, ContextTokens, GeneratedTokens (Azure's traces) or Timestamp, Request tokens, Response tokens
     (BurstGPT's). It replaces prompt_tokens and output_tokens."""
     speed: float = Field(default=1.0, gt=0)

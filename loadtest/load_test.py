@@ -1,0 +1,119 @@
+"""Measure one server with load profiles: the whole of a load test, from the first check to the verdict."""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+
+from loadtest.addresses import read_address
+from loadtest.client.chat_client import ChatRequest
+from loadtest.errors import LoadTestError
+from loadtest.generator.load import Load
+from loadtest.generator.worker_pool import WorkerPool
+from loadtest.inputs import LoadInputs
+from loadtest.measurement.measurement import Measurement
+from loadtest.measurement.scoring import profile_result
+from loadtest.profile_file import check_objectives_alone
+from loadtest.profiles import METRICS, LoadProfile
+from loadtest.report import LoadTestReport, ProfileReport, judge
+from loadtest.runner import ProfileRun, Runner
+from loadtest.transports import Transport
+
+_log = logging.getLogger(__name__)
+_TRIES = 3
+_FIRST_TIMEOUT_S = 60.0
+Transports = Callable[[LoadProfile], Transport]
+"""Gives the way to the server for each profile."""
+
+
+def measure(
+    transport: Transport | Transports,
+    profiles: Mapping[str, LoadProfile],
+    *,
+    target: str = "",
+    tokenizer: str | None = None,
+    processes: int | None = None,
+    lag_at_most_ms: float = 50.0,
+    usd_per_hour: float | None = None,
+    baseline: LoadTestReport | None = None,
+) -> tuple[LoadTestReport, dict[str, Measurement]]:
+    """Put load profiles on a server, one after the other, and judge their objectives.
+
+    Args:
+        transport: the way to the server, or a function that gives it for a profile.
+        profiles: name → profile.
+        target: what the report calls the server; empty: its address.
+        tokenizer: path or S3 address of the model's tokenizer.json; None: prompts have about as many tokens as asked for, and the server's
+            token counts are taken on trust.
+        processes: how many client processes at most; None: one a core.
+        lag_at_most_ms: a client that was later than this (p99) makes the run invalid. Milliseconds.
+        usd_per_hour: what the server costs, for the price of a million tokens. US dollars an hour.
+        baseline: an earlier report that relative objectives are compared with.
+
+    Returns:
+        The report, and every request of each profile by its name.
+
+    Raises:
+        InvalidInput: a profile, a trace, a prompts file or the tokenizer can never work.
+        LoadTestError: the server does not answer, or a client process failed.
+    """
+    if baseline is None:
+        check_objectives_alone(profiles)
+    transports: Transports = transport if callable(transport) else lambda _: transport
+    began_at = datetime.now(UTC).isoformat(timespec="seconds")
+    reports: dict[str, ProfileReport] = {}
+    measurements: dict[str, Measurement] = {}
+    with tempfile.TemporaryDirectory(prefix="loadtest-") as folder, WorkerPool(processes) as pool:
+        inputs = LoadInputs(read_address, Path(folder), tokenizer)
+        if tokenizer:
+            inputs.required(tokenizer)
+        inputs.check(profiles.values())
+        for server in dict.fromkeys(map(transports, profiles.values())):
+            _wait_for_one_answer(pool, server)
+        runner = Runner(pool, transports, inputs, lag_at_most_ms=lag_at_most_ms)
+        for seed, (name, profile) in enumerate(profiles.items()):
+            _log.info("%s: %s", name, profile.sentence.format(**profile.model_dump()))
+            run = runner.run(profile, seed, _logged(name))
+            measurements[name] = run.measurement
+            before = baseline.profiles.get(name) if baseline else None
+            reports[name] = _report(profile, run, usd_per_hour, lag_at_most_ms, before)
+    verdict, reasons = judge(reports)
+    where = target or transports(next(iter(profiles.values()))).server
+    return LoadTestReport(target=where, began_at=began_at, verdict=verdict, reasons=reasons, profiles=reports), measurements
+
+
+def _wait_for_one_answer(pool: WorkerPool, transport: Transport) -> None:
+    """Send a short request before the load: a server that does not answer it is not asked ten thousand times."""
+    request = ChatRequest(({"role": "user", "content": "Say hello."},), 8)
+    for number in range(1, _TRIES + 1):
+        [result] = pool.send_together(Load(transport, _FIRST_TIMEOUT_S, 0, 0, 0, 0), request, 1)
+        if result.is_ok:
+            return
+        _log.warning("request %d of %d before the load failed: %s: %s", number, _TRIES, result.error, result.message)
+    raise LoadTestError(
+        f"{transport.server} does not answer: {result.error}: {result.message}; check the address, the model's name and the credentials"
+    )
+
+
+def _logged(name: str) -> Callable[[str], None]:
+    return lambda detail: _log.info("%s: %s", name, detail)
+
+
+def _report(
+    profile: LoadProfile, run: ProfileRun, usd_per_hour: float | None, lag_at_most_ms: float, before: ProfileReport | None
+) -> ProfileReport:
+    result = profile_result(
+        profile.model_dump(mode="json", exclude={"objectives"}),
+        run.measurement,
+        profile.objectives,
+        usd_per_hour=usd_per_hour,
+        lag_at_most_ms=lag_at_most_ms,
+        production=before,
+        trials=run.trials,
+        extra_metrics=run.extra_metrics,
+    )
+    known = {name: getattr(result, name) for name in type(result).model_fields}
+    return ProfileReport(**known, intervals=run.measurement.intervals(METRICS, profile.objectives))

@@ -1,0 +1,74 @@
+"""What a load test says: a value that saves and loads itself (pydantic), and its verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from loadtest.base import Strict
+from loadtest.measurement.confidence import Interval
+from loadtest.measurement.models import ObjectiveResult, ProfileResult
+
+Verdict = Literal["passed", "failed", "invalid"]
+Standing = Literal["met", "missed", "undecided", "unmeasured"]
+
+
+class ProfileReport(ProfileResult):
+    """What one load profile measured, with the confidence interval of every metric."""
+
+    intervals: dict[str, Interval | None]
+    """Metric → where its 95 % confidence interval begins and ends; None where there was too little to say."""
+
+
+class LoadTestReport(Strict):
+    """report.json: what all profiles measured."""
+
+    schema_version: Literal[1] = 1
+    """The format of this file."""
+    target: str
+    """What the load was put on: the server's URL, or the endpoint's name."""
+    began_at: str
+    """When, ISO 8601, UTC."""
+    verdict: Verdict
+    """`passed`: every objective is met. `failed`: one is missed. `invalid`: the numbers cannot decide."""
+    reasons: list[str]
+    """Why it did not pass: one line an objective or profile; empty if it passed."""
+    profiles: dict[str, ProfileReport]
+    """Name → what it measured."""
+
+
+def standing(result: ObjectiveResult) -> Standing:
+    """Return how an objective stands: a bound that is met in doubt is neither met nor missed."""
+    if result.undecided:
+        return "undecided"
+    if result.value is None:
+        return "unmeasured"
+    return "met" if result.met else "missed"
+
+
+def judge(profiles: Mapping[str, ProfileReport]) -> tuple[Verdict, list[str]]:
+    """Judge what was measured. Numbers that cannot decide come before those that are bad.
+
+    Returns:
+        The verdict, and why it is not `passed`: one line each.
+    """
+    invalid, failed = list[str](), list[str]()
+    for name, profile in profiles.items():
+        if reason := profile.client.bottleneck or ("" if profile.requests else "no request was due in the measured time"):
+            invalid.append(f"{name}: {reason}")
+        for metric, result in profile.objectives.items():
+            match standing(result):
+                case "undecided":
+                    invalid.append(f"{name}: {result.undecided}")
+                case "unmeasured":
+                    failed.append(f"{name}: {metric} could not be measured")
+                case "missed":
+                    side = result.bound_kind.replace("_", " ")
+                    failed.append(f"{name}: {metric} is {result.value:.4g}, must be {side} {_bounds(result)}")
+    return ("invalid" if invalid else "failed" if failed else "passed"), [*invalid, *failed]
+
+
+def _bounds(result: ObjectiveResult) -> str:
+    absolute = "" if result.bound == result.relative_bound else f"{result.bound:g}"
+    relative = f"{result.relative_bound:g} times the baseline's {result.production:.4g}" if result.production is not None else ""
+    return " and ".join(filter(None, (absolute, relative)))
