@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
-import logging
 import pkgutil
-import signal
-from collections.abc import Iterator
 
 import pytest
 
@@ -22,22 +19,7 @@ def examples(name: str) -> list[doctest.DocTest]:
     return [test for test in found if test.examples]
 
 
-@pytest.fixture
-def untouched() -> Iterator[None]:
-    """Keep what the frame of a job sets for a process of its own."""
-    handler, root = signal.getsignal(signal.SIGTERM), logging.getLogger()
-    handlers, levels = (
-        list(root.handlers),
-        {name: logging.getLogger(name).level for name in ("delivery", "steps", "loadtest", "config")},
-    )
-    yield
-    signal.signal(signal.SIGTERM, handler)
-    root.handlers = handlers
-    for name, level in levels.items():
-        logging.getLogger(name).setLevel(level)
-
-
-@pytest.mark.usefixtures("untouched")
+@pytest.mark.usefixtures("own_process")
 @pytest.mark.parametrize("name", [name for name in MODULES if examples(name)])
 def test_an_example_is_what_happens(name: str) -> None:
     ran = doctest.testmod(importlib.import_module(name), optionflags=doctest.NORMALIZE_WHITESPACE)

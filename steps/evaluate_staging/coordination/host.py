@@ -82,14 +82,14 @@ class Host:
         """Start the client processes of all hosts."""
         if self._registry is None or self._store is None:
             return WorkerPool(processes)
-        return SharedFleet(processes, self._store, LivenessWaiter(self._registry, self._timing), self.hosts, self._timing)
+        return SharedWorkerPool(processes, self._store, LivenessWaiter(self._registry, self._timing), self.hosts, self._timing)
 
     def follow(self, processes: int | None) -> None:
         """Do what the first host says until it says that there is no more. DeliveryError when that one is gone."""
         assert self._registry is not None and self._store is not None  # noqa: S101  (there is one to follow)
         waiter = LivenessWaiter(self._registry, self._timing, self.hosts.names[:1])
-        with tempfile.TemporaryDirectory(prefix="evaluation-") as folder, WorkerPool(processes) as fleet:
-            follower = _Follower(fleet, self._store, waiter, self.hosts, Path(folder))
+        with tempfile.TemporaryDirectory(prefix="evaluation-") as folder, WorkerPool(processes) as pool:
+            follower = _Follower(pool, self._store, waiter, self.hosts, Path(folder))
             while follower.do_next():
                 pass
 
@@ -140,7 +140,7 @@ class LivenessWaiter:
         return found
 
 
-class SharedFleet(WorkerPool):
+class SharedWorkerPool(WorkerPool):
     """The first host's: its own client processes do its share, those of the other hosts theirs."""
 
     def __init__(
@@ -167,10 +167,10 @@ class SharedFleet(WorkerPool):
         if not self._lost:
             self._number += 1
             try:
-                share, begin_ns = self._agreed(load)
+                share, begin_ns = self._agree_on_start(load)
                 found += self.begin(share, begin_ns, _of_all(len(self._hosts.names), on_progress))
                 for name in self._hosts.names[1:]:
-                    found += self._measured_by(name, begin_ns)
+                    found += self._read_report_of(name, begin_ns)
             except HostLost as lost:
                 self._lost = f"host {lost}: its share of the load is missing"
                 logger.warning(self._lost)
@@ -178,7 +178,7 @@ class SharedFleet(WorkerPool):
         measurement.hosts, measurement.invalid_reason = len(self._hosts.names), self._lost
         return measurement
 
-    def _agreed(self, load: Load) -> tuple[Load, int]:
+    def _agree_on_start(self, load: Load) -> tuple[Load, int]:
         """Have all prepare the load, and agree on its beginning; returns this host's share, and when that is on its monotonic clock."""
         self._store.put(f"orders/{self._number}.json", self._store.put_load_files(load))
         share = load.share(0, len(self._hosts.names))
@@ -186,15 +186,15 @@ class SharedFleet(WorkerPool):
         for name in self._hosts.names[1:]:
             ready = self._waiter.wait_for(self._store, f"ready/{self._number}/{name}.json", HostReady)
             self._waiter.heard(name)
-            _demand(name, ready.error)
+            _raise_if_failed(name, ready.error)
         at_ns = time.time_ns() + int(self._timing.lead_s * 1e9)
         self._store.put(f"begin/{self._number}.json", LoadStart(at_ns=at_ns))
         return share, _monotonic_ns(at_ns)
 
-    def _measured_by(self, name: str, begin_ns: int) -> list[WorkerResult]:
+    def _read_report_of(self, name: str, begin_ns: int) -> list[WorkerResult]:
         """Read what another host measured, on this one's clock."""
         done = self._waiter.wait_for(self._store, f"results/{self._number}/{name}.json", HostReport)
-        _demand(name, done.error)
+        _raise_if_failed(name, done.error)
         body = self._store.get_bytes(f"results/{self._number}/{name}.parquet")
         if body is None or not done.processes:
             raise HostLost(f"{name} left no requests")
@@ -203,7 +203,7 @@ class SharedFleet(WorkerPool):
         return found
 
 
-def _demand(name: str, error: str) -> None:
+def _raise_if_failed(name: str, error: str) -> None:
     if error:
         raise HostLost(f"{name} failed: {error}")
 
@@ -225,7 +225,7 @@ def _monotonic_ns(wall_ns: int) -> int:
 class _Follower:
     """One of the other hosts."""
 
-    fleet: WorkerPool
+    pool: WorkerPool
     store: CoordinationStore
     waiter: LivenessWaiter
     hosts: JobHosts
@@ -245,32 +245,32 @@ class _Follower:
             return False
         try:
             with translate_load_errors():
-                begin_ns, load = self._prepared(order)
+                begin_ns, load = self._prepare(order)
         except DeliveryError as error:
             logger.warning(f"load {self.number} cannot be prepared: {error}")
             self.store.put(f"ready/{self.number}/{self.hosts.current}.json", HostReady(error=str(error)))
             return True
         try:
             with translate_load_errors():
-                done = self._measured(load, begin_ns)
+                done = self._measure(load, begin_ns)
         except DeliveryError as error:
             logger.warning(f"load {self.number} failed: {error}")
             done = HostReport(error=str(error))
         self.store.put(f"results/{self.number}/{self.hosts.current}.json", done)
         return True
 
-    def _prepared(self, order: LoadOrder) -> tuple[int, Load]:
+    def _prepare(self, order: LoadOrder) -> tuple[int, Load]:
         load = self.store.read_load(order, self.folder).share(self.hosts.index, len(self.hosts.names))
-        self.fleet.prepare(load)
+        self.pool.prepare(load)
         self.store.put(f"ready/{self.number}/{self.hosts.current}.json", HostReady())
         begin = self.waiter.wait_for(self.store, f"begin/{self.number}.json", LoadStart)
         return _monotonic_ns(begin.at_ns), load
 
-    def _measured(self, load: Load, begin_ns: int) -> HostReport:
+    def _measure(self, load: Load, begin_ns: int) -> HostReport:
         late_s = (time.monotonic_ns() - begin_ns) / 1e9
         if late_s > 0:
             raise DeliveryError(f"heard of the beginning {late_s:.1f} s after it")
-        found = self.fleet.begin(load, begin_ns, lambda detail: progress(f"load {self.number}: {detail}"))
+        found = self.pool.begin(load, begin_ns, lambda detail: progress(f"load {self.number}: {detail}"))
         results = [result for one in found for result in one.results]
         self.store.put_bytes(f"results/{self.number}/{self.hosts.current}.parquet", pack(results, begin_ns))
         logger.info(f"load {self.number}: {len(results)} requests")

@@ -7,7 +7,6 @@ import pytest
 
 from delivery.errors import DeliveryError, InputError
 from delivery.hub import hub_repository
-from delivery.job import host_registry
 from local_hub.hub import DEFAULT_TOKEN, LocalHub
 from tests.steps.fetch_weights import world
 
@@ -90,20 +89,3 @@ def test_the_token_comes_from_secrets_manager(aws: str) -> None:
     with pytest.raises(InputError, match="plain text") as caught:
         hub_repository.read_token("json", "us-east-1")
     assert "hf_secret" not in str(caught.value)
-
-
-def test_the_hosts_are_read_as_sagemaker_names_them(tmp_path: Path) -> None:
-    config = tmp_path / "resourceconfig.json"
-    config.write_text('{"current_host": "algo-2", "hosts": ["algo-10", "algo-2", "algo-1"]}')
-    read = host_registry.read_hosts(config, 3)
-    assert (read.names, read.index) == (("algo-1", "algo-10", "algo-2"), 2)
-    assert host_registry.read_hosts(tmp_path / "absent", 1).names == ("algo-1",)
-    with pytest.raises(InputError, match=r"weights\.hosts is 2"):
-        host_registry.read_hosts(tmp_path / "absent", 2)
-    config.write_text('{"current_host": "algo-9", "hosts": ["algo-1"]}')
-    with pytest.raises(InputError, match="'algo-9' is not among hosts algo-1"):
-        host_registry.read_hosts(config, 1)
-    job = tmp_path / "processingjobconfig.json"
-    assert host_registry.read_job_name(job) is None
-    job.write_text('{"ProcessingJobArn": "arn:aws:sagemaker:us-east-1:123456789012:processing-job/pipelines-x-FetchWeights-y"}')
-    assert host_registry.read_job_name(job) == "pipelines-x-FetchWeights-y"
