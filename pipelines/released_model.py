@@ -25,7 +25,7 @@ if TYPE_CHECKING:  # the stubs are a dev dependency
 
 
 @dataclass(frozen=True)
-class Version:
+class RegisteredVersion:
     """One version in the registry, as a listing gives it."""
 
     number: int
@@ -58,9 +58,9 @@ class ReleasedModel:
         """What happened to its versions."""
         return Ledger(self.s3, self.environment.bucket, self.name)
 
-    def versions(self) -> list[Version]:
+    def versions(self) -> list[RegisteredVersion]:
         """List its versions, newest first; empty when it was never registered."""
-        found: list[Version] = []
+        found: list[RegisteredVersion] = []
         try:
             for page in self.sagemaker.get_paginator("list_model_packages").paginate(
                 ModelPackageGroupName=self.package_group, SortBy="CreationTime", SortOrder="Descending"
@@ -137,8 +137,8 @@ def _open(name: str, env: str, environment: Environment, file: ModelFile | None)
     return ReleasedModel(name, env, environment, file, sagemaker, s3.client(environment.region))
 
 
-def _version(listed: ModelPackageSummaryTypeDef) -> Version:
-    return Version(
+def _version(listed: ModelPackageSummaryTypeDef) -> RegisteredVersion:
+    return RegisteredVersion(
         listed["ModelPackageVersion"],
         listed["ModelPackageArn"],
         listed.get("ModelApprovalStatus", "PendingManualApproval"),

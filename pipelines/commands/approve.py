@@ -38,13 +38,13 @@ def approve_and_follow(name: str, env: str, number: int, comment: str, *, force:
     approval = approve(name, env, number, comment, force=force)
     progress = sys.stderr if as_json else sys.stdout
     print(approval.text, file=progress)
-    with attach_facts(approval.facts()):
+    with attach_facts(approval.to_dict()):
         if not approval.changed:
             raise UsageError(f"version {number} was approved before: there is nothing to follow")
         arn = following.wait_for_promotion(model, package.arn, asked_at, not_among=before)
         promotion = following.follow_promotion(model, arn, progress)
     if as_json:
-        print(json.dumps({**approval.facts(), "status": promotion.view.status, "production": promotion.production}))
+        print(json.dumps({**approval.to_dict(), "status": promotion.view.status, "production": promotion.production}))
     elif promotion.production:
         print(f"production: endpoint {promotion.production['endpoint']} serves version {promotion.production['version']}")
 

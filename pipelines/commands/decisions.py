@@ -30,7 +30,7 @@ class DecisionResult:
     text: str
     """For a person: what was done, and what happens next."""
 
-    def facts(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return what `--json` prints."""
         return {
             "model": self.model,
@@ -43,7 +43,7 @@ class DecisionResult:
 
     def show(self, *, as_json: bool) -> None:
         """Print it: one JSON object, or the text."""
-        print(json.dumps(self.facts()) if as_json else self.text)
+        print(json.dumps(self.to_dict()) if as_json else self.text)
 
 
 def unchanged(model: ReleasedModel, package: ModelPackage, decision: Decision, next_step: str = "") -> DecisionResult:

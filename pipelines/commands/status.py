@@ -19,12 +19,12 @@ def status(model: str | None, env: str, *, as_json: bool) -> None:
     if model is not None:
         found = read_status(open_model(model, env))
         if as_json:
-            print(json.dumps(found.facts()))
+            print(json.dumps(found.to_dict()))
         else:
             status_text.show_model(found, env)
         return
     all_of_them = [read_status(open_model(name, env)) for name in known_names(env)]
     if as_json:
-        print(json.dumps({"models": [each.facts() for each in all_of_them]}))
+        print(json.dumps({"models": [each.to_dict() for each in all_of_them]}))
     else:
         status_text.show_all(all_of_them)

@@ -47,21 +47,21 @@ def release_result(release: Release, env: str, view: ExecutionView, executions: 
     if evaluation:
         lines += [
             f"gate: {evaluation['verdict']} — {evaluation['summary']}",
-            *_where_the_report_is(release, env, report, evaluation),
+            *_report_lines(release, env, report, evaluation),
         ]
     if promotion:
-        lines += [f"production: endpoint {promotion['endpoint']} serves {promotion['model_package']}", *_how_to_call(release)]
+        lines += [f"production: endpoint {promotion['endpoint']} serves {promotion['model_package']}", *_call_lines(release)]
     elif view.status == "Succeeded":
-        lines += _how_to_approve(release, env, view)
+        lines += _approval_lines(release, env, view)
     return facts, "\n".join(lines)
 
 
-def _where_the_report_is(release: Release, env: str, report: str, evaluation: dict[str, Any]) -> list[str]:
+def _report_lines(release: Release, env: str, report: str, evaluation: dict[str, Any]) -> list[str]:
     page = f"{report.rsplit('/', 1)[0]}/{REPORT_PAGE}"
     return [f"report: {page}", f"  {command(env, 'report', release.name, evaluation['version'])}   (brings it here)"]
 
 
-def _how_to_call(release: Release) -> list[str]:
+def _call_lines(release: Release) -> list[str]:
     endpoint, region = release.model.production.endpoint, release.environment.region
     if release.environment.kind == "local":
         url = f"{os.environ['AWS_ENDPOINT_URL']}/endpoints/{endpoint}/openai/v1/chat/completions"
@@ -73,7 +73,7 @@ def _how_to_call(release: Release) -> list[str]:
     ]
 
 
-def _how_to_approve(release: Release, env: str, view: ExecutionView) -> list[str]:
+def _approval_lines(release: Release, env: str, view: ExecutionView) -> list[str]:
     registered = view.step("RegisterModel")
     version = registered.detail if registered else "the version"
     number = version.removeprefix("version ")

@@ -14,7 +14,7 @@ from pipelines.planning import prices
 from pipelines.planning.differences import Difference, differences
 from pipelines.planning.observed_state import ObservedState
 from pipelines.planning.prices import Cost, Span
-from pipelines.planning.quotas import Need, needs, shortage
+from pipelines.planning.quotas import InstanceNeed, needs, shortage
 
 _GPU_SHARE = 0.9  # of the GPUs' memory that weights may take: the rest is for the KV cache and CUDA graphs
 
@@ -33,7 +33,7 @@ class PlannedStep:
 class QuotaNeed:
     """A quota that this release needs."""
 
-    need: Need
+    need: InstanceNeed
     available: float | None
     """What the account has; None: not looked up."""
     to_do: str | None

@@ -20,7 +20,7 @@ SERVICE_CODE = "sagemaker"
 
 
 @dataclass(frozen=True)
-class Need:
+class InstanceNeed:
     """So many instances of a type at a time, in one account, for one use."""
 
     account_id: str
@@ -51,25 +51,25 @@ def job_quota(instance_type: str) -> str:
     return f"{instance_type} for processing job usage"
 
 
-def needs(releases: Iterable[Release]) -> list[Need]:
+def needs(releases: Iterable[Release]) -> list[InstanceNeed]:
     """Sum up what all of these need at a time: every production at once, and beside them the largest staging or update, one release at a time."""
     standing: dict[tuple[str, str], list[str]] = defaultdict(list)
     counts: dict[tuple[str, str], int] = defaultdict(int)
     passing: dict[tuple[str, str], tuple[int, str]] = {}
     jobs: dict[tuple[str, str], tuple[int, str]] = {}
     for release in releases:
-        for key, instances in _production(release).items():
+        for key, instances in _standing_instances(release).items():
             counts[key] += instances
             standing[key].append(f"{instances} for production of {release.name}")
-        for largest, found in ((passing, _for_a_time(release)), (jobs, _jobs(release))):
+        for largest, found in ((passing, _temporary_instances(release)), (jobs, _job_instances(release))):
             for key, one in found:
                 largest[key] = max(largest.get(key, (0, "")), one, key=lambda counted: counted[0])
     endpoints = []
     for key in sorted({*counts, *passing}):
         extra, why = passing.get(key, (0, ""))
         reason = ", ".join([*standing[key], *([why] if extra else [])])
-        endpoints.append(Need(*key, counts[key] + extra, reason))
-    return endpoints + [Need(*key, count, why) for key, (count, why) in sorted(jobs.items())]
+        endpoints.append(InstanceNeed(*key, counts[key] + extra, reason))
+    return endpoints + [InstanceNeed(*key, count, why) for key, (count, why) in sorted(jobs.items())]
 
 
 def read_quotas(service_quotas: ServiceQuotasClient) -> dict[str, Quota]:
@@ -83,7 +83,7 @@ def read_quotas(service_quotas: ServiceQuotasClient) -> dict[str, Quota]:
     return {quota["QuotaName"]: Quota(quota["QuotaName"], quota["QuotaCode"], quota["Value"]) for quota in listed}
 
 
-def shortage(need: Need, known: Mapping[str, Quota]) -> str | None:
+def shortage(need: InstanceNeed, known: Mapping[str, Quota]) -> str | None:
     """Return what to do about a need that the quotas do not cover; None where they do."""
     quota = known.get(need.quota)
     if quota is None:
@@ -96,7 +96,7 @@ def shortage(need: Need, known: Mapping[str, Quota]) -> str | None:
     )
 
 
-def _production(release: Release) -> dict[tuple[str, str], int]:
+def _standing_instances(release: Release) -> dict[tuple[str, str], int]:
     """Count the instances that stay: of the instance type, and, in its stead, of every fallback."""
     production, serving = release.model.production, release.model.serving
     count = production.autoscaling.max_instances if production.autoscaling else production.instance_count
@@ -104,18 +104,18 @@ def _production(release: Release) -> dict[tuple[str, str], int]:
     return {(account, endpoint_quota(name)): count for name in [serving.instance_type, *serving.fallback_instance_types]}
 
 
-def _for_a_time(release: Release) -> Iterable[tuple[tuple[str, str], tuple[int, str]]]:
+def _temporary_instances(release: Release) -> Iterable[tuple[tuple[str, str], tuple[int, str]]]:
     """Yield the instances beside those that stay: of staging, and later of an update."""
     serving, production = release.model.serving, release.model.production
     staging = release.model.evaluation.instance_count
     for name in release.model.evaluation.staging.instance_types or [serving.instance_type]:
         yield (release.environment.account_id, endpoint_quota(name)), (staging, f"{staging} for staging of {release.name}")
-    for key, count in _production(release).items():
+    for key, count in _standing_instances(release).items():
         extra = production.update.peak_instances(count) - count
         yield key, (extra, f"{extra} more while production of {release.name} is updated ({production.update.strategy})")
 
 
-def _jobs(release: Release) -> Iterable[tuple[tuple[str, str], tuple[int, str]]]:
+def _job_instances(release: Release) -> Iterable[tuple[tuple[str, str], tuple[int, str]]]:
     """Yield each job's instances; the jobs of a release run one after the other."""
     types, account = release.environment.job_instance_types, release.environment.account_id
     yield (account, job_quota(types.fetch)), (release.model.weights.hosts, f"FetchWeights of {release.name}")

@@ -38,7 +38,7 @@ Setting = tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Change:
+class SettingChange:
     """What becomes of one setting."""
 
     setting: str
@@ -82,7 +82,7 @@ def stack_settings(stack_name: str, region: str | None) -> dict[Setting, Any]:
     return found
 
 
-def merge(text: str, settings: Mapping[Setting, Any], *, overwrite: bool) -> tuple[list[Change], str]:
+def merge(text: str, settings: Mapping[Setting, Any], *, overwrite: bool) -> tuple[list[SettingChange], str]:
     """Put settings into an environment file's text. What a person wrote stays, unless `overwrite`.
 
     >>> changes, text = merge("account_id: 111122223333  # ours\\n", {("account_id",): "444455556666"}, overwrite=True)
@@ -94,16 +94,16 @@ def merge(text: str, settings: Mapping[Setting, Any], *, overwrite: bool) -> tup
     """
     data = yaml.safe_load(text) or {}
     theirs = not overwrite and str(data.get("account_id")) != EXAMPLE_ACCOUNT
-    changes: list[Change] = []
+    changes: list[SettingChange] = []
     for setting, value in settings.items():
         old = _value(data, setting)
         name = ".".join(setting)
         if old is None:
-            changes.append(Change(name, "added", None, value))
-            text = _with(text, setting, value)
+            changes.append(SettingChange(name, "added", None, value))
+            text = _set(text, setting, value)
         elif str(old) != str(value) and not _is_pin(setting, str(old), value):
-            changes.append(Change(name, "kept" if theirs else "set", old, value))
-            text = text if theirs else _with(text, setting, value)
+            changes.append(SettingChange(name, "kept" if theirs else "set", old, value))
+            text = text if theirs else _set(text, setting, value)
     return changes, text
 
 
@@ -118,8 +118,8 @@ def _value(data: Any, setting: Setting) -> Any:
     return data
 
 
-def _with(text: str, setting: Setting, value: Any) -> str:
-    """Change or add one setting in the text; every other character stays."""
+def _set(text: str, setting: Setting, value: Any) -> str:
+    """SettingChange or add one setting in the text; every other character stays."""
     node = yaml.compose(text, Loader=yaml.SafeLoader)
     if not isinstance(node, yaml.MappingNode):
         return f"{text}{_nested(setting, value, 0)}"
@@ -131,7 +131,7 @@ def _with(text: str, setting: Setting, value: Any) -> str:
             # A value that ends its line has the line's end in it when it is a block; scalars and flow lists do not.
             old = text[child.start_mark.index : child.end_mark.index]
             tail = old[len(old.rstrip()) :]
-            return text[: child.start_mark.index] + _shown(value) + tail + text[child.end_mark.index :]
+            return text[: child.start_mark.index] + _to_yaml(value) + tail + text[child.end_mark.index :]
         if not isinstance(child, yaml.MappingNode):
             raise UsageError(f"{'.'.join(setting[: depth + 1])} is no mapping in the file; mend it first")
         node = child
@@ -149,13 +149,13 @@ def _inserted(text: str, mapping: yaml.MappingNode, lines: str) -> str:
 def _nested(setting: Setting, value: Any, indent: int) -> str:
     *parents, key = setting
     lines = [f"{' ' * (indent + 2 * depth)}{parent}:\n" for depth, parent in enumerate(parents)]
-    return "".join([*lines, f"{' ' * (indent + 2 * len(parents))}{key}: {_shown(value)}\n"])
+    return "".join([*lines, f"{' ' * (indent + 2 * len(parents))}{key}: {_to_yaml(value)}\n"])
 
 
-def _shown(value: Any) -> str:
+def _to_yaml(value: Any) -> str:
     """Write the value as YAML on one line; numbers that are names (an account) in quotes."""
     if isinstance(value, list):
-        return f"[{', '.join(_shown(item) for item in value)}]"
+        return f"[{', '.join(_to_yaml(item) for item in value)}]"
     return f'"{value}"' if str(value).isdigit() else str(value)
 
 

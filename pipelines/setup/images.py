@@ -31,7 +31,7 @@ _TAG_DIGITS = 20  # 80 bits: no two contents of one project meet
 
 
 @dataclass(frozen=True)
-class Image:
+class ProjectImage:
     """One of our two images, as an environment needs it now."""
 
     name: str
@@ -74,14 +74,14 @@ def tag_images(environment: Environment) -> Environment:
     return environment.model_copy(update={"images": Images(**images)})
 
 
-def list_images(environment: Environment) -> list[Image]:
+def list_images(environment: Environment) -> list[ProjectImage]:
     """List our two images as the registry has them. `environment` is as its file says, before `tag_images`.
 
     CommandError when the registry cannot be asked or has no such repository.
     """
     whole = tag_images(environment).images.model_dump()
     return [
-        Image(
+        ProjectImage(
             name,
             DOCKERFILES[name],
             whole[name],

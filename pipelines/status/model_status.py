@@ -17,7 +17,7 @@ from delivery.history import serving_history
 from delivery.history.ledger import Event
 from delivery.names import EXPIRES_TAG, MODEL_TAG, PROMOTION_PIPELINE, Fact, pipeline_name
 from delivery.registry import model_packages
-from pipelines.released_model import ReleasedModel, Version
+from pipelines.released_model import RegisteredVersion, ReleasedModel
 from pipelines.status.drift import find_drift
 from pipelines.status.production import ProductionEndpoint, read_tags
 from pipelines.status.statuses import (
@@ -83,7 +83,7 @@ def _endpoint_name(model: ReleasedModel, events: list[Event]) -> str | None:
     return model.file.production.endpoint if model.file else None
 
 
-def _version(model: ReleasedModel, listed: Version) -> VersionStatus:
+def _version(model: ReleasedModel, listed: RegisteredVersion) -> VersionStatus:
     facts = model_packages.read(model.sagemaker, listed.arn).facts
     verdict = facts.get(Fact.EVALUATION_VERDICT, "")
     return VersionStatus(

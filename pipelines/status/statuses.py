@@ -97,6 +97,6 @@ class ModelStatus:
         """The versions that wait for a person."""
         return [version.version for version in self.versions if version.waits_for_approval]
 
-    def facts(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, Any]:
         """Return what `--json` prints."""
         return {**asdict(self), "pending_approvals": self.pending}

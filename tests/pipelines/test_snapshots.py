@@ -126,7 +126,9 @@ class Recorder:
     def __getattr__(self, name: str) -> Any:
         def call(**request: Any) -> dict[str, Any]:
             operation = "".join(word.capitalize() for word in name.split("_"))
-            assert_valid(request, SAGEMAKER.operation_model(operation).input_shape.name)
+            shape = SAGEMAKER.operation_model(operation).input_shape
+            assert shape is not None
+            assert_valid(request, shape.name)
             self.requests[operation] = request
             return {}
 
