@@ -11,7 +11,7 @@ SCHEMA_FILE = Path(__file__).with_name("schema.json")
 
 
 def schema_text() -> str:
-    """The JSON schema of a model file, as schema.json holds it."""
+    """Return the JSON schema of a model file, as schema.json holds it."""
     schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **ModelFile.model_json_schema()}
     return json.dumps(schema, indent=2) + "\n"
 

@@ -80,7 +80,7 @@ def _reserved(reservations: list[CapacityReservation], instance_type: str, purpo
 
 
 def _check_reservations(reservations: list[CapacityReservation]) -> None:
-    """MisplacedValue when two reservations are for the same endpoints."""
+    """Raise MisplacedValue when two reservations are for the same endpoints."""
     for index, reservation in enumerate(reservations):
         for purpose in reservation.endpoints:
             if _reserved(reservations, reservation.instance_type, purpose) is not reservation:
@@ -211,5 +211,5 @@ class Environment(Strict):
         )
 
     def reservation(self, instance_type: str, purpose: Purpose) -> CapacityReservation | None:
-        """The reserved instances that an endpoint of that type and purpose runs on; None: on demand."""
+        """Return the reserved instances that an endpoint of that type and purpose runs on; None: on demand."""
         return _reserved(self.capacity_reservations, instance_type, purpose)

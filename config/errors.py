@@ -1,4 +1,10 @@
-"""What is wrong with a file that a person wrote."""
+"""What is wrong with a file that a person wrote.
+
+Exception
+├── ConfigError        a file that cannot be used, with every problem in it; what callers of config catch
+└── ValueError
+    └── MisplacedValue one value in a section, raised by the checks inside; the loader makes a Problem of it
+"""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ _GPU_MEMORY_GB = {
 
 
 def gpu_memory_bytes(instance_type: str) -> int:
-    """How much memory one of its GPUs has, as the same pages say. Bytes; ValueError as `gpu_count`."""
+    """Return how much memory one of its GPUs has, as the same pages say. Bytes; ValueError as `gpu_count`."""
     gpu_count(instance_type)
     return _GPU_MEMORY_GB[instance_type.split(".")[1]] * 10**9
 

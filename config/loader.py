@@ -1,4 +1,4 @@
-"""From a file to a validated model, or to one clear error a mistake: file, line, value, what was expected, what to do next."""
+"""Load a file into a validated model, or into one clear error a mistake: file, line, value, what was expected, what to do next."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from config.base import NAME_PATTERN
 from config.environment import Environment
 from config.errors import ConfigError, Problem
 from config.schema import ModelFile
-from config.source import Location, Source
+from config.source import Location, YamlFile
 from config.suggest import did_you_mean, nearest
 
 MODELS = Path(__file__).parent / "models"
@@ -25,12 +25,27 @@ _RENAMED_KEYS = {"canaries": "prompt_checks"}
 
 
 def model_names() -> list[str]:
-    """The names of the models that this project releases."""
+    """Return the names of the models that this project releases."""
     return _names(MODELS)
 
 
 def load_model(name_or_path: str) -> tuple[str, ModelFile]:
-    """Load a model file by its name (`qwen3-32b`) or its path (anything with a slash or .yaml); returns its name and content."""
+    """Load a model file.
+
+    Args:
+        name_or_path: Its name (`qwen3-32b`), or its path: anything with a slash or an ending of YAML's.
+
+    Returns:
+        The model's name and the file's content.
+
+    Raises:
+        ConfigError: The file is not there, or one problem for each mistake in it.
+
+    Example:
+        >>> name, model = load_model("qwen3-32b")
+        >>> name, model.serving.tensor_parallel_size
+        ('qwen3-32b', 8)
+    """
     path = _find(name_or_path, MODELS, "model")
     if not re.fullmatch(NAME_PATTERN, path.stem):
         expected = "lower-case letters, digits and dashes, 42 at most, since it becomes part of AWS names"
@@ -41,13 +56,13 @@ def load_model(name_or_path: str) -> tuple[str, ModelFile]:
 
 
 def problem_in(name_or_path: str, location: Location, message: str) -> Problem:
-    """What only a Hub or an account could find wrong with a value of a model file that loads: with its line, as if the file showed it."""
-    source = Source(_find(name_or_path, MODELS, "model"))
+    """Describe what only a Hub or an account could find wrong with a value of a model file that loads, with the value's line."""
+    source = YamlFile(_find(name_or_path, MODELS, "model"))
     return Problem(source.path, f"{'.'.join(map(str, location))}: {message}", source.line_of(location))
 
 
 def load_environment(name_or_path: str) -> Environment:
-    """Load an environment file by its name (`local`, `aws`) or its path."""
+    """Load an environment file by its name (`local`, `aws`) or its path; ConfigError as `load_model`."""
     return _load(_find(name_or_path, ENVIRONMENTS, "environment"), Environment)
 
 
@@ -66,14 +81,14 @@ def _names(directory: Path) -> list[str]:
 
 
 def _shown(path: Path) -> Path:
-    """The path as a person would type it from here."""
+    """Return the path as a person would type it from here."""
     absolute = path.resolve()
     here = Path.cwd()
     return absolute.relative_to(here) if absolute.is_relative_to(here) else path
 
 
 def _load(path: Path, model: type[_Model]) -> _Model:
-    source = Source(path)
+    source = YamlFile(path)
     try:
         return model.model_validate(source.data)
     except ValidationError as error:
@@ -85,7 +100,7 @@ def _load(path: Path, model: type[_Model]) -> _Model:
 
 
 def _is_misspelt(details: ErrorDetails, others: list[ErrorDetails], schema: Mapping[str, Any]) -> bool:
-    """Whether a key is missing only because it stands there misspelt: the other error says it better."""
+    """Return whether a key is missing only because it is there misspelt: the other error says it better."""
     if details["type"] != "missing":
         return False
     *parent, key = details["loc"]
@@ -94,7 +109,7 @@ def _is_misspelt(details: ErrorDetails, others: list[ErrorDetails], schema: Mapp
     return any(loc[:-1] == tuple(parent) and known and nearest(str(loc[-1]), known) == key for loc in unknown)
 
 
-def _problem(source: Source, details: ErrorDetails, schema: Mapping[str, Any]) -> Problem:
+def _problem(source: YamlFile, details: ErrorDetails, schema: Mapping[str, Any]) -> Problem:
     location: Location = details["loc"]
     if details["type"] == "value_error":
         location += getattr(details["ctx"]["error"], "location", ())
@@ -124,8 +139,8 @@ def _problem(source: Source, details: ErrorDetails, schema: Mapping[str, Any]) -
     return Problem(source.path, message, source.line_of(location))
 
 
-def _hint(details: ErrorDetails, source: Source) -> str:
-    """What to write instead, where the kind of mistake tells."""
+def _hint(details: ErrorDetails, source: YamlFile) -> str:
+    """Return what to write instead, where the kind of mistake tells."""
     kind, value = details["type"], details["input"]
     if kind == "string_type" and not isinstance(value, str | dict | list):
         return f'; put it in quotes: "{value}"'
@@ -147,7 +162,7 @@ def _in_file(data: Any, location: Location) -> Location:
 
 
 def _keys_at(schema: Mapping[str, Any], location: Location) -> dict[str, str]:
-    """The keys that may stand at `location`, each with its description."""
+    """Return the keys that may stand at `location`, each with its description."""
     node: Mapping[str, Any] = schema
     for part in location:
         node = _resolve(schema, node)

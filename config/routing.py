@@ -19,7 +19,7 @@ class LeastOutstanding(Strict):
     strategy: Literal["least_outstanding"]
 
     def routing_config(self) -> dict[str, Any]:
-        """The boto3 `RoutingConfig`."""
+        """Return the boto3 `RoutingConfig`."""
         return {"RoutingStrategy": "LEAST_OUTSTANDING_REQUESTS"}
 
 
@@ -29,7 +29,7 @@ class Random(Strict):
     strategy: Literal["random"]
 
     def routing_config(self) -> dict[str, Any]:
-        """The boto3 `RoutingConfig`."""
+        """Return the boto3 `RoutingConfig`."""
         return {"RoutingStrategy": "RANDOM"}
 
 
@@ -43,7 +43,7 @@ class PrefixAware(Strict):
     """From how many requests in flight on its instance on a request goes to another one."""
 
     def routing_config(self) -> dict[str, Any]:
-        """The boto3 `RoutingConfig`."""
+        """Return the boto3 `RoutingConfig`."""
         limits = {"PrefixLength": self.prefix_bytes, "ConcurrencyThreshold": self.concurrency_threshold}
         return {"RoutingStrategy": "PREFIX_AWARE", "PrefixAwareRoutingConfig": limits}
 

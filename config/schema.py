@@ -55,7 +55,7 @@ class ModelFile(Strict):
         return self
 
     def container_environment(self) -> dict[str, str]:
-        """The serving container's environment."""
+        """Return the serving container's environment."""
         return self.serving.container_environment(trust_remote_code="remote_code" in self.weights.unsafe)
 
 
@@ -112,7 +112,7 @@ class Release(Strict):
         return int(min(max(longest, 600), LONGEST_UPDATE_S))
 
     def to_json(self) -> str:
-        """The file's bytes: the same for the same release."""
+        """Return the file's bytes: the same for the same release."""
         return self.model_dump_json(indent=2) + "\n"
 
     @property

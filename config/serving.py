@@ -10,6 +10,7 @@ from pydantic import Field, JsonValue, field_validator, model_validator
 from config.base import Strict
 from config.errors import MisplacedValue
 from config.instances import GPU_COUNTS, check_each, gpu_count
+from config.sglang_flags import check_flags, check_flags_for_aws
 
 _OWNED_FLAGS = {
     "model-path": "the weights are always at /opt/ml/model",
@@ -56,9 +57,7 @@ class Serving(Strict):
         for flag in value:
             if flag in _OWNED_FLAGS:
                 raise MisplacedValue((flag,), f"this flag is not set here: {_OWNED_FLAGS[flag]}")
-        from config.sglang_flags import check  # here: reads a file, and only model files need it
-
-        check(value)
+        check_flags(value)
         return value
 
     @field_validator("fallback_instance_types")
@@ -69,10 +68,8 @@ class Serving(Strict):
     @model_validator(mode="after")
     def _reaches_sglang_in_awss_image(self) -> Self:
         if self.image == "aws":
-            from config.sglang_flags import check_for_aws
-
             try:
-                check_for_aws(self.sglang)
+                check_flags_for_aws(self.sglang)
             except MisplacedValue as error:
                 raise MisplacedValue(("sglang", *error.location), str(error)) from None
         return self
@@ -97,7 +94,7 @@ class Serving(Strict):
             )
 
     def capacity(self, reservation_arn: str | None, *, may_fall_back: bool) -> dict[str, Any]:
-        """The members of a boto3 `ProductionVariant` that say on what it runs and how long it may take to come up.
+        """Return the members of a boto3 `ProductionVariant` that say on what it runs and how long it may take to come up.
 
         Source: API reference of `ProductionVariant`, `InstancePool` (an `InstanceType` is left out beside pools: "Deploy to multiple
         instance types with instance pools") and `ProductionVariantCapacityReservationConfig`.
@@ -118,7 +115,7 @@ class Serving(Strict):
         return {"InstanceType": self.instance_type, **members}
 
     def container_environment(self, *, trust_remote_code: bool) -> dict[str, str]:
-        """The `SM_SGLANG_*` variables that say all this to `container/serve` (and to AWS's own entrypoint)."""
+        """Return the `SM_SGLANG_*` variables that say all this to `container/serve` (and to AWS's own entrypoint)."""
         flags: dict[str, JsonValue] = {"tp-size": self.tensor_parallel_size, **self.sglang}
         if trust_remote_code:
             flags["trust-remote-code"] = True
@@ -126,5 +123,5 @@ class Serving(Strict):
 
 
 def _as_text(value: JsonValue) -> str:
-    """A flag's value as an environment variable: text as it is, everything else as JSON (true, 0.88, {"a": 1})."""
+    """Return a flag's value as an environment variable: text as it is, everything else as JSON (true, 0.88, {"a": 1})."""
     return value if isinstance(value, str) else json.dumps(value)

@@ -27,9 +27,11 @@ _TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
-def check(flags: Mapping[str, Any]) -> None:
-    """MisplacedValue for the first flag that SGLang does not know or whose value it would refuse; names the nearest flag
-    and where all are, or the choices."""
+def check_flags(flags: Mapping[str, Any]) -> None:
+    """Raise MisplacedValue for the first flag that SGLang does not know or whose value it would refuse.
+
+    The message names the nearest flag and where all are, or the choices.
+    """
     table = _table()
     for name, value in flags.items():
         flag = table["flags"].get(name)
@@ -41,8 +43,8 @@ def check(flags: Mapping[str, Any]) -> None:
         _check_value(name, flag, value)
 
 
-def check_for_aws(flags: Mapping[str, Any]) -> None:
-    """MisplacedValue for the first of these known flags that AWS's own image would pass on to SGLang otherwise than container/serve does.
+def check_flags_for_aws(flags: Mapping[str, Any]) -> None:
+    """Raise MisplacedValue for the first of these known flags that AWS's own image would pass on otherwise than container/serve.
 
     Its entrypoint is a shell script that makes one argument of each line of `env`, a bare flag of the word true, and nothing of false
     (aws/deep-learning-containers, scripts/docker/sglang/sagemaker_entrypoint.sh).

@@ -13,7 +13,7 @@ Location = tuple[str | int, ...]
 """The way to a value: keys and list indexes from the top."""
 
 
-class Source:
+class YamlFile:
     """One YAML file: `data`, and `line_of` for what validation finds wrong with it."""
 
     def __init__(self, path: Path) -> None:
@@ -44,7 +44,7 @@ class Source:
             )
 
     def line_of(self, location: Location) -> int:
-        """The line of the deepest part of `location` that stands in the file: the key's own line, or its parent's if it is missing.
+        """Return the line of the deepest part of `location` that is in the file: the key's own, or its parent's if it is missing.
 
         Parts that are no key of the file (pydantic names the member of a union there) are passed over.
         """
@@ -57,7 +57,7 @@ class Source:
         return line
 
     def is_quoted_number(self, location: Location) -> bool:
-        """Whether the value there is a number or a truth value, but for its quotes; False for what is no value of the file."""
+        """Return whether the value there is a number or a truth value, but for its quotes; False for what is no value of the file."""
         node: yaml.Node = self._root  # type: ignore[assignment]
         for part in location:
             step = _child(node, part)
@@ -69,7 +69,7 @@ class Source:
 
 
 def _child(node: yaml.Node, part: str | int) -> tuple[yaml.Node, int] | None:
-    """The node under `part` and the line where it begins, None when there is none."""
+    """Return the node under `part` and the line where it begins; None when there is none."""
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             if key.value == str(part):
@@ -81,7 +81,7 @@ def _child(node: yaml.Node, part: str | int) -> tuple[yaml.Node, int] | None:
 
 
 def _duplicates(node: yaml.Node) -> list[tuple[str, int]]:
-    """Keys given twice in one mapping, with the line of the second: YAML forbids them, PyYAML keeps the last in silence."""
+    """Return keys given twice in one mapping, with the line of the second: YAML forbids them, PyYAML keeps the last in silence."""
     found: list[tuple[str, int]] = []
     if isinstance(node, yaml.MappingNode):
         seen: set[str] = set()

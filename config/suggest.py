@@ -10,13 +10,13 @@ _ALIKE = 0.5
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
-    """The known word that is most like `word`; `known` must not be empty."""
+    """Return the known word that is most like `word`; `known` must not be empty."""
     words = list(known)
     return max(words, key=lambda candidate: _likeness(word, candidate))
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """`did you mean 'x'? ` for the known word that is most like `word`; empty when none is much like it: a far-off guess misleads."""
+    """Return `did you mean 'x'? ` for the known word most like `word`; empty when none is much like it: a far-off guess misleads."""
     words = list(known)
     close = nearest(word, words) if words else ""
     return f"did you mean {close!r}? " if _likeness(word, close) >= _ALIKE else ""

@@ -33,7 +33,7 @@ def _blue_green(routing: dict[str, Any]) -> dict[str, Any]:
 
 
 def _check_share(strategy: str, key: str, percent: int, instances: int) -> None:
-    """MisplacedValue when that share of so many instances is less than one of them, or more than half."""
+    """Raise MisplacedValue when that share of so many instances is less than one of them, or more than half."""
     if instances < 2:
         raise MisplacedValue(
             ("update", "strategy"),
@@ -52,42 +52,42 @@ class _Strategy(Strict):
 
     @abstractmethod
     def deployment_config(self) -> dict[str, Any]:
-        """The boto3 `DeploymentConfig` without its alarms."""
+        """Return the boto3 `DeploymentConfig` without its alarms."""
 
     @abstractmethod
     def return_config(self) -> dict[str, Any]:
-        """The boto3 `DeploymentConfig` for giving production back what it served before."""
+        """Return the boto3 `DeploymentConfig` of a rollback: what production served before is served again."""
 
     @abstractmethod
     def check(self, instances: int) -> None:
-        """MisplacedValue when so many instances cannot be divided this way."""
+        """Raise MisplacedValue when so many instances cannot be divided this way."""
 
     @abstractmethod
     def peak_instances(self, count: int) -> int:
-        """How many instances there are at most while it replaces `count`."""
+        """Return how many instances there are at most while it replaces `count`."""
 
     @abstractmethod
     def longest_s(self, count: int, start_s: float) -> float:
-        """How long it may take for `count` instances that each come up within `start_s`. Seconds."""
+        """Return how long it may take for `count` instances that each come up within `start_s`. Seconds."""
 
     @abstractmethod
     def waits_s(self) -> int:
-        """The waits of an update, summed up. Seconds."""
+        """Return the waits of an update, summed up. Seconds."""
 
 
 class _BlueGreen(_Strategy):
     """What the strategies with a whole second fleet have in common."""
 
     def peak_instances(self, count: int) -> int:
-        """How many instances there are at most while it replaces `count`: the old fleet and the new one."""
+        """Return how many instances there are at most while it replaces `count`: the old fleet and the new one."""
         return 2 * count
 
     def longest_s(self, count: int, start_s: float) -> float:
-        """How long it may take for `count` instances that each come up within `start_s`. Seconds."""
+        """Return how long it may take for `count` instances that each come up within `start_s`. Seconds."""
         return start_s + self.waits_s()
 
     def return_config(self) -> dict[str, Any]:
-        """The boto3 `DeploymentConfig` for giving production back what it served, at once: there is capacity for a second fleet."""
+        """Return the boto3 `DeploymentConfig` of a rollback: at once, since there is capacity for a second fleet."""
         return _blue_green({"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0})
 
 
@@ -99,14 +99,14 @@ class AllAtOnce(_BlueGreen):
     """How long alarms are watched after the traffic moved. Seconds."""
 
     def deployment_config(self) -> dict[str, Any]:
-        """The boto3 `DeploymentConfig` without its alarms."""
+        """Return the boto3 `DeploymentConfig` without its alarms."""
         return _blue_green({"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": self.bake_s})
 
     def check(self, instances: int) -> None:
-        """Any number of instances will do."""
+        """Accept any number of instances."""
 
     def waits_s(self) -> int:
-        """The waits of an update, summed up. Seconds."""
+        """Return the waits of an update, summed up. Seconds."""
         return self.bake_s
 
 
@@ -120,16 +120,16 @@ class Canary(_BlueGreen):
     """How long alarms are watched before the rest moves. Seconds."""
 
     def deployment_config(self) -> dict[str, Any]:
-        """The boto3 `DeploymentConfig` without its alarms."""
+        """Return the boto3 `DeploymentConfig` without its alarms."""
         size = _percent(self.canary_percent)
         return _blue_green({"Type": "CANARY", "WaitIntervalInSeconds": self.bake_s, "CanarySize": size})
 
     def check(self, instances: int) -> None:
-        """MisplacedValue when so many instances cannot be divided this way."""
+        """Raise MisplacedValue when so many instances cannot be divided this way."""
         _check_share(self.strategy, "canary_percent", self.canary_percent, instances)
 
     def waits_s(self) -> int:
-        """The waits of an update, summed up. Seconds."""
+        """Return the waits of an update, summed up. Seconds."""
         return 2 * self.bake_s
 
 
@@ -143,16 +143,16 @@ class Linear(_BlueGreen):
     """How long alarms are watched after each step. Seconds."""
 
     def deployment_config(self) -> dict[str, Any]:
-        """The boto3 `DeploymentConfig` without its alarms."""
+        """Return the boto3 `DeploymentConfig` without its alarms."""
         size = _percent(self.step_percent)
         return _blue_green({"Type": "LINEAR", "WaitIntervalInSeconds": self.bake_s, "LinearStepSize": size})
 
     def check(self, instances: int) -> None:
-        """MisplacedValue when so many instances cannot be divided this way."""
+        """Raise MisplacedValue when so many instances cannot be divided this way."""
         _check_share(self.strategy, "step_percent", self.step_percent, instances)
 
     def waits_s(self) -> int:
-        """The waits of an update, summed up. Seconds."""
+        """Return the waits of an update, summed up. Seconds."""
         return math.ceil(100 / self.step_percent) * self.bake_s
 
 
@@ -167,11 +167,11 @@ class Rolling(_Strategy):
     """How long alarms are watched after each batch. Seconds."""
 
     def deployment_config(self) -> dict[str, Any]:
-        """The boto3 `DeploymentConfig` without its alarms."""
+        """Return the boto3 `DeploymentConfig` without its alarms."""
         return self._policy(self.bake_s)
 
     def return_config(self) -> dict[str, Any]:
-        """The boto3 `DeploymentConfig` for giving production back what it served: in batches, since there may be no capacity for more."""
+        """Return the boto3 `DeploymentConfig` of a rollback: in batches, since there may be no capacity for more."""
         return self._policy(0)
 
     def _policy(self, wait_s: int) -> dict[str, Any]:
@@ -185,23 +185,23 @@ class Rolling(_Strategy):
         }
 
     def batch(self, count: int) -> int:
-        """How many of `count` instances are replaced at a time."""
+        """Return how many of `count` instances are replaced at a time."""
         return max(1, count * self.batch_percent // 100)
 
     def peak_instances(self, count: int) -> int:
-        """How many instances there are at most while it replaces `count`: the old fleet and one batch."""
+        """Return how many instances there are at most while it replaces `count`: the old fleet and one batch."""
         return count + self.batch(count)
 
     def longest_s(self, count: int, start_s: float) -> float:
-        """How long it may take for `count` instances that each come up within `start_s`. Seconds."""
+        """Return how long it may take for `count` instances that each come up within `start_s`. Seconds."""
         return math.ceil(count / self.batch(count)) * (start_s + self.bake_s)
 
     def check(self, instances: int) -> None:
-        """MisplacedValue when so many instances cannot be divided this way."""
+        """Raise MisplacedValue when so many instances cannot be divided this way."""
         _check_share(self.strategy, "batch_percent", self.batch_percent, instances)
 
     def waits_s(self) -> int:
-        """The waits of an update, summed up. Seconds."""
+        """Return the waits of an update, summed up. Seconds."""
         return math.ceil(100 / self.batch_percent) * self.bake_s
 
 

@@ -1,4 +1,10 @@
-"""The errors of the serving image: every one of them becomes a single line on stderr and an exit code."""
+"""The errors of the serving image: every one of them becomes a single line on stderr and an exit code.
+
+ContainerError
+├── LaunchRefused   the settings cannot start a server (exit code 2)
+├── FlagTableError  sglang_flags.json cannot be read
+└── EngineError     a stand-in for SGLang cannot load its model
+"""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ _TYPES = {
 
 
 def document(parser: argparse.ArgumentParser, version: str) -> dict[str, Any]:
-    """What `parser` accepts, as the JSON document that `container.flags` describes, sorted by primary spelling."""
+    """Return what `parser` accepts, as the JSON document that `container.flags` describes, sorted by primary spelling."""
     flags = [_flag(action) for action in parser._actions if action.dest != "help" and action.option_strings]
     return {"sglang": version, "flags": sorted(flags, key=lambda flag: flag["spellings"][0])}
 
@@ -104,7 +104,7 @@ class _StandIns(importlib.abc.MetaPathFinder, importlib.abc.Loader):
         return importlib.machinery.ModuleSpec(fullname, self, is_package=True)
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
-        """An empty module that has every name."""
+        """Make an empty module that has every name."""
         return _StandInModule(spec.name)
 
     def exec_module(self, module: types.ModuleType) -> None:
@@ -119,7 +119,7 @@ def _sglang_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The command. Returns the exit code: 0, or 1 when `--check` finds a difference."""
+    """Run the command; return the exit code: 0, or 1 when `--check` finds a difference."""
     parser = argparse.ArgumentParser(prog="python -m container.export_flags", description=__doc__.split("\n")[0])
     parser.add_argument("--check", action="store_true", help="compare instead of writing")
     parser.add_argument("--output", type=Path, default=DEFAULT_PATH)

@@ -94,7 +94,7 @@ class FlagTable:
             ) from error
 
     def find(self, spelling: str) -> tuple[Flag, str] | None:
-        """The flag that `spelling` names and the spelling as SGLang writes it, or None.
+        """Return the flag that `spelling` names and the spelling as SGLang writes it, or None.
 
         Leading dashes, case, and `_` for `-` do not matter: `TP_SIZE`, `tp-size` and `--tp-size` are the same.
         """

@@ -78,12 +78,12 @@ class Plan:
         return shlex.join(words)
 
     def integer(self, name: str, default: int) -> int:
-        """The value of an integer flag (`--tp-size`), or `default` when it is not set."""
+        """Return the value of an integer flag (`--tp-size`), or `default` when it is not set."""
         return int(self.values.get(name, default))
 
 
 def plan(environment: Mapping[str, str], table: FlagTable, launch: Sequence[str], *, strict: bool = True) -> Plan:
-    """The command that `environment` asks for: `launch` followed by flags, in the order of their names.
+    """Plan the command that `environment` asks for: `launch` followed by flags, in the order of their names.
 
     `strict=False` passes a flag that `table` does not know on as it is. Raises `LaunchRefused` for an unknown flag (its
     message names the nearest ones), a value of the wrong type or outside the flag's choices, and two variables that set
@@ -131,7 +131,7 @@ def _variable(spelling: str) -> str:
 
 
 def _arguments(variable: str, flag: Flag, spelling: str, value: str) -> tuple[list[str], str | None]:
-    """The arguments for one flag, and its value for `Plan.values` (None: as if it had not been set)."""
+    """Return the arguments for one flag, and its value for `Plan.values` (None: as if it had not been set)."""
     if flag.is_switch:
         return _switch(variable, flag, spelling, value)
     if flag.nargs == "?" and value.lower() in ("true", "false", ""):
@@ -161,7 +161,7 @@ def _switch(variable: str, flag: Flag, spelling: str, value: str) -> tuple[list[
 
 
 def _items(variable: str, value: str) -> list[str]:
-    """The values of a flag that takes several: a JSON list's items, a JSON object whole, or words."""
+    """Return the values of a flag that takes several: a JSON list's items, a JSON object whole, or words."""
     text = value.strip()
     if not text.startswith(("[", "{")):
         return text.split()
@@ -195,7 +195,7 @@ def _check(variable: str, flag: Flag, value: str) -> None:
 
 
 def installed_sglang() -> str | None:
-    """The version of the SGLang in this environment, without importing it; None when there is none."""
+    """Return the version of the SGLang in this environment, without importing it; None when there is none."""
     try:
         return importlib.metadata.version("sglang")
     except importlib.metadata.PackageNotFoundError:
@@ -203,7 +203,7 @@ def installed_sglang() -> str | None:
 
 
 def visible_gpus(environment: Mapping[str, str]) -> int:
-    """How many GPUs a server started in `environment` sees.
+    """Return how many GPUs a server started in `environment` sees.
 
     `nvidia-smi -L` counts the machine's (or, where it is not installed, the `/dev/nvidia0` style device files);
     `CUDA_VISIBLE_DEVICES` can only lower that: CUDA stops at the first entry that it does not know, so an empty or
@@ -230,7 +230,7 @@ def _present_gpus() -> int:
 
 
 def machine(launch: Plan, gpus: int) -> str:
-    """What a start that fails is first asked about, as one line: driver, GPUs, shared memory (NCCL's), and the weights' size."""
+    """Return what a failed start is first asked about, as one line: driver, GPUs, shared memory (NCCL's), the weights' size."""
     try:
         driver = Path("/proc/driver/nvidia/version").read_text(encoding="utf-8").splitlines()[0]
     except (OSError, IndexError):
@@ -293,7 +293,7 @@ def check_port(launch: Plan) -> None:
 
 
 def split_command(text: str) -> list[str]:
-    """A launch command given as one string, in the shell's quoting; raises `LaunchRefused` when it has none."""
+    """Split a launch command given as one string, in the shell's quoting; raise `LaunchRefused` when it has none."""
     try:
         words = shlex.split(text)
     except ValueError as error:

@@ -35,7 +35,7 @@ BARE = "bare copy, nothing checked"
 
 
 def main() -> None:
-    """The command."""
+    """Run the benchmark and print its figures beside their bars; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.fetch", description=__doc__)
     parser.add_argument("--gib", type=float, default=2.0, help="size of the model, GiB (default 2)")
     parser.add_argument("--shards", type=int, default=4)
@@ -105,7 +105,7 @@ def _table(
 
 
 def _print_limit(runs: Mapping[str, Measured], total: int) -> None:
-    """What anything that compares SHA-256 needs on this machine, beside what ours needed."""
+    """Print what anything that compares SHA-256 needs on this machine, beside what ours needed."""
     if OURS not in runs:
         return
     ours, again, bare = runs[OURS], runs[AGAIN], runs[BARE]
@@ -184,7 +184,7 @@ def _environment(hub: str, s3: str, work: Path) -> dict[str, str]:
 
 @contextmanager
 def _server(command: list[str]) -> Iterator[tuple[str, int]]:
-    """A server that says `NAME=URL` when it is ready: its URL and its process id."""
+    """Start a server that says `NAME=URL` when it is ready; yield its URL and its process id."""
     process = Popen(command, cwd=ROOT, stdout=PIPE, text=True)
     try:
         assert process.stdout is not None

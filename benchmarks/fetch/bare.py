@@ -30,7 +30,7 @@ def _ask(url: str, method: str, path: str) -> http.client.HTTPResponse:
 
 
 def _parts(hub: str, repository: str, revision: str) -> Iterator[_Part]:
-    """Each shard's parts: its path, its signed address, offset and size."""
+    """Yield each shard's parts: its path, its signed address, offset and size."""
     for file in json.loads(_ask(hub, "GET", f"/api/models/{repository}/tree/{revision}").read()):
         path, size = str(file["path"]), int(file["size"])
         address = _ask(hub, "HEAD", f"/{repository}/resolve/{revision}/{path}").headers["location"]

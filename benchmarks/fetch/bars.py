@@ -34,7 +34,7 @@ class Bar:
 def bars(
     uncapped: Mapping[str, Measured], capped: Mapping[str, Measured], larger: Measured | None, memory_bytes: int
 ) -> list[Bar]:
-    """Every bar that these runs can decide; `larger` is ours with the larger model."""
+    """Return every bar that these runs can decide; `larger` is ours with the larger model."""
     ours, rival = uncapped.get(OURS), uncapped.get(RIVAL)
     found: list[Bar] = []
     if ours and rival:

@@ -28,7 +28,7 @@ class Measured:
 
     @classmethod
     def middle(cls, runs: Sequence[Self]) -> Self:
-        """The median of times, the most of memory and disk."""
+        """Return the median of times, the most of memory and disk."""
         return cls(
             statistics.median(m.wall_s for m in runs),
             statistics.median(m.cpu_s for m in runs),

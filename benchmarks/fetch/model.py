@@ -27,7 +27,7 @@ def write(folder: Path, size: int, shards: int) -> int:
 
 
 def link(folder: Path, model: Path, shards: int) -> int:
-    """The same in `shards` files that are links to the shards of `model`: a larger model that takes no more disk."""
+    """Make the same in `shards` files that are links to the shards of `model`: a larger model that takes no more disk."""
     folder.mkdir(parents=True)
     sources = sorted(model.glob("*.safetensors"))
     for number, name in enumerate(_names(shards)):

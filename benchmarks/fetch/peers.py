@@ -15,32 +15,32 @@ PREFIX = "peer"
 
 
 def _download(repository: str, revision: str, folder: Path) -> Path:
-    from huggingface_hub import snapshot_download
+    from huggingface_hub import snapshot_download  # deferred: each process is measured with what its own way needs
 
     return Path(snapshot_download(repository, revision=revision, local_dir=folder / "snapshot", max_workers=8))
 
 
 def snapshot_upload_file(repository: str, revision: str, bucket: str, folder: Path) -> None:
-    """snapshot_download, then boto3 upload_file, both as they come: what the samples do."""
-    _upload(_download(repository, revision, folder), bucket, {})
+    """Call snapshot_download, then boto3's upload_file, both as they come: what the samples do."""
+    _upload(_download(repository, revision, folder), bucket, sign_payloads=True)
 
 
 def snapshot_upload_unsigned(repository: str, revision: str, bucket: str, folder: Path) -> None:
-    """The same, told not to sign payloads, which boto3 does over plain HTTP only: what is left of it over HTTPS, without the TLS."""
-    _upload(_download(repository, revision, folder), bucket, {"payload_signing_enabled": False})
+    """Do the same without signed payloads, which boto3 signs over plain HTTP only: what is left of it over HTTPS, without the TLS."""
+    _upload(_download(repository, revision, folder), bucket, sign_payloads=False)
 
 
-def _upload(snapshot: Path, bucket: str, options: dict[str, bool]) -> None:
-    import boto3
+def _upload(snapshot: Path, bucket: str, *, sign_payloads: bool) -> None:
+    import boto3  # deferred, as above
     from botocore.config import Config
 
-    s3 = boto3.client("s3", config=Config(s3=options))
+    s3 = boto3.client("s3", config=Config() if sign_payloads else Config(s3={"payload_signing_enabled": False}))
     for path in sorted(p for p in snapshot.rglob("*") if p.is_file() and ".cache" not in p.parts):
         s3.upload_file(str(path), bucket, f"{PREFIX}/{path.relative_to(snapshot)}")
 
 
 def snapshot_s5cmd(repository: str, revision: str, bucket: str, folder: Path) -> None:
-    """snapshot_download, then s5cmd, the fastest of the S3 copiers."""
+    """Call snapshot_download, then s5cmd, the fastest of the S3 copiers."""
     snapshot = _download(repository, revision, folder)
     address = ["--endpoint-url", os.environ["AWS_ENDPOINT_URL"], "--log", "error"]
     subprocess.run(
@@ -49,8 +49,8 @@ def snapshot_s5cmd(repository: str, revision: str, bucket: str, folder: Path) ->
 
 
 def rclone_copyurl(repository: str, revision: str, bucket: str, folder: Path) -> None:
-    """Rclone copyurl: streams, nothing on disk, no digest compared; the files' list from the Hub's own client."""
-    from huggingface_hub import HfApi
+    """Call rclone copyurl: it streams, nothing on disk, no digest compared; the files' list from the Hub's own client."""
+    from huggingface_hub import HfApi  # deferred, as above
 
     hub = os.environ["HF_ENDPOINT"]
     urls = folder / "urls.csv"

@@ -175,7 +175,7 @@ class Server(http.server.ThreadingHTTPServer):
     request_queue_size = 256
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is no error of ours."""
+        """Ignore a client that went away: it is no error of ours."""
 
 
 def main() -> None:

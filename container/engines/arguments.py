@@ -16,7 +16,7 @@ _SUFFIXES = {
 
 
 def size(text: str) -> int:
-    """An integer that may end in one of SGLang's suffixes: `32k` is 32000, `32Ki` 32768, `25.6k` 25600."""
+    """Parse an integer that may end in one of SGLang's suffixes: `32k` is 32000, `32Ki` 32768, `25.6k` 25600."""
     for suffix in sorted(_SUFFIXES, key=len, reverse=True):
         if text.endswith(suffix):
             number = text.removesuffix(suffix)
@@ -28,7 +28,7 @@ _TYPES: dict[str, Any] = {"str": str, "int": int, "float": float, "json": json.l
 
 
 def parser(program: str, description: str, table: FlagTable) -> argparse.ArgumentParser:
-    """A parser that takes every flag of `table`; an engine adds its own and reads the few that mean something to it.
+    """Return a parser that takes every flag of `table`; an engine adds its own and reads the few that mean something to it.
 
     The attribute of a flag is its primary spelling (`tp_size`); flags that were not given are None, and switches False.
     Host, port and model path have SGLang's defaults.

@@ -32,7 +32,7 @@ class ChatError(Exception):
 
 
 def error_body(message: str, status: int, kind: str) -> dict[str, Any]:
-    """An error as SGLang words it."""
+    """Return an error as SGLang words it."""
     return {"object": "error", "message": message, "type": kind, "param": None, "code": status}
 
 
@@ -62,7 +62,7 @@ class Usage:
     cached_tokens: int = 0
 
     def as_json(self) -> dict[str, Any]:
-        """The `usage` object of an answer."""
+        """Return the `usage` object of an answer."""
         return {
             "prompt_tokens": self.prompt_tokens,
             "total_tokens": self.prompt_tokens + self.completion_tokens,
@@ -136,19 +136,19 @@ class Sink(Protocol):
     """Where an engine puts an answer. All methods are called on the event loop's thread, in order."""
 
     def token(self, text: str, stamp: str = "") -> None:
-        """One token of content. `stamp` is JSON text (`"key": value`) added to the chunk, if it is streamed."""
+        """Send one token of content. `stamp` is JSON text (`"key": value`) added to the chunk, if it is streamed."""
 
     def delta(self, fields: dict[str, Any]) -> None:
-        """A piece of the message that is not plain content (a tool call, reasoning)."""
+        """Send a piece of the message that is not plain content (a tool call, reasoning)."""
 
     def finish(self, reason: str, usage: Usage) -> None:
-        """The answer is complete."""
+        """Complete the answer."""
 
     def message(self, message: dict[str, Any], reason: str, usage: Usage) -> None:
-        """The whole message at once; only where the request is not streamed."""
+        """Send the whole message at once; only where the request is not streamed."""
 
     def fail(self, error: ChatError) -> None:
-        """The request ends with an error; in a stream that has begun, with an error chunk."""
+        """End the request with an error; in a stream that has begun, with an error chunk."""
 
     def abort(self) -> None:
         """Drop the connection in the middle."""
@@ -191,7 +191,7 @@ class WholeSink(_BaseSink):
         self._parts.append(text)
 
     def delta(self, fields: dict[str, Any]) -> None:
-        """Not reached: an engine that has more than content gives the whole `message`."""
+        """Refuse: an engine that has more than content gives the whole `message`."""
         raise NotImplementedError("a whole answer is given by message()")
 
     def finish(self, reason: str, usage: Usage) -> None:
@@ -249,7 +249,7 @@ class StreamSink(_BaseSink):
         self._record(usage)
 
     def message(self, message: dict[str, Any], reason: str, usage: Usage) -> None:
-        """Not reached: a stream is given token by token."""
+        """Refuse: a stream is given token by token."""
         raise NotImplementedError("a stream is given by token() and delta()")
 
     def fail(self, error: ChatError) -> None:

@@ -176,7 +176,7 @@ class _Connection(asyncio.Protocol):
             self.transport.close()
 
     def exchange_finished(self) -> None:
-        """The answer is complete: close, or go on with what the client has already sent."""
+        """Complete the answer: close, or go on with what the client has already sent."""
         self._exchange = None
         if not self.keep_alive:
             self.transport.close()
@@ -214,7 +214,7 @@ class _Connection(asyncio.Protocol):
             raise
 
     def _parse(self) -> Exchange | None:
-        """The next whole request in the buffer, or None when more bytes are needed."""
+        """Return the next whole request in the buffer, or None when more bytes are needed."""
         end = self._buffer.find(b"\r\n\r\n")
         if end < 0:
             if len(self._buffer) > _MAX_HEAD_BYTES:

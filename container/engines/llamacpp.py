@@ -41,7 +41,7 @@ _LOG = logging.getLogger(__name__)
 
 
 def find_gguf(model_path: str) -> Path:
-    """The GGUF file that `model_path` names or holds. Raises `EngineError` when there is none, or more than one."""
+    """Return the GGUF file that `model_path` names or holds; raise `EngineError` when there is none, or more than one."""
     path = Path(model_path)
     if path.is_file():
         return path
@@ -61,7 +61,7 @@ def find_gguf(model_path: str) -> Path:
 
 
 def trained_context(path: Path) -> int | None:
-    """The context length that the GGUF file `path` names as the model's own, read from its header; None without one."""
+    """Read from its header the context length that the GGUF file `path` names as the model's own; None without one."""
     with path.open("rb") as handle:
         head = handle.read(1 << 20)
     # Metadata entries are: key length (u64), key, value type (u32), value. Type 4 is u32.
@@ -91,7 +91,7 @@ class LlamaCpp:
             raise EngineError(f"llama.cpp cannot load {self._path}: {error}") from error
 
     def _start(self) -> Any:
-        import xllamacpp
+        import xllamacpp  # deferred: a package of its own, needed once a model is loaded
 
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         params = xllamacpp.CommonParams()
@@ -201,7 +201,7 @@ class _Job:
             self._loop.call_soon_threadsafe(self._sink.finish, self._reason, self._usage)
 
     def _chunk(self, chunk: Any) -> bool:
-        """One chunk of llama.cpp's stream. RollbackTarget True ends the stream: the client has gone, or it is an error."""
+        """Take one chunk of llama.cpp's stream. Returning True ends the stream: the client has gone, or it is an error."""
         for one in chunk if isinstance(chunk, list) else [chunk]:
             try:
                 self._forward(_checked(one))
@@ -248,7 +248,7 @@ def _checked(answer: Any) -> dict[str, Any]:
 
 
 def main(words: list[str] | None = None) -> int:
-    """The command; returns the exit code (2 for unknown flags, 1 when the model cannot be loaded)."""
+    """Run the command; return the exit code (2 for unknown flags, 1 when the model cannot be loaded)."""
     table = FlagTable.load()
     options = arguments.parser("python -m container.engines.llamacpp", "SGLang's surface on llama.cpp", table).parse_args(words)
     try:

@@ -44,7 +44,7 @@ class Metrics:
         self._e2e = _Histogram(_E2E_BUCKETS_S)
 
     def finished(self, prompt_tokens: int, completion_tokens: int, ttft_s: float, e2e_s: float) -> None:
-        """One request was answered whole."""
+        """Record one request that was answered whole."""
         self.requests += 1
         self.prompt_tokens += prompt_tokens
         self.completion_tokens += completion_tokens
@@ -52,7 +52,7 @@ class Metrics:
         self._e2e.observe(e2e_s)
 
     def render(self, model: str) -> str:
-        """The text that `GET /metrics` answers with."""
+        """Return the text that `GET /metrics` answers with."""
         escaped = model.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
         labels = f'model_name="{escaped}"'
         values = (

@@ -50,7 +50,7 @@ class Engine(Protocol):
 
 
 def model_name(options: argparse.Namespace) -> str:
-    """The name that clients use for the model: `--served-model-name`, else the model path, as SGLang has it."""
+    """Return the name that clients use for the model: `--served-model-name`, else the model path, as SGLang has it."""
     return str(options.served_model_name or options.model_path)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 from collections.abc import Iterator
 from contextlib import suppress
 from functools import reduce
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from config import loader
 from config.errors import ConfigError
 from config.loader import MODELS, load_environment, load_model, model_names
 
@@ -215,3 +217,7 @@ def test_a_file_whose_name_is_no_model_name_is_refused(tmp_path: Path) -> None:
     file.write_text(QWEN)
     with pytest.raises(ConfigError, match="lower-case letters"):
         load_model(str(file))
+
+
+def test_the_examples_in_the_docstrings_hold() -> None:
+    assert doctest.testmod(loader).failed == 0

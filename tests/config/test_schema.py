@@ -6,6 +6,7 @@ from typing import Any
 
 import botocore.session
 import pytest
+from botocore.model import StringShape
 from botocore.validate import ParamValidator
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,7 +28,9 @@ def test_schema_json_is_what_the_code_says() -> None:
 
 
 def test_every_instance_type_is_one_that_sagemaker_hosts() -> None:
-    assert set(GPU_COUNTS) <= set(SAGEMAKER.shape_for("ProductionVariantInstanceType").enum)
+    shape = SAGEMAKER.shape_for("ProductionVariantInstanceType")
+    assert isinstance(shape, StringShape)
+    assert set(GPU_COUNTS) <= set(shape.enum)
 
 
 def test_a_release_survives_being_written_and_read() -> None:

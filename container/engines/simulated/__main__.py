@@ -18,7 +18,7 @@ from container.flags import FlagTable
 
 
 def main(words: list[str] | None = None) -> int:
-    """The command; returns the exit code (2 for flags or settings that are wrong)."""
+    """Run the command; return the exit code (2 for flags or settings that are wrong)."""
     table = FlagTable.load()
     parser = arguments.parser("python -m container.engines.simulated", "SGLang's surface, simulated", table)
     settings.add_flags(parser)

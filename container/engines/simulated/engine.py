@@ -83,7 +83,7 @@ class Simulated:
         return stream.cancel
 
     def finished(self, stream: _Stream, stamps: list[int]) -> None:
-        """A stream has ended, one way or another: its place goes to the next in the queue."""
+        """Give the place of a stream that has ended, one way or another, to the next in the queue."""
         if stream in self._running:
             self._running.discard(stream)
         else:
@@ -153,7 +153,7 @@ class _Stream:
         self._loop = asyncio.get_running_loop()
 
     def _plan(self) -> tuple[list[str], bool]:
-        """The words of the answer, and whether it ends by itself rather than at the limit."""
+        """Return the words of the answer, and whether it ends by itself rather than at the limit."""
         settings, text = self._settings, self.request.text
         limit = self.request.max_tokens or settings.default_max_tokens
         if settings.empty_output:
@@ -176,7 +176,7 @@ class _Stream:
         self._schedule(self._loop.time(), seconds * settings.latency_factor)
 
     def cancel(self) -> None:
-        """The client has gone."""
+        """Drop a request whose client has gone."""
         if self._timer is not None:
             self._timer.cancel()
         self._engine.metrics.aborted += 1

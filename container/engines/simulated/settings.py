@@ -80,7 +80,7 @@ class Settings:
     record: str = ""
 
     def changed(self, values: Mapping[str, Any], where: str) -> Settings:
-        """A copy with `values` (JSON values, or text from a variable) instead. Raises `EngineError` that names `where`."""
+        """Return a copy with `values` (JSON values, or text from a variable) instead; raise `EngineError` that names `where`."""
         fields = {field.name: field for field in dataclasses.fields(self)}
         converted: dict[str, Any] = {}
         for name, value in values.items():
@@ -126,7 +126,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
 
 
 def collect(options: argparse.Namespace, environment: Mapping[str, str]) -> Settings:
-    """The settings from all four places. Raises `EngineError` for what is unknown or of the wrong type."""
+    """Read the settings from all four places; raise `EngineError` for what is unknown or of the wrong type."""
     settings = Settings()
     beside_weights = Path(options.model_path) / MODEL_FILE
     if beside_weights.exists():
