@@ -12,7 +12,7 @@ from contextlib import redirect_stderr, redirect_stdout
 from typing import Any
 from unittest import mock
 
-import boto3
+from tests.support.clients import new_default_session
 
 
 def called(main: Callable[[], None], arguments: list[str], variables: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
@@ -32,5 +32,5 @@ def called(main: Callable[[], None], arguments: list[str], variables: Mapping[st
 
 def inside(work: Callable[[], None], variables: Mapping[str, str]) -> None:
     """Call something with these environment variables and no other, and with AWS clients made anew."""
-    with mock.patch.dict(os.environ, variables, clear=True), mock.patch.object(boto3, "DEFAULT_SESSION", None):
+    with mock.patch.dict(os.environ, variables, clear=True), new_default_session():
         work()

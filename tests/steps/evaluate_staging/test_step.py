@@ -47,7 +47,7 @@ def measured(scarce: World) -> Run:
         settings={"answers": {"France": "It is Paris."}},
         environment={"instance_usd_per_hour": {PLENTY: USD_PER_HOUR}},
     )
-    return scarce.evaluate(version)
+    return scarce.evaluate(version, with_suite=True)
 
 
 def test_another_instance_type_is_taken_where_there_is_no_capacity(scarce: World, measured: Run) -> None:

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -23,13 +22,14 @@ from sagemaker_local.testing import RunningServer, running
 from steps.evaluate_staging.models import Evaluation
 from tests.infra.audit import calls_of, every_call_is_allowed
 from tests.support import simulated_engine
+from tests.support.forked import start_module
 from tests.support.started_step import StartedStep
 
 ROOT = Path(__file__).parents[3]
 BUCKET = "release-local"
 REAP_ROLE = "arn:aws:iam::123456789012:role/release-reap"
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/release-serving:simulated"
-QUICK = {"ttft_ms": 20, "itl_ms": 2}
+QUICK = {"ttft_ms": 60, "itl_ms": 5}
 EVALUATION = {"max_runtime_s": 120, "client_lag_at_most_ms": 1000}  # the machine has other things to do while tests run
 
 
@@ -82,7 +82,11 @@ class World:
     @property
     def environment(self) -> dict[str, str]:
         """That of a process whose AWS is this server."""
-        return {**os.environ, **self.server.environment()}
+        return self.environment_in(None)
+
+    def environment_in(self, role_arn: str | None) -> dict[str, str]:
+        """The same in a role."""
+        return {**os.environ, **self.server.environment(role_arn)}
 
     def client(self, service: str) -> Any:
         return self.server.client(service)
@@ -135,8 +139,8 @@ class World:
         file.write_text(release.to_json())
         return Version(release, arn, file)
 
-    def start(self, version: Version, *more: str, execution: str | None = None) -> Run:
-        """Start the step as the pipeline does."""
+    def start(self, version: Version, *more: str, execution: str | None = None, with_suite: bool = False) -> Run:
+        """Start the step as the pipeline does; with great_expectations, whose import takes 4 s, or without."""
         execution = execution or uuid.uuid4().hex[:12]
         output = self.folder / execution
         log = self.folder / f"{execution}.log"
@@ -150,20 +154,14 @@ class World:
             "--output",
             str(output),
         ]
-        with log.open("w") as stream:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "steps.evaluate_staging", *arguments, *more],
-                cwd=ROOT,
-                env={**os.environ, **self.server.environment(version.release.environment.roles.evaluate)},
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
+        environment = self.environment_in(version.release.environment.roles.evaluate)
+        without = () if with_suite else ("great_expectations",)
+        process = start_module("steps.evaluate_staging", [*arguments, *more], environment, log, without=without)
         return Run(process, output, log, version, execution)
 
-    def evaluate(self, version: Version, *more: str, execution: str | None = None) -> Run:
+    def evaluate(self, version: Version, *more: str, execution: str | None = None, with_suite: bool = False) -> Run:
         """Run the step to its end, which must be a good one."""
-        run = self.start(version, *more, execution=execution)
+        run = self.start(version, *more, execution=execution, with_suite=with_suite)
         assert run.wait() == 0, run.text
         return run
 
@@ -190,14 +188,9 @@ class World:
 
     def reap(self, *more: str) -> subprocess.CompletedProcess[str]:
         """One pass of the reaper."""
-        return subprocess.run(
-            [sys.executable, "-m", "steps.reap", "--region", "us-east-1", *more],
-            cwd=ROOT,
-            env={**os.environ, **self.server.environment(REAP_ROLE)},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        log = self.folder / f"reap-{uuid.uuid4().hex[:8]}.log"
+        process = start_module("steps.reap", ["--region", "us-east-1", *more], self.environment_in(REAP_ROLE), log)
+        return subprocess.CompletedProcess(process.args, process.wait(), log.read_text(), log.read_text())
 
 
 def iso(offset_s: float = 0) -> str:

@@ -11,8 +11,6 @@ import itertools
 import json
 import os
 import signal
-import subprocess
-import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -40,6 +38,7 @@ from tests.steps.evaluate_staging.world import world as evaluate_world
 from tests.support.clients import ONCE, new_default_session, sturdy
 from tests.support.fake_aws import FakeAws
 from tests.support.fake_aws.s3 import crc64nvme
+from tests.support.forked import start_module
 from tests.support.started_step import StartedStep
 from tests.support.waiting import wait_until
 
@@ -320,15 +319,8 @@ class ServedPromotions(PromotionWorld):
             *("--release", str(version.file), "--model-package", version.arn, "--execution", execution),
             *("--approval", approval, "--output", str(output), "--message-file", str(output / "message")),
         ]
-        with log.open("w") as stream:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "steps.promote", *arguments, *more],
-                cwd=ROOT,
-                env={**os.environ, **self.server.environment(version.release.environment.roles.promote)},
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                text=True,
-            )
+        environment = {**os.environ, **self.server.environment(version.release.environment.roles.promote)}
+        process = start_module("steps.promote", [*arguments, *more], environment, log)
         return PromotionRun(process, output, log)
 
     def promote(self, version: Version, *more: str, execution: str | None = None) -> PromotionRun:

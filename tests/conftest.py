@@ -1,0 +1,29 @@
+"""What holds for every test: Hypothesis without a deadline, AWS's service models parsed once a worker, the longest files first."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import settings
+
+from tests.support.clients import share_service_models
+
+settings.register_profile("delivery", deadline=None)  # a deadline measures the machine
+settings.load_profile("delivery")
+share_service_models()
+
+_LONGEST_FIRST = (
+    "tests/local/",
+    "tests/steps/promote/test_updates.py",
+    "tests/steps/evaluate_staging/",
+    "tests/steps/promote/",
+    "tests/steps/",
+    "tests/pipelines/",
+    "tests/sagemaker_local/",
+    "tests/",
+)
+"""A file runs whole on one worker (`--dist loadfile`): a long one that came last would leave the other worker idle."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first; within a file the order stays."""
+    items.sort(key=lambda item: next(place for place, prefix in enumerate(_LONGEST_FIRST) if item.nodeid.startswith(prefix)))
