@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import boto3
 import pytest
 from hypothesis import settings
 
@@ -27,3 +30,10 @@ _LONGEST_FIRST = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest files first; within a file the order stays."""
     items.sort(key=lambda item: next(place for place, prefix in enumerate(_LONGEST_FIRST) if item.nodeid.startswith(prefix)))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_session_of_another_module() -> Iterator[None]:
+    """Forget boto3's default session: it keeps the credentials that it found first."""
+    yield
+    boto3.DEFAULT_SESSION = None

@@ -32,6 +32,8 @@ from pipelines.definitions.requests import model_package
 from sagemaker_local.testing import RunningServer, running
 from tests.local import in_process
 from tests.support import simulated_engine
+from tests.support.forked import start_module
+from tests.support.started_step import StartedStep
 
 ROOT = Path(__file__).parents[2]
 BUCKET = "release-local"
@@ -146,16 +148,11 @@ class Prepared:
             imageTag="simulated",
         )
 
-    def start_promotion(self, version: Version, *more: str, execution: str | None = None) -> subprocess.Popen[str]:
-        """Start `python -m steps.promote` as the pipeline does; its log is the process's standard output."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "steps.promote", *self._arguments(version, execution or uuid.uuid4().hex[:12], more)],
-            cwd=ROOT,
-            env=self.variables,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+    def start_promotion(self, version: Version, execution: str) -> StartedStep:
+        """Start `python -m steps.promote` as the pipeline does."""
+        log = self.folder / f"{execution}.log"
+        process = start_module("steps.promote", self._arguments(version, execution, ()), self.variables, log)
+        return StartedStep(process, self.folder / execution, log)
 
     def _arguments(self, version: Version, execution: str, more: tuple[str, ...]) -> list[str]:
         output = self.folder / execution

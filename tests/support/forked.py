@@ -78,6 +78,13 @@ def start_module(
     return ForkedProcess([sys.executable, "-m", module, *arguments], process)
 
 
+def start_anew(module: str, arguments: list[str], environment: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
+    """Start the same without a fork, where a test looks at the process itself: its command line, its first environment."""
+    command = [sys.executable, "-m", module, *arguments]
+    with log.open("wb") as stream:
+        return subprocess.Popen(command, cwd=ROOT, env=dict(environment), stdout=stream, stderr=stream)
+
+
 def _run(module: str, arguments: list[str], environment: dict[str, str], log: Path, without: tuple[str, ...]) -> None:
     descriptor = os.open(log, os.O_WRONLY | os.O_APPEND)
     os.dup2(descriptor, 1)

@@ -1,7 +1,7 @@
 """The evaluation step, ended at a chosen point in a chosen way: `python -m tests.steps.evaluate_staging.sabotage`.
 
-Standard input is a JSON list of cases. Each is one start of the step in a process of its own: forked, so that a start costs no imports.
-Standard output is the list of their exit codes.
+Its arguments are two files: a JSON list of cases, and where the list of their exit codes goes. Each case is one start of the step in a
+process of its own: forked, so that a start costs no imports.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import signal
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 from delivery.endpoint import prompt_checks
@@ -109,7 +110,7 @@ def _child(case: Case) -> int:
 
 def main() -> None:
     """Run every case; at most so many at once."""
-    cases = [Case(**case) for case in json.load(sys.stdin)]
+    cases = [Case(**case) for case in json.loads(Path(sys.argv[1]).read_text())]
     running: dict[int, int] = {}
     codes: dict[int, int] = {}
 
@@ -126,7 +127,7 @@ def main() -> None:
         running[pid] = number
     while running:
         one_ends()
-    sys.stdout.write(json.dumps([codes[number] for number in range(len(cases))]))
+    Path(sys.argv[2]).write_text(json.dumps([codes[number] for number in range(len(cases))]))
 
 
 if __name__ == "__main__":

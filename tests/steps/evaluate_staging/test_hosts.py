@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import subprocess
 import sys
@@ -34,6 +33,7 @@ from steps.evaluate_staging.coordination.host import Timing
 from steps.evaluate_staging.coordination.records import pack, unpack
 from tests.loadtest.test_measurement import MS, answer, result_of
 from tests.steps.evaluate_staging.world import BUCKET, ROOT, Version, World, closed_loop, world
+from tests.support.forked import CONTEXT
 from tests.support.simulated_engine import simulated
 
 QUICK = Timing(heartbeat_s=0.2, host_silence_s=2, host_start_s=60, look_s=0.05, check_s=0.2, lead_s=1.2)
@@ -92,7 +92,7 @@ def follow(release: Path, execution: str, environment: dict[str, str]) -> None:
 
 @contextmanager
 def second_host(version: Version, execution: str, environment: dict[str, str]) -> Iterator[Any]:
-    process = multiprocessing.get_context("spawn").Process(target=follow, args=(version.file, execution, environment))
+    process = CONTEXT.Process(target=follow, args=(version.file, execution, environment))
     process.start()
     try:
         yield process

@@ -4,8 +4,6 @@ it, and after the reaper's next pass where it cannot."""
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,10 +11,13 @@ from pathlib import Path
 import pytest
 
 from tests.steps.evaluate_staging.sabotage import PHASES, Act, Case
-from tests.steps.evaluate_staging.world import ROOT, Version, World, closed_loop, world
+from tests.steps.evaluate_staging.world import Version, World, closed_loop, world
+from tests.support.forked import start_module
+from tests.support.waiting import HANG_S
 
 FAILING = {"Version": "2020-12-01", "Steps": [{"Name": "Failed", "Type": "Fail", "Arguments": {"ErrorMessage": "as told"}}]}
 ROLE = "arn:aws:iam::123456789012:role/release-pipeline"
+WHOLE_S = 5 * HANG_S  # many starts of the step
 DELETION = {"deletion", "endpoint deleted"}
 AFTER_DELETION = {"scoring", "report", "publishing"}
 SHORT = {
@@ -51,18 +52,17 @@ class Sabotage:
 
     def run(self, cases: list[tuple[str, Act]]) -> list[Ended]:
         done = [Ended(phase, act, self._execution(), self.world.folder / f"{phase}-{act}.log") for phase, act in cases]
-        stdin = [Case(one.phase, one.act, self._arguments(one), str(one.log)) for one in done]
-        answer = subprocess.run(
-            [sys.executable, "-m", "tests.steps.evaluate_staging.sabotage"],
-            cwd=ROOT,
-            env=self.world.environment,
-            input=json.dumps([asdict(case) for case in stdin]),
-            capture_output=True,
-            text=True,
-            check=False,
+        cases_file, codes_file = self.world.folder / "cases.json", self.world.folder / "codes.json"
+        cases_file.write_text(json.dumps([asdict(Case(one.phase, one.act, self._arguments(one), str(one.log))) for one in done]))
+        sabotage = start_module(
+            "tests.steps.evaluate_staging.sabotage",
+            [str(cases_file), str(codes_file)],
+            self.world.environment,
+            log := self.world.folder / "sabotage.log",
+            without=("great_expectations",),
         )
-        assert answer.returncode == 0, answer.stderr
-        for one, code in zip(done, json.loads(answer.stdout), strict=True):
+        assert sabotage.wait(WHOLE_S) == 0, log.read_text()
+        for one, code in zip(done, json.loads(codes_file.read_text()), strict=True):
             one.exit_code = code
         return done
 
@@ -127,6 +127,7 @@ TELLING: list[tuple[str, Act]] = [
 ]
 
 
+@pytest.mark.timeout(WHOLE_S)
 def test_nothing_is_left_whatever_ends_it(sabotage: Sabotage) -> None:
     check(sabotage, TELLING)
 

@@ -98,7 +98,7 @@ def test_a_process_shows_no_secret(aws: str, make_gated: Gated, tmp_path: Path) 
     """Neither its arguments nor its environment, where `ps` and whoever reads /proc look, nor its log, nor its files."""
     hub, given = make_gated(5e6)
     with hub:
-        running = world.Step(given, hub.endpoint, aws, tmp_path / "job")
+        running = world.Step(given, hub.endpoint, aws, tmp_path / "job", forked=False)
         while not any(r.where == "cdn" for r in hub.requests):
             assert running.process.poll() is None
         process = Path(f"/proc/{running.process.pid}")

@@ -1,8 +1,7 @@
-"""The step in processes that are ready at once: a fork server has imported what it needs, so that a test can kill twenty of them."""
+"""The step in processes that are ready at once, with settings that make it quick: a test can kill twenty of them."""
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import sys
 from multiprocessing.process import BaseProcess
@@ -14,11 +13,7 @@ from delivery.job.host_registry import JobHosts
 from steps.fetch_weights import step
 from steps.fetch_weights.models import FetchArguments
 from tests.steps.fetch_weights import world
-
-_context = multiprocessing.get_context("forkserver")
-_context.set_forkserver_preload(
-    ["boto3", "awscrt.checksums", "huggingface_hub.hf_api", "steps.fetch_weights.step", "tests.steps.fetch_weights.workers"]
-)
+from tests.support.forked import CONTEXT
 
 QUICK = FetchSettings(
     part_bytes=5 * MIB,
@@ -38,7 +33,7 @@ QUICK = FetchSettings(
 def start(release: Path, hub: str, aws: str, folder: Path, execution: str, hosts: JobHosts | None = None) -> BaseProcess:
     """One host of a job; its log is FOLDER/log, its message FOLDER/message."""
     folder.mkdir(parents=True, exist_ok=True)
-    process = _context.Process(target=_run, args=(release, hub, aws, folder, execution, hosts or JobHosts()))
+    process = CONTEXT.Process(target=_run, args=(release, hub, aws, folder, execution, hosts or JobHosts()))
     process.start()
     return process
 

@@ -5,11 +5,9 @@ from __future__ import annotations
 import json
 import os
 import random
-import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -21,6 +19,8 @@ from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
 from config.schema import Release
+from tests.support.forked import start_anew, start_module
+from tests.support.waiting import wait_until
 
 BUCKET = "weights-test"
 REVISION = "0" * 40
@@ -124,7 +124,9 @@ def step_environment(endpoint: str) -> dict[str, str]:
 class Step:
     """`python -m steps.fetch_weights` as a process."""
 
-    def __init__(self, given: Release, hub: str, aws: str, folder: Path, *more: str, execution: str = "exec-1") -> None:
+    def __init__(
+        self, given: Release, hub: str, aws: str, folder: Path, *more: str, execution: str = "exec-1", forked: bool = True
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.output = folder / "output"
         self.message = folder / "message"
@@ -132,23 +134,17 @@ class Step:
         self.release.write_text(given.to_json())
         arguments = ["--release", str(self.release), "--hub-endpoint", hub, "--execution", execution]
         results = ["--output", str(self.output), "--message-file", str(self.message)]
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "steps.fetch_weights", *arguments, *results, *more],
-            cwd=ROOT,
-            env=step_environment(aws),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        self.log = folder / "log"
+        start = start_module if forked else start_anew
+        self.process = start("steps.fetch_weights", [*arguments, *results, *more], step_environment(aws), self.log)
 
-    def finish(self, timeout_s: float = 60) -> tuple[int, str]:
+    def finish(self) -> tuple[int, str]:
         """Exit code and log."""
-        log, _ = self.process.communicate(timeout=timeout_s)
-        return self.process.returncode, log
+        return self.process.wait(), self.log.read_text()
 
     def kill(self) -> None:
-        self.process.send_signal(signal.SIGKILL)
-        self.process.communicate()
+        self.process.kill()
+        self.process.wait()
 
     @property
     def weights(self) -> dict[str, Any]:
@@ -193,17 +189,17 @@ def seaweed(folder: Path) -> Iterator[str]:
 
 
 def _wait_for_bucket(endpoint: str, weed: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 45
-    while True:
+    def is_usable() -> bool:
         try:
             client(endpoint).create_bucket(Bucket=BUCKET)
             client(endpoint).put_object(Bucket=BUCKET, Key="probe", Body=b"x")
             client(endpoint).delete_object(Bucket=BUCKET, Key="probe")
-            return
         except (BotoCoreError, ClientError):
-            if weed.poll() is not None or time.monotonic() > deadline:
-                raise RuntimeError(f"SeaweedFS did not start: {log.read_text()[-2000:]}") from None
-            time.sleep(0.3)
+            assert weed.poll() is None, f"SeaweedFS did not start: {log.read_text()[-2000:]}"
+            return False
+        return True
+
+    wait_until(is_usable, "SeaweedFS is there")
 
 
 def prefix_of(given: Release) -> str:
