@@ -14,6 +14,7 @@ import steps.fetch_weights.step
 import steps.promote.step
 import steps.reap.step
 import steps.verify_approval.step
+from sagemaker_local.session import make_client
 from tests.support.clients import share_service_models
 
 PRELOADED = (awscrt.checksums, boto3, huggingface_hub.hf_api, pandas, pyarrow.parquet, steps)
@@ -21,5 +22,5 @@ _SERVICES = ("s3", "sagemaker", "sagemaker-runtime", "cloudwatch", "logs", "appl
 
 share_service_models()
 for _service in _SERVICES:
-    boto3.client(_service, region_name="us-east-1", aws_access_key_id="none", aws_secret_access_key="none")
+    make_client(_service, region_name="us-east-1", aws_access_key_id="none", aws_secret_access_key="none")
 boto3.DEFAULT_SESSION = None
