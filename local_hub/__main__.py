@@ -13,7 +13,7 @@ from local_hub.hub import DEFAULT_TOKEN, LocalHub, repositories
 
 
 def main(words: list[str] | None = None) -> int:
-    """The command. Prints `HF_ENDPOINT=http://localhost:PORT` when it serves; `--list` prints id, revision and size."""
+    """Return the command. Prints `HF_ENDPOINT=http://localhost:PORT` when it serves; `--list` prints id, revision and size."""
     parser = argparse.ArgumentParser(prog="python -m local_hub", description="A Hugging Face Hub on loopback.")
     parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1 (0, the default: any free one)")
     parser.add_argument("--root", type=Path, help="folder of repositories, ROOT/ORG/NAME/")

@@ -49,7 +49,7 @@ class Hub:
         self._look_again = look_again
 
     def repository(self, identifier: str, access: Access) -> Repository:
-        """The repository, if `access` may know of it. Raises `HubAnswer` as the Hub does: a private repository does not
+        """Return the repository, if `access` may know of it. Raises `HubAnswer` as the Hub does: a private repository does not
         exist for strangers, and strangers are told 401 where those with a token are told 404.
         """
         if access.token is not None and not access.valid:
@@ -74,7 +74,7 @@ class Hub:
             )
 
     def snapshot(self, repository: Repository, revision: str) -> Snapshot:
-        """The files at `revision` (`main`, or the one commit there is). Raises `HubAnswer` (404, RevisionNotFound)."""
+        """Return the files at `revision` (`main`, or the one commit there is). Raises `HubAnswer` (404, RevisionNotFound)."""
         snapshot = repository.snapshot()
         whole = _HEX_40.fullmatch(revision) is not None and revision == snapshot.revision
         if revision in ("main", "refs/heads/main") or whole:
@@ -82,14 +82,14 @@ class Hub:
         raise HubAnswer(404, "RevisionNotFound", f"Invalid rev id: {revision}")
 
     def file(self, snapshot: Snapshot, path: str) -> HubFile:
-        """One file. Raises `HubAnswer` (404, EntryNotFound)."""
+        """Return one file. Raises `HubAnswer` (404, EntryNotFound)."""
         found = snapshot.files.get(path)
         if found is None:
             raise HubAnswer(404, "EntryNotFound", "Entry not found", {"X-Repo-Commit": snapshot.revision})
         return found
 
     def answer(self, path: str, query: Mapping[str, str], access: Access) -> Page:
-        """The answer to `GET /api/...`; `path` is what follows `/api/`, still percent-encoded."""
+        """Return the answer to `GET /api/...`; `path` is what follows `/api/`, still percent-encoded."""
         if path == "models":
             wanted = query.get("search", "").lower()
             return Page(
@@ -148,7 +148,7 @@ class Hub:
 
 
 def paths_info(snapshot: Snapshot, paths: list[str]) -> list[dict[str, Any]]:
-    """What the Hub says of each of `paths` that exists: the answer to `POST .../paths-info/REVISION`."""
+    """Return what the Hub says of each of `paths` that exists: the answer to `POST .../paths-info/REVISION`."""
     return [entry for path in paths if (entry := _entry(snapshot, path.strip("/"))) is not None]
 
 

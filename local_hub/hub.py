@@ -19,7 +19,7 @@ DEFAULT_TOKEN = "hf_local"  # noqa: S105 - opens gated repositories of a Hub on 
 
 
 def repositories(root: Path | None, *, builtin: bool = True) -> dict[str, Repository]:
-    """What a Hub on `root` has: the built-in repository and every `root/ORG/NAME/` (which wins over it)."""
+    """Return what a Hub on `root` has: the built-in repository and every `root/ORG/NAME/` (which wins over it)."""
     cache = cache_for(root)
     found = builtin_repositories(cache) if builtin else {}
     return found | (folder_repositories(root, cache) if root is not None else {})
@@ -82,7 +82,7 @@ class LocalHub:
         return list(self._server.requests)
 
     def revision(self, identifier: str) -> str:
-        """The revision (40 hex digits) that `main` of a repository is now. Raises `KeyError` for an unknown one."""
+        """Return the revision (40 hex digits) that `main` of a repository is now. Raises `KeyError` for an unknown one."""
         return self._repositories[identifier].snapshot().revision
 
     def set_rate(self, bytes_per_s: float | None) -> None:

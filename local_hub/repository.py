@@ -75,7 +75,7 @@ class HashCache:
                 self._known = {}
 
     def sha256(self, path: Path) -> str:
-        """The sha256 of `path`, hex. About 0.7 GB/s the first time, nothing after that."""
+        """Return the sha256 of `path`, hex. About 0.7 GB/s the first time, nothing after that."""
         status = path.stat()
         key = f"{path}|{status.st_size}|{status.st_mtime_ns}|{status.st_ino}"
         found = self._known.get(key)
@@ -119,7 +119,7 @@ class Repository:
         self._snapshot: Snapshot | None = None
 
     def snapshot(self) -> Snapshot:
-        """The repository as it is now; computed anew only when a file was added, removed or changed."""
+        """Return the repository as it is now; computed anew only when a file was added, removed or changed."""
         with self._lock:
             sources = dict(sorted(self._sources()))
             signature = tuple((path, _stamp(source)) for path, source in sources.items())
@@ -149,13 +149,13 @@ class Repository:
 
 
 def is_lfs(path: str, size: int) -> bool:
-    """Whether the Hub would keep the file as LFS: by the patterns of its default `.gitattributes`, or by size."""
+    """Return whether the Hub would keep the file as LFS: by the patterns of its default `.gitattributes`, or by size."""
     name = path.rsplit("/", 1)[-1]
     return size >= _LFS_BYTES or any(fnmatch.fnmatchcase(name, pattern) for pattern in _LFS_PATTERNS)
 
 
 def folder_repositories(root: Path, cache: HashCache) -> dict[str, Repository]:
-    """Every `root/ORG/NAME/` as a repository. `.hub.json` inside one may say `{"gated": true}` or `{"private": true}`.
+    """Return every `root/ORG/NAME/` as a repository. `.hub.json` inside one may say `{"gated": true}` or `{"private": true}`.
 
     Raises `RootError` when `root` is no folder or such a file is malformed.
     """
@@ -171,7 +171,7 @@ def folder_repositories(root: Path, cache: HashCache) -> dict[str, Repository]:
 
 
 def cache_for(root: Path | None) -> HashCache:
-    """The hash cache of a root folder; one in memory alone without a root."""
+    """Return the hash cache of a root folder; one in memory alone without a root."""
     return HashCache(root / _CACHE_FILE if root is not None else None)
 
 
@@ -213,7 +213,7 @@ def _snapshot(files: Mapping[str, HubFile]) -> Snapshot:
 
 
 def _tree(folder: str, files: Mapping[str, HubFile], trees: dict[str, str]) -> str:
-    """The git tree of `folder`, putting it and those below it into `trees`."""
+    """Return the git tree of `folder`, putting it and those below it into `trees`."""
     prefix = f"{folder}/" if folder else ""
     below = [path.removeprefix(prefix) for path in files if path.startswith(prefix)]
     entries: dict[str, tuple[str, str]] = {}

@@ -74,14 +74,14 @@ class HubServer(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), _Handler)
 
     def sign(self, file: HubFile, label: str, host: str) -> str:
-        """A signed address of `file` at `host`, good for `address_lifetime_s` seconds. `label` is `ORG/NAME/path`."""
+        """Return a signed address of `file` at `host`, good for `address_lifetime_s` seconds. `label` is `ORG/NAME/path`."""
         with self._lock:
             self._files[file.etag] = file
         expires = int(time.time() + self.address_lifetime_s)
         return f"http://{host}/cdn/{quote(label)}?etag={file.etag}&expires={expires}&signature={self._sign(label, file.etag, expires)}"
 
     def verify(self, label: str, query: dict[str, str]) -> HubFile:
-        """The file that a signed address names. Raises `HubAnswer` (403) when it was tampered with or has expired."""
+        """Return the file that a signed address names. Raises `HubAnswer` (403) when it was tampered with or has expired."""
         etag, expires = query.get("etag", ""), query.get("expires", "")
         good = expires.isdigit() and hmac.compare_digest(query.get("signature", ""), self._sign(label, etag, int(expires)))
         if not good or int(expires) < time.time():
@@ -93,7 +93,7 @@ class HubServer(http.server.ThreadingHTTPServer):
         return hmac.new(self._secret, f"{label}\n{etag}\n{expires}".encode(), hashlib.sha256).hexdigest()
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is no error of ours."""
+        """Ignore a client that went away: it is no error of ours."""
 
 
 class _Handler(http.server.BaseHTTPRequestHandler):
@@ -317,7 +317,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 def _byte_range(header: str, size: int) -> tuple[int, int]:
-    """The half-open range that a `Range` header asks for. Raises `HubAnswer` (416) when it lies outside."""
+    """Return the half-open range that a `Range` header asks for. Raises `HubAnswer` (416) when it lies outside."""
     match = _RANGE.fullmatch(header.strip())
     if match is None or match[0] == "bytes=-":
         raise HubAnswer(416, None, f"cannot read range {header!r}", {"Content-Range": f"bytes */{size}"})

@@ -6,6 +6,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from sagemaker_local.errors import ImagesFileError
+from sagemaker_local.images import ImageMap
+
 _DESCRIPTION = """\
 A SageMaker on this machine: pipelines, jobs, endpoints and the registry, for boto3, the AWS CLI, the SageMaker SDK and the OpenAI SDK."""
 _EPILOG = """\
@@ -37,9 +40,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--images", type=Path, metavar="FILE", help="YAML: which command stands for which container image")
     arguments = parser.parse_args(argv)
 
-    from sagemaker_local.errors import ImagesFileError
+    # deferred: costs 0.4 s, and --help and a wrong option need none of it
     from sagemaker_local.front.server import serve
-    from sagemaker_local.images import ImageMap
 
     try:
         images = ImageMap.load(arguments.images.resolve()) if arguments.images else ImageMap()

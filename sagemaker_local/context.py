@@ -10,16 +10,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from sagemaker_local.front.identity import Caller
-from sagemaker_local.front.wsgi import OWN_USER_AGENT
+from botocore.config import Config
+
+from sagemaker_local.identity.identities import Caller
+from sagemaker_local.session import make_client
+from sagemaker_local.web.wsgi import OWN_USER_AGENT
 
 if TYPE_CHECKING:
     import asyncio
     from collections.abc import Callable, Mapping
 
-    from sagemaker_local.events.sink import EventSink
-    from sagemaker_local.front.calls import CallLog
-    from sagemaker_local.front.identity import Identities
+    from sagemaker_local.event_queue import EventQueue
+    from sagemaker_local.identity.call_log import CallLog
+    from sagemaker_local.identity.identities import Identities
     from sagemaker_local.images import ImageMap
     from sagemaker_local.logs.sink import LogSink
     from sagemaker_local.moto_bridge.bridge import Moto
@@ -42,11 +45,13 @@ class Context:
     processes: ProcessTable
     logs: LogSink
     moto: Moto
-    events: EventSink
+    events: EventQueue
     loop: asyncio.AbstractEventLoop
     """The server's event loop, on which the data plane lives."""
     calls: CallLog
     identities: Identities
+    run_action: Callable[[Context, str, str, dict[str, Any]], dict[str, Any]]
+    """``api.dispatch.run``, which the server gives: the rooms that an action leads to know this class."""
     of_account: Callable[[str], Context]
     """The context of an account by its id: what one account shares with another is found there."""
     closers: list[Callable[[], object]] = field(default_factory=list)
@@ -57,14 +62,10 @@ class Context:
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def client(self, service: str, region: str, role_arn: str | None = None) -> Any:
-        """A boto3 client of this server, made once for each service, region and role (None: the account's owner)."""
+        """Return a boto3 client of this server, made once for each service, region and role (None: the account's owner)."""
         key = (service, region, role_arn)
         with self._lock:
             if key not in self._clients:
-                from botocore.config import Config
-
-                from sagemaker_local.session import make_client
-
                 credentials = self.identities.credentials(self.account_id, role_arn)
                 self._clients[key] = make_client(
                     service,
@@ -78,7 +79,7 @@ class Context:
             return self._clients[key]
 
     def part(self, kind: Callable[[Context], T]) -> T:
-        """The instance of ``kind`` that belongs to this server; ``kind(context)`` makes it at its first use."""
+        """Return the instance of ``kind`` that belongs to this server; ``kind(context)`` makes it at its first use."""
         with self._lock:
             if kind not in self.parts:
                 self.parts[kind] = kind(self)
@@ -91,11 +92,9 @@ class Context:
         Raises:
             AwsError: the action's error.
         """
-        from sagemaker_local.front.actions import run
-
         if role_arn:
             self.calls.made(Caller(self.account_id, role_arn), "sagemaker", action, request)
-        return run(self, region, action, request)
+        return self.run_action(self, region, action, request)
 
     def child_environment(
         self,
@@ -107,7 +106,7 @@ class Context:
         image: Mapping[str, str] | None = None,
         isolated: bool = False,
     ) -> dict[str, str]:
-        """The whole environment of a container: little of this process's own, then AWS's, the container's, the image map's.
+        """Return the whole environment of a container: little of this process's own, then AWS's, the container's, the image map's.
 
         Args:
             region: of the job or endpoint.

@@ -10,10 +10,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sagemaker_local import images
-from sagemaker_local.front import actions, calls, limits, unsupported, validation
-from sagemaker_local.moto_bridge import refusals
-from sagemaker_local.pipelines.definitions.definition import STEP_TYPES
+from sagemaker_local import images, limits
+from sagemaker_local.api import dispatch, unsupported, validation
+from sagemaker_local.cloudwatch import refusals
+from sagemaker_local.hosting import autoscaling_refusals
+from sagemaker_local.identity import call_log
+from sagemaker_local.pipelines.definitions.model import STEP_TYPES
 from sagemaker_local.pipelines.steps import RUN
 
 if TYPE_CHECKING:
@@ -132,15 +134,16 @@ What a container image means on this machine, and what this machine plays to be:
 """
 
 _MOTO_GAPS = (
-    "s3/front", "s3/writes", "s3/objects", "events/eventbridge", "cloudwatch/alarms", "cloudwatch/composite_alarms",
-    "hosting/autoscaling", "logs/log_store", "registry/packages", "pipelines/lambdas", "state/snapshot", "moto_bridge/refusals",
+    "s3/front", "s3/writes", "s3/objects", "events/rules", "cloudwatch/alarms", "cloudwatch/composite_alarms",
+    "cloudwatch/refusals", "hosting/autoscaling", "hosting/autoscaling_refusals", "logs/log_store", "registry/packages", "lambdas/functions",
+    "state/snapshot",
 )  # fmt: skip
 _ERROR = "`NotImplemented` (HTTP 501, which AWS's SDKs do not retry)"
 
 
 def page() -> str:
-    """The whole page, as Markdown."""
-    own = sorted(actions.table())
+    """Return the whole page, as Markdown."""
+    own = sorted(dispatch.table())
     delegated = sorted(name for name in unsupported.DELEGATED if validation.known_action(name))
     refused = sorted(set(validation.service_model().operation_names) - set(own) - set(delegated))
     return "\n".join(
@@ -159,7 +162,7 @@ def page() -> str:
             "| --- | --- |",
             *(f"| {action} | `{member}` |" for action, members in unsupported.MEMBERS.items() for member in members),
             "\nBeside these, with these messages:\n",
-            *(f"- {message}" for message in sorted([*_messages(), *refusals.NOT_EMULATED])),
+            *(f"- {message}" for message in sorted([*_messages(), *refusals.NOT_EMULATED, *autoscaling_refusals.NOT_EMULATED])),
             f"\n## Actions refused by name with {_ERROR} ({len(refused)})\n",
             _names(refused),
             "",
@@ -168,9 +171,9 @@ def page() -> str:
 
 
 def _introduction() -> str:
-    """The page's beginning, with what other modules' docstrings say of themselves."""
+    """Return the page's beginning, with what other modules' docstrings say of themselves."""
     example, _, placeholders = (images.__doc__ or "").partition("::\n\n")[2].partition("\n\n")
-    _, _, calls_text = (calls.__doc__ or "").partition("\n\n")
+    _, _, calls_text = (call_log.__doc__ or "").partition("\n\n")
     return (
         _INTRODUCTION.replace("{images}", textwrap.dedent(example))
         .replace("{placeholders}", placeholders.strip().replace("``", "`"))
@@ -182,14 +185,14 @@ def _introduction() -> str:
 
 
 def _gaps() -> Iterator[str]:
-    """A row for each module that corrects moto, or takes its place."""
+    """Yield a row for each module that corrects moto, or takes its place."""
     for name in _MOTO_GAPS:
         text = ast.get_docstring(ast.parse((Path(__file__).parent / f"{name}.py").read_text())) or ""
         yield f"| `sagemaker_local/{name}.py` | {' '.join(text.partition(chr(10) * 2)[0].split()).replace('``', '`')} |"
 
 
 def _limits() -> Iterator[str]:
-    """A row for each limit: the docstring below its field says what it is."""
+    """Yield a row for each limit: the docstring below its field says what it is."""
     (definition,) = [node for node in ast.walk(ast.parse(inspect.getsource(limits.Limits))) if isinstance(node, ast.ClassDef)]
     for field, text in pairwise(definition.body):
         if isinstance(field, ast.AnnAssign) and isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant):
@@ -204,10 +207,10 @@ def _names(names: list[str]) -> str:
 
 
 def _messages() -> list[str]:
-    """The text of every NotImplementedHere that the code raises, with what is filled in shown in braces."""
+    """Return the text of every NotImplementedHere that the code raises, with what is filled in shown in braces."""
     found = set()
     for file in Path(__file__).parent.rglob("*.py"):
-        if file.name in ("errors.py", "unsupported.py", "bridge.py", "wsgi.py", "actions.py"):
+        if file.name in ("errors.py", "unsupported.py", "bridge.py", "wsgi.py", "actions.py", "dispatch.py"):
             continue
         for node in ast.walk(ast.parse(file.read_text())):
             if (

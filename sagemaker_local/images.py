@@ -23,8 +23,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import yaml
+
 from sagemaker_local.errors import ImagesFileError, ValidationError
-from sagemaker_local.front.limits import Limits
+from sagemaker_local.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -52,7 +54,7 @@ class ImageCommand:
     working_directory: str | None = None
 
     def launch(self, *, name: str, opt_ml: Path, instance_type: str, port: int | None = None) -> ContainerCommand:
-        """The command to start for one container.
+        """Return the command to start for one container.
 
         Args:
             name: of the job or endpoint.
@@ -95,8 +97,6 @@ class ImageMap:
         Raises:
             ImagesFileError: it cannot be read, or an entry is wrong.
         """
-        import yaml
-
         try:
             data = yaml.safe_load(path.read_text())
         except (OSError, yaml.YAMLError) as error:
@@ -111,7 +111,7 @@ class ImageMap:
         return cls(tuple(_entry(path, index, entry) for index, entry in enumerate(entries)), path, capacity, limits)
 
     def resolve(self, image_uri: str) -> ImageCommand:
-        """The first entry whose pattern matches this image address.
+        """Return the first entry whose pattern matches this image address.
 
         Raises:
             ValidationError: none does; the message says what to add, and where.

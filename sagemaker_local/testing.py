@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from sagemaker_local.session import make_client
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -26,8 +28,6 @@ class RunningServer:
 
     def client(self, service: str, **settings: Any) -> Any:
         """Make a boto3 client of this server; ``settings`` are boto3's."""
-        from sagemaker_local.session import make_client
-
         own = {"endpoint_url": self.endpoint_url, "region_name": self.region}
         own |= {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
         return make_client(service, **{**own, **settings})
@@ -55,7 +55,7 @@ class RunningServer:
 
 @contextmanager
 def running(state_dir: Path, images: Path | None = None, port: int = 0) -> Iterator[RunningServer]:
-    """A server process for the time of the ``with`` block; it and its children are ended afterwards.
+    """Run a server process for the time of the ``with`` block; it and its children are ended afterwards.
 
     Raises:
         RuntimeError: it did not start; the message has what it wrote to stderr.
@@ -86,8 +86,8 @@ def running(state_dir: Path, images: Path | None = None, port: int = 0) -> Itera
 def server_fixture(
     images: Path | None = None, scope: Literal["session", "package", "module", "class", "function"] = "session"
 ) -> Any:
-    """A pytest fixture that gives a ``RunningServer``: ``sagemaker = server_fixture(images=Path("images.yaml"))``."""
-    import pytest
+    """Return a pytest fixture that gives a ``RunningServer``: ``sagemaker = server_fixture(images=Path("images.yaml"))``."""
+    import pytest  # optional: only tests have it
 
     def sagemaker_local_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
         with running(tmp_path_factory.mktemp("sagemaker_local") / "state", images) as server:

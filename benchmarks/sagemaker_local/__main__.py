@@ -38,7 +38,7 @@ class Figure:
 
 
 def measured(options: argparse.Namespace, folder: Path) -> list[Figure]:
-    """All figures."""
+    """Return all figures."""
     figures: list[Figure] = []
     if "start" in options.only:
         cold = cold_start.measure(folder, 3)

@@ -48,7 +48,7 @@ class Stream(asyncio.Protocol):
 
 
 async def ages(url: str, path: str, authorization: str, streams: int, events: int, gap_s: float) -> list[float]:
-    """The age of each event of so many streams, whose events are spread over the gap."""
+    """Return the age of each event of so many streams, whose events are spread over the gap."""
     place = urlsplit(url)
     lines = [f"POST {path} HTTP/1.1", f"Host: {place.netloc}", "Content-Type: application/json"]
     lines += [f"Authorization: {authorization}"] if authorization else []

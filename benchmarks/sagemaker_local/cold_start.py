@@ -27,7 +27,7 @@ class ColdStart:
 
 
 def measure(folder: Path, repeats: int) -> ColdStart:
-    """Both, so many times."""
+    """Return both, so many times."""
     imports, starts = [], []
     for number in range(repeats):
         began = time.perf_counter()

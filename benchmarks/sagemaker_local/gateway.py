@@ -54,7 +54,7 @@ class Overhead:
 
 
 def measure(server: RunningServer, streams: int, events: int, gap_s: float) -> list[Overhead]:
-    """The overhead of each way, with so many streams at once."""
+    """Return the overhead of each way, with so many streams at once."""
     name, port = _endpoint(server)
     straight = _ages(f"http://127.0.0.1:{port}", "/invocations", "", streams, events, gap_s)
     direct = _percentile(straight, 50), _percentile(straight, 99)
@@ -66,7 +66,7 @@ def measure(server: RunningServer, streams: int, events: int, gap_s: float) -> l
 
 
 def _endpoint(server: RunningServer) -> tuple[str, int]:
-    """An endpoint of one instance in service, and the port of its container."""
+    """Return an endpoint of one instance in service, and the port of its container."""
     sagemaker, name = server.client("sagemaker"), "gateway"
     role = "arn:aws:iam::123456789012:role/benchmark"
     sagemaker.create_model(ModelName=name, PrimaryContainer={"Image": "stamping:1"}, ExecutionRoleArn=role)
@@ -84,7 +84,7 @@ def _endpoint(server: RunningServer) -> tuple[str, int]:
 
 
 def _port_of_child(server_pid: int) -> int:
-    """The PORT in the environment of the server's container process (Linux)."""
+    """Return the PORT in the environment of the server's container process (Linux)."""
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])

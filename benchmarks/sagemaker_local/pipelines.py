@@ -70,7 +70,7 @@ class Growth:
 
 
 def chain(length: int) -> str:
-    """A definition of ``length`` steps that do nothing, one after the other."""
+    """Return a definition of ``length`` steps that do nothing, one after the other."""
     steps: list[dict[str, Any]] = []
     for number in range(length):
         step: dict[str, Any] = {
@@ -97,7 +97,7 @@ class Client:
         self.sagemaker = server.client("sagemaker")
 
     def create(self, length: int) -> str:
-        """A new pipeline; returns its name."""
+        """Return a new pipeline; returns its name."""
         name = f"chain-{length}-{uuid.uuid4().hex[:6]}"
         self.sagemaker.create_pipeline(
             PipelineName=name, PipelineDefinition=chain(length), RoleArn=ROLE, ClientRequestToken=uuid.uuid4().hex
@@ -117,13 +117,13 @@ class Client:
             time.sleep(poll_s)
 
     def times(self, arn: str) -> list[tuple[float, float]]:
-        """When each step started and ended, in epoch seconds and in order."""
+        """Return when each step started and ended, in epoch seconds and in order."""
         steps = self.sagemaker.list_pipeline_execution_steps(PipelineExecutionArn=arn, SortOrder="Ascending")
         return [(step["StartTime"].timestamp(), step["EndTime"].timestamp()) for step in steps["PipelineExecutionSteps"]]
 
 
 def bare_process_s() -> float:
-    """Seconds that starting and awaiting ``/bin/true`` takes."""
+    """Return seconds that starting and awaiting ``/bin/true`` takes."""
     spans = []
     for _ in range(20):
         began = time.perf_counter()
@@ -133,14 +133,14 @@ def bare_process_s() -> float:
 
 
 def usage(executions: int, pid: int) -> Usage:
-    """A process's resident memory, and how many files it has open (Linux)."""
+    """Return a process's resident memory, and how many files it has open (Linux)."""
     status = Path(f"/proc/{pid}/status").read_text()
     kib = int(status.partition("VmRSS:")[2].split()[0])
     return Usage(executions, kib / 1024, len(list(Path(f"/proc/{pid}/fd").iterdir())))
 
 
 def latency(server: RunningServer, repeats: int) -> Latency:
-    """How long an execution takes to start, and what each step costs."""
+    """Return how long an execution takes to start, and what each step costs."""
     client = Client(server)
     name = client.create(CHAIN_STEPS)
     client.run(name)  # what is loaded at the first use
@@ -155,7 +155,7 @@ def latency(server: RunningServer, repeats: int) -> Latency:
 
 
 def growth(server: RunningServer, executions: int, workers: int) -> Growth:
-    """The server's usage after each fifth of so many executions of three steps, so many at once."""
+    """Return the server's usage after each fifth of so many executions of three steps, so many at once."""
     client = Client(server)
     name = client.create(3)
     fifth = max(1, executions // 5)

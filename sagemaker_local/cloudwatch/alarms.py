@@ -2,7 +2,7 @@
 
 "Using Amazon CloudWatch alarms" in CloudWatch's user guide says how: N of the last M periods breach the threshold, and missing
 periods count as ``TreatMissingData`` says. A state that SetAlarmState gave stays until the evaluation's own result changes.
-Metric math and anomaly detection are refused (``moto_refusals``); percentiles are evaluated of endpoints' ModelLatency, and composite
+Metric math and anomaly detection are refused (``refusals``); percentiles are evaluated of endpoints' ModelLatency, and composite
 alarms after the others.
 """
 
@@ -17,13 +17,13 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sagemaker_local.cloudwatch import composite_alarms
-from sagemaker_local.hosting.metrics import FLEET
+from sagemaker_local.cloudwatch.statistics import FLEET_DIMENSION
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from sagemaker_local.cloudwatch.statistics import MetricSource
     from sagemaker_local.context import Context
-    from sagemaker_local.hosting.metrics import EndpointMetrics
 
 _LOGGER = logging.getLogger(__name__)
 _COMPARISONS = {
@@ -39,7 +39,7 @@ class AlarmEvaluator:
     """Evaluates every alarm of the regions in use."""
 
     context: Context
-    metrics: EndpointMetrics
+    metrics: MetricSource
     """What moto does not have: percentiles, and the metrics of one fleet of an update."""
     _last: dict[tuple[str, str], str] = field(default_factory=dict)
 
@@ -68,15 +68,15 @@ class AlarmEvaluator:
                     self._combine(region, alarm, states)
 
     def _combine(self, region: str, alarm: Any, states: dict[str, str]) -> None:
-        """A composite alarm follows its rule; of composites in it, the state that they had a moment ago counts."""
+        """Let a composite alarm follow its rule; of composites in it, the state that they had a moment ago counts."""
         state = "ALARM" if composite_alarms.holds(alarm.rule, lambda name: states.get(name, "INSUFFICIENT_DATA")) else "OK"
         if state != self._last.get((region, alarm.name)):
             self._last[region, alarm.name] = state
             alarm.update_state(f"The rule {alarm.rule} is {'true' if state == 'ALARM' else 'false'}.", "{}", state)
 
     def _state(self, backend: Any, region: str, alarm: Any) -> str | None:
-        """The state that the metric asks for; None to leave it as it is."""
-        own = FLEET in _dimensions(alarm) or not alarm.statistic
+        """Return the state that the metric asks for; None to leave it as it is."""
+        own = FLEET_DIMENSION in _dimensions(alarm) or not alarm.statistic
         values = self._of_endpoint(region, alarm) if own else self._periods(backend, alarm)
         missing = alarm.treat_missing_data or "missing"
         if all(value is None for value in values):
@@ -89,14 +89,14 @@ class AlarmEvaluator:
         return "ALARM" if breaching >= needed else "OK"
 
     def _of_endpoint(self, region: str, alarm: Any) -> list[float | None]:
-        """Like `_periods`, of what the endpoints' own metrics know."""
+        """Return like `_periods`, of what the endpoints' own metrics know."""
         now, period, count = time.time(), int(alarm.period), int(alarm.evaluation_periods)
         dimensions = _dimensions(alarm)
         found: list[float | None] = []
         for start in (now - period * (count - index) for index in range(count)):
             if alarm.statistic:
                 seconds = self.metrics.of_fleet(region, alarm.metric_name, dimensions, start, start + period)
-                data = [_Datum(second.total, second.count, second.least, second.most) for second in seconds]
+                data = [_Datum(second.total, second.count, second.minimum, second.maximum) for second in seconds]
                 found.append(_statistic(alarm.statistic, data) if data else None)
             else:
                 share = float(alarm.extended_statistic.removeprefix("p")) / 100
@@ -104,7 +104,7 @@ class AlarmEvaluator:
         return found
 
     def _periods(self, backend: Any, alarm: Any) -> list[float | None]:
-        """The statistic of each of the last periods, oldest first; None where there is no data."""
+        """Return the statistic of each of the last periods, oldest first; None where there is no data."""
         now = datetime.now(UTC).replace(tzinfo=None)
         period = timedelta(seconds=int(alarm.period))
         count = int(alarm.evaluation_periods)
@@ -137,12 +137,12 @@ def _is_latency_percentile(alarm: Any) -> bool:
 
 
 def _percentile(values: list[float], share: float) -> float | None:
-    """The smallest value that so large a share of all is not above."""
+    """Return the smallest value that so large a share of all is not above."""
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)] if values else None
 
 
 def _statistic(name: str, data: Sequence[Any]) -> float:
-    """A statistic over moto's data points, which are single values or StatisticSets."""
+    """Return a statistic over moto's data points, which are single values or StatisticSets."""
     total = sum(getattr(datum, "sum", getattr(datum, "value", 0.0)) for datum in data)
     samples = sum(getattr(datum, "sample_count", 1.0) for datum in data)
     if name == "Sum":

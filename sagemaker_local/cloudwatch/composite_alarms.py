@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from sagemaker_local.errors import AlarmRuleError
+
 _TOKEN = re.compile(
     r"\s*(?:(?P<state>ALARM|OK|INSUFFICIENT_DATA)\s*\(\s*(?:\"(?P<quoted>[^\"]+)\"|'(?P<single>[^']+)'|(?P<bare>[^\s()\"']+))\s*\)"
     r"|(?P<word>AND|OR|NOT|TRUE|FALSE)\b|(?P<mark>[()]))"
@@ -18,15 +20,11 @@ StateOf = Callable[[str], str]
 """The state of an alarm by its name."""
 
 
-class RuleError(ValueError):
-    """The rule is not one; the message says where."""
-
-
 def holds(rule: str, state_of: StateOf) -> bool:
-    """Whether a rule is true now.
+    """Return whether a rule is true now.
 
     Raises:
-        RuleError: it cannot be read.
+        AlarmRuleError: it cannot be read.
     """
     reader = _Reader(rule, state_of)
     value = reader.either()
@@ -41,7 +39,7 @@ class _Reader:
         self._rule, self._state_of, self._at = rule, state_of, 0
 
     def either(self) -> bool:
-        """``a OR b``."""
+        """Return ``a OR b``."""
         value = self._both()
         while self._take("OR"):
             value = self._both() or value
@@ -82,5 +80,5 @@ class _Reader:
         self._at = found.end()
         return True
 
-    def _error(self) -> RuleError:
-        return RuleError(f"AlarmRule cannot be read at {self._rule[self._at : self._at + 40]!r}")
+    def _error(self) -> AlarmRuleError:
+        return AlarmRuleError(f"AlarmRule cannot be read at {self._rule[self._at : self._at + 40]!r}")

@@ -32,7 +32,7 @@ class Accounts:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def of(self, account_id: str) -> Context:
-        """The context of an account, made at its first use."""
+        """Return the context of an account, made at its first use."""
         if account_id == self.default.account_id:
             return self.default
         with self._lock:
@@ -44,7 +44,7 @@ class Accounts:
             return found
 
     def all(self) -> list[Context]:
-        """Every account in use, the default one first."""
+        """Return every account in use, the default one first."""
         with self._lock:
             return [self.default, *self._others.values()]
 

@@ -1,4 +1,4 @@
-"""The front door: one port for SageMaker's control plane and data plane and for every other AWS service (moto's)."""
+"""The server's process: one port for SageMaker's control plane and data plane and for every other AWS service (moto's)."""
 
 from __future__ import annotations
 
@@ -13,36 +13,31 @@ import signal
 import socket
 import sys
 from contextlib import contextmanager
-from email.utils import formatdate
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import uvicorn
+
+from sagemaker_local.api import dispatch
+from sagemaker_local.api.actions import RESUMES
 from sagemaker_local.context import Context
-from sagemaker_local.errors import AwsError, DiskFull
-from sagemaker_local.events import eventbridge
-from sagemaker_local.events.sink import EventSink
-from sagemaker_local.front import actions, wsgi
+from sagemaker_local.event_queue import EventQueue
+from sagemaker_local.events import rules
 from sagemaker_local.front.accounts import Accounts
-from sagemaker_local.front.calls import LONGEST_BODY_BYTES, CallLog
-from sagemaker_local.front.http import Disconnected, Request
-from sagemaker_local.front.identity import Identities
-from sagemaker_local.front.limits import Throttle
-from sagemaker_local.hosting.dataplane import bearer
-from sagemaker_local.logs import logs_api
+from sagemaker_local.front.application import Application
+from sagemaker_local.hosting import monitor
+from sagemaker_local.identity.call_log import CallLog
+from sagemaker_local.identity.identities import Identities
 from sagemaker_local.logs.log_store import LogStore
 from sagemaker_local.logs.sink import LogSink
-from sagemaker_local.moto_bridge import refusals
 from sagemaker_local.moto_bridge.bridge import DEFAULT_ACCOUNT_ID, Moto
 from sagemaker_local.processes.table import ProcessTable
-from sagemaker_local.s3.front import S3Front
 from sagemaker_local.state.snapshot import Snapshots
-from sagemaker_local.state.store import Store, hurried, stop_waiting
+from sagemaker_local.state.store import Store, stop_waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterator, MutableMapping
+    from collections.abc import Iterator
     from pathlib import Path
 
-    from sagemaker_local.front.http import Receive, Scope, Send
-    from sagemaker_local.front.identity import Caller
     from sagemaker_local.images import ImageMap
 
 _LOGGER = logging.getLogger(__name__)
@@ -52,124 +47,6 @@ _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # mallopt(3)
 _LARGE_BLOCK_BYTES = 256 * 1024
 _ARENAS = 2
 _SWITCH_INTERVAL_S = 0.0005  # what a thread that computes may keep the gateway waiting; Python's own is 5 ms
-
-
-class Application:
-    """The ASGI application."""
-
-    def __init__(self, accounts: Accounts) -> None:
-        self._accounts = accounts
-        self._context = accounts.default
-        self._workers = wsgi.Workers()
-        self._s3 = S3Front(self._context.moto, self._workers)
-        self._throttle = Throttle(self._context.images.limits.calls_per_s)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request."""
-        if scope["type"] != "http":
-            return
-        request = Request(scope, receive, _dated(send))
-        try:
-            await self._route(request)
-        except Disconnected:
-            return
-        except Exception as error:
-            if full := DiskFull.of(error, self._context.state_dir):
-                await request.respond_error(full)
-                return
-            _LOGGER.exception("%s %s", request.method, request.path)
-            await request.respond_error(AwsError("InternalFailure", f"See {self._context.state_dir}/sagemaker_local.log.", 500))
-
-    async def _route(self, request: Request) -> None:
-        _, service = request.credential_scope
-        target = request.headers.get("x-amz-target", "")
-        if request.path.startswith("/endpoints/") and service != "s3":
-            from sagemaker_local.hosting.dataplane.gateway import Gateway
-
-            caller = bearer.caller_of(request, self._context.identities)
-            await self._accounts.of(caller.account_id).part(Gateway).serve(request, caller)
-        elif target.startswith("SageMaker."):
-            await self._control(request, target.partition(".")[2])
-        elif service == "s3" or (not service and not target and request.path.strip("/")):
-            self._context.calls.came(self._context.identities.caller_of(request), "s3", request)
-            await self._s3.serve(request)
-        elif not service and request.method == "GET":
-            await request.respond_json({"service": "sagemaker_local", "pid": os.getpid()})
-        else:
-            await self._other(request, service)
-
-    async def _other(self, request: Request, service: str) -> None:
-        """An action of another service: moto's, but for the logs of containers."""
-        caller = self._context.identities.caller_of(request)
-        with await request.spooled_body() as body:
-            self._context.calls.came(caller, service, request, body.read(LONGEST_BODY_BYTES))
-            refusals.prepare(service)
-            if service == "logs" and await self._logs(request, caller, body):
-                return
-            await wsgi.serve(self._context.moto.application, self._workers, request, body)
-
-    async def _logs(self, request: Request, caller: Caller, body: IO[bytes]) -> bool:
-        """Answer an action of CloudWatch Logs where it is on a container's log group."""
-        body.seek(0)
-        region, action = request.credential_scope[0], request.headers.get("x-amz-target", "").partition(".")[2]
-        try:
-            data = json.loads(body.read() or b"{}")
-            store = self._accounts.of(caller.account_id).logs.store
-            if action == "DeleteLogGroup":  # with its streams; the group itself is moto's
-                store.delete(region, logs_api.group_of(data))
-            if not logs_api.answers(store, region, action, data):
-                return False
-            loop = asyncio.get_running_loop()
-            threads = self._workers.of(request.headers.get("user-agent", ""))
-            answer = await loop.run_in_executor(threads, logs_api.run, store, region, caller.account_id, action, data)
-        except AwsError as error:
-            await request.respond_error(error)
-        except ValueError:
-            return False  # not JSON: moto says so
-        else:
-            await request.respond_json(answer)
-        return True
-
-    async def _control(self, request: Request, action: str) -> None:
-        """A SageMaker action: JSON 1.1 in and out."""
-        region, _ = request.credential_scope
-        caller = self._context.identities.caller_of(request)
-        try:
-            data = json.loads(await request.body() or b"{}")
-        except ValueError:
-            await request.respond_error(AwsError("SerializationException", "The request's body is not JSON."))
-            return
-        self._context.calls.made(caller, "sagemaker", action, data)
-        try:
-            self._throttle.take()
-            loop = asyncio.get_running_loop()
-            context = await asyncio.to_thread(self._accounts.of, caller.account_id)
-            threads = self._workers.of(request.headers.get("user-agent", ""))
-            answer = await loop.run_in_executor(threads, _run_at_once, context, region, action, data)
-        except AwsError as error:
-            await request.respond_error(error)
-        else:
-            await request.respond_json(answer)
-
-
-def _dated(send: Send) -> Send:
-    """Answers with the time at which they begin, as AWS's have it: a client knows the server's clock by it."""
-
-    def dated(message: MutableMapping[str, Any]) -> Awaitable[None]:
-        if message["type"] == "http.response.start":
-            message["headers"] = [
-                (b"date", formatdate(usegmt=True).encode()),
-                *(one for one in message["headers"] if one[0] != b"date"),
-            ]
-        return send(message)
-
-    return dated
-
-
-def _run_at_once(context: Context, region: str, action: str, data: dict[str, Any]) -> dict[str, Any]:
-    """Run an action of a request, which waits for nothing but what the action itself waits for."""
-    with hurried():
-        return actions.run(context, region, action, data)
 
 
 def serve(state_dir: Path, images: ImageMap, host: str = "127.0.0.1", port: int = 0) -> None:
@@ -190,16 +67,16 @@ def serve(state_dir: Path, images: ImageMap, host: str = "127.0.0.1", port: int 
         asyncio.run(_serve(state_dir.resolve(), images, listener))
 
 
+class _UvicornServer(uvicorn.Server):
+    """uvicorn, which leaves signals to us."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Capture none."""
+        yield
+
+
 async def _serve(state_dir: Path, images: ImageMap, listener: socket.socket) -> None:
-    import uvicorn
-
-    class Server(uvicorn.Server):
-        """Leaves signals to us."""
-
-        @contextmanager
-        def capture_signals(self) -> Iterator[None]:
-            yield
-
     host, port = listener.getsockname()[:2]
     url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # noqa: S104 -- compared, not bound
     moto = Moto(DEFAULT_ACCOUNT_ID)
@@ -208,7 +85,7 @@ async def _serve(state_dir: Path, images: ImageMap, listener: socket.socket) -> 
     accounts = _accounts(state_dir, images, url, moto)
     moto.on_change = snapshots.changed
     snapshots.start()
-    server = Server(
+    server = _UvicornServer(
         uvicorn.Config(
             Application(accounts),
             log_config=None,
@@ -265,11 +142,12 @@ def _accounts(state_dir: Path, images: ImageMap, url: str, moto: Moto) -> Accoun
             processes=ProcessTable(store, logs),
             logs=logs,
             moto=of_account,
-            events=EventSink(),
+            events=EventQueue(),
             loop=loop,
             calls=calls,
             identities=identities,
             of_account=lambda wanted: accounts.of(wanted),
+            run_action=dispatch.run,
         )
 
     accounts = Accounts(make(DEFAULT_ACCOUNT_ID, state_dir), make)
@@ -279,19 +157,17 @@ def _accounts(state_dir: Path, images: ImageMap, url: str, moto: Moto) -> Accoun
 def _start_rooms(accounts: Accounts) -> None:
     """Load what the first request would have to wait for, and let the rooms take up what the last server left."""
     _ = accounts.default.moto.application
-    actions.table()
-    eventbridge.install(accounts)
+    dispatch.table()
+    rules.install(accounts.of)
     accounts.started.append(_start_account)
     _start_account(accounts.default)
     accounts.take_up()
 
 
 def _start_account(context: Context) -> None:
-    from sagemaker_local.hosting import monitor
-
-    eventbridge.listen(context)
+    rules.listen(context)
     context.closers.append(asyncio.run_coroutine_threadsafe(monitor.run(context), context.loop).cancel)
-    for resume in actions.RESUMES:
+    for resume in RESUMES:
         resume(context)
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from sagemaker_local.api.actions import ActionCall, action, on_start
 from sagemaker_local.context import Context
 from sagemaker_local.errors import NotImplementedHere, ValidationError
-from sagemaker_local.front.actions import Call, action, on_start
 from sagemaker_local.hosting.description import changed
 from sagemaker_local.hosting.endpoint import Endpoints
 from sagemaker_local.hosting.instances.containers import check_approved, plan
-from sagemaker_local.jobs.paging import ordered, page
+from sagemaker_local.state.paging import ordered, page
 from sagemaker_local.state.records import Record, Records, created, listed, picked
 from sagemaker_local.state.tags import Tags
 
@@ -19,7 +19,7 @@ Request = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class _Kind:
+class _ResourceKind:
     """A kind of resource that is nothing but its record: models and endpoint configs."""
 
     resource: str
@@ -29,12 +29,12 @@ class _Kind:
     words: str
     """As the service's errors name it."""
 
-    def records(self, call: Call) -> Records:
-        """All of them."""
+    def records(self, call: ActionCall) -> Records:
+        """Return all of them."""
         return Records(call.context.store, self.resource)
 
-    def new_arn(self, call: Call, name: str) -> str:
-        """The ARN of one that is to be made.
+    def new_arn(self, call: ActionCall, name: str) -> str:
+        """Return the ARN of one that is to be made.
 
         Raises:
             ValidationError: the name is taken.
@@ -44,7 +44,7 @@ class _Kind:
             raise self._taken(arn)
         return arn
 
-    def create(self, call: Call, record: Record, tags: list[dict[str, str]] | None) -> Request:
+    def create(self, call: ActionCall, record: Record, tags: list[dict[str, str]] | None) -> Request:
         """Keep a new one, and tell of it; the answer of the Create action.
 
         Raises:
@@ -53,12 +53,12 @@ class _Kind:
         arn = record[f"{self.prefix}Arn"]
         if not self.records(call).add(call.region, record[f"{self.prefix}Name"], record):
             raise self._taken(arn)
-        Tags(call.context).add(arn, tags or [])
+        Tags(call.context.store).add(arn, tags or [])
         self._tell(call, record)
         return {f"{self.prefix}Arn": arn}
 
-    def get(self, call: Call, name: str) -> Record:
-        """One by its name.
+    def get(self, call: ActionCall, name: str) -> Record:
+        """Return one by its name.
 
         Raises:
             ValidationError: there is none.
@@ -68,16 +68,16 @@ class _Kind:
             raise self._missing(call, name)
         return found
 
-    def delete(self, call: Call, name: str) -> None:
+    def delete(self, call: ActionCall, name: str) -> None:
         """Forget one, and tell of it. Endpoints that use it go on."""
         record = self.get(call, name)
         if not self.records(call).delete(call.region, name):
             raise self._missing(call, name)
         self._tell(call, record)
-        Tags(call.context).forget(record[f"{self.prefix}Arn"])
+        Tags(call.context.store).forget(record[f"{self.prefix}Arn"])
 
-    def listed(self, call: Call, request: Request) -> Request:
-        """The answer of the List action, newest first."""
+    def listed(self, call: ActionCall, request: Request) -> Request:
+        """Return the answer of the List action, newest first."""
         name, arn = f"{self.prefix}Name", f"{self.prefix}Arn"
         found = listed(self.records(call).all_in(call.region), request, name)
         keys = {"CreationTime": lambda record: record["CreationTime"], "Name": lambda record: record[name]}
@@ -87,19 +87,19 @@ class _Kind:
     def _taken(self, arn: str) -> ValidationError:
         return ValidationError(f'Cannot create already existing {self.words} "{arn}".')
 
-    def _missing(self, call: Call, name: str) -> ValidationError:
+    def _missing(self, call: ActionCall, name: str) -> ValidationError:
         return ValidationError(f'Could not find {self.words} "{call.arn(f"{self.resource}/{name}")}".')
 
-    def _tell(self, call: Call, record: Record) -> None:
+    def _tell(self, call: ActionCall, record: Record) -> None:
         words = {"model": "Model", "endpoint-config": "Endpoint Config"}[self.resource]
         changed(call.context, call.region, f"SageMaker {words} State Change", record[f"{self.prefix}Arn"], record)
 
 
-_MODELS = _Kind("model", "Model", "model")
-_CONFIGS = _Kind("endpoint-config", "EndpointConfig", "endpoint configuration")
+_MODELS = _ResourceKind("model", "Model", "model")
+_CONFIGS = _ResourceKind("endpoint-config", "EndpointConfig", "endpoint configuration")
 
 
-def _endpoints(call: Call) -> Endpoints:
+def _endpoints(call: ActionCall) -> Endpoints:
     return call.context.part(Endpoints)
 
 
@@ -110,8 +110,8 @@ def resume(context: Context) -> None:
 
 
 @action("CreateModel")
-def create_model(call: Call, request: Request) -> Request:
-    """A model: which container, with which model data."""
+def create_model(call: ActionCall, request: Request) -> Request:
+    """Create a model: which container, with which model data."""
     if bool(request.get("PrimaryContainer")) == bool(request.get("Containers")):
         raise ValidationError("Exactly one of PrimaryContainer and Containers must be provided.")
     model = created(request, "ModelArn", _MODELS.new_arn(call, request["ModelName"]))
@@ -121,33 +121,33 @@ def create_model(call: Call, request: Request) -> Request:
 
 
 @action("DescribeModel")
-def describe_model(call: Call, request: Request) -> Request:
-    """A model."""
+def describe_model(call: ActionCall, request: Request) -> Request:
+    """Describe a model."""
     return {"EnableNetworkIsolation": False, **_MODELS.get(call, request["ModelName"])}
 
 
 @action("DeleteModel")
-def delete_model(call: Call, request: Request) -> None:
+def delete_model(call: ActionCall, request: Request) -> None:
     """Delete a model."""
     _MODELS.delete(call, request["ModelName"])
 
 
 @action("ListModels")
-def list_models(call: Call, request: Request) -> Request:
-    """Models, newest first."""
+def list_models(call: ActionCall, request: Request) -> Request:
+    """List models, newest first."""
     return _MODELS.listed(call, request)
 
 
 @action("CreateEndpointConfig")
-def create_endpoint_config(call: Call, request: Request) -> Request:
-    """An endpoint config. moto's refuses instance types that exist (ml.g5, ml.g6e); every field is kept here."""
+def create_endpoint_config(call: ActionCall, request: Request) -> Request:
+    """Create an endpoint config. moto's refuses instance types that exist (ml.g5, ml.g6e); every field is kept here."""
     arn = _CONFIGS.new_arn(call, request["EndpointConfigName"])
     for variant in request["ProductionVariants"]:
         _check_variant(call, variant)
     return _CONFIGS.create(call, created(request, "EndpointConfigArn", arn), request.get("Tags"))
 
 
-def _check_variant(call: Call, variant: Request) -> None:
+def _check_variant(call: ActionCall, variant: Request) -> None:
     name = variant["VariantName"]
     if not variant.get("ModelName"):
         raise NotImplementedHere(f"A production variant without ModelName ({name}), for inference components, is not emulated.")
@@ -159,29 +159,29 @@ def _check_variant(call: Call, variant: Request) -> None:
 
 
 @action("DescribeEndpointConfig")
-def describe_endpoint_config(call: Call, request: Request) -> Request:
-    """An endpoint config."""
+def describe_endpoint_config(call: ActionCall, request: Request) -> Request:
+    """Describe an endpoint config."""
     return _CONFIGS.get(call, request["EndpointConfigName"])
 
 
 @action("DeleteEndpointConfig")
-def delete_endpoint_config(call: Call, request: Request) -> None:
+def delete_endpoint_config(call: ActionCall, request: Request) -> None:
     """Delete an endpoint config."""
     _CONFIGS.delete(call, request["EndpointConfigName"])
 
 
 @action("ListEndpointConfigs")
-def list_endpoint_configs(call: Call, request: Request) -> Request:
-    """Endpoint configs, newest first."""
+def list_endpoint_configs(call: ActionCall, request: Request) -> Request:
+    """List endpoint configs, newest first."""
     return _CONFIGS.listed(call, request)
 
 
-def _models_of(call: Call, config: Record) -> dict[str, Record]:
+def _models_of(call: ActionCall, config: Record) -> dict[str, Record]:
     return {variant["ModelName"]: _MODELS.get(call, variant["ModelName"]) for variant in config["ProductionVariants"]}
 
 
 @action("CreateEndpoint")
-def create_endpoint(call: Call, request: Request) -> Request:
+def create_endpoint(call: ActionCall, request: Request) -> Request:
     """Start an endpoint's instances."""
     name = request["EndpointName"]
     arn = call.arn(f"endpoint/{name}")
@@ -194,7 +194,7 @@ def create_endpoint(call: Call, request: Request) -> Request:
 
 
 @action("UpdateEndpoint")
-def update_endpoint(call: Call, request: Request) -> Request:
+def update_endpoint(call: ActionCall, request: Request) -> Request:
     """Replace what an endpoint serves."""
     name = request["EndpointName"]
     endpoints = _endpoints(call)
@@ -207,7 +207,7 @@ def update_endpoint(call: Call, request: Request) -> Request:
 
 
 @action("UpdateEndpointWeightsAndCapacities")
-def update_endpoint_weights_and_capacities(call: Call, request: Request) -> Request:
+def update_endpoint_weights_and_capacities(call: ActionCall, request: Request) -> Request:
     """Give variants other weights and instance counts."""
     name = request["EndpointName"]
     changes = {
@@ -219,20 +219,20 @@ def update_endpoint_weights_and_capacities(call: Call, request: Request) -> Requ
 
 
 @action("DescribeEndpoint")
-def describe_endpoint(call: Call, request: Request) -> Request:
-    """An endpoint as it is now."""
+def describe_endpoint(call: ActionCall, request: Request) -> Request:
+    """Describe an endpoint as it is now."""
     return _endpoints(call).describe(call.region, request["EndpointName"])
 
 
 @action("DeleteEndpoint")
-def delete_endpoint(call: Call, request: Request) -> None:
+def delete_endpoint(call: ActionCall, request: Request) -> None:
     """Stop an endpoint's instances and forget it."""
     _endpoints(call).delete(call.region, request["EndpointName"])
 
 
 @action("ListEndpoints")
-def list_endpoints(call: Call, request: Request) -> Request:
-    """Endpoints, newest first."""
+def list_endpoints(call: ActionCall, request: Request) -> Request:
+    """List endpoints, newest first."""
     members = ("EndpointName", "EndpointArn", "CreationTime", "LastModifiedTime", "EndpointStatus")
     records = _endpoints(call).records.all_in(call.region)
     wanted = request.get("StatusEquals")

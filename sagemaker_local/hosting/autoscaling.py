@@ -14,11 +14,13 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.errors import AwsError
-from sagemaker_local.moto_bridge.refusals import TARGET_TRACKING
+from sagemaker_local.hosting.autoscaling_refusals import TARGET_TRACKING
+from sagemaker_local.hosting.endpoint import Endpoints
 
 if TYPE_CHECKING:
+    from sagemaker_local.cloudwatch.statistics import StatisticSet
     from sagemaker_local.context import Context
-    from sagemaker_local.hosting.metrics import Aggregate, VariantKey
+    from sagemaker_local.hosting.metrics import VariantKey
 
 _LOGGER = logging.getLogger(__name__)
 _DIMENSION = "sagemaker:variant:DesiredInstanceCount"
@@ -31,10 +33,10 @@ class Autoscaler:
     """Follows the metrics of variants that are scalable targets."""
 
     context: Context
-    history: dict[VariantKey, list[tuple[float, dict[str, Aggregate]]]] = field(default_factory=dict)
+    history: dict[VariantKey, list[tuple[float, dict[str, StatisticSet]]]] = field(default_factory=dict)
     _scaled_at: dict[tuple[VariantKey, str], float] = field(default_factory=dict)
 
-    def observe(self, values: dict[VariantKey, dict[str, Aggregate]]) -> None:
+    def observe(self, values: dict[VariantKey, dict[str, StatisticSet]]) -> None:
         """Take the last second's metrics."""
         now = time.monotonic()
         for key, metrics in values.items():
@@ -45,9 +47,7 @@ class Autoscaler:
                 del self.history[key]
 
     def wanted(self, regions: set[str]) -> dict[VariantKey, int]:
-        """The instance counts that policies ask for, of variants where that is another than now."""
-        from sagemaker_local.hosting.endpoint import Endpoints
-
+        """Return the instance counts that policies ask for, of variants where that is another than now."""
         found: dict[VariantKey, int] = {}
         for region in regions:
             backend = self.context.moto.backend("application-autoscaling", region)
@@ -85,7 +85,7 @@ class Autoscaler:
         return now
 
     def _metric(self, key: VariantKey, name: str, window_s: float) -> float | None:
-        """Invocations per instance and minute, or mean concurrent requests per instance; None without data."""
+        """Return invocations per instance and minute, or mean concurrent requests per instance; None without data."""
         since = time.monotonic() - window_s
         recent = [metrics[name] for at, metrics in self.history.get(key, []) if at >= since and name in metrics]
         if not recent:
@@ -94,7 +94,7 @@ class Autoscaler:
         return total if name == "InvocationsPerInstance" else total / sum(aggregate.count for aggregate in recent)
 
     def _may(self, key: VariantKey, direction: str, cooldown_s: float) -> bool:
-        """Whether the last scaling in any direction is long enough ago."""
+        """Return whether the last scaling in any direction is long enough ago."""
         last = max(self._scaled_at.get((key, "in"), 0.0), self._scaled_at.get((key, "out"), 0.0))
         if last and time.monotonic() - last < cooldown_s:
             return False

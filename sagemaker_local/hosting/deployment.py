@@ -14,7 +14,7 @@ from sagemaker_local.errors import ValidationError
 if TYPE_CHECKING:
     from sagemaker_local.hosting.instances.fleet import Fleet
 
-Size = dict[str, Any]
+CapacitySize = dict[str, Any]
 """CapacitySize: ``{"Type": "INSTANCE_COUNT" | "CAPACITY_PERCENT", "Value": n}``."""
 
 DEFAULT_MAX_EXECUTION_S = 28_800  # MaximumExecutionTimeoutInSeconds' upper bound
@@ -24,8 +24,8 @@ DEFAULT_MAX_EXECUTION_S = 28_800  # MaximumExecutionTimeoutInSeconds' upper boun
 class Deployment:
     """How one update is made."""
 
-    rolling_batch: Size | None = None
-    rollback_batch: Size | None = None
+    rolling_batch: CapacitySize | None = None
+    rollback_batch: CapacitySize | None = None
     shifts: tuple[float, ...] = (1.0,)
     """Blue/green: the new fleet's share of the traffic after each step."""
     bake_s: float = 0.0
@@ -35,7 +35,7 @@ class Deployment:
 
     @classmethod
     def of(cls, config: dict[str, Any], instances: int) -> Deployment:
-        """What a DeploymentConfig asks for, for an endpoint of so many instances a variant.
+        """Return what a DeploymentConfig asks for, for an endpoint of so many instances a variant.
 
         Raises:
             ValidationError: it breaks a limit, or has both policies.
@@ -66,8 +66,8 @@ class Deployment:
         )
 
 
-def count_of(size: Size | None, instances: int) -> int:
-    """How many of so many instances a CapacitySize is; at least one, all of them when there is no size."""
+def count_of(size: CapacitySize | None, instances: int) -> int:
+    """Return how many of so many instances a CapacitySize is; at least one, all of them when there is no size."""
     if size is None:
         return max(1, instances)
     if size["Type"] == "INSTANCE_COUNT":
@@ -76,7 +76,7 @@ def count_of(size: Size | None, instances: int) -> int:
 
 
 def keeps(request: dict[str, Any], kind: str) -> bool:
-    """Whether an UpdateEndpoint request keeps a VariantPropertyType as it is now."""
+    """Return whether an UpdateEndpoint request keeps a VariantPropertyType as it is now."""
     excluded = {entry["VariantPropertyType"] for entry in request.get("ExcludeRetainedVariantProperties") or []}
     return bool(request.get("RetainAllVariantProperties")) and kind not in excluded
 
@@ -111,7 +111,7 @@ def _shifts(routing: dict[str, Any], instances: int) -> tuple[float, ...]:
     return tuple(min(1.0, step * (index + 1)) for index in range(steps))
 
 
-def _check(member: str, size: Size, instances: int, least: float, most: float) -> None:
+def _check(member: str, size: CapacitySize, instances: int, least: float, most: float) -> None:
     percent = size["Value"] if size["Type"] == "CAPACITY_PERCENT" else 100 * size["Value"] / max(1, instances)
     if not least <= percent <= most:
         raise ValidationError(

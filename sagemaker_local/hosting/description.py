@@ -27,7 +27,7 @@ def changed(context: Context, region: str, event: str, arn: str, record: Record)
     detail = _in_milliseconds(record)
     if "EndpointStatus" in detail:
         detail["EndpointStatus"] = _spelled(detail["EndpointStatus"])
-    detail["Tags"] = {tag["Key"]: tag["Value"] for tag in Tags(context).get(arn)}
+    detail["Tags"] = {tag["Key"]: tag["Value"] for tag in Tags(context.store).get(arn)}
     context.events.put(region, event, [arn], detail)
 
 
@@ -53,7 +53,7 @@ def variant_summary(group: VariantFleet, status: Record | None = None) -> Record
 
 
 def stage(name: str, fleet: Fleet, plan: Deployment) -> Record:
-    """A ProductionVariantStatus: the stage that a deployment has reached, as its message tells it."""
+    """Return a ProductionVariantStatus: the stage that a deployment has reached, as its message tells it."""
     serving, desired = len(fleet.instances()), sum(group.desired for group in fleet.variants.values())
     capacity = f"{'full' if serving >= desired else 'canary'} capacity of {serving} instance(s)."
     message = {
@@ -67,18 +67,18 @@ def stage(name: str, fleet: Fleet, plan: Deployment) -> Record:
 
 
 def scaling(before: int, after: int) -> Record:
-    """The ProductionVariantStatus of a variant that is getting another instance count."""
+    """Return the ProductionVariantStatus of a variant that is getting another instance count."""
     way = "out" if after > before else "in"
     return {"Status": "Updating", "StatusMessage": f"Scaling {way} desired instance count to {after}.", "StartTime": time.time()}
 
 
 def _in_milliseconds(value: Any) -> Any:
-    """A Describe answer with its times, at any depth, as events have them."""
+    """Return a Describe answer with its times, at any depth, as events have them."""
     if isinstance(value, dict):
         return {name: int(1000 * item) if name in _TIMES else _in_milliseconds(item) for name, item in value.items()}
     return [_in_milliseconds(item) for item in value] if isinstance(value, list) else value
 
 
 def _spelled(status: str) -> str:
-    """The endpoint's status as its events spell it: ``IN_SERVICE`` for ``InService``."""
+    """Return the endpoint's status as its events spell it: ``IN_SERVICE`` for ``InService``."""
     return "".join(f"_{letter}" if letter.isupper() and index else letter for index, letter in enumerate(status)).upper()

@@ -8,15 +8,14 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_local.errors import AwsError, ValidationError
-from sagemaker_local.hosting.dataplane.capture import summary
-from sagemaker_local.hosting.dataplane.traffic import Traffic
+from sagemaker_local.errors import AwsError, InstanceFailed, RollbackFailed, UpdateFailed, ValidationError
+from sagemaker_local.hosting.capture import summary
 from sagemaker_local.hosting.deployment import Deployment, keeps, retain
 from sagemaker_local.hosting.description import changed, scaling, stage, variant_summary
 from sagemaker_local.hosting.instances.download import ModelDataCache
 from sagemaker_local.hosting.instances.fleet import Fleet, VariantFleet
-from sagemaker_local.hosting.instances.instance import InstanceFailed
-from sagemaker_local.hosting.update import RollbackFailed, Update, UpdateFailed
+from sagemaker_local.hosting.traffic import TrafficSplit
+from sagemaker_local.hosting.update import EndpointUpdate
 from sagemaker_local.state.records import Record, Records
 from sagemaker_local.state.tags import Tags
 
@@ -47,7 +46,7 @@ class Endpoint:
     name: str
     fleet: Fleet | None = None
     """What the endpoint is, apart from an update under way."""
-    traffic: Traffic | None = None
+    traffic: TrafficSplit | None = None
     """Where requests go; None while nothing serves."""
     pending: Fleet | None = None
     """The fleet of an update that is under way."""
@@ -62,7 +61,7 @@ class Endpoint:
     watch: asyncio.Task[None] | None = None
 
     def groups(self) -> list[VariantFleet]:
-        """Every group of instances that may get requests."""
+        """Return every group of instances that may get requests."""
         return [group for fleet in (self.traffic.fleets if self.traffic else []) for group in fleet.variants.values()]
 
 
@@ -98,7 +97,7 @@ class Endpoints:
         new = {**record, "EndpointStatus": "Creating", "LastModifiedTime": record["CreationTime"]}
         if not self.records.add(region, name, new):
             raise ValidationError(f'Cannot create already existing endpoint "{record["EndpointArn"]}".')
-        Tags(self.context).add(record["EndpointArn"], tags)
+        Tags(self.context.store).add(record["EndpointArn"], tags)
         self._save(region, name, {"config": config, "models": models, "sizes": {}})
         self._announce(region, name)
         self._on_loop(self._begin(region, name, self._create(region, name, config, models)))
@@ -140,7 +139,7 @@ class Endpoints:
         self._on_loop(self._begin(region, name, self._resize(region, name, changes)))
 
     def desired(self, region: str, name: str, variant: str) -> int:
-        """The instance count that a variant is to have.
+        """Return the instance count that a variant is to have.
 
         Raises:
             ValidationError: there is no such endpoint or variant.
@@ -153,7 +152,7 @@ class Endpoints:
         return group.desired
 
     def get(self, region: str, name: str) -> Record:
-        """An endpoint's record.
+        """Return an endpoint's record.
 
         Raises:
             ValidationError: there is none.
@@ -291,7 +290,7 @@ class Endpoints:
 
     def _serve(self, endpoint: Endpoint, fleet: Fleet) -> None:
         """Begin to serve with a first fleet."""
-        endpoint.fleet, endpoint.traffic = fleet, Traffic.to(fleet)
+        endpoint.fleet, endpoint.traffic = fleet, TrafficSplit.to(fleet)
         endpoint.watch = asyncio.create_task(self._watch(endpoint))
 
     async def _update(self, region: str, name: str, config: Record, models: Record, request: Record) -> None:
@@ -325,7 +324,7 @@ class Endpoints:
         )
 
     async def _shift(self, endpoint: Endpoint, old: Fleet, fleet: Fleet, deployment: Record) -> None:
-        def shift(traffic: Traffic) -> None:
+        def shift(traffic: TrafficSplit) -> None:
             endpoint.traffic = traffic
 
         smallest = min(group.desired for group in fleet.variants.values())
@@ -338,7 +337,7 @@ class Endpoints:
             self._announce_deployment(endpoint.region, endpoint.name)
 
         endpoint.stage, endpoint.pending, endpoint.pending_since = None, fleet, time.time()
-        await Update(self.context, endpoint.region, self.session, old, fleet, plan, shift, on_stage).run()
+        await EndpointUpdate(self.context, endpoint.region, self.session, old, fleet, plan, shift, on_stage).run()
 
     async def _resize(self, region: str, name: str, changes: dict[str, tuple[float | None, int | None]]) -> None:
         endpoint = self.live[region, name]
@@ -374,7 +373,7 @@ class Endpoints:
         del self.live[region, name]
         self.records.delete(region, name)
         self.context.store.delete(_FLEET_KIND, f"{region}/{name}")
-        Tags(self.context).forget(record["EndpointArn"])
+        Tags(self.context.store).forget(record["EndpointArn"])
 
     async def _sweep(self, endpoint: Endpoint) -> None:
         """End what an update could not take back."""

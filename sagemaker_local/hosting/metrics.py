@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.cloudwatch import retention
+from sagemaker_local.cloudwatch.statistics import FLEET_DIMENSION, StatisticSet
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from sagemaker_local.context import Context
 
 NAMESPACE = "AWS/SageMaker"
-FLEET = "EndpointConfigName"
-"""The dimension that tells the fleets of an update apart."""
 INSTANCES_NAMESPACE = "/aws/sagemaker/Endpoints"
 _COUNT, _MICROSECONDS = "Count", "Microseconds"
 _LATENCIES_KEPT = 100_000
@@ -41,23 +40,6 @@ VariantKey = tuple[str, str, str]
 
 
 @dataclass
-class Aggregate:
-    """What CloudWatch keeps of many values: a StatisticSet."""
-
-    count: int = 0
-    total: float = 0.0
-    least: float = float("inf")
-    most: float = float("-inf")
-
-    def add(self, value: float) -> None:
-        """Take one value."""
-        self.count += 1
-        self.total += value
-        self.least = min(self.least, value)
-        self.most = max(self.most, value)
-
-
-@dataclass
 class EndpointMetrics:
     """Collects what requests tell, on the event loop, and puts it into moto's CloudWatch once a second.
 
@@ -67,9 +49,9 @@ class EndpointMetrics:
     """
 
     context: Context
-    _values: dict[VariantKey, dict[str, Aggregate]] = field(default_factory=dict)
-    _by_config: dict[tuple[VariantKey, str], dict[str, Aggregate]] = field(default_factory=dict)
-    _of_fleets: deque[tuple[float, VariantKey, str, dict[str, Aggregate]]] = field(
+    _values: dict[VariantKey, dict[str, StatisticSet]] = field(default_factory=dict)
+    _by_config: dict[tuple[VariantKey, str], dict[str, StatisticSet]] = field(default_factory=dict)
+    _of_fleets: deque[tuple[float, VariantKey, str, dict[str, StatisticSet]]] = field(
         default_factory=lambda: deque(maxlen=_SECONDS_KEPT)
     )
     _latencies: deque[tuple[float, VariantKey, str, float]] = field(default_factory=lambda: deque(maxlen=_LATENCIES_KEPT))
@@ -80,7 +62,7 @@ class EndpointMetrics:
     def request(
         self, key: VariantKey, config: str, instances: int, status: int, model_s: float | None, overhead_s: float
     ) -> None:
-        """One request has ended.
+        """Take the measures of a request that has ended.
 
         Args:
             key: of its variant.
@@ -103,8 +85,8 @@ class EndpointMetrics:
             self._latencies.append((time.time(), key, config, model_s * 1e6))
 
     def model_latencies(self, region: str, dimensions: Mapping[str, str], start: float, end: float) -> list[float]:
-        """Every ModelLatency between two times (epoch seconds), in microseconds: what a percentile is of. moto keeps only sums."""
-        config = dimensions.get(FLEET)
+        """Return every ModelLatency between two times (epoch seconds), in microseconds: what a percentile is of. moto keeps only sums."""
+        config = dimensions.get(FLEET_DIMENSION)
         wanted = _key(region, dimensions)
         return [
             value
@@ -112,9 +94,9 @@ class EndpointMetrics:
             if start <= at < end and key == wanted and config in (None, of_config)
         ]
 
-    def of_fleet(self, region: str, name: str, dimensions: Mapping[str, str], start: float, end: float) -> list[Aggregate]:
-        """A metric of the instances of one endpoint config, a second each, between two times (epoch seconds)."""
-        wanted = (_key(region, dimensions), dimensions[FLEET])
+    def of_fleet(self, region: str, name: str, dimensions: Mapping[str, str], start: float, end: float) -> list[StatisticSet]:
+        """Return a metric of the instances of one endpoint config, a second each, between two times (epoch seconds)."""
+        wanted = (_key(region, dimensions), dimensions[FLEET_DIMENSION])
         return [
             metrics[name]
             for at, key, config, metrics in list(self._of_fleets)
@@ -122,21 +104,21 @@ class EndpointMetrics:
         ]
 
     def concurrency(self, key: VariantKey, in_flight: Iterable[int]) -> None:
-        """How many requests each instance of a variant has right now."""
+        """Take how many requests each instance of a variant has right now."""
         values = self._values.setdefault(key, {})
         for count in in_flight:
             self._add(values, "ConcurrentRequestsPerModel", count)
 
     @staticmethod
-    def _add(values: dict[str, Aggregate], name: str, value: float) -> None:
-        values.setdefault(name, Aggregate()).add(value)
+    def _add(values: dict[str, StatisticSet], name: str, value: float) -> None:
+        values.setdefault(name, StatisticSet()).add(value)
 
-    def taken(self) -> dict[VariantKey, dict[str, Aggregate]]:
-        """Everything since the last call."""
+    def taken(self) -> dict[VariantKey, dict[str, StatisticSet]]:
+        """Return everything since the last call."""
         values, self._values = self._values, {}
         return values
 
-    def publish(self, values: dict[VariantKey, dict[str, Aggregate]]) -> None:
+    def publish(self, values: dict[VariantKey, dict[str, StatisticSet]]) -> None:
         """Put aggregates into CloudWatch, one data point a metric."""
         by_config, self._by_config = self._by_config, {}
         for key, metrics in values.items():
@@ -146,7 +128,7 @@ class EndpointMetrics:
     def publish_memory(self, shares: dict[VariantKey, list[float]]) -> None:
         """Put MemoryUtilization into CloudWatch: the share of the machine's memory that each instance uses, in per cent."""
         for key, of_instances in shares.items():
-            aggregate = Aggregate()
+            aggregate = StatisticSet()
             for share in of_instances:
                 aggregate.add(share)
             if of_instances:
@@ -159,7 +141,7 @@ class EndpointMetrics:
             retention.compact(data, frozenset({NAMESPACE, INSTANCES_NAMESPACE}), _now())
         self.compact_at = time.monotonic() + _COMPACT_INTERVAL_S
 
-    def _put(self, namespace: str, key: VariantKey, metrics: dict[str, Aggregate]) -> None:
+    def _put(self, namespace: str, key: VariantKey, metrics: dict[str, StatisticSet]) -> None:
         region, endpoint, variant = key
         now = _now()
         dimensions = [{"Name": "EndpointName", "Value": endpoint}, {"Name": "VariantName", "Value": variant}]
@@ -168,7 +150,7 @@ class EndpointMetrics:
 
 
 def _now() -> datetime:
-    """In UTC, without a zone, as moto compares times."""
+    """Return in UTC, without a zone, as moto compares times."""
     return datetime.now(UTC).replace(tzinfo=None)
 
 
@@ -176,11 +158,11 @@ def _key(region: str, dimensions: Mapping[str, str]) -> VariantKey:
     return region, dimensions.get("EndpointName", ""), dimensions.get("VariantName", "")
 
 
-def _datum(name: str, aggregate: Aggregate, dimensions: list[dict[str, str]], now: Any) -> dict[str, Any]:
+def _datum(name: str, aggregate: StatisticSet, dimensions: list[dict[str, str]], now: Any) -> dict[str, Any]:
     statistics = {
         "SampleCount": aggregate.count,
         "Sum": aggregate.total,
-        "Minimum": aggregate.least,
-        "Maximum": aggregate.most,
+        "Minimum": aggregate.minimum,
+        "Maximum": aggregate.maximum,
     }
     return {"MetricName": name, "Dimensions": dimensions, "Timestamp": now, "Unit": _UNITS[name], "StatisticValues": statistics}

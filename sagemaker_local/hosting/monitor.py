@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING
 from sagemaker_local.cloudwatch.alarms import AlarmEvaluator
 from sagemaker_local.errors import AwsError
 from sagemaker_local.hosting.autoscaling import Autoscaler
-from sagemaker_local.hosting.dataplane.capture import DataCapture
+from sagemaker_local.hosting.capture import DataCapture
 from sagemaker_local.hosting.endpoint import Endpoints
 from sagemaker_local.hosting.metrics import EndpointMetrics
 
 if TYPE_CHECKING:
+    from sagemaker_local.cloudwatch.statistics import StatisticSet
     from sagemaker_local.context import Context
-    from sagemaker_local.hosting.metrics import Aggregate, VariantKey
+    from sagemaker_local.hosting.metrics import VariantKey
 
 INTERVAL_S = 1.0
 _LOGGER = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ def _second(
     alarms: AlarmEvaluator,
     autoscaler: Autoscaler,
     endpoints: Endpoints,
-    values: dict[VariantKey, dict[str, Aggregate]],
+    values: dict[VariantKey, dict[str, StatisticSet]],
     memory: dict[VariantKey, list[float]],
 ) -> None:
     metrics.publish(values)

@@ -11,9 +11,9 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
 
-from sagemaker_local.hosting.dataplane.traffic import Traffic
+from sagemaker_local.errors import InstanceFailed, RollbackFailed, UpdateFailed
 from sagemaker_local.hosting.deployment import count_of
-from sagemaker_local.hosting.instances.instance import InstanceFailed
+from sagemaker_local.hosting.traffic import TrafficSplit
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -30,16 +30,8 @@ T = TypeVar("T")
 _ALARM_POLL_S = 0.1
 
 
-class UpdateFailed(Exception):
-    """The update was taken back and the old fleet serves; the message is the endpoint's FailureReason."""
-
-
-class RollbackFailed(Exception):
-    """The update failed and could not be taken back wholly; the message is the endpoint's FailureReason."""
-
-
 @dataclass(eq=False)
-class Update:
+class EndpointUpdate:
     """The old fleet, the new one, and the way from one to the other. Runs on the server's event loop."""
 
     context: Context
@@ -48,7 +40,7 @@ class Update:
     old: Fleet
     new: Fleet
     deployment: Deployment
-    shift: Callable[[Traffic], None]
+    shift: Callable[[TrafficSplit], None]
     """Puts a traffic in place at once."""
     on_stage: Callable[[str], None]
     """Told ``Creating``, ``ActivatingTraffic``, ``Baking`` (VariantStatus) and ``RollingBack``."""
@@ -76,11 +68,11 @@ class Update:
             await self._in_time(self.new.start(self.session))
             for share in self.deployment.shifts:
                 self.on_stage("ActivatingTraffic")
-                self.shift(Traffic.split(self.new, self.old, share) if share < 1 else Traffic.to(self.new))
+                self.shift(TrafficSplit.split(self.new, self.old, share) if share < 1 else TrafficSplit.to(self.new))
                 await self._bake()
         except (InstanceFailed, UpdateFailed) as error:
             self.on_stage("RollingBack")
-            self.shift(Traffic.to(self.old))
+            self.shift(TrafficSplit.to(self.old))
             await self.new.stop()
             raise UpdateFailed(str(error)) from error
         await asyncio.sleep(self.deployment.termination_wait_s)
@@ -110,7 +102,7 @@ class Update:
         except (InstanceFailed, UpdateFailed) as error:
             await self._roll_back(waiting, sizes, error)
             raise UpdateFailed(str(error)) from error
-        self.shift(Traffic.to(self.new))
+        self.shift(TrafficSplit.to(self.new))
         await self.old.stop()
 
     async def _launch_batch(self, group: VariantFleet) -> None:
@@ -120,12 +112,12 @@ class Update:
 
     def _shift_by_instances(self) -> None:
         new, old = len(self.new.instances()), len(self.old.instances())
-        self.shift(Traffic.split(self.new, self.old, new / (new + old)) if old else Traffic.to(self.new))
+        self.shift(TrafficSplit.split(self.new, self.old, new / (new + old)) if old else TrafficSplit.to(self.new))
 
     async def _roll_back(
         self, waiting: list[tuple[VariantFleet, list[Instance]]], sizes: dict[str, int], cause: Exception
     ) -> None:
-        """Old instances back in place of the new ones, a batch at a time."""
+        """Put old instances back in place of the new ones, a batch at a time."""
         self.on_stage("RollingBack")
         for group, leaving in waiting:
             group.instances = [*group.instances, *(instance for instance in leaving if instance.exit_code() is None)]
@@ -138,7 +130,7 @@ class Update:
                     self._shift_by_instances()
         except InstanceFailed as error:
             raise RollbackFailed(f"{cause} The rollback failed too: {error}") from error
-        self.shift(Traffic.to(self.old))
+        self.shift(TrafficSplit.to(self.old))
         await self.new.stop()
 
     async def _bake(self) -> None:
@@ -180,7 +172,7 @@ _TOO_LONG = "The deployment took longer than MaximumExecutionTimeoutInSeconds. T
 
 
 def _surplus(group: VariantFleet, old_group: VariantFleet, old_size: int) -> list[Instance]:
-    """The old instances that are no longer needed, now that part of the new ones serve."""
+    """Return the old instances that are no longer needed, now that part of the new ones serve."""
     done = len(group.instances) / group.desired if group.desired else 1.0
     keep = math.ceil(old_size * (1.0 - done) - 1e-9)
     return old_group.instances[: max(0, len(old_group.instances) - keep)]

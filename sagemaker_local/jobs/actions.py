@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_local.front.actions import Call, action, on_start
-from sagemaker_local.jobs.paging import Keys, ordered, page, within
+from sagemaker_local.api.actions import ActionCall, action, on_start
+from sagemaker_local.state.paging import Keys, ordered, page, within
 from sagemaker_local.state.tags import Tags
 
 if TYPE_CHECKING:
@@ -36,25 +36,25 @@ def register(table: type[JobTable], more_summary_members: tuple[str, ...] = (), 
         context.part(table)
 
     @action(f"Create{prefix}")
-    def create(call: Call, request: Request) -> Request:
+    def create(call: ActionCall, request: Request) -> Request:
         """Start a job: it runs on this machine as soon as its inputs are here."""
         created = call.context.part(table).create(call.region, call.account_id, request)
-        Tags(call.context).add(created, request.get("Tags") or [])
+        Tags(call.context.store).add(created, request.get("Tags") or [])
         return {arn: created}
 
     @action(f"Describe{prefix}")
-    def describe(call: Call, request: Request) -> Request:
-        """A job as it is now."""
+    def describe(call: ActionCall, request: Request) -> Request:
+        """Describe a job as it is now."""
         return call.context.part(table).describe(call.region, request[name])
 
     @action(f"Stop{prefix}")
-    def stop(call: Call, request: Request) -> None:
+    def stop(call: ActionCall, request: Request) -> None:
         """SIGTERM to the job's processes, SIGKILL 120 s later to those that are left."""
         call.context.part(table).stop(call.region, request[name])
 
     @action(f"List{prefix}s")
-    def list_jobs(call: Call, request: Request) -> Request:
-        """Summaries of the jobs that match the filters, newest first unless asked otherwise."""
+    def list_jobs(call: ActionCall, request: Request) -> Request:
+        """List summaries of the jobs that match the filters, newest first unless asked otherwise."""
         jobs = [
             job
             for job in call.context.part(table).all_in(call.region)
@@ -74,9 +74,9 @@ def register(table: type[JobTable], more_summary_members: tuple[str, ...] = (), 
     if deletable:
 
         @action(f"Delete{prefix}")
-        def delete(call: Call, request: Request) -> None:
+        def delete(call: ActionCall, request: Request) -> None:
             """Forget a job that has ended."""
             jobs = call.context.part(table)
             gone = jobs.describe(call.region, request[name])[arn]
             jobs.delete(call.region, request[name])
-            Tags(call.context).forget(gone)
+            Tags(call.context.store).forget(gone)

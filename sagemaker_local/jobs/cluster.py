@@ -8,17 +8,17 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_local.jobs import mounts
-from sagemaker_local.jobs.errors import StartError
-from sagemaker_local.processes.table import Launch
+from sagemaker_local.errors import StartError
+from sagemaker_local.processes import mounts
+from sagemaker_local.processes.table import LaunchSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from sagemaker_local.context import Context
-    from sagemaker_local.jobs.layout import InstanceLayout
-    from sagemaker_local.jobs.table import Place
-    from sagemaker_local.processes.table import Child
+    from sagemaker_local.jobs.table import JobContext
+    from sagemaker_local.processes.layout import InstanceLayout
+    from sagemaker_local.processes.table import ChildProcess
 
 STOP_GRACE_S = 120.0  # between SIGTERM and SIGKILL, as SageMaker gives it
 DEFAULT_MAX_RUNTIME_S = 86_400  # one day, the service's default for StoppingCondition
@@ -47,7 +47,7 @@ class Container:
 
 
 @dataclass(frozen=True)
-class Exit:
+class ProcessExit:
     """How the processes ended. ``code`` is the first that was not 0, with 128 + N for signal N, as a container's is."""
 
     code: int
@@ -61,11 +61,11 @@ class Cluster:
     context: Context
     region: str
     stop_requested: threading.Event = field(default_factory=threading.Event)
-    _children: list[Child] = field(default_factory=list)
+    _children: list[ChildProcess] = field(default_factory=list)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def launches(self, container: Container, layouts: Sequence[InstanceLayout]) -> list[Launch]:
-        """What to start on each instance, with its sandbox as ``/opt/ml`` or with such paths pointing at it.
+    def launches(self, container: Container, layouts: Sequence[InstanceLayout]) -> list[LaunchSpec]:
+        """Return what to start on each instance, with its sandbox as ``/opt/ml`` or with such paths pointing at it.
 
         Raises:
             AwsError: no local command stands for the image.
@@ -78,7 +78,7 @@ class Cluster:
             entrypoint = container.entrypoint or [*command.argv, *container.command_arguments]
             words, variables = mounts.contained([*entrypoint, *container.arguments], container.environment, layout)
             found.append(
-                Launch(
+                LaunchSpec(
                     name=f"{container.kind}/{container.name}/{layout.host}",
                     argv=words,
                     env=self.context.child_environment(
@@ -98,7 +98,7 @@ class Cluster:
             )
         return found
 
-    def run(self, launches: Sequence[Launch], limit_s: float, on_started: Callable[[], None]) -> Exit:
+    def run(self, launches: Sequence[LaunchSpec], limit_s: float, on_started: Callable[[], None]) -> ProcessExit:
         """Start a process for each launch and wait for all. After ``limit_s`` seconds they are stopped.
 
         Raises:
@@ -123,7 +123,7 @@ class Cluster:
             self.stop_requested.set()
         self._terminate_all()
 
-    def _wait(self, deadline: float) -> Exit:
+    def _wait(self, deadline: float) -> ProcessExit:
         """Wait for every process. One that fails ends the others: the failure of an instance fails the job."""
         finished: queue.SimpleQueue[int] = queue.SimpleQueue()
         for child in self._children:
@@ -140,7 +140,7 @@ class Cluster:
             if codes[-1] != 0:
                 self._terminate_all()
         first = next((code for code in codes if code != 0), 0)
-        return Exit(first if first >= 0 else 128 - first, timed_out)
+        return ProcessExit(first if first >= 0 else 128 - first, timed_out)
 
     def _terminate_all(self) -> None:
         with self._lock:
@@ -154,7 +154,7 @@ class Cluster:
 class ClusterJob:
     """A job whose work is one process an instance: what processing and training jobs have in common."""
 
-    place: Place
+    place: JobContext
     request: dict[str, Any]
     _cluster: Cluster = field(init=False)
 
@@ -171,5 +171,5 @@ class ClusterJob:
         return int((self.request.get("StoppingCondition") or {}).get("MaxRuntimeInSeconds", DEFAULT_MAX_RUNTIME_S))
 
 
-def _report_end(child: Child, finished: queue.SimpleQueue[Any]) -> None:
+def _report_end(child: ChildProcess, finished: queue.SimpleQueue[Any]) -> None:
     finished.put(child.wait(None))

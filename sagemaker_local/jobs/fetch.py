@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from sagemaker_local.jobs.errors import InputError
+from sagemaker_local.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -18,7 +18,7 @@ _IN_ONE_GET_BYTES = 8 * 1024 * 1024  # smaller objects: one plain GET, without t
 
 
 @dataclass(frozen=True)
-class _Object:
+class _S3Object:
     """An object to fetch, and its path below the input's LocalPath."""
 
     bucket: str
@@ -28,7 +28,7 @@ class _Object:
 
 
 @dataclass(frozen=True)
-class Source:
+class S3Source:
     """Where an input comes from, in the words that processing inputs and training channels share."""
 
     name: str
@@ -39,7 +39,7 @@ class Source:
     """``FullyReplicated`` or ``ShardedByS3Key``."""
 
 
-def bring(s3: Any, source: Source, folders: Sequence[Path]) -> None:
+def bring(s3: Any, source: S3Source, folders: Sequence[Path]) -> None:
     """Fetch a source into each instance's folder: whole (FullyReplicated) or its share of the keys (ShardedByS3Key).
 
     Raises:
@@ -59,13 +59,13 @@ def bring(s3: Any, source: Source, folders: Sequence[Path]) -> None:
 
 
 def split_uri(uri: str) -> tuple[str, str]:
-    """The bucket and the key (or prefix) of an ``s3://`` address."""
+    """Return the bucket and the key (or prefix) of an ``s3://`` address."""
     parts = urlsplit(uri, allow_fragments=False)
     query = f"?{parts.query}" if parts.query else ""
     return parts.netloc, parts.path.lstrip("/") + query
 
 
-def _objects(s3: Any, source: Source) -> Iterator[_Object]:
+def _objects(s3: Any, source: S3Source) -> Iterator[_S3Object]:
     bucket, prefix = split_uri(source.uri)
     try:
         if source.data_type == "ManifestFile":
@@ -79,14 +79,14 @@ def _objects(s3: Any, source: Source) -> Iterator[_Object]:
         ) from error
 
 
-def _prefix_objects(s3: Any, bucket: str, prefix: str) -> Iterator[_Object]:
-    """The objects below a prefix, in key order, each with its path relative to the folder that the prefix names."""
+def _prefix_objects(s3: Any, bucket: str, prefix: str) -> Iterator[_S3Object]:
+    """Yield the objects below a prefix, in key order, each with its path relative to the folder that the prefix names."""
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
         for entry in page.get("Contents", ()):
             key, size = entry["Key"], entry["Size"]
             if key.endswith("/"):  # the marker that the console creates for an empty folder
                 continue
-            yield _Object(bucket, key, _relative(prefix, key), size)
+            yield _S3Object(bucket, key, _relative(prefix, key), size)
 
 
 def _relative(prefix: str, key: str) -> str:
@@ -98,18 +98,18 @@ def _relative(prefix: str, key: str) -> str:
     return key[prefix.rfind("/") + 1 :]  # a prefix that ends inside a name
 
 
-def _manifest_objects(s3: Any, bucket: str, key: str) -> Iterator[_Object]:
-    """The objects of a manifest: ``[{"prefix": "s3://BUCKET/FOLDER/"}, "RELATIVE", …]`` (API reference, S3DataSource)."""
+def _manifest_objects(s3: Any, bucket: str, key: str) -> Iterator[_S3Object]:
+    """Yield the objects of a manifest: ``[{"prefix": "s3://BUCKET/FOLDER/"}, "RELATIVE", …]`` (API reference, S3DataSource)."""
     entries = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
     if not entries or not isinstance(entries[0], dict) or "prefix" not in entries[0]:
         raise InputError(f'ClientError: The manifest s3://{bucket}/{key} does not start with {{"prefix": "s3://…"}}.')
     target_bucket, prefix = split_uri(entries[0]["prefix"])
     for relative in entries[1:]:
         head = s3.head_object(Bucket=target_bucket, Key=prefix + relative)
-        yield _Object(target_bucket, prefix + relative, relative, head["ContentLength"])
+        yield _S3Object(target_bucket, prefix + relative, relative, head["ContentLength"])
 
 
-def _fetch(s3: Any, entry: _Object, target: Path) -> None:
+def _fetch(s3: Any, entry: _S3Object, target: Path) -> None:
     path = target / entry.relative
     if not path.resolve().is_relative_to(target.resolve()):
         raise InputError(f"ClientError: S3 key {entry.key!r} would leave the input's folder.")

@@ -11,8 +11,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
-from sagemaker_local.errors import AwsError, ResourceInUse, ResourceNotFound, ValidationError
-from sagemaker_local.jobs.errors import JobError
+from sagemaker_local.errors import AwsError, JobError, ResourceInUse, ResourceNotFound, ValidationError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,22 +26,22 @@ _LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Ended:
+class JobEnding:
     """How a job ended: a terminal status, and the members that its record gets besides."""
 
     status: str
     changes: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def failed(cls, reason: str, **changes: Any) -> Ended:
-        """A failure for this reason (of which the API shows 1,024 characters)."""
+    def failed(cls, reason: str, **changes: Any) -> JobEnding:
+        """Return a failure for this reason (of which the API shows 1,024 characters)."""
         return cls("Failed", {"FailureReason": reason[:1024], **changes})
 
 
 class RunningJob(Protocol):
     """A job while it runs."""
 
-    def run(self) -> Ended:
+    def run(self) -> JobEnding:
         """Run it to its end.
 
         Raises:
@@ -51,8 +50,8 @@ class RunningJob(Protocol):
         """
         ...
 
-    def failed(self, reason: str) -> Ended:
-        """Its end when ``run`` raised."""
+    def failed(self, reason: str) -> JobEnding:
+        """Return its end when ``run`` raised."""
         ...
 
     def stop(self) -> None:
@@ -61,7 +60,7 @@ class RunningJob(Protocol):
 
 
 @dataclass(frozen=True)
-class Place:
+class JobContext:
     """Where a job runs, and how it tells what becomes of it."""
 
     context: Context
@@ -104,14 +103,14 @@ class JobTable(ABC):
 
     @abstractmethod
     def new_record(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The members of a new job's record that come from its request."""
+        """Return the members of a new job's record that come from its request."""
 
     @abstractmethod
-    def job(self, place: Place, request: dict[str, Any]) -> RunningJob:
-        """The job that a request asks for, not yet running."""
+    def job(self, place: JobContext, request: dict[str, Any]) -> RunningJob:
+        """Return the job that a request asks for, not yet running."""
 
     def role_of(self, region: str, request: dict[str, Any]) -> str | None:
-        """The role that the job that a request asks for works with."""
+        """Return the role that the job that a request asks for works with."""
         return request.get("RoleArn")
 
     def __post_init__(self) -> None:
@@ -119,7 +118,7 @@ class JobTable(ABC):
         shutil.rmtree(self._sandboxes, ignore_errors=True)  # of jobs that a killed server left
         for key, record in self.context.store.list(self.kind.resource):
             if record[self._status] not in TERMINAL:
-                self.context.store.put(self.kind.resource, key, self._with_ending(record, Ended.failed(INTERRUPTED)))
+                self.context.store.put(self.kind.resource, key, self._with_ending(record, JobEnding.failed(INTERRUPTED)))
 
     def create(self, region: str, account_id: str, request: dict[str, Any]) -> str:
         """Start the job that this Create request asks for; returns its ARN.
@@ -133,7 +132,7 @@ class JobTable(ABC):
         arn = f"arn:aws:sagemaker:{region}:{account_id}:{self.kind.resource}/{name}"
         key = f"{region}/{name}"
         sandbox = self._sandboxes / f"{name}-{uuid.uuid4().hex[:8]}"
-        place = Place(
+        place = JobContext(
             self.context, region, arn, self.role_of(region, request), sandbox, lambda **changes: self._update(key, changes)
         )
         job = self.job(place, request)
@@ -158,14 +157,14 @@ class JobTable(ABC):
         return arn
 
     def describe(self, region: str, name: str) -> dict[str, Any]:
-        """The record of a job; ValidationError when there is no such job, as the service answers."""
+        """Return the record of a job; ValidationError when there is no such job, as the service answers."""
         record: dict[str, Any] | None = self.context.store.get(self.kind.resource, f"{region}/{name}")
         if record is None:
             raise ValidationError("Could not find requested job with name: " + name)
         return record
 
     def all_in(self, region: str) -> list[dict[str, Any]]:
-        """The record of every job of a region."""
+        """Return the record of every job of a region."""
         return [record for key, record in self.context.store.list(self.kind.resource) if key.startswith(f"{region}/")]
 
     def stop(self, region: str, name: str) -> None:
@@ -214,7 +213,7 @@ class JobTable(ABC):
 
     def _run(self, key: str, job: RunningJob, sandbox: Path) -> None:
         """Run a job in its thread. Its sandbox is gone afterwards; its logs stay."""
-        ended = Ended.failed(INTERNAL_ERROR)
+        ended = JobEnding.failed(INTERNAL_ERROR)
         try:
             ended = job.run()
         except JobError as error:
@@ -233,7 +232,7 @@ class JobTable(ABC):
                 self._announce(key)
 
     def _close(self) -> None:
-        """The server stops: what ends from now on ends because of that, and is recorded so at the next start."""
+        """Record nothing any more, as the server stops: what ends now ends because of that, and is recorded so at the next start."""
         self._closing = True
 
     def _update(self, key: str, changes: dict[str, Any]) -> None:
@@ -242,7 +241,7 @@ class JobTable(ABC):
             if record[self._status] not in TERMINAL:
                 self.context.store.put(self.kind.resource, key, {**record, **changes, "LastModifiedTime": time.time()})
 
-    def _with_ending(self, record: dict[str, Any], ended: Ended) -> dict[str, Any]:
+    def _with_ending(self, record: dict[str, Any], ended: JobEnding) -> dict[str, Any]:
         now = time.time()
         return {**record, self.kind.ended_member: now, "LastModifiedTime": now, **ended.changes, self._status: ended.status}
 

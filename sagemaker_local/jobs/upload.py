@@ -6,7 +6,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_local.jobs.errors import OutputError
+from sagemaker_local.errors import OutputError
 from sagemaker_local.jobs.fetch import split_uri
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ _IN_ONE_PUT_BYTES = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True)
-class Output:
+class S3Output:
     """Files that go to S3: one folder an instance, all to one address."""
 
     uri: str
@@ -32,7 +32,7 @@ class Uploader:
     """Uploads a job's outputs. Files that have not changed since they were last sent are not sent again."""
 
     s3: Any
-    outputs: Sequence[Output]
+    outputs: Sequence[S3Output]
     _sent: dict[Path, tuple[int, int]] = field(default_factory=dict)
     _stop: threading.Event = field(default_factory=threading.Event)
     _thread: threading.Thread | None = None
@@ -44,7 +44,7 @@ class Uploader:
                 folder.mkdir(parents=True, exist_ok=True)
 
     def start_continuous(self) -> None:
-        """From now on send what appears or changes in the outputs that are continuous."""
+        """Send from now on what appears or changes in the outputs that are continuous."""
         if any(output.continuous for output in self.outputs):
             self._thread = threading.Thread(target=self._send_continuously, name="continuous-upload", daemon=True)
             self._thread.start()
@@ -71,7 +71,7 @@ class Uploader:
             except (OutputError, OSError):
                 continue  # a file still being written, or a bucket not there yet: finish() sends it or says why not
 
-    def _send(self, outputs: Sequence[Output]) -> None:
+    def _send(self, outputs: Sequence[S3Output]) -> None:
         for output in outputs:
             bucket, prefix = split_uri(output.uri)
             for folder in output.folders:

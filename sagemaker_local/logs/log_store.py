@@ -38,11 +38,11 @@ class LogStore:
         self._database.executescript(_SCHEMA)
 
     def has_group(self, region: str, group: str) -> bool:
-        """Whether a container has ever written to this group."""
+        """Return whether a container has ever written to this group."""
         return bool(self._rows("SELECT 1 FROM streams WHERE region = ? AND log_group = ? LIMIT 1", region, group))
 
     def stream(self, region: str, group: str, name: str) -> int | None:
-        """A stream's number; None when there is no such stream."""
+        """Return a stream's number; None when there is no such stream."""
         rows = self._rows("SELECT id FROM streams WHERE region = ? AND log_group = ? AND name = ?", region, group, name)
         return int(rows[0]["id"]) if rows else None
 
@@ -52,7 +52,7 @@ class LogStore:
         return self._write("INSERT OR IGNORE INTO streams (region, log_group, name, created_ms) VALUES (?, ?, ?, ?)", [row]) == 1
 
     def ensure_stream(self, region: str, group: str, name: str) -> int:
-        """A stream's number, of a new stream where there is none."""
+        """Return a stream's number, of a new stream where there is none."""
         self.create_stream(region, group, name)
         found = self.stream(region, group, name)
         assert found is not None  # noqa: S101 -- it has just been made
@@ -78,25 +78,25 @@ class LogStore:
     def streams(
         self, region: str, group: str, prefix: str = "", *, by_time: bool = False, descending: bool = False
     ) -> list[sqlite3.Row]:
-        """The streams of a group, by name or by their last event."""
+        """Return the streams of a group, by name or by their last event."""
         order = "coalesce(last_ms, created_ms)" if by_time else "name"
         query = f"SELECT * FROM streams WHERE region = ? AND log_group = ? AND substr(name, 1, ?) = ? ORDER BY {order}"  # noqa: S608
         return self._rows(query + (" DESC" if descending else ""), region, group, len(prefix), prefix)
 
     def count(self, stream: int, start_ms: int, end_ms: int) -> int:
-        """How many events of a stream are in a time."""
+        """Return how many events of a stream are in a time."""
         rows = self._rows(
             "SELECT count(*) AS n FROM events WHERE stream = ? AND at_ms >= ? AND at_ms < ?", stream, start_ms, end_ms
         )
         return int(rows[0]["n"])
 
     def events(self, stream: int, start_ms: int, end_ms: int, offset: int, limit: int) -> list[sqlite3.Row]:
-        """Events of a stream in a time, oldest first."""
+        """Return events of a stream in a time, oldest first."""
         query = "SELECT * FROM events WHERE stream = ? AND at_ms >= ? AND at_ms < ? ORDER BY at_ms, id LIMIT ? OFFSET ?"
         return self._rows(query, stream, start_ms, end_ms, limit, offset)
 
     def events_of(self, streams: Iterable[int], start_ms: int, end_ms: int, offset: int) -> Iterator[sqlite3.Row]:
-        """Events of several streams in a time, oldest first, from an offset on."""
+        """Yield events of several streams in a time, oldest first, from an offset on."""
         numbers = ",".join(str(number) for number in streams)
         query = (
             f"SELECT * FROM events WHERE stream IN ({numbers}) AND at_ms >= ? AND at_ms < ? "  # noqa: S608 -- our own numbers

@@ -26,12 +26,12 @@ _NOT_EMULATED = frozenset(
 
 
 def group_of(request: Request) -> str:
-    """The log group that a request names, by name or by ARN; empty when it names none, or several."""
+    """Return the log group that a request names, by name or by ARN; empty when it names none, or several."""
     return str(request.get("logGroupName") or request.get("logGroupIdentifier", "").partition(":log-group:")[2] or "")
 
 
 def answers(store: LogStore, region: str, action: str, request: Request) -> bool:
-    """Whether an action is on a container's log group and ours to answer.
+    """Return whether an action is on a container's log group and ours to answer.
 
     Raises:
         NotImplementedHere: it is, and is not emulated.
@@ -76,7 +76,7 @@ def _stream(region: str, account_id: str, group: str, row: Any) -> Request:
 
 
 def _get_log_events(store: LogStore, region: str, account_id: str, request: Request) -> Request:
-    """A page of a stream: from its end backwards unless ``startFromHead``. At an end, the token leads to where one is."""
+    """Return a page of a stream: from its end backwards unless ``startFromHead``. At an end, the token leads to where one is."""
     stream = _named_stream(store, region, request)
     span, limit = _span(request), min(request.get("limit") or MOST_EVENTS, MOST_EVENTS)
     count = store.count(stream, *span)

@@ -61,7 +61,7 @@ class LogSink:
         self._drain(tail, last=True)
 
     def _stream(self, group: str, stream: str, region: str) -> int:
-        """A log stream's number; the group and the stream are created when they are missing."""
+        """Return a log stream's number; the group and the stream are created when they are missing."""
         backend = self._moto.backend("logs", region)
         if group not in backend.groups:
             backend.create_log_group(group, {})

@@ -32,7 +32,7 @@ def _configure() -> None:
 
 
 def backends(service: str) -> BackendDict[Any]:
-    """A service's backends by account and region, loaded where they are not yet."""
+    """Return a service's backends by account and region, loaded where they are not yet."""
     from moto.backends import get_backend
 
     # moto's overloads name each service; here the name comes with a request.
@@ -40,7 +40,7 @@ def backends(service: str) -> BackendDict[Any]:
 
 
 def loaded_backends() -> list[BackendDict[Any]]:
-    """The backends of every service that has been used."""
+    """Return the backends of every service that has been used."""
     from moto.core.base_backend import BackendDict
 
     return list(BackendDict._instances)  # type: ignore[misc]  # a class attribute of a generic class, as moto itself reads it
@@ -57,7 +57,7 @@ class Moto:
         """Called after every request that may have changed something."""
 
     def of_account(self, account_id: str) -> Moto:
-        """The same, as another account sees it."""
+        """Return the same, as another account sees it."""
         other = Moto(account_id)
         other._application = self.application
         return other
@@ -69,7 +69,7 @@ class Moto:
             from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
             def create(service: SERVICE_NAMES) -> Flask:
-                """A service's application, without Flask's debugging, which makes a class (so, garbage) of every request."""
+                """Return a service's application, without Flask's debugging, which makes a class (so, garbage) of every request."""
                 made = create_backend_app(service)
                 made.debug, made.config["PROPAGATE_EXCEPTIONS"] = False, True
                 return made
@@ -86,12 +86,12 @@ class Moto:
         return self._application
 
     def backend(self, service: str, region: str = DEFAULT_REGION) -> Any:
-        """A service's backend, such as ``backend("logs", "us-east-1")``; services without regions are under ``global``."""
+        """Return a service's backend, such as ``backend("logs", "us-east-1")``; services without regions are under ``global``."""
         regions = backends(service)[self.account_id]
         return regions[region] if region in regions else regions["aws"]
 
     def regions(self, service: str) -> set[str]:
-        """The regions in which a service has been used. Looks only: loading a service may cost a second and 100 MB."""
+        """Return the regions in which a service has been used. Looks only: loading a service may cost a second and 100 MB."""
         used = [accounts for accounts in loaded_backends() if accounts.service_name == service]
         return {region for accounts in used if self.account_id in accounts for region in list(accounts[self.account_id])}
 

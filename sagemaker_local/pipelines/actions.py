@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import sagemaker_local.jobs.training.actions
 import sagemaker_local.jobs.transform.actions  # noqa: F401 (these register what the Training and Transform steps call)
-from sagemaker_local.front.actions import Call, action, on_start
-from sagemaker_local.jobs.paging import Keys, ordered, page, within
-from sagemaker_local.pipelines.executions.executions import Executions
+from sagemaker_local.api.actions import ActionCall, action, on_start
+from sagemaker_local.pipelines.executions.table import Executions
 from sagemaker_local.pipelines.steps.callback import Callbacks
+from sagemaker_local.state.paging import Keys, ordered, page, within
 from sagemaker_local.state.tags import Tags
 
 if TYPE_CHECKING:
@@ -25,27 +25,27 @@ def take_up(context: Context) -> None:
 
 
 @action("CreatePipeline")
-def create_pipeline(call: Call, request: dict[str, Any]) -> dict[str, Any]:
+def create_pipeline(call: ActionCall, request: dict[str, Any]) -> dict[str, Any]:
     """Keep a definition, checked."""
     return {"PipelineArn": call.context.part(Executions).pipelines.create(call.region, call.account_id, request)}
 
 
 @action("UpdatePipeline")
-def update_pipeline(call: Call, request: dict[str, Any]) -> dict[str, Any]:
+def update_pipeline(call: ActionCall, request: dict[str, Any]) -> dict[str, Any]:
     """Change what the request names; a definition makes a new version."""
     arn, version = call.context.part(Executions).pipelines.update(call.region, request)
     return {"PipelineArn": arn, "PipelineVersionId": version}
 
 
 @action("DeletePipeline")
-def delete_pipeline(call: Call, request: dict[str, Any]) -> dict[str, Any]:
+def delete_pipeline(call: ActionCall, request: dict[str, Any]) -> dict[str, Any]:
     """Forget a pipeline and all its executions; refused while one runs."""
     return {"PipelineArn": call.context.part(Executions).delete_pipeline(call.region, request["PipelineName"])}
 
 
 @action("DescribePipeline")
-def describe_pipeline(call: Call, request: dict[str, Any]) -> dict[str, Any]:
-    """A pipeline with its newest definition, or the version asked for."""
+def describe_pipeline(call: ActionCall, request: dict[str, Any]) -> dict[str, Any]:
+    """Describe a pipeline with its newest definition, or the version asked for."""
     pipelines = call.context.part(Executions).pipelines
     record = pipelines.get(call.region, request["PipelineName"])
     version = pipelines.version(call.region, record, request.get("PipelineVersionId"))
@@ -55,8 +55,8 @@ def describe_pipeline(call: Call, request: dict[str, Any]) -> dict[str, Any]:
 
 
 @action("ListPipelines")
-def list_pipelines(call: Call, request: dict[str, Any]) -> dict[str, Any]:
-    """Summaries, newest first unless asked otherwise."""
+def list_pipelines(call: ActionCall, request: dict[str, Any]) -> dict[str, Any]:
+    """List summaries, newest first unless asked otherwise."""
     members = ("PipelineArn", "PipelineName", "PipelineDisplayName", "PipelineDescription", "RoleArn", "CreationTime")
     summaries = []
     for record in call.context.part(Executions).pipelines.all_in(call.region):
@@ -72,8 +72,8 @@ def list_pipelines(call: Call, request: dict[str, Any]) -> dict[str, Any]:
 
 
 @action("ListPipelineVersions")
-def list_pipeline_versions(call: Call, request: dict[str, Any]) -> dict[str, Any]:
-    """The versions of a pipeline, newest first unless asked otherwise."""
+def list_pipeline_versions(call: ActionCall, request: dict[str, Any]) -> dict[str, Any]:
+    """List the versions of a pipeline, newest first unless asked otherwise."""
     pipelines = call.context.part(Executions).pipelines
     arn = pipelines.get(call.region, request["PipelineName"])["PipelineArn"]
     summaries = [
@@ -86,7 +86,7 @@ def list_pipeline_versions(call: Call, request: dict[str, Any]) -> dict[str, Any
 
 
 @action("UpdatePipelineVersion")
-def update_pipeline_version(call: Call, request: dict[str, Any]) -> dict[str, Any]:
+def update_pipeline_version(call: ActionCall, request: dict[str, Any]) -> dict[str, Any]:
     """Change a version's display name or description."""
     pipelines = call.context.part(Executions).pipelines
     record = pipelines.get(call.region, request["PipelineArn"])
@@ -97,40 +97,40 @@ def update_pipeline_version(call: Call, request: dict[str, Any]) -> dict[str, An
 
 
 @action("StartPipelineExecution")
-def start_pipeline_execution(call: Call, request: dict[str, Any]) -> dict[str, Any]:
+def start_pipeline_execution(call: ActionCall, request: dict[str, Any]) -> dict[str, Any]:
     """Start an execution of a pipeline, which runs on after this answer."""
     executions = call.context.part(Executions)
     arn = executions.pipelines.get(call.region, request["PipelineName"])["PipelineArn"]
-    return {"PipelineExecutionArn": executions.start(call.region, call.account_id, request, Tags(call.context).get(arn))}
+    return {"PipelineExecutionArn": executions.start(call.region, call.account_id, request, Tags(call.context.store).get(arn))}
 
 
 @action("StopPipelineExecution")
-def stop_pipeline_execution(call: Call, request: dict[str, Any]) -> dict[str, Any]:
+def stop_pipeline_execution(call: ActionCall, request: dict[str, Any]) -> dict[str, Any]:
     """Stop an execution and the jobs of its running steps."""
     return {"PipelineExecutionArn": call.context.part(Executions).stop(call.region, request)}
 
 
 @action("RetryPipelineExecution")
-def retry_pipeline_execution(call: Call, request: dict[str, Any]) -> dict[str, Any]:
+def retry_pipeline_execution(call: ActionCall, request: dict[str, Any]) -> dict[str, Any]:
     """Run an execution again from the steps that did not succeed."""
     return {"PipelineExecutionArn": call.context.part(Executions).retry(call.region, request)}
 
 
 @action("UpdatePipelineExecution")
-def update_pipeline_execution(call: Call, request: dict[str, Any]) -> dict[str, Any]:
+def update_pipeline_execution(call: ActionCall, request: dict[str, Any]) -> dict[str, Any]:
     """Change an execution's display name, description or parallelism."""
     return {"PipelineExecutionArn": call.context.part(Executions).update(request)}
 
 
 @action("DescribePipelineExecution")
-def describe_pipeline_execution(call: Call, request: dict[str, Any]) -> dict[str, Any]:
-    """An execution as it is now."""
+def describe_pipeline_execution(call: ActionCall, request: dict[str, Any]) -> dict[str, Any]:
+    """Describe an execution as it is now."""
     return call.context.part(Executions).get(request["PipelineExecutionArn"]).described()
 
 
 @action("ListPipelineExecutions")
-def list_pipeline_executions(call: Call, request: dict[str, Any]) -> dict[str, Any]:
-    """Summaries of a pipeline's executions, newest first unless asked otherwise."""
+def list_pipeline_executions(call: ActionCall, request: dict[str, Any]) -> dict[str, Any]:
+    """List summaries of a pipeline's executions, newest first unless asked otherwise."""
     executions = call.context.part(Executions)
     name = executions.pipelines.get(call.region, request["PipelineName"])["PipelineName"]
     summaries = [
@@ -146,8 +146,8 @@ def list_pipeline_executions(call: Call, request: dict[str, Any]) -> dict[str, A
 
 
 @action("ListPipelineExecutionSteps")
-def list_pipeline_execution_steps(call: Call, request: dict[str, Any]) -> dict[str, Any]:
-    """The steps that have started, the latest first unless asked otherwise."""
+def list_pipeline_execution_steps(call: ActionCall, request: dict[str, Any]) -> dict[str, Any]:
+    """List the steps that have started, the latest first unless asked otherwise."""
     executions = call.context.part(Executions)
     execution = executions.get(request.get("PipelineExecutionArn", ""))
     steps = executions.records.steps(execution.arn)
@@ -157,28 +157,28 @@ def list_pipeline_execution_steps(call: Call, request: dict[str, Any]) -> dict[s
 
 
 @action("ListPipelineParametersForExecution")
-def list_pipeline_parameters_for_execution(call: Call, request: dict[str, Any]) -> dict[str, Any]:
-    """The parameters of the execution, given or by default."""
+def list_pipeline_parameters_for_execution(call: ActionCall, request: dict[str, Any]) -> dict[str, Any]:
+    """List the parameters of the execution, given or by default."""
     return page("PipelineParameters", call.context.part(Executions).parameters(request["PipelineExecutionArn"]), request)
 
 
 @action("DescribePipelineDefinitionForExecution")
-def describe_pipeline_definition_for_execution(call: Call, request: dict[str, Any]) -> dict[str, Any]:
-    """The definition that the execution runs, whatever the pipeline has become since."""
+def describe_pipeline_definition_for_execution(call: ActionCall, request: dict[str, Any]) -> dict[str, Any]:
+    """Describe the definition that the execution runs, whatever the pipeline has become since."""
     executions = call.context.part(Executions)
     execution = executions.get(request["PipelineExecutionArn"])
     return {"PipelineDefinition": executions.records.definition(execution.arn), "CreationTime": execution.created}
 
 
 @action("SendPipelineExecutionStepSuccess")
-def send_pipeline_execution_step_success(call: Call, request: dict[str, Any]) -> dict[str, Any]:
+def send_pipeline_execution_step_success(call: ActionCall, request: dict[str, Any]) -> dict[str, Any]:
     """End a waiting callback step well."""
     outputs = {output["Name"]: output["Value"] for output in request.get("OutputParameters") or []}
     return {"PipelineExecutionArn": call.context.part(Callbacks).succeed(request["CallbackToken"], outputs)}
 
 
 @action("SendPipelineExecutionStepFailure")
-def send_pipeline_execution_step_failure(call: Call, request: dict[str, Any]) -> dict[str, Any]:
+def send_pipeline_execution_step_failure(call: ActionCall, request: dict[str, Any]) -> dict[str, Any]:
     """Fail a waiting callback step."""
     arn = call.context.part(Callbacks).fail(request["CallbackToken"], request.get("FailureReason", ""))
     return {"PipelineExecutionArn": arn}

@@ -31,7 +31,7 @@ _LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Launch:
+class LaunchSpec:
     """A process to start. Its stdout and stderr go to ``log_path`` and to a CloudWatch log stream."""
 
     name: str
@@ -45,10 +45,10 @@ class Launch:
 
 
 @dataclass
-class Child:
+class ChildProcess:
     """A started process, the leader of a process group of its own."""
 
-    launch: Launch
+    launch: LaunchSpec
     pid: int
     _process: subprocess.Popen[bytes]
     _table: ProcessTable
@@ -57,7 +57,7 @@ class Child:
     _settling: threading.Lock = field(default_factory=threading.Lock)
 
     def poll(self) -> int | None:
-        """The exit code (negative: ended by that signal), or None while the process runs."""
+        """Return the exit code (negative: ended by that signal), or None while the process runs."""
         code = self._process.poll()
         if code is not None:
             self._settle()
@@ -85,7 +85,7 @@ class Child:
         return code
 
     def tail(self, lines: int) -> list[str]:
-        """The last lines that the process has written."""
+        """Return the last lines that the process has written."""
         try:
             with self.launch.log_path.open("rb") as file:
                 file.seek(0, os.SEEK_END)
@@ -115,12 +115,12 @@ class ProcessTable:
         self._store = store
         self._logs = logs
         self._lock = threading.Lock()
-        self._children: dict[int, Child] = {}
+        self._children: dict[int, ChildProcess] = {}
         self._keeper: subprocess.Popen[str] | None = None
         self._closed = False
         self._sweep()
 
-    def start(self, launch: Launch) -> Child:
+    def start(self, launch: LaunchSpec) -> ChildProcess:
         """Start a process in a new session.
 
         Raises:
@@ -144,12 +144,12 @@ class ProcessTable:
             self._tell_keeper(f"+{process.pid}")
             self._store.put(_KIND, str(process.pid), {"name": launch.name, "started": _start_time(process.pid)})
             tail = self._logs.follow(launch.log_path, launch.log_group, launch.log_stream, launch.region)
-            child = Child(launch, process.pid, process, self, tail)
+            child = ChildProcess(launch, process.pid, process, self, tail)
             self._children[process.pid] = child
         return child
 
-    def running(self) -> list[Child]:
-        """The processes that have not ended yet."""
+    def running(self) -> list[ChildProcess]:
+        """Return the processes that have not ended yet."""
         with self._lock:
             children = list(self._children.values())
         return [child for child in children if child.poll() is None]
@@ -169,7 +169,7 @@ class ProcessTable:
             self._keeper.stdin.close()
             self._keeper.wait()
 
-    def _ended(self, child: Child) -> None:
+    def _ended(self, child: ChildProcess) -> None:
         try:
             self._logs.finish(child._tail)
             with hurried():
@@ -233,7 +233,7 @@ def _signal(send: object, target: int, number: signal.Signals) -> None:
 
 
 def _start_time(pid: int) -> str | None:
-    """When a process started, in the kernel's clock ticks; tells a pid from its reuse. None where it cannot be known."""
+    """Return when a process started, in the kernel's clock ticks; tells a pid from its reuse. None where it cannot be known."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except (OSError, IndexError):

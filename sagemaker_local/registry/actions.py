@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from sagemaker_local.api.actions import ActionCall, action
 from sagemaker_local.errors import AwsError, ValidationError
-from sagemaker_local.front.actions import Call, action
-from sagemaker_local.jobs.paging import ordered, page
 from sagemaker_local.registry import sharing
 from sagemaker_local.registry.packages import ModelPackages, page_of
+from sagemaker_local.state.paging import ordered, page
 from sagemaker_local.state.records import listed, picked
 from sagemaker_local.state.tags import Tags
 
@@ -28,28 +28,28 @@ _BATCH_MEMBERS = (
 _SORT = {"CreationTime": lambda record: record["CreationTime"]}
 
 
-def _registry(call: Call) -> ModelPackages:
+def _registry(call: ActionCall) -> ModelPackages:
     return call.context.part(ModelPackages)
 
 
 @action("CreateModelPackageGroup")
-def create_model_package_group(call: Call, request: Request) -> Request:
-    """A new group of versions."""
+def create_model_package_group(call: ActionCall, request: Request) -> Request:
+    """Create a new group of versions."""
     arn = call.arn("model-package-group/" + request["ModelPackageGroupName"])
     _registry(call).create_group(call.region, arn, request)
     return {"ModelPackageGroupArn": arn}
 
 
 @action("DescribeModelPackageGroup")
-def describe_model_package_group(call: Call, request: Request) -> Request:
-    """A group."""
+def describe_model_package_group(call: ActionCall, request: Request) -> Request:
+    """Describe a group."""
     group = _registry(call).group(call.region, request["ModelPackageGroupName"])
     return {name: value for name, value in group.items() if name not in ("LastVersion", "Policy")}
 
 
 @action("ListModelPackageGroups")
-def list_model_package_groups(call: Call, request: Request) -> Request:
-    """Groups, newest first."""
+def list_model_package_groups(call: ActionCall, request: Request) -> Request:
+    """List groups, newest first."""
     groups = listed(_registry(call).groups.all_in(call.region), request, "ModelPackageGroupName")
     keys = {**_SORT, "Name": lambda group: group["ModelPackageGroupName"]}
     return page(
@@ -58,13 +58,13 @@ def list_model_package_groups(call: Call, request: Request) -> Request:
 
 
 @action("DeleteModelPackageGroup")
-def delete_model_package_group(call: Call, request: Request) -> None:
+def delete_model_package_group(call: ActionCall, request: Request) -> None:
     """Delete an empty group."""
     _registry(call).delete_group(call.region, request["ModelPackageGroupName"])
 
 
 @action("PutModelPackageGroupPolicy")
-def put_model_package_group_policy(call: Call, request: Request) -> Request:
+def put_model_package_group_policy(call: ActionCall, request: Request) -> Request:
     """Keep a group's resource policy: it lets other accounts use the group's versions (`sharing`)."""
     return {
         "ModelPackageGroupArn": _registry(call).set_policy(
@@ -74,8 +74,8 @@ def put_model_package_group_policy(call: Call, request: Request) -> Request:
 
 
 @action("GetModelPackageGroupPolicy")
-def get_model_package_group_policy(call: Call, request: Request) -> Request:
-    """A group's resource policy."""
+def get_model_package_group_policy(call: ActionCall, request: Request) -> Request:
+    """Return a group's resource policy."""
     group = _registry(call).group(call.region, request["ModelPackageGroupName"])
     if "Policy" not in group:
         raise ValidationError(f"Cannot find resource policy for: {group['ModelPackageGroupArn']}")
@@ -83,39 +83,39 @@ def get_model_package_group_policy(call: Call, request: Request) -> Request:
 
 
 @action("DeleteModelPackageGroupPolicy")
-def delete_model_package_group_policy(call: Call, request: Request) -> None:
+def delete_model_package_group_policy(call: ActionCall, request: Request) -> None:
     """Forget a group's resource policy."""
     _registry(call).set_policy(call.region, request["ModelPackageGroupName"], None)
 
 
 @action("CreateModelPackage")
-def create_model_package(call: Call, request: Request) -> Request:
-    """A new version in a group, or an unversioned package."""
+def create_model_package(call: ActionCall, request: Request) -> Request:
+    """Create a new version in a group, or an unversioned package."""
     return {"ModelPackageArn": _registry(call).create(call.region, request)}
 
 
 @action("DescribeModelPackage")
-def describe_model_package(call: Call, request: Request) -> Request:
-    """A package; an unversioned one's name is its ModelPackageName, a version's is its group's."""
+def describe_model_package(call: ActionCall, request: Request) -> Request:
+    """Describe a package; an unversioned one's name is its ModelPackageName, a version's is its group's."""
     package = sharing.package(call.context, call.region, request["ModelPackageName"], "sagemaker:DescribeModelPackage")
     return {"ModelPackageName": package.get("ModelPackageGroupName"), "CertifyForMarketplace": False, **package}
 
 
 @action("UpdateModelPackage")
-def update_model_package(call: Call, request: Request) -> Request:
+def update_model_package(call: ActionCall, request: Request) -> Request:
     """Change what the request names."""
     return {"ModelPackageArn": _registry(call).update(call.region, request)}
 
 
 @action("DeleteModelPackage")
-def delete_model_package(call: Call, request: Request) -> None:
+def delete_model_package(call: ActionCall, request: Request) -> None:
     """Delete a package."""
     _registry(call).delete(call.region, request["ModelPackageName"])
 
 
 @action("ListModelPackages")
-def list_model_packages(call: Call, request: Request) -> Request:
-    """Packages, newest first."""
+def list_model_packages(call: ActionCall, request: Request) -> Request:
+    """List packages, newest first."""
     found = page_of(listed(_registry(call).packages.all_in(call.region), request, "ModelPackageArn"), request)
     keys = {
         "CreationTime": lambda record: (record["CreationTime"], record.get("ModelPackageVersion", 0)),
@@ -127,8 +127,8 @@ def list_model_packages(call: Call, request: Request) -> Request:
 
 
 @action("BatchDescribeModelPackage")
-def batch_describe_model_package(call: Call, request: Request) -> Request:
-    """Several versions at once; those that cannot be read are named with their error."""
+def batch_describe_model_package(call: ActionCall, request: Request) -> Request:
+    """Describe several versions at once; those that cannot be read are named with their error."""
     summaries: Request = {}
     errors: Request = {}
     for arn in request["ModelPackageArnList"]:
@@ -142,30 +142,30 @@ def batch_describe_model_package(call: Call, request: Request) -> Request:
 
 
 @action("AddTags")
-def add_tags(call: Call, request: Request) -> Request:
+def add_tags(call: ActionCall, request: Request) -> Request:
     """Add tags to a resource."""
     arn = request["ResourceArn"]
     if not Tags.keeps(arn):
         return call.moto("AddTags", request)
-    tags = Tags(call.context)
+    tags = Tags(call.context.store)
     tags.add(arn, request["Tags"])
     return {"Tags": tags.get(arn)}
 
 
 @action("ListTags")
-def list_tags(call: Call, request: Request) -> Request:
-    """The tags of a resource."""
+def list_tags(call: ActionCall, request: Request) -> Request:
+    """List the tags of a resource."""
     arn = request["ResourceArn"]
     if not Tags.keeps(arn):
         return call.moto("ListTags", request)
-    return page("Tags", Tags(call.context).get(arn), request)
+    return page("Tags", Tags(call.context.store).get(arn), request)
 
 
 @action("DeleteTags")
-def delete_tags(call: Call, request: Request) -> Request:
+def delete_tags(call: ActionCall, request: Request) -> Request:
     """Take tags from a resource."""
     arn = request["ResourceArn"]
     if not Tags.keeps(arn):
         return call.moto("DeleteTags", request)
-    Tags(call.context).remove(arn, request["TagKeys"])
+    Tags(call.context.store).remove(arn, request["TagKeys"])
     return {}

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.errors import ConflictError, ValidationError
-from sagemaker_local.events.sink import iso
 from sagemaker_local.state.records import Record, Records, created
 from sagemaker_local.state.tags import Tags
+from sagemaker_local.timestamps import iso
 
 if TYPE_CHECKING:
     from sagemaker_local.context import Context
@@ -51,10 +51,10 @@ class ModelPackages:
 
     @property
     def _tags(self) -> Tags:
-        return Tags(self.context)
+        return Tags(self.context.store)
 
     def create_group(self, region: str, arn: str, request: Record) -> None:
-        """CreateModelPackageGroup.
+        """Run CreateModelPackageGroup.
 
         Raises:
             ValidationError: the name is taken.
@@ -68,7 +68,7 @@ class ModelPackages:
         self._tags.add(arn, request.get("Tags") or [])
 
     def group(self, region: str, name_or_arn: str) -> Record:
-        """A group by its name or ARN.
+        """Return a group by its name or ARN.
 
         Raises:
             ValidationError: there is none.
@@ -90,7 +90,7 @@ class ModelPackages:
         return str(group["ModelPackageGroupArn"])
 
     def delete_group(self, region: str, name_or_arn: str) -> None:
-        """DeleteModelPackageGroup.
+        """Run DeleteModelPackageGroup.
 
         Raises:
             ConflictError: it still has packages.
@@ -106,7 +106,7 @@ class ModelPackages:
         self._tags.forget(group["ModelPackageGroupArn"])
 
     def create(self, region: str, request: Record) -> str:
-        """CreateModelPackage; returns the ARN. The same ClientToken gives the same package.
+        """Run CreateModelPackage; returns the ARN. The same ClientToken gives the same package.
 
         Raises:
             ValidationError: neither or both of group and name, no such group, or the name is taken.
@@ -131,7 +131,7 @@ class ModelPackages:
         return arn
 
     def _identity(self, region: str, group: str | None, name: str | None) -> tuple[str, Record]:
-        """A new package's key and the members that tell which it is. A version number is never given twice."""
+        """Return a new package's key and the members that tell which it is. A version number is never given twice."""
         if name:
             if self.packages.get(region, name):
                 raise ValidationError(f"Model Package already exists: {_arn(self.context, region, 'model-package/' + name)}")
@@ -143,7 +143,7 @@ class ModelPackages:
         return f"{group}/{version}", {"ModelPackageGroupName": group, "ModelPackageVersion": version}
 
     def get(self, region: str, name_or_arn: str) -> Record:
-        """A package by its ARN, or an unversioned one by its name.
+        """Return a package by its ARN, or an unversioned one by its name.
 
         Raises:
             ValidationError: there is none.
@@ -154,7 +154,7 @@ class ModelPackages:
         return found
 
     def update(self, region: str, request: Record) -> str:
-        """UpdateModelPackage: changes what the request names, and nothing else. Returns the ARN."""
+        """Run UpdateModelPackage: changes what the request names, and nothing else. Returns the ARN."""
         with self._lock:
             package = self.get(region, request["ModelPackageArn"])
             changed = {**package, **{name: request[name] for name in _SET if request.get(name) is not None}}
@@ -169,14 +169,14 @@ class ModelPackages:
         return str(package["ModelPackageArn"])
 
     def delete(self, region: str, name_or_arn: str) -> None:
-        """DeleteModelPackage."""
+        """Run DeleteModelPackage."""
         with self._lock:
             package = self.get(region, name_or_arn)
             self.packages.delete(region, _key(package["ModelPackageArn"]))
         self._tags.forget(package["ModelPackageArn"])
 
     def _announce(self, region: str, package: Record) -> None:
-        """The package's state as an event: DescribeModelPackage's answer, with times as text (developer guide)."""
+        """Send the package's state as an event: DescribeModelPackage's answer, with times as text (developer guide)."""
         detail = {name: value for name, value in package.items() if name not in ("CreatedBy", "LastModifiedBy")}
         detail |= {name: iso(detail[name]) for name in ("CreationTime", "LastModifiedTime") if name in detail}
         detail.setdefault("CertifyForMarketplace", False)
@@ -205,7 +205,7 @@ def _merge_properties(package: Record, request: Record) -> None:
 
 
 def _key(name_or_arn: str) -> str:
-    """``GROUP/VERSION`` or a name, out of an ARN or a name."""
+    """Return ``GROUP/VERSION`` or a name, out of an ARN or a name."""
     return name_or_arn.partition(":model-package/")[2] or name_or_arn
 
 

@@ -22,7 +22,7 @@ _ACCOUNT = re.compile(r"arn:[^:]+:sagemaker:[^:]*:(\d{12}):model-package/")
 
 
 def package(context: Context, region: str, name_or_arn: str, action: str) -> Record:
-    """A package by its ARN, of this account or of another one whose group's policy allows `action`; or an unversioned one by its name.
+    """Return a package by its ARN, of this account or of another one whose group's policy allows `action`; or an unversioned one by its name.
 
     Raises:
         ValidationError: there is none.
@@ -55,7 +55,7 @@ def _allows(statement: dict[str, Any], account_id: str, action: str) -> bool:
 
 
 def _listed(value: Any) -> list[Any]:
-    """A policy's member that may be one thing or a list of them."""
+    """Return a policy's member that may be one thing or a list of them."""
     if value is None:
         return []
     return value if isinstance(value, list) else [value]

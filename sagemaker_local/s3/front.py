@@ -5,7 +5,7 @@
   returns a BadDigest error".) The same for a full-object checksum given to CompleteMultipartUpload, whose answer also lacks
   the checksum in moto.
 - An upload without a checksum gets a CRC64NVME one, as S3 gives it since December 2024 (same page).
-- Writes of one object are one at a time, and conditional ones do what S3 says (``s3_writes``).
+- ObjectWrites of one object are one at a time, and conditional ones do what S3 says (``s3_writes``).
 - GetObject reads only the range that is asked for, from moto's file; moto reads the whole object into memory for each range, and
   sends it all when a part is asked for by its number.
 """
@@ -22,14 +22,14 @@ from typing import TYPE_CHECKING, Any
 from xml.sax.saxutils import escape
 
 from sagemaker_local.errors import AwsError, DiskFull
-from sagemaker_local.front import wsgi
-from sagemaker_local.s3.objects import Uploaded, UploadedInput
-from sagemaker_local.s3.upload import ALGORITHMS, Checksum, UploadBody
-from sagemaker_local.s3.writes import Write, Writes
+from sagemaker_local.s3.objects import UploadedBody, UploadedBodyInput
+from sagemaker_local.s3.upload import ALGORITHMS, S3Checksum, UploadBody
+from sagemaker_local.s3.writes import ObjectWrite, ObjectWrites
+from sagemaker_local.web import wsgi
 
 if TYPE_CHECKING:
-    from sagemaker_local.front.http import Request
     from sagemaker_local.moto_bridge.bridge import Moto
+    from sagemaker_local.web.request import HttpRequest
 
 _MEMORY_BYTES = 1 << 20
 _BLOCK_BYTES = 256 * 1024
@@ -44,13 +44,13 @@ _NOT_PLAIN_GET = frozenset(
 class S3Front:
     """S3 requests, corrected before and after moto."""
 
-    def __init__(self, moto: Moto, workers: wsgi.Workers) -> None:
+    def __init__(self, moto: Moto, workers: wsgi.WorkerPools) -> None:
         self._moto = moto
         self._workers = workers
-        self._writes = Writes(moto)
+        self._writes = ObjectWrites(moto)
 
-    async def serve(self, request: Request) -> None:
-        """Answer an S3 request."""
+    async def serve(self, request: HttpRequest) -> None:
+        """WsgiResponse an S3 request."""
         try:
             await self._serve(request)
         except AwsError as error:
@@ -61,7 +61,7 @@ class S3Front:
                 raise
             await _respond_error(request, full)
 
-    async def _serve(self, request: Request) -> None:
+    async def _serve(self, request: HttpRequest) -> None:
         is_object = "/" in request.path.strip("/")
         if request.method == "PUT" and is_object and "x-amz-copy-source" not in request.headers:
             await self._put(request)
@@ -71,7 +71,7 @@ class S3Front:
             await self._complete(request)
         elif request.method == "HEAD" and is_object:
             async with self._writes.turn(
-                Write(_bucket_and_name(request))
+                ObjectWrite(_bucket_and_name(request))
             ):  # moto's fails on an object that is just being replaced
                 answer = await self._head(request)
             await wsgi.send(request, answer)
@@ -83,8 +83,8 @@ class S3Front:
             with await request.spooled_body() as body:
                 await wsgi.serve(self._moto.application, self._workers, request, body)
 
-    async def _put(self, request: Request) -> None:
-        """PutObject, UploadPart and the settings of an object: the body decoded and checked, then moto's."""
+    async def _put(self, request: HttpRequest) -> None:
+        """Answer PutObject, UploadPart and the settings of an object: the body decoded and checked, then moto's."""
         with tempfile.SpooledTemporaryFile(_MEMORY_BYTES) as file:
             async with self._writes.begun(_write(request)) as write:
                 body = UploadBody(request.headers, file)
@@ -95,7 +95,7 @@ class S3Front:
                 environ = wsgi.environ(request, file, body.length, headers)
                 if body.length > _MEMORY_BYTES and not environ.get("CONTENT_TYPE", "").startswith(_FORMS):
                     # Else moto has it in memory, twice.
-                    environ["wsgi.input"] = UploadedInput(Uploaded.of(file, body.length))
+                    environ["wsgi.input"] = UploadedBodyInput(UploadedBody.of(file, body.length))
                     environ["wsgi.input_terminated"] = True
                 if "partNumber" in request.query:
                     answer = await self._in_moto(environ)
@@ -104,31 +104,31 @@ class S3Front:
                         answer = await self._in_moto(environ)
         await wsgi.send(request, answer)
 
-    async def _copy(self, request: Request) -> None:
-        """CopyObject and UploadPartCopy."""
+    async def _copy(self, request: HttpRequest) -> None:
+        """Answer CopyObject and UploadPartCopy."""
         async with self._writes.begun(_write(request)) as write:
             body = await request.body()
             async with self._writes.turn(write):
                 answer = await self._in_moto(wsgi.environ(request, io.BytesIO(body), len(body)))
         await wsgi.send(request, answer)
 
-    async def _delete(self, request: Request) -> None:
-        """DeleteObject, DeleteObjectTagging and AbortMultipartUpload."""
+    async def _delete(self, request: HttpRequest) -> None:
+        """Answer DeleteObject, DeleteObjectTagging and AbortMultipartUpload."""
         key = _bucket_and_name(request)
-        async with self._writes.turn(Write(key)):
+        async with self._writes.turn(ObjectWrite(key)):
             answer = await self._in_moto(wsgi.environ(request, io.BytesIO(), 0))
             if answer.status < 300 and not request.query.keys() & {"uploadId", "tagging"}:
                 self._writes.deleted(key)
         await wsgi.send(request, answer)
 
-    async def _complete(self, request: Request) -> None:
-        """CompleteMultipartUpload: a full-object checksum is checked before, and told after."""
+    async def _complete(self, request: HttpRequest) -> None:
+        """Answer CompleteMultipartUpload: a full-object checksum is checked before, and told after."""
         async with self._writes.begun(_write(request)) as write:
             body = await request.body()
             declared = {name: value for name in ALGORITHMS if (value := request.headers.get(f"x-amz-checksum-{name}"))}
             await asyncio.to_thread(self._check_parts, request, body, declared)
             if self._is_complete(request):  # again, after the answer was lost: its own object is no obstacle
-                write = Write(write.key)
+                write = ObjectWrite(write.key)
             async with self._writes.turn(write):
                 answer = await self._in_moto(wsgi.environ(request, io.BytesIO(body), len(body)))
         if answer.status == 200:
@@ -136,12 +136,12 @@ class S3Front:
             answer.headers = [(name, value) for name, value in answer.headers if name != b"content-length"]
         await wsgi.send(request, answer)
 
-    def _is_complete(self, request: Request) -> bool:
-        """Whether the object is there and is this upload's."""
+    def _is_complete(self, request: HttpRequest) -> bool:
+        """Return whether the object is there and is this upload's."""
         found = self._moto.backend("s3", "aws").get_object(*_bucket_and_name(request))
         return found is not None and found.multipart is not None and found.multipart.id == request.query["uploadId"]
 
-    def _check_parts(self, request: Request, body: bytes, declared: dict[str, str]) -> None:
+    def _check_parts(self, request: HttpRequest, body: bytes, declared: dict[str, str]) -> None:
         """Compare declared full-object checksums with the parts'. A composite one (``...-N``) is moto's to compute."""
         bucket, _ = _bucket_and_name(request)
         upload = self._moto.backend("s3", "aws").get_bucket(bucket).multiparts.get(request.query["uploadId"])
@@ -150,7 +150,7 @@ class S3Front:
         for algorithm, value in declared.items():
             if "-" in value:
                 continue
-            checksum = Checksum(algorithm)
+            checksum = S3Checksum(algorithm)
             for number in re.findall(rb"<PartNumber>(\d+)</PartNumber>", body):
                 part = upload.parts.get(int(number))
                 for block in part._value_buffer.blocks() if part is not None else ():
@@ -169,10 +169,10 @@ class S3Front:
         end = b"</CompleteMultipartUploadResult>"
         return xml.replace(end, added.encode() + end)
 
-    async def _get(self, request: Request) -> None:
-        """GetObject: moto answers as to HeadObject, the bytes come from its file. No write comes between the two."""
+    async def _get(self, request: HttpRequest) -> None:
+        """Answer GetObject: moto answers as to HeadObject, the bytes come from its file. No write comes between the two."""
         source = None
-        async with self._writes.turn(Write(_bucket_and_name(request))):
+        async with self._writes.turn(ObjectWrite(_bucket_and_name(request))):
             answer = await self._head(request)
             if answer.status in (200, 206):
                 source = open_object(self._moto, *_bucket_and_name(request), request.query.get("versionId"))
@@ -186,8 +186,8 @@ class S3Front:
         finally:
             source.close()
 
-    async def _head(self, request: Request) -> wsgi.Answer:
-        """HeadObject. moto's leaves out the checksum's type, or the number of parts it is of, or both."""
+    async def _head(self, request: HttpRequest) -> wsgi.WsgiResponse:
+        """Answer HeadObject. moto's leaves out the checksum's type, or the number of parts it is of, or both."""
         environ = wsgi.environ(request, io.BytesIO(), 0)
         environ["REQUEST_METHOD"] = "HEAD"
         key = self._moto.backend("s3", "aws").get_object(*_bucket_and_name(request), request.query.get("versionId"))
@@ -208,7 +208,7 @@ class S3Front:
             answer.headers += _checksum_headers(key)
         return answer
 
-    async def _in_moto(self, environ: dict[str, Any]) -> wsgi.Answer:
+    async def _in_moto(self, environ: dict[str, Any]) -> wsgi.WsgiResponse:
         return await wsgi.run(self._moto.application, self._workers, environ)
 
 
@@ -221,7 +221,7 @@ class ObjectBytes:
         self.size: int = key.contentsize
 
     def read(self, start: int, length: int) -> bytes:
-        """Up to ``length`` bytes from ``start``."""
+        """Return up to ``length`` bytes from ``start``."""
         return os.pread(self._descriptor, length, start)
 
     def close(self) -> None:
@@ -230,7 +230,7 @@ class ObjectBytes:
 
 
 def open_object(moto: Moto, bucket: str, name: str, version_id: str | None = None) -> ObjectBytes:
-    """An object's bytes, for reading without HTTP. The caller closes it.
+    """Return an object's bytes, for reading without HTTP. The caller closes it.
 
     Raises:
         AwsError: ``NoSuchKey``.
@@ -242,7 +242,7 @@ def open_object(moto: Moto, bucket: str, name: str, version_id: str | None = Non
 
 
 def _range_of_part(key: Any, number: str) -> str:
-    """The Range of one part of an object; an object that was not uploaded in parts is its own part 1.
+    """Return the Range of one part of an object; an object that was not uploaded in parts is its own part 1.
 
     Raises:
         AwsError: ``InvalidPartNumber`` (416).
@@ -256,7 +256,7 @@ def _range_of_part(key: Any, number: str) -> str:
 
 
 def _checksum_headers(key: Any) -> list[tuple[bytes, bytes]]:
-    """An object's checksum as S3 shows it: one of a multipart upload's parts carries their number."""
+    """Return an object's checksum as S3 shows it: one of a multipart upload's parts carries their number."""
     value = key.checksum_value
     text = value.decode() if isinstance(value, bytes) else str(value)
     kind = key.checksum_type or "FULL_OBJECT"
@@ -266,16 +266,16 @@ def _checksum_headers(key: Any) -> list[tuple[bytes, bytes]]:
     return [(name, text.encode()), (_CHECKSUM + b"type", kind.encode())]
 
 
-def _bucket_and_name(request: Request) -> tuple[str, str]:
+def _bucket_and_name(request: HttpRequest) -> tuple[str, str]:
     bucket, _, name = request.path[1:].partition("/")
     return bucket, name
 
 
-def _write(request: Request) -> Write:
-    return Write.of(_bucket_and_name(request), request.headers)
+def _write(request: HttpRequest) -> ObjectWrite:
+    return ObjectWrite.of(_bucket_and_name(request), request.headers)
 
 
-async def _send_object(request: Request, answer: wsgi.Answer, source: ObjectBytes) -> None:
+async def _send_object(request: HttpRequest, answer: wsgi.WsgiResponse, source: ObjectBytes) -> None:
     headers = {name: value for name, value in answer.headers if name != b"content-length"}
     start, end = 0, source.size
     if answer.status == 206:
@@ -296,8 +296,8 @@ async def _send_object(request: Request, answer: wsgi.Answer, source: ObjectByte
     await request.send({"type": "http.response.body", "body": b""})
 
 
-async def _respond_error(request: Request, error: AwsError) -> None:
-    """An error as S3 sends it."""
+async def _respond_error(request: HttpRequest, error: AwsError) -> None:
+    """Send an error as S3 does."""
     body = (
         f'<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>{error.code}</Code><Message>{escape(error.message)}</Message>'
         f"<RequestId>{uuid.uuid4().hex[:16].upper()}</RequestId></Error>"

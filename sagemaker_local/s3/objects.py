@@ -20,7 +20,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from sagemaker_local.moto_bridge.bridge import backends
 from sagemaker_local.moto_bridge.patching import replace_method
-from sagemaker_local.s3.upload import Checksum
+from sagemaker_local.s3.upload import S3Checksum
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +43,7 @@ def _whole_or_none(path: Path) -> Iterator[None]:
         raise
 
 
-class Joined(bytes):
+class JoinedBody(bytes):
     """The value of an object made of parts, already in a file: what moto measures and writes as if it were bytes."""
 
     path: Path
@@ -51,8 +51,8 @@ class Joined(bytes):
     sizes: list[int]
 
     @classmethod
-    def of(cls, path: Path, parts: list[ObjectFile]) -> Joined:
-        """The value of these parts, to be written to this file."""
+    def of(cls, path: Path, parts: list[ObjectFile]) -> JoinedBody:
+        """Return the value of these parts, to be written to this file."""
         self = cls()
         self.path, self.parts, self.sizes = path, parts, [part.size for part in parts]
         return self
@@ -69,15 +69,15 @@ class Joined(bytes):
             start += size
 
 
-class Uploaded(bytes):
+class UploadedBody(bytes):
     """A large body that stays in its file: what moto measures and writes as if it were bytes, of which it has none in memory."""
 
     file: IO[bytes]
     length: int
 
     @classmethod
-    def of(cls, file: IO[bytes], length: int) -> Uploaded:
-        """The body that is in this file, which stays the caller's."""
+    def of(cls, file: IO[bytes], length: int) -> UploadedBody:
+        """Return the body that is in this file, which stays the caller's."""
         self = cls()
         self.file, self.length = file, length
         return self
@@ -93,13 +93,13 @@ class Uploaded(bytes):
 
 
 @dataclass(frozen=True)
-class UploadedInput:
-    """A WSGI input whose ``read`` gives the whole body as an ``Uploaded``."""
+class UploadedBodyInput:
+    """A WSGI input whose ``read`` gives the whole body as an ``UploadedBody``."""
 
-    body: Uploaded
+    body: UploadedBody
 
-    def read(self, _size: int = -1) -> Uploaded:
-        """The whole body."""
+    def read(self, _size: int = -1) -> UploadedBody:
+        """Return the whole body."""
         return self.body
 
 
@@ -140,7 +140,7 @@ class ObjectFile:
 
     def write(self, data: bytes) -> None:
         """Write here and go on behind it."""
-        if isinstance(data, Joined | Uploaded):
+        if isinstance(data, JoinedBody | UploadedBody):
             data.become(self.path)
             return
         with _whole_or_none(self.path), self.path.open("r+b") as file:
@@ -168,7 +168,7 @@ class ObjectFile:
             return data
 
     def blocks(self) -> Iterator[bytes]:
-        """All of it, block by block."""
+        """Yield all of it, block by block."""
         with self.path.open("rb") as file:
             file.seek(self._start)
             left = self.size
@@ -177,25 +177,25 @@ class ObjectFile:
                 yield block
 
     def open(self) -> int:
-        """A descriptor for reading, the caller's to close; it stays good when the object is deleted."""
+        """Return a descriptor for reading, the caller's to close; it stays good when the object is deleted."""
         return os.open(self.path, os.O_RDONLY)
 
     def close(self) -> None:
-        """The object is deleted. Its file goes with ``deletions_kept``."""
+        """Let go of a deleted object. Its file goes with ``deletions_kept``."""
         self._closed = True
         if self._length is None:
             _deleted.append(self.path)
 
 
 def file_of(key: FakeKey) -> ObjectFile:
-    """The file of an object of moto's, which `install` has put in place of a temporary one."""
+    """Return the file of an object of moto's, which `install` has put in place of a temporary one."""
     buffer: object = key._value_buffer
     assert isinstance(buffer, ObjectFile)  # noqa: S101 -- every object is made after `install`
     return buffer
 
 
-def complete(multipart: FakeMultipart, listed: Iterator[tuple[int, str]]) -> tuple[Joined, str, tuple[str, str, int]]:
-    """FakeMultipart.complete without the parts in memory: the value, the ETag, and (type, checksum, parts) of the checksum.
+def complete(multipart: FakeMultipart, listed: Iterator[tuple[int, str]]) -> tuple[JoinedBody, str, tuple[str, str, int]]:
+    """Do what FakeMultipart.complete does, without the parts in memory: the value, the ETag, and (type, checksum, parts) of the checksum.
 
     Raises:
         InvalidPart, EntityTooSmall, MalformedXML: moto's, as CompleteMultipartUpload answers.
@@ -203,13 +203,13 @@ def complete(multipart: FakeMultipart, listed: Iterator[tuple[int, str]]) -> tup
     parts = list(_listed_parts(multipart, listed))
     algorithm = (multipart.metadata.get("x-amz-checksum-algorithm") or "CRC64NVME").lower()
     kind = multipart.metadata.get("x-amz-checksum-type") or ("FULL_OBJECT" if algorithm == "crc64nvme" else "COMPOSITE")
-    md5s, whole, of_parts = hashlib.md5(usedforsecurity=False), Checksum(algorithm), Checksum(algorithm)
+    md5s, whole, of_parts = hashlib.md5(usedforsecurity=False), S3Checksum(algorithm), S3Checksum(algorithm)
     files = [file_of(part) for part in parts]
-    value = Joined.of(files[0].path.with_name(uuid.uuid4().hex), files)
+    value = JoinedBody.of(files[0].path.with_name(uuid.uuid4().hex), files)
     with _whole_or_none(value.path), value.path.open("wb") as file:
         for part, source in zip(parts, files, strict=True):
             md5s.update(bytes.fromhex(part.etag.strip('"')))
-            own = whole if kind == "FULL_OBJECT" else Checksum(algorithm)
+            own = whole if kind == "FULL_OBJECT" else S3Checksum(algorithm)
             for block in source.blocks():
                 own.update(block)
                 file.write(block)
@@ -220,7 +220,7 @@ def complete(multipart: FakeMultipart, listed: Iterator[tuple[int, str]]) -> tup
 
 
 def _listed_parts(multipart: FakeMultipart, listed: Iterator[tuple[int, str]]) -> Iterator[FakeKey]:
-    """The parts that the request lists, checked."""
+    """Yield the parts that the request lists, checked."""
     from moto import settings
     from moto.s3 import exceptions
 
@@ -248,7 +248,7 @@ def install(folder: Path) -> None:
 
         @staticmethod
         def SpooledTemporaryFile(max_size: int = 0) -> ObjectFile:
-            """A new object's file."""
+            """Return a new object's file."""
             file = ObjectFile(folder / uuid.uuid4().hex)
             file.path.touch()
             return file
@@ -340,6 +340,6 @@ def _forget_lost(bucket: FakeBucket) -> None:
 
 
 def _has_bytes(version: FakeKey | FakeDeleteMarker) -> bool:
-    """Whether an object's file is there. A delete marker has none and needs none."""
+    """Return whether an object's file is there. A delete marker has none and needs none."""
     buffer = getattr(version, "_value_buffer", None)
     return not isinstance(buffer, ObjectFile) or buffer.path.exists()

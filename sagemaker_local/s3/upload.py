@@ -12,7 +12,7 @@ from sagemaker_local.errors import AwsError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sagemaker_local.front.http import Headers, Request
+    from sagemaker_local.web.request import Headers, HttpRequest
 
 ALGORITHMS = ("crc64nvme", "crc32", "crc32c", "sha1", "sha256")
 """S3's checksum algorithms, as its headers spell them."""
@@ -31,7 +31,7 @@ class UploadBody:
         named = [name for name in (*declared, trailer, sdk) if name in ALGORITHMS]
         self.algorithm = named[0] if named else "crc64nvme"
         self._trailing = trailer in ALGORITHMS
-        self._hash = Checksum(self.algorithm)
+        self._hash = S3Checksum(self.algorithm)
         self._md5 = hashlib.md5(usedforsecurity=False) if "content-md5" in headers else None
         self.length = 0
 
@@ -44,8 +44,8 @@ class UploadBody:
             self._file.write(data)
             self.length += len(data)
 
-    def checked_headers(self, request: Request) -> Headers:
-        """The request's headers for moto: without the wrapping, with the checksum.
+    def checked_headers(self, request: HttpRequest) -> Headers:
+        """Return the request's headers for moto: without the wrapping, with the checksum.
 
         Raises:
             AwsError: ``BadDigest``: the bytes are not those that the client meant to send.
@@ -71,7 +71,7 @@ class UploadBody:
         return headers
 
 
-class Checksum:
+class S3Checksum:
     """One of S3's checksums, over bytes as they come."""
 
     def __init__(self, algorithm: str) -> None:
@@ -88,12 +88,12 @@ class Checksum:
             self._value = self._update(data, self._value)
 
     def digest(self) -> bytes:
-        """The checksum, big-endian."""
+        """Return the checksum, big-endian."""
         size = 8 if self._algorithm == "crc64nvme" else 4
         return self._value.to_bytes(size, "big") if self._digest is None else self._digest.digest()
 
     def value(self) -> str:
-        """The checksum in base64, as S3's headers have it."""
+        """Return the checksum in base64, as S3's headers have it."""
         return base64.b64encode(self.digest()).decode()
 
 

@@ -26,7 +26,7 @@ Key = tuple[str, str]
 
 
 @dataclass(eq=False)
-class Write:
+class ObjectWrite:
     """A write under way: which object, on which conditions, and whether that object was deleted meanwhile."""
 
     key: Key
@@ -35,8 +35,8 @@ class Write:
     overtaken: bool = False
 
     @classmethod
-    def of(cls, key: Key, headers: Mapping[str, str]) -> Write:
-        """The write that a request's headers ask for."""
+    def of(cls, key: Key, headers: Mapping[str, str]) -> ObjectWrite:
+        """Return the write that a request's headers ask for."""
         return cls(key, headers.get("if-match"), headers.get("if-none-match"))
 
     @property
@@ -64,15 +64,15 @@ class Write:
 
 
 @dataclass
-class Writes:
+class ObjectWrites:
     """The writes under way. Lives on the server's event loop."""
 
     moto: Moto
     _locks: WeakValueDictionary[Key, asyncio.Lock] = field(default_factory=WeakValueDictionary)
-    _under_way: dict[Key, set[Write]] = field(default_factory=dict)
+    _under_way: dict[Key, set[ObjectWrite]] = field(default_factory=dict)
 
     @asynccontextmanager
-    async def begun(self, write: Write) -> AsyncIterator[Write]:
+    async def begun(self, write: ObjectWrite) -> AsyncIterator[ObjectWrite]:
         """For the time in which a write's bytes come and it is made."""
         self._under_way.setdefault(write.key, set()).add(write)
         try:
@@ -84,8 +84,8 @@ class Writes:
                 del self._under_way[write.key]
 
     @asynccontextmanager
-    async def turn(self, write: Write) -> AsyncIterator[None]:
-        """Alone on its key, with the condition checked.
+    async def turn(self, write: ObjectWrite) -> AsyncIterator[None]:
+        """Wait until the write is alone on its key, and check its condition.
 
         Raises:
             AwsError: the condition does not hold.
@@ -96,7 +96,7 @@ class Writes:
             yield
 
     def deleted(self, key: Key) -> None:
-        """An object was deleted: conditional writes of it that have begun before are too late."""
+        """Note that an object was deleted: conditional writes of it that have begun before are too late."""
         for write in self._under_way.get(key, ()):
             write.overtaken = True
 

@@ -9,7 +9,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_local.jobs.paging import within
+from sagemaker_local.state.paging import within
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -27,7 +27,7 @@ class Records:
     kind: str
 
     def get(self, region: str, name: str) -> Record | None:
-        """A resource, None when there is none."""
+        """Return a resource, None when there is none."""
         found: Record | None = self.store.get(self.kind, f"{region}/{name}")
         return found
 
@@ -49,27 +49,27 @@ class Records:
         return self.store.delete(self.kind, f"{region}/{name}")
 
     def everywhere(self) -> list[tuple[str, Record]]:
-        """Every (region, resource), oldest first."""
+        """Return every (region, resource), oldest first."""
         return [(key.partition("/")[0], record) for key, record in self.store.list(self.kind)]
 
     def all_in(self, region: str) -> list[Record]:
-        """Every resource of a region, oldest first."""
+        """Return every resource of a region, oldest first."""
         return [record for there, record in self.everywhere() if there == region]
 
 
 def created(request: Mapping[str, Any], arn_member: str, arn: str) -> Record:
-    """A resource just made: its request (tags are kept elsewhere), its ARN and its time."""
+    """Return a resource just made: its request (tags are kept elsewhere), its ARN and its time."""
     kept = {name: value for name, value in request.items() if name not in ("Tags", "ClientToken") and value is not None}
     return {**kept, arn_member: arn, "CreationTime": time.time()}
 
 
 def picked(record: Mapping[str, Any], members: tuple[str, ...]) -> Record:
-    """A summary: those of ``members`` that the resource has."""
+    """Return a summary: those of ``members`` that the resource has."""
     return {name: record[name] for name in members if name in record}
 
 
 def listed(records: list[Record], request: Mapping[str, Any], name_member: str) -> list[Record]:
-    """The resources that a List action's common filters let through: NameContains and the times."""
+    """Return the resources that a List action's common filters let through: NameContains and the times."""
 
     def wanted(record: Record) -> bool:
         modified = float(record.get("LastModifiedTime") or record["CreationTime"])

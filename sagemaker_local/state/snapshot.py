@@ -123,7 +123,7 @@ class Snapshots:
 
 
 def _version() -> str:
-    """What must be the same for a state to be read."""
+    """Return what must be the same for a state to be read."""
     import moto
 
     return f"moto {moto.__version__} on Python {sys.version_info.major}.{sys.version_info.minor}"
@@ -143,7 +143,7 @@ class _Pickler(pickle.Pickler):
     """Pickles what some of moto's backends have and pickle does not know: locks, weak maps, local functions, default dictionaries."""
 
     def reducer_override(self, value: Any) -> Any:
-        """How to make a value again that pickle does not know."""
+        """Return how to make a value again that pickle does not know."""
         if isinstance(value, _LOCK):
             return threading.Lock, ()
         if isinstance(value, _RLOCK):
@@ -161,7 +161,7 @@ class _Pickler(pickle.Pickler):
 
 
 def _function(code: bytes, module: str, defaults: tuple[Any, ...] | None, cells: tuple[Any, ...]) -> Any:
-    """A function that was defined inside another, made again."""
+    """Return a function that was defined inside another, made again."""
     closure = tuple(types.CellType(value) for value in cells)
     variables = vars(importlib.import_module(module))
     return types.FunctionType(marshal.loads(code), variables, argdefs=defaults, closure=closure)  # noqa: S302 -- our own file

@@ -31,7 +31,7 @@ _CACHE_KIB = 256  # SQLite's own default, 2 MiB a file, would fill while a serve
 
 
 def open_database(path: Path) -> sqlite3.Connection:
-    """A SQLite file for many threads that take turns; its folder is made."""
+    """Return a SQLite file for many threads that take turns; its folder is made."""
     path.parent.mkdir(parents=True, exist_ok=True)
     database = sqlite3.connect(path, check_same_thread=False, isolation_level=None)
     # WAL without a sync per write: a killed process loses nothing, only a power cut may lose the last moments.
@@ -53,12 +53,12 @@ def hurried() -> Iterator[None]:
 
 
 def stop_waiting() -> None:
-    """The server stops: nobody waits for a full disk any more."""
+    """Let nobody wait for a full disk any more, as the server stops."""
     _stopping.set()
 
 
 def _may_wait() -> bool:
-    """Whether this thread has nothing else to do than to wait."""
+    """Return whether this thread has nothing else to do than to wait."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -112,13 +112,13 @@ class Store:
         return self._with_room(work, (kind, key))
 
     def get(self, kind: str, key: str) -> Any:
-        """The value under a kind and key, a fresh copy each time; None when there is none."""
+        """Return the value under a kind and key, a fresh copy each time; None when there is none."""
         with self._lock:
             row = self._database.execute("SELECT value FROM entries WHERE kind = ? AND key = ?", (kind, key)).fetchone()
         return json.loads(row[0]) if row else None
 
     def list(self, kind: str) -> list[tuple[str, Any]]:
-        """Every (key, value) of a kind, oldest key first."""
+        """Return every (key, value) of a kind, oldest key first."""
         with self._lock:
             rows = self._database.execute("SELECT key, value FROM entries WHERE kind = ? ORDER BY sequence", (kind,)).fetchall()
         return [(key, json.loads(text)) for key, text in rows]

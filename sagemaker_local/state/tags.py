@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from sagemaker_local.context import Context
+    from sagemaker_local.state.store import Store
 
 _OWN = frozenset({
     "model", "endpoint", "endpoint-config", "model-package", "model-package-group", "pipeline",
@@ -23,16 +23,16 @@ TagList = list[dict[str, str]]
 class Tags:
     """The tags of every resource of ours, by ARN."""
 
-    context: Context
+    store: Store
 
     @staticmethod
     def keeps(arn: str) -> bool:
-        """Whether the tags of this resource are kept here."""
+        """Return whether the tags of this resource are kept here."""
         return arn.split(":")[-1].partition("/")[0] in _OWN
 
     def get(self, arn: str) -> TagList:
-        """The tags of a resource, in the order in which their keys were first given."""
-        found: dict[str, str] = self.context.store.get(_KIND, arn) or {}
+        """Return the tags of a resource, in the order in which their keys were first given."""
+        found: dict[str, str] = self.store.get(_KIND, arn) or {}
         return [{"Key": key, "Value": value} for key, value in found.items()]
 
     def add(self, arn: str, tags: Sequence[dict[str, Any]]) -> None:
@@ -40,7 +40,7 @@ class Tags:
         if not tags:
             return
         added = {tag["Key"]: tag["Value"] for tag in tags}
-        self.context.store.change(_KIND, arn, lambda found: (found or {}) | added)
+        self.store.change(_KIND, arn, lambda found: (found or {}) | added)
 
     def remove(self, arn: str, keys: Iterable[str]) -> None:
         """Take tags from a resource."""
@@ -49,8 +49,8 @@ class Tags:
         def without(found: dict[str, str] | None) -> dict[str, str]:
             return {key: value for key, value in (found or {}).items() if key not in gone}
 
-        self.context.store.change(_KIND, arn, without)
+        self.store.change(_KIND, arn, without)
 
     def forget(self, arn: str) -> None:
         """Forget a resource that was deleted."""
-        self.context.store.delete(_KIND, arn)
+        self.store.delete(_KIND, arn)

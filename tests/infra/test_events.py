@@ -174,7 +174,7 @@ def test_every_rule_is_tested_and_no_rule_is_off() -> None:
     ],
 )
 def test_a_person_reads_what_happened_and_where_to_look(made: World, rule: str, event: dict[str, Any], said: str) -> None:
-    from sagemaker_local.events.eventbridge import payload_of
+    from sagemaker_local.events.rules import payload_of
 
     [target] = STACK.resource(rule)["Targets"]
     assert target["Arn"] == f"arn:aws:sns:{REGION}:{ACCOUNT}:release"

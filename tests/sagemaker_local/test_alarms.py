@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from sagemaker_local.cloudwatch.composite_alarms import RuleError, holds
+from sagemaker_local.cloudwatch.composite_alarms import holds
+from sagemaker_local.errors import AlarmRuleError
 from tests.sagemaker_local.hosting_client import eventually
 
 STATES = {"a": "ALARM", "b": "OK", "c d": "INSUFFICIENT_DATA"}
@@ -33,7 +34,7 @@ def test_rules_of_composite_alarms(rule: str, expected: bool) -> None:
 
 @pytest.mark.parametrize("rule", ["", "ALARM(a", "ALARM(a) OK(b)", "(TRUE", "AND TRUE", "WARNING(a)"])
 def test_a_rule_that_is_none_is_an_error(rule: str) -> None:
-    with pytest.raises(RuleError, match="cannot be read at"):
+    with pytest.raises(AlarmRuleError, match="cannot be read at"):
         holds(rule, STATES.__getitem__)
 
 

@@ -14,8 +14,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from sagemaker_local.errors import ImagesFileError
-from sagemaker_local.front.limits import Limits
 from sagemaker_local.images import ImageMap
+from sagemaker_local.limits import Limits
 from sagemaker_local.testing import RunningServer, running
 from tests.sagemaker_local.conftest import IMAGE, write_images_file
 from tests.sagemaker_local.hosting_client import HostingClient, eventually
@@ -96,7 +96,7 @@ def test_an_instance_that_is_not_ready_in_time_fails_the_endpoint(limited: Any) 
 
 
 def test_throttling_is_what_aws_clients_know_and_try_again(limited: Any) -> None:
-    server = limited(invocations_per_s=4, calls_per_s=20)
+    server = limited(invocations_per_s=1, calls_per_s=20)
     endpoint = HostingClient(server.client("sagemaker"), IMAGE).endpoint()
     once, patient = server.client("sagemaker-runtime", config=ONCE), server.client("sagemaker-runtime")
 
@@ -107,7 +107,7 @@ def test_throttling_is_what_aws_clients_know_and_try_again(limited: Any) -> None
             return str(error.response["Error"]["Code"])
         return None
 
-    assert eventually(refused, "the fifth in a second is refused") == "ThrottlingException"
+    assert eventually(refused, "the second in a second is refused") == "ThrottlingException"
     assert invoke(patient, endpoint)  # boto3's own retries
     with pytest.raises(openai.RateLimitError):
         for _ in range(20):

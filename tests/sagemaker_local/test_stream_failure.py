@@ -10,8 +10,8 @@ from typing import Any, cast
 
 from botocore.eventstream import EventStreamBuffer
 
-from sagemaker_local.front.limits import Limits
 from sagemaker_local.hosting.dataplane.gateway import Gateway
+from sagemaker_local.limits import Limits
 
 
 class FailingContent:

@@ -16,14 +16,14 @@ from urllib.parse import parse_qs
 from sagemaker_local.errors import AwsError
 
 if TYPE_CHECKING:
-    from sagemaker_local.front.http import Request
-    from sagemaker_local.front.identity import Caller, Identities
+    from sagemaker_local.identity.identities import Caller, Identities
+    from sagemaker_local.web.request import HttpRequest
 
 PREFIX = "sagemaker-api-key-"
 
 
-def caller_of(request: Request, identities: Identities) -> Caller:
-    """Who calls the data plane: who has signed the request, or the token that it carries."""
+def caller_of(request: HttpRequest, identities: Identities) -> Caller:
+    """Return who calls the data plane: who has signed the request, or the token that it carries."""
     token = _token(request.headers.get("authorization", ""))
     try:
         query = _query(token) if token else {}
@@ -34,7 +34,7 @@ def caller_of(request: Request, identities: Identities) -> Caller:
 
 
 def _token(authorization: str) -> str | None:
-    """The token of an Authorization header; None when it is of another kind."""
+    """Return the token of an Authorization header; None when it is of another kind."""
     token = authorization.removeprefix("Bearer ").strip()
     return token.removeprefix(PREFIX) if token.startswith(PREFIX) else None
 
@@ -44,7 +44,7 @@ def _query(token: str) -> dict[str, list[str]]:
 
 
 def region_of(authorization: str) -> str | None:
-    """The region that a token is for; None for a token of another kind, which is let through.
+    """Return the region that a token is for; None for a token of another kind, which is let through.
 
     Raises:
         AwsError: ``AccessDeniedException`` (403): the token is malformed, or no longer good.

@@ -33,12 +33,12 @@ def _message(headers: bytes, payload: bytes) -> bytes:
 
 
 def payload_part(data: bytes) -> bytes:
-    """Some bytes of the model's answer."""
+    """Return some bytes of the model's answer, as an event."""
     return _message(_PAYLOAD_PART, data)
 
 
 def exception(kind: str, message: str, error_code: str | None = None) -> bytes:
-    """An error after the stream has begun: ``ModelStreamError`` (with its ErrorCode) or ``InternalStreamFailure``."""
+    """Return an error after the stream has begun: ``ModelStreamError`` (with its ErrorCode) or ``InternalStreamFailure``."""
     body = {"Message": message} | ({"ErrorCode": error_code} if error_code else {})
     headers = (
         _header(":exception-type", kind) + _header(":content-type", "application/json") + _header(":message-type", "exception")

@@ -12,12 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_local.errors import AwsError
-from sagemaker_local.front.limits import Throttle
+from sagemaker_local.errors import AwsError, ModelError
+from sagemaker_local.hosting.capture import DataCapture
 from sagemaker_local.hosting.dataplane import bearer, event_stream
-from sagemaker_local.hosting.dataplane.capture import DataCapture
 from sagemaker_local.hosting.endpoint import Endpoints
 from sagemaker_local.hosting.metrics import EndpointMetrics
+from sagemaker_local.limits import Throttle
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from aiohttp import ClientResponse, ClientSession
 
     from sagemaker_local.context import Context
-    from sagemaker_local.front.http import Headers, Request
-    from sagemaker_local.front.identity import Caller
-    from sagemaker_local.front.limits import Limits
-    from sagemaker_local.hosting.dataplane.capture import Captured
-    from sagemaker_local.hosting.dataplane.traffic import Traffic
+    from sagemaker_local.hosting.capture import CapturedInvocation
     from sagemaker_local.hosting.instances.instance import Instance
     from sagemaker_local.hosting.metrics import VariantKey
+    from sagemaker_local.hosting.traffic import TrafficSplit
+    from sagemaker_local.identity.identities import Caller
+    from sagemaker_local.limits import Limits
+    from sagemaker_local.web.request import Headers, HttpRequest
 
 KEEP_IDLE_S = 2.0  # less than the 5 s after which common servers close an idle connection, so that we never use a closed one
 
@@ -58,27 +58,6 @@ _TIMED_OUT = (
 )
 
 
-class ModelError(AwsError):
-    """The container answered with an error, too late, or not at all (424)."""
-
-    def __init__(self, region: str, account_id: str, endpoint: str, status: int, body: str) -> None:
-        self.original_status = status
-        side = "client" if 400 <= status < 500 else "server"
-        group = f"/aws/sagemaker/Endpoints/{endpoint}"
-        super().__init__(
-            "ModelError",
-            f'Received {side} error ({status}) from primary with message "{body}". See https://{region}.console.aws.amazon.com/'
-            f"cloudwatch/home?region={region}#logEventViewer:group={group} in account {account_id} for more information.",
-            424,
-        )
-        self.more = {
-            "OriginalStatusCode": status,
-            "OriginalMessage": body,
-            "LogStreamArn": f"arn:aws:logs:{region}:{account_id}:log-group:{group}",
-            "Message": self.message,
-        }
-
-
 @dataclass
 class Invocation:
     """One request on its way: which instance has it, and when it came, was handed on and was answered."""
@@ -87,7 +66,7 @@ class Invocation:
     status: int = 200
     """Of the container's answer; 0 when it gives none."""
     streamed: bool = True
-    captured: Captured | None = None
+    captured: CapturedInvocation | None = None
     """What data capture keeps of it, if this one was drawn."""
     answer_type: str = "application/octet-stream"
     _started: float = field(default_factory=time.perf_counter)
@@ -95,16 +74,16 @@ class Invocation:
     _answered: float | None = None
 
     def ask(self) -> None:
-        """The container is asked now."""
+        """Note that the container is asked now."""
         self._asked = time.perf_counter()
 
     def answered(self, response: ClientResponse) -> None:
-        """The container's answer, or its beginning where it is a stream, is here."""
+        """Note that the container's answer, or its beginning where it is a stream, is here."""
         self._answered = time.perf_counter()
         self.answer_type = response.headers.get("Content-Type", self.answer_type)
 
     def passed_on(self, data: bytes) -> None:
-        """Some of the answer goes to the client."""
+        """Keep what of the answer goes to the client, where it is captured."""
         if self.captured is not None:
             self.captured.answer.append(data)
 
@@ -146,7 +125,7 @@ class Gateway:
             )
         return self._session
 
-    async def serve(self, request: Request, caller: Caller) -> None:
+    async def serve(self, request: HttpRequest, caller: Caller) -> None:
         """Answer a request of the data plane."""
         found = _PATH.match(request.path)
         if found is None:
@@ -170,8 +149,8 @@ class Gateway:
         except AwsError as error:
             await request.respond_error(error, "application/json", Message=error.message)
 
-    async def _invoke(self, request: Request, region: str, name: str) -> None:
-        """InvokeEndpoint: the container's whole answer, or ModelError."""
+    async def _invoke(self, request: HttpRequest, region: str, name: str) -> None:
+        """Answer InvokeEndpoint: the container's whole answer, or ModelError."""
         body = await self._body(request)
         with self._measured(request, region, name, body) as invocation:
             try:
@@ -188,8 +167,8 @@ class Gateway:
                 raise ModelError(region, self.context.account_id, name, response.status, answer.decode(errors="replace"))
             await request.respond(200, _answer_headers(response, invocation.instance, "content-type"), answer)
 
-    async def _invoke_stream(self, request: Request, region: str, name: str) -> None:
-        """InvokeEndpointWithResponseStream: the container's bytes as PayloadPart events, as they come."""
+    async def _invoke_stream(self, request: HttpRequest, region: str, name: str) -> None:
+        """Answer InvokeEndpointWithResponseStream: the container's bytes as PayloadPart events, as they come."""
         body = await self._body(request)
         with self._measured(request, region, name, body) as invocation:
             response = await self._begun(invocation, region, name, "POST", "/invocations", body, _container_headers(request))
@@ -205,7 +184,7 @@ class Gateway:
     async def _begun(
         self, invocation: Invocation, region: str, name: str, method: str, path: str, body: bytes, headers: dict[str, str]
     ) -> ClientResponse:
-        """An answer that has begun.
+        """Return an answer that has begun.
 
         Raises:
             ModelError: it has not, in time.
@@ -218,7 +197,7 @@ class Gateway:
         invocation.answered(response)
         return response
 
-    async def _send_events(self, request: Request, response: ClientResponse, invocation: Invocation) -> None:
+    async def _send_events(self, request: HttpRequest, response: ClientResponse, invocation: Invocation) -> None:
         try:
             async with asyncio.timeout(self._limits.stream_timeout_s):
                 async for data in response.content.iter_any():
@@ -235,8 +214,8 @@ class Gateway:
             await _send_part(request, event_stream.exception("InternalStreamFailure", message))
         await request.send({"type": "http.response.body", "body": b""})
 
-    async def _pass_through(self, request: Request, region: str, name: str, path: str) -> None:
-        """The OpenAI path: the container's own answer, whatever it is, streamed untouched."""
+    async def _pass_through(self, request: HttpRequest, region: str, name: str, path: str) -> None:
+        """Answer a request of the OpenAI path with the container's own answer, whatever it is, streamed untouched."""
         headers = {key: value for key, value in request.headers.items() if key not in _HOP_BY_HOP}
         query = request.scope["query_string"].decode("latin-1")
         try:
@@ -256,8 +235,8 @@ class Gateway:
             status = 404 if "not found" in error.message else _OPENAI_STATUS.get(error.code, error.status)
             await _respond_openai_error(request, status, error)
 
-    async def _body(self, request: Request) -> bytes:
-        """A request's body.
+    async def _body(self, request: HttpRequest) -> bytes:
+        """Return a request's body.
 
         Raises:
             AwsError: ``ValidationError``: it is larger than the service takes.
@@ -274,8 +253,8 @@ class Gateway:
         return b"".join(parts)
 
     @contextmanager
-    def _measured(self, request: Request, region: str, name: str, body: bytes) -> Iterator[Invocation]:
-        """An instance for this request, and the request's metrics when it has ended.
+    def _measured(self, request: HttpRequest, region: str, name: str, body: bytes) -> Iterator[Invocation]:
+        """Yield an instance for this request, and keep the request's metrics when it has ended.
 
         Raises:
             AwsError: ``ValidationError`` when there is no such endpoint or variant, ``ServiceUnavailable`` when nothing serves.
@@ -302,7 +281,7 @@ class Gateway:
             count = sum(len(group.instances) for group in endpoint.groups() if group.name == variant)
             invocation.record(self.context.part(EndpointMetrics), (region, name, variant), count)
 
-    def _choose(self, request: Request, traffic: Traffic, name: str, body: bytes) -> Instance:
+    def _choose(self, request: HttpRequest, traffic: TrafficSplit, name: str, body: bytes) -> Instance:
         target = request.headers.get("x-amzn-sagemaker-target-variant")
         try:
             instance = traffic.choose(target, body)
@@ -329,14 +308,14 @@ class Gateway:
 
 
 def _unanswered_errors() -> tuple[type[Exception], ...]:
-    """What a container that does not answer, or stops answering, raises. A function, as aiohttp is imported when it is used."""
+    """Return what a container that does not answer, or stops answering, raises. A function, as aiohttp is imported when it is used."""
     import aiohttp
 
     return (TimeoutError, OSError, aiohttp.ClientError)
 
 
 def _passed_back(response: ClientResponse, instance: Instance) -> Headers:
-    """The container's own headers."""
+    """Return the container's own headers."""
     headers = [(key.lower(), value) for key, value in response.raw_headers if key.lower().decode("latin-1") not in _HOP_BY_HOP]
     if (length := response.headers.get("Content-Length")) is not None:
         headers.append((b"content-length", length.encode()))
@@ -344,13 +323,13 @@ def _passed_back(response: ClientResponse, instance: Instance) -> Headers:
     return headers
 
 
-def _container_headers(request: Request) -> dict[str, str]:
-    """What SageMaker tells the container of a request."""
+def _container_headers(request: HttpRequest) -> dict[str, str]:
+    """Return what SageMaker tells the container of a request."""
     return {key: value for key, value in request.headers.items() if key in _PASSED_ON or key.startswith(_OWN_PREFIX)}
 
 
 def _answer_headers(response: ClientResponse, instance: Instance, content_type_header: str) -> Headers:
-    """The headers of an invocation's answer."""
+    """Return the headers of an invocation's answer."""
     headers = [
         (content_type_header.encode(), response.headers.get("Content-Type", "application/octet-stream").encode("latin-1")),
         (b"x-amzn-invoked-production-variant", instance.name.encode()),
@@ -362,18 +341,18 @@ def _answer_headers(response: ClientResponse, instance: Instance, content_type_h
     return headers
 
 
-async def _copy(request: Request, response: ClientResponse, invocation: Invocation) -> None:
+async def _copy(request: HttpRequest, response: ClientResponse, invocation: Invocation) -> None:
     async for data in response.content.iter_any():
         invocation.passed_on(data)
         await _send_part(request, data)
     await request.send({"type": "http.response.body", "body": b""})
 
 
-async def _send_part(request: Request, data: bytes) -> None:
+async def _send_part(request: HttpRequest, data: bytes) -> None:
     await request.send({"type": "http.response.body", "body": data, "more_body": True})
 
 
-async def _while_connected(request: Request, sending: Any) -> None:
+async def _while_connected(request: HttpRequest, sending: Any) -> None:
     """Send a stream for as long as its client is there, so that a container does not generate for nobody."""
     task: asyncio.Task[None] = asyncio.ensure_future(sending)
     gone = asyncio.ensure_future(_disconnected(request))
@@ -386,13 +365,13 @@ async def _while_connected(request: Request, sending: Any) -> None:
         task.cancel()
 
 
-async def _disconnected(request: Request) -> None:
+async def _disconnected(request: HttpRequest) -> None:
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
-async def _respond_openai_error(request: Request, status: int, error: AwsError) -> None:
-    """An error in the shape that OpenAI's clients know."""
+async def _respond_openai_error(request: HttpRequest, status: int, error: AwsError) -> None:
+    """Send an error in the shape that OpenAI's clients know."""
     body: dict[str, Any] = {"error": {"message": error.message, "type": error.code, "param": None, "code": error.code}}
     headers = [(b"content-type", b"application/json"), (b"x-amzn-errortype", error.code.encode())]
     await request.respond(status, headers, json.dumps(body).encode())

@@ -41,7 +41,7 @@ class ContainerPlan:
 
 
 def plan(context: Context, region: str, model: dict[str, Any]) -> ContainerPlan:
-    """The container of a model (DescribeModel's answer).
+    """Return the container of a model (DescribeModel's answer).
 
     Raises:
         ValidationError: the model package does not exist, or has no such inference specification.
@@ -82,7 +82,7 @@ def check_approved(context: Context, region: str, model: dict[str, Any]) -> None
 
 
 def _with_package(context: Context, region: str, container: dict[str, Any]) -> dict[str, Any]:
-    """A container that names a model package is the package's container; its own environment wins."""
+    """Return a container that names a model package is the package's container; its own environment wins."""
     name = container.get("ModelPackageName")
     if not name:
         return container

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_local.errors import AwsError
-from sagemaker_local.front.identity import Caller
+from sagemaker_local.errors import AwsError, DownloadError
+from sagemaker_local.identity.identities import Caller
 from sagemaker_local.s3.front import open_object
 
 if TYPE_CHECKING:
@@ -22,10 +22,6 @@ if TYPE_CHECKING:
     from sagemaker_local.hosting.instances.containers import ModelData
 
 _BLOCK_BYTES = 4 << 20
-
-
-class DownloadError(Exception):
-    """Model data cannot be had; the message is the endpoint's FailureReason, worded as SageMaker's."""
 
 
 @dataclass

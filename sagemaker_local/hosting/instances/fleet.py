@@ -7,9 +7,10 @@ import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_local.hosting.dataplane.routing import strategy
+from sagemaker_local.errors import InstanceFailed
 from sagemaker_local.hosting.instances.containers import plan
-from sagemaker_local.hosting.instances.instance import Instance, InstanceFailed
+from sagemaker_local.hosting.instances.instance import Instance
+from sagemaker_local.hosting.instances.routing import strategy
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -80,7 +81,7 @@ class VariantFleet:
             await self.retire(sorted(self.instances, key=lambda instance: instance.in_flight)[:-missing])
 
     def choose(self, body: bytes) -> Instance | None:
-        """The instance for the next request, by the variant's routing strategy; None when none serves."""
+        """Return the instance for the next request, by the variant's routing strategy; None when none serves."""
         if len(self.instances) < 2:
             return self.instances[0] if self.instances else None
         return self._route(self.instances, body)
@@ -113,7 +114,7 @@ class Fleet:
 
     @classmethod
     def of(cls, context: Context, region: str, endpoint: str, config: dict[str, Any], models: dict[str, Any]) -> Fleet:
-        """The fleet that an endpoint config describes, nothing started. ``models`` are its models by name.
+        """Return the fleet that an endpoint config describes, nothing started. ``models`` are its models by name.
 
         Raises:
             AwsError: a model's package is missing, or a variant is of a kind that is not emulated.
@@ -133,7 +134,7 @@ class Fleet:
         return cls(config, models, variants)
 
     def saved(self) -> dict[str, Any]:
-        """What ``of`` and ``restore`` need to make this fleet again."""
+        """Return what ``of`` and ``restore`` need to make this fleet again."""
         sizes = {name: {"desired": group.desired, "weight": group.weight} for name, group in self.variants.items()}
         return {"config": self.config, "models": self.models, "sizes": sizes}
 
@@ -160,7 +161,7 @@ class Fleet:
             raise (known or failures)[0]
 
     def choose(self, target_variant: str | None, body: bytes) -> Instance | None:
-        """The instance for the next request: the named variant, else one drawn by weight.
+        """Return the instance for the next request: the named variant, else one drawn by weight.
 
         Raises:
             KeyError: there is no such variant.
@@ -176,7 +177,7 @@ class Fleet:
         return random.choices(weighted, [group.weight for group in weighted])[0].choose(body)  # noqa: S311
 
     def instances(self) -> list[Instance]:
-        """Every instance in service."""
+        """Return every instance in service."""
         return [instance for group in self.variants.values() for instance in group.instances]
 
     async def stop(self, drain_s: float = DRAIN_TIMEOUT_S) -> None:

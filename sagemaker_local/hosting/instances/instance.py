@@ -12,20 +12,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_local.errors import AwsError
-from sagemaker_local.front.limits import STARTUP_TIMEOUT_S
+from sagemaker_local.errors import AwsError, DownloadError, InstanceFailed
 from sagemaker_local.hosting.instances.capacity import NO_CAPACITY, Capacity
-from sagemaker_local.hosting.instances.download import DownloadError, ModelDataCache
-from sagemaker_local.jobs import mounts
-from sagemaker_local.jobs.layout import InstanceLayout
-from sagemaker_local.processes.table import Launch
+from sagemaker_local.hosting.instances.download import ModelDataCache
+from sagemaker_local.limits import STARTUP_TIMEOUT_S
+from sagemaker_local.processes import mounts
+from sagemaker_local.processes.layout import InstanceLayout
+from sagemaker_local.processes.table import LaunchSpec
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
 
     from sagemaker_local.context import Context
     from sagemaker_local.hosting.instances.containers import ContainerPlan
-    from sagemaker_local.processes.table import Child
+    from sagemaker_local.processes.table import ChildProcess
 
 # "How SageMaker AI Provides Inference: a container must answer /ping with 200 within 2 seconds.
 PING_TIMEOUT_S = 2.0
@@ -33,10 +33,6 @@ STOP_GRACE_S = 30.0
 _PING_INTERVAL_S = 0.05
 _PLACE_INTERVAL_S = 0.2
 _taken_ports: set[int] = set()
-
-
-class InstanceFailed(Exception):
-    """An instance cannot serve; the message is the endpoint's FailureReason."""
 
 
 @dataclass(eq=False)
@@ -54,7 +50,7 @@ class Instance:
     id: str = field(default_factory=lambda: f"i-{secrets.token_hex(9)[:17]}")
     port: int = 0
     in_flight: int = 0
-    child: Child | None = None
+    child: ChildProcess | None = None
     instance_type: str = ""
     """What it runs on; empty while it has no place."""
     _idle: asyncio.Event = field(default_factory=asyncio.Event)
@@ -79,12 +75,12 @@ class Instance:
         return self.context.state_dir / "endpoints" / self.endpoint / self.id
 
     def acquire(self) -> None:
-        """A request begins."""
+        """Count a request that begins."""
         self.in_flight += 1
         self._idle.clear()
 
     def release(self) -> None:
-        """A request has ended."""
+        """Count a request that has ended."""
         self.in_flight -= 1
         if not self.in_flight:
             self._idle.set()
@@ -104,7 +100,7 @@ class Instance:
             raise
 
     async def _place(self) -> str:
-        """The instance type that there is room for: the first of the variant's pools, by priority, that has it.
+        """Return the instance type that there is room for: the first of the variant's pools, by priority, that has it.
 
         VariantInstanceProvisionTimeoutInSeconds in the API reference of ProductionVariant: SageMaker "retries with the next instance
         pool (if configured) or waits until the timeout expires".
@@ -138,7 +134,7 @@ class Instance:
         self.port = _free_port()
         command = image.launch(name=self.endpoint, opt_ml=opt_ml, instance_type=self.instance_type, port=self.port)
         words, variables = mounts.contained(command.argv, self.plan.environment, InstanceLayout(self._sandbox, self.id))
-        launch = Launch(
+        launch = LaunchSpec(
             name=f"endpoint/{self.endpoint}/{self.log_stream}",
             argv=words,
             env=self.context.child_environment(
@@ -173,11 +169,11 @@ class Instance:
             await asyncio.sleep(_PING_INTERVAL_S)
 
     def exit_code(self) -> int | None:
-        """The exit code of its process, None while it runs."""
+        """Return the exit code of its process, None while it runs."""
         return self.child.poll() if self.child is not None else None
 
     async def ping(self, session: ClientSession, timeout_s: float = PING_TIMEOUT_S) -> bool:
-        """Whether ``GET /ping`` answers 200 in time."""
+        """Return whether ``GET /ping`` answers 200 in time."""
         import aiohttp
 
         try:
@@ -188,7 +184,7 @@ class Instance:
             return False
 
     def memory_percent(self) -> float:
-        """How much of the machine's memory its process has, in per cent; 0 once it has ended."""
+        """Return how much of the machine's memory its process has, in per cent; 0 once it has ended."""
         try:
             resident_pages = int(Path(f"/proc/{self.child.pid if self.child else 0}/statm").read_text().split()[1])
         except (OSError, IndexError):
@@ -221,7 +217,7 @@ class Instance:
 
 
 def _free_port() -> int:
-    """A port that nothing listens on and that no other instance was given."""
+    """Return a port that nothing listens on and that no other instance was given."""
     while True:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.errors import NotImplementedHere, ValidationError
 from sagemaker_local.jobs.cluster import DEFAULT_MAX_RUNTIME_S, ClusterJob, Container
-from sagemaker_local.jobs.fetch import Source, bring
-from sagemaker_local.jobs.layout import EXIT_MESSAGE_BYTES, chosen, instances
-from sagemaker_local.jobs.table import Ended, JobKind, JobTable
-from sagemaker_local.jobs.upload import Output, Uploader
+from sagemaker_local.jobs.fetch import S3Source, bring
+from sagemaker_local.jobs.table import JobEnding, JobKind, JobTable
+from sagemaker_local.jobs.upload import S3Output, Uploader
+from sagemaker_local.processes.layout import EXIT_MESSAGE_BYTES, chosen, instances
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from sagemaker_local.jobs.cluster import Exit
-    from sagemaker_local.jobs.layout import InstanceLayout
-    from sagemaker_local.jobs.table import Place
+    from sagemaker_local.jobs.cluster import ProcessExit
+    from sagemaker_local.jobs.table import JobContext
+    from sagemaker_local.processes.layout import InstanceLayout
 
 
 LOG_GROUP = "/aws/sagemaker/ProcessingJobs"
@@ -47,7 +47,7 @@ class ProcessingJobs(JobTable):
                 raise NotImplementedHere(f"ProcessingOutput {item['OutputName']!r}: FeatureStoreOutput is not emulated.")
 
     def new_record(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The request without its tags, and the default stopping condition."""
+        """Return the request without its tags, and the default stopping condition."""
         kept = {name: value for name, value in request.items() if name != "Tags"}
         kept.setdefault("StoppingCondition", {"MaxRuntimeInSeconds": DEFAULT_MAX_RUNTIME_S})
         resources = kept["ProcessingResources"]["ClusterConfig"]
@@ -57,19 +57,19 @@ class ProcessingJobs(JobTable):
             kept["ProcessingResources"] = {"ClusterConfig": {**resources, **selected}}
         return kept
 
-    def job(self, place: Place, request: dict[str, Any]) -> ProcessingJob:
-        """A job for this CreateProcessingJob request."""
+    def job(self, place: JobContext, request: dict[str, Any]) -> ProcessingJob:
+        """Return a job for this CreateProcessingJob request."""
         return ProcessingJob(place, request)
 
 
 class ProcessingJob(ClusterJob):
     """One processing job."""
 
-    def failed(self, reason: str) -> Ended:
+    def failed(self, reason: str) -> JobEnding:
         """Failed for this reason."""
-        return Ended.failed(reason)
+        return JobEnding.failed(reason)
 
-    def run(self) -> Ended:
+    def run(self) -> JobEnding:
         """Run the job to its end."""
         instance_type, count = chosen(self.request["ProcessingResources"]["ClusterConfig"])
         layouts = instances(self.place.sandbox, count)
@@ -96,7 +96,7 @@ class ProcessingJob(ClusterJob):
         for item in self.request.get("ProcessingInputs") or []:
             given = item.get("S3Input")
             if given is not None and not item.get("AppManaged"):
-                source = Source(
+                source = S3Source(
                     item["InputName"],
                     given["S3Uri"],
                     given.get("S3DataType", "S3Prefix"),
@@ -104,11 +104,11 @@ class ProcessingJob(ClusterJob):
                 )
                 bring(s3, source, [layout.local(given["LocalPath"]) for layout in layouts])
 
-    def _outputs(self, layouts: Sequence[InstanceLayout]) -> list[Output]:
+    def _outputs(self, layouts: Sequence[InstanceLayout]) -> list[S3Output]:
         items = (self.request.get("ProcessingOutputConfig") or {}).get("Outputs") or []
         targets = [item["S3Output"] for item in items if item.get("S3Output") and not item.get("AppManaged")]
         return [
-            Output(
+            S3Output(
                 target["S3Uri"],
                 [layout.local(target["LocalPath"]) for layout in layouts],
                 continuous=target["S3UploadMode"] == "Continuous",
@@ -132,19 +132,19 @@ class ProcessingJob(ClusterJob):
             isolated=bool((self.request.get("NetworkConfig") or {}).get("EnableNetworkIsolation")),
         )
 
-    def _ending(self, ended: Exit, layouts: Sequence[InstanceLayout]) -> Ended:
+    def _ending(self, ended: ProcessExit, layouts: Sequence[InstanceLayout]) -> JobEnding:
         try:
             message = "".join(layout.exit_message() for layout in layouts)
         except UnicodeDecodeError:
-            return Ended.failed("ClientError: The file /opt/ml/output/message is not UTF-8 encoded.")
+            return JobEnding.failed("ClientError: The file /opt/ml/output/message is not UTF-8 encoded.")
         message = message.encode()[:EXIT_MESSAGE_BYTES].decode(errors="ignore")
         changes = {"ExitMessage": message} if message else {}
         if self._cluster.stop_requested.is_set():
-            return Ended("Stopped", changes)
+            return JobEnding("Stopped", changes)
         if ended.timed_out:
             reason = f"MaxRuntimeExceeded: the job ran longer than MaxRuntimeInSeconds ({self._limit_s})."
-            return Ended("Stopped", {"FailureReason": reason, **changes})
+            return JobEnding("Stopped", {"FailureReason": reason, **changes})
         if ended.code == 0:
-            return Ended("Completed", changes)
+            return JobEnding("Completed", changes)
         hint = "See job logs for more information" if message else ""
-        return Ended.failed(f"AlgorithmError: {hint}, exit code: {ended.code}", **changes)
+        return JobEnding.failed(f"AlgorithmError: {hint}, exit code: {ended.code}", **changes)

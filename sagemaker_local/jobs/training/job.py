@@ -1,7 +1,7 @@
 """Training jobs: channels in, N processes, model artifacts out.
 
 The layout of the container is documented under "How Amazon SageMaker AI Provides Training Information" and "How Amazon
-SageMaker AI Processes Training Output".
+SageMaker AI Processes Training S3Output".
 """
 
 from __future__ import annotations
@@ -15,22 +15,21 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_local.errors import NotImplementedHere
+from sagemaker_local.errors import InputError, NotImplementedHere
 from sagemaker_local.jobs.cluster import DEFAULT_MAX_RUNTIME_S, ClusterJob, Container
-from sagemaker_local.jobs.errors import InputError
-from sagemaker_local.jobs.fetch import Source, bring
-from sagemaker_local.jobs.layout import chosen, instances
-from sagemaker_local.jobs.table import Ended, JobKind, JobTable
-from sagemaker_local.jobs.upload import Output, Uploader
+from sagemaker_local.jobs.fetch import S3Source, bring
+from sagemaker_local.jobs.table import JobEnding, JobKind, JobTable
+from sagemaker_local.jobs.upload import S3Output, Uploader
+from sagemaker_local.processes.layout import chosen, instances
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from sagemaker_local.jobs.cluster import Exit
-    from sagemaker_local.jobs.layout import InstanceLayout
-    from sagemaker_local.jobs.table import Place
-    from sagemaker_local.processes.table import Launch
+    from sagemaker_local.jobs.cluster import ProcessExit
+    from sagemaker_local.jobs.table import JobContext
+    from sagemaker_local.processes.layout import InstanceLayout
+    from sagemaker_local.processes.table import LaunchSpec
 
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 _FAILURE_CHARACTERS = 1024
@@ -71,13 +70,13 @@ class TrainingJobs(JobTable):
                 raise NotImplementedHere(f"Channel {name!r}: only an S3Prefix or a ManifestFile is emulated as DataSource.")
 
     def new_record(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The request without its tags, and the first secondary status."""
+        """Return the request without its tags, and the first secondary status."""
         kept = {name: value for name, value in request.items() if name != "Tags"}
         kept.setdefault("StoppingCondition", {"MaxRuntimeInSeconds": DEFAULT_MAX_RUNTIME_S})
         return {**kept, "SecondaryStatus": "Starting", "SecondaryStatusTransitions": [_transition("Starting", time.time())]}
 
-    def job(self, place: Place, request: dict[str, Any]) -> TrainingJob:
-        """A job for this CreateTrainingJob request."""
+    def job(self, place: JobContext, request: dict[str, Any]) -> TrainingJob:
+        """Return a job for this CreateTrainingJob request."""
         return TrainingJob(place, request)
 
 
@@ -92,11 +91,11 @@ class TrainingJob(ClusterJob):
         super().__post_init__()
         self._transitions.append(_transition("Starting", time.time()))
 
-    def failed(self, reason: str, changes: dict[str, Any] | None = None) -> Ended:
+    def failed(self, reason: str, changes: dict[str, Any] | None = None) -> JobEnding:
         """Failed for this reason; ``changes``: what its record gets besides."""
         return self._ended("Failed", "Failed", {"FailureReason": reason[:_FAILURE_CHARACTERS], **(changes or {})})
 
-    def run(self) -> Ended:
+    def run(self) -> JobEnding:
         """Run the job to its end."""
         instance_type, count = chosen(self.request["ResourceConfig"])
         layouts = instances(self.place.sandbox, count)
@@ -142,22 +141,22 @@ class TrainingJob(ClusterJob):
         for channel in self.request.get("InputDataConfig") or []:
             given = channel["DataSource"]["S3DataSource"]
             distribution = given.get("S3DataDistributionType", "FullyReplicated")
-            source = Source(channel["ChannelName"], given["S3Uri"], given["S3DataType"], distribution)
+            source = S3Source(channel["ChannelName"], given["S3Uri"], given["S3DataType"], distribution)
             folders = [layout.local(f"/opt/ml/input/data/{channel['ChannelName']}") for layout in layouts]
             bring(s3, source, folders)
             if channel.get("CompressionType") == "Gzip":
                 for folder in folders:
                     _decompress(folder)
 
-    def _checkpoints(self, s3: Any, layouts: Sequence[InstanceLayout]) -> list[Output]:
-        """The checkpoint folder: filled from S3 before, and kept in step with it while the job runs."""
+    def _checkpoints(self, s3: Any, layouts: Sequence[InstanceLayout]) -> list[S3Output]:
+        """Return the checkpoint folder: filled from S3 before, and kept in step with it while the job runs."""
         config = self.request.get("CheckpointConfig")
         if config is None:
             return []
         folders = [layout.local(config.get("LocalPath", "/opt/ml/checkpoints")) for layout in layouts]
         with contextlib.suppress(InputError):  # the first run has none
-            bring(s3, Source("checkpoints", config["S3Uri"]), folders)
-        return [Output(config["S3Uri"], folders, continuous=True)]
+            bring(s3, S3Source("checkpoints", config["S3Uri"]), folders)
+        return [S3Output(config["S3Uri"], folders, continuous=True)]
 
     def _container(self, instance_type: str) -> Container:
         specification = self.request["AlgorithmSpecification"]
@@ -188,17 +187,19 @@ class TrainingJob(ClusterJob):
         base = f"{config['S3OutputPath'].rstrip('/')}/{self.request['TrainingJobName']}/output"
         model, data = layout.local("/opt/ml/model"), layout.local("/opt/ml/output/data")
         if config.get("CompressionType") == "NONE":
-            Uploader(s3, [Output(f"{base}/model", [model]), Output(f"{base}/data", [data])]).finish()
+            Uploader(s3, [S3Output(f"{base}/model", [model]), S3Output(f"{base}/data", [data])]).finish()
             return f"{base}/model/"
         parcels = layout.root / "parcels"
         parcels.mkdir()
         _pack(model, parcels / "model.tar.gz")
         if any(data.iterdir()):
             _pack(data, parcels / "output.tar.gz")
-        Uploader(s3, [Output(base, [parcels])]).finish()
+        Uploader(s3, [S3Output(base, [parcels])]).finish()
         return f"{base}/model.tar.gz"
 
-    def _ending(self, ended: Exit, layouts: Sequence[InstanceLayout], artifacts: str, metrics: list[dict[str, Any]]) -> Ended:
+    def _ending(
+        self, ended: ProcessExit, layouts: Sequence[InstanceLayout], artifacts: str, metrics: list[dict[str, Any]]
+    ) -> JobEnding:
         changes: dict[str, Any] = {"ModelArtifacts": {"S3ModelArtifacts": artifacts}}
         if metrics:
             changes["FinalMetricDataList"] = metrics
@@ -210,13 +211,15 @@ class TrainingJob(ClusterJob):
             return self.failed(f"AlgorithmError: {_failure(layouts)}, exit code: {ended.code}", changes)
         return self._ended("Completed", "Completed", changes)
 
-    def _ended(self, status: str, secondary: str, changes: dict[str, Any]) -> Ended:
+    def _ended(self, status: str, secondary: str, changes: dict[str, Any]) -> JobEnding:
         now = time.time()
         self._note(secondary, now)
         seconds = max(1, round(now - self._started))
         times = {"TrainingTimeInSeconds": seconds, "BillableTimeInSeconds": seconds}
         self._transitions[-1]["EndTime"] = now
-        return Ended(status, {**changes, **times, "SecondaryStatus": secondary, "SecondaryStatusTransitions": self._transitions})
+        return JobEnding(
+            status, {**changes, **times, "SecondaryStatus": secondary, "SecondaryStatusTransitions": self._transitions}
+        )
 
     def _move_to(self, secondary: str, **changes: Any) -> None:
         self._note(secondary, time.time())
@@ -232,7 +235,7 @@ def _transition(secondary: str, now: float) -> dict[str, Any]:
 
 
 def _failure(layouts: Sequence[InstanceLayout]) -> str:
-    """What the algorithm wrote to ``/opt/ml/output/failure``, on the first instance that did."""
+    """Return what the algorithm wrote to ``/opt/ml/output/failure``, on the first instance that did."""
     for layout in layouts:
         path = layout.local("/opt/ml/output/failure")
         if path.is_file():
@@ -253,8 +256,8 @@ def _pack(folder: Path, target: Path) -> None:
             archive.add(path, arcname=path.name)
 
 
-def _metrics(specification: dict[str, Any], launches: Sequence[Launch]) -> list[dict[str, Any]]:
-    """The last value of every metric that MetricDefinitions finds in the first instance's log."""
+def _metrics(specification: dict[str, Any], launches: Sequence[LaunchSpec]) -> list[dict[str, Any]]:
+    """Return the last value of every metric that MetricDefinitions finds in the first instance's log."""
     found: list[dict[str, Any]] = []
     text = launches[0].log_path.read_text(errors="replace") if launches[0].log_path.exists() else ""
     for definition in specification.get("MetricDefinitions") or []:

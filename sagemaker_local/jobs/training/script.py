@@ -73,7 +73,7 @@ def _unpack(address: str, target: Path) -> None:
 
 
 def _decoded(text: str) -> Any:
-    """The SDK writes hyperparameters as JSON; others write plain text."""
+    """Return the SDK writes hyperparameters as JSON; others write plain text."""
     try:
         return json.loads(text)
     except ValueError:

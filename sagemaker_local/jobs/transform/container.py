@@ -8,41 +8,37 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_local.front.limits import STARTUP_TIMEOUT_S
+from sagemaker_local.errors import ContainerError, DownloadError
 from sagemaker_local.hosting.instances.containers import plan
-from sagemaker_local.hosting.instances.download import DownloadError, ModelDataCache
-from sagemaker_local.jobs import mounts
-from sagemaker_local.jobs.errors import JobError
-from sagemaker_local.processes.table import Launch
+from sagemaker_local.hosting.instances.download import ModelDataCache
+from sagemaker_local.limits import STARTUP_TIMEOUT_S
+from sagemaker_local.processes import mounts
+from sagemaker_local.processes.table import LaunchSpec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sagemaker_local.jobs.layout import InstanceLayout
-    from sagemaker_local.jobs.table import Place
-    from sagemaker_local.processes.table import Child
+    from sagemaker_local.jobs.table import JobContext
+    from sagemaker_local.processes.layout import InstanceLayout
+    from sagemaker_local.processes.table import ChildProcess
 
 LOG_GROUP = "/aws/sagemaker/TransformJobs"
 _PING_INTERVAL_S = 0.05
 _STOP_GRACE_S = 30.0
 
 
-class ContainerError(JobError):
-    """The container cannot serve, or did not answer well."""
-
-
 @dataclass
 class ModelContainer:
     """A model's container on one port of this machine. Use as a context manager: it is stopped at the end."""
 
-    place: Place
+    place: JobContext
     layout: InstanceLayout
     job_name: str
     model_name: str
     instance_type: str
     environment: Mapping[str, str]
     _port: int = 0
-    _child: Child | None = field(default=None)
+    _child: ChildProcess | None = field(default=None)
 
     def __enter__(self) -> ModelContainer:
         """Bring the model data, start the process, wait until ``/ping`` answers.
@@ -65,7 +61,7 @@ class ModelContainer:
         self._port = _free_port()
         command = image.launch(name=self.job_name, opt_ml=opt_ml, instance_type=self.instance_type, port=self._port)
         words, variables = mounts.contained(command.argv, {**container.environment, **self.environment}, self.layout)
-        launch = Launch(
+        launch = LaunchSpec(
             name=f"transform-job/{self.job_name}",
             argv=words,
             env=context.child_environment(

@@ -9,17 +9,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_local.errors import AwsError, NotImplementedHere, ValidationError
-from sagemaker_local.jobs.fetch import Source, bring
-from sagemaker_local.jobs.layout import InstanceLayout
-from sagemaker_local.jobs.table import Ended, JobKind, JobTable
-from sagemaker_local.jobs.transform.container import ContainerError, ModelContainer
+from sagemaker_local.errors import AwsError, ContainerError, NotImplementedHere, ValidationError
+from sagemaker_local.jobs.fetch import S3Source, bring
+from sagemaker_local.jobs.table import JobEnding, JobKind, JobTable
+from sagemaker_local.jobs.transform.container import ModelContainer
 from sagemaker_local.jobs.transform.split import assembled, bodies
-from sagemaker_local.jobs.upload import Output, Uploader
+from sagemaker_local.jobs.upload import S3Output, Uploader
+from sagemaker_local.processes.layout import InstanceLayout
 from sagemaker_local.state.records import Records
 
 if TYPE_CHECKING:
-    from sagemaker_local.jobs.table import Place
+    from sagemaker_local.jobs.table import JobContext
 
 _MAX_PAYLOAD_MB = 6
 _INVOCATION_TIMEOUT_S = 600.0
@@ -43,15 +43,15 @@ class TransformJobs(JobTable):
                 raise NotImplementedHere(f"DataProcessing.{member} is not emulated.")
 
     def new_record(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The request without its tags."""
+        """Return the request without its tags."""
         return {name: value for name, value in request.items() if name != "Tags"}
 
     def role_of(self, region: str, request: dict[str, Any]) -> str | None:
-        """The model's execution role; None when there is no such model, which ``job`` refuses."""
+        """Return the model's execution role; None when there is no such model, which ``job`` refuses."""
         return (Records(self.context.store, "model").get(region, request["ModelName"]) or {}).get("ExecutionRoleArn")
 
-    def job(self, place: Place, request: dict[str, Any]) -> TransformJob:
-        """A job for this CreateTransformJob request.
+    def job(self, place: JobContext, request: dict[str, Any]) -> TransformJob:
+        """Return a job for this CreateTransformJob request.
 
         Raises:
             ValidationError: there is no such model.
@@ -67,14 +67,14 @@ class TransformJobs(JobTable):
 class TransformJob:
     """One transform job."""
 
-    place: Place
+    place: JobContext
     request: dict[str, Any]
     _stop_requested: threading.Event = field(default_factory=threading.Event)
     _container: ModelContainer | None = None
 
-    def failed(self, reason: str) -> Ended:
+    def failed(self, reason: str) -> JobEnding:
         """Failed for this reason, unless it failed because it was being stopped."""
-        return Ended("Stopped") if self._stop_requested.is_set() else Ended.failed(reason)
+        return JobEnding("Stopped") if self._stop_requested.is_set() else JobEnding.failed(reason)
 
     def stop(self) -> None:
         """End the container; requests under way are given up."""
@@ -82,13 +82,13 @@ class TransformJob:
         if self._container is not None:
             threading.Thread(target=self._container.interrupt, name="stop transform", daemon=True).start()
 
-    def run(self) -> Ended:
+    def run(self) -> JobEnding:
         """Run the job to its end."""
         s3 = self.place.context.client("s3", self.place.region, self.place.role_arn)
         source_folder, target_folder = self.place.sandbox / "in", self.place.sandbox / "out"
         target_folder.mkdir(parents=True)
         given = self.request["TransformInput"]["DataSource"]["S3DataSource"]
-        bring(s3, Source("TransformInput", given["S3Uri"], given["S3DataType"]), [source_folder])
+        bring(s3, S3Source("TransformInput", given["S3Uri"], given["S3DataType"]), [source_folder])
         self._container = ModelContainer(
             self.place,
             InstanceLayout(self.place.sandbox / "algo-1", "algo-1"),
@@ -103,8 +103,8 @@ class TransformJob:
                 relative = path.relative_to(source_folder)
                 self._transform(path, target_folder / f"{relative}.out", container, pool)
         # Only now: when one object fails, the job fails and leaves nothing in S3.
-        Uploader(s3, [Output(self.request["TransformOutput"]["S3OutputPath"], [target_folder])]).finish()
-        return Ended("Completed")
+        Uploader(s3, [S3Output(self.request["TransformOutput"]["S3OutputPath"], [target_folder])]).finish()
+        return JobEnding("Completed")
 
     def _transform(self, source: Path, target: Path, container: ModelContainer, pool: ThreadPoolExecutor) -> None:
         """Send one object's records, at most MaxConcurrentTransforms at once, and write the answers in their order."""
@@ -132,7 +132,7 @@ class TransformJob:
         raise ContainerError("AlgorithmError: The model container did not answer.")
 
     def _environment(self) -> dict[str, str]:
-        """What a container is told of the job, and the job's own variables."""
+        """Return what a container is told of the job, and the job's own variables."""
         return {
             "SAGEMAKER_BATCH": "true",
             "SAGEMAKER_BATCH_STRATEGY": self.request.get("BatchStrategy", "MultiRecord"),

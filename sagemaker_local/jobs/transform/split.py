@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sagemaker_local.jobs.errors import InputError
+from sagemaker_local.errors import InputError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
 
 def bodies(content: bytes, split_type: str, strategy: str, limit_bytes: int) -> Iterator[bytes]:
-    """The request bodies of an object.
+    """Yield the request bodies of an object.
 
     Args:
         content: the object.
@@ -38,7 +38,7 @@ def bodies(content: bytes, split_type: str, strategy: str, limit_bytes: int) -> 
 
 
 def assembled(answers: Sequence[bytes], assemble_with: str) -> Iterable[bytes]:
-    """The pieces of the output object: the answers one after the other, each on its own line for ``Line``."""
+    """Return the pieces of the output object: the answers one after the other, each on its own line for ``Line``."""
     for answer in answers:
         yield answer
         if assemble_with == "Line" and not answer.endswith(b"\n"):

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sagemaker_local.api.validation import service_model
 from sagemaker_local.errors import ValidationError
-from sagemaker_local.front.validation import service_model
 
 if TYPE_CHECKING:
-    from sagemaker_local.pipelines.definitions.definition import StepSpec
+    from sagemaker_local.pipelines.definitions.model import StepSpec
 
 CALLS = {
     "Processing": "CreateProcessingJob",
@@ -64,7 +64,7 @@ def _check(shape: Any, value: Any) -> None:
 
 
 def is_function(value: Any) -> bool:
-    """Whether a value of a definition stands for another: a Get, a Std:Join or a Std:JsonGet.
+    """Return whether a value of a definition stands for another: a Get, a Std:Join or a Std:JsonGet.
 
     Raises:
         ValidationError: it is a ``Std:`` function that the service does not have.

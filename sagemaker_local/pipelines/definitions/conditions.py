@@ -5,12 +5,13 @@ from __future__ import annotations
 import operator
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_local.pipelines.definitions.functions import UnresolvedError, resolve
+from sagemaker_local.errors import UnresolvedError
+from sagemaker_local.pipelines.definitions.functions import resolve
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from sagemaker_local.pipelines.definitions.functions import Scope
+    from sagemaker_local.pipelines.definitions.functions import ExpressionScope
 
 _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     "Equals": operator.eq,
@@ -21,8 +22,8 @@ _COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 
-def all_hold(conditions: Sequence[dict[str, Any]], scope: Scope) -> bool:
-    """Whether every condition holds. A list of none holds.
+def all_hold(conditions: Sequence[dict[str, Any]], scope: ExpressionScope) -> bool:
+    """Return whether every condition holds. A list of none holds.
 
     Raises:
         UnresolvedError: a value is missing, two values cannot be compared, or a condition is of an unknown type.
@@ -30,8 +31,8 @@ def all_hold(conditions: Sequence[dict[str, Any]], scope: Scope) -> bool:
     return all(holds(condition, scope) for condition in conditions)
 
 
-def holds(condition: dict[str, Any], scope: Scope) -> bool:
-    """Whether one condition holds; raises as ``all_hold`` does."""
+def holds(condition: dict[str, Any], scope: ExpressionScope) -> bool:
+    """Return whether one condition holds; raises as ``all_hold`` does."""
     kind = condition.get("Type", "")
     if kind in _COMPARISONS:
         return _compare(kind, resolve(condition["LeftValue"], scope), resolve(condition["RightValue"], scope))

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from sagemaker_local.errors import UnresolvedError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -18,12 +20,8 @@ _TOKEN = re.compile(
 )
 
 
-class UnresolvedError(Exception):
-    """An expression that has no value: the message names it and says what was there instead."""
-
-
 @dataclass(frozen=True)
-class Scope:
+class ExpressionScope:
     """Where values come from while an execution runs. The callables raise UnresolvedError for what they do not have."""
 
     parameters: Mapping[str, Any]
@@ -37,8 +35,8 @@ class Scope:
     """(S3 URI) → the JSON there."""
 
 
-def resolve(value: Any, scope: Scope) -> Any:
-    """``value`` with every function in it replaced by what it stands for.
+def resolve(value: Any, scope: ExpressionScope) -> Any:
+    """Return ``value`` with every function in it replaced by what it stands for.
 
     Raises:
         UnresolvedError: a function has no value.
@@ -59,14 +57,14 @@ def resolve(value: Any, scope: Scope) -> Any:
 
 
 def as_text(value: Any) -> str:
-    """A value as Std:Join writes it: booleans as ``true`` and ``false``, as the service does."""
+    """Return a value as Std:Join writes it: booleans as ``true`` and ``false``, as the service does."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)
 
 
 def follow(value: Any, path: str, expression: str) -> Any:
-    """What is at ``path`` (``a.b[0]['c']``, an optional leading ``$``) inside ``value``.
+    """Return what is at ``path`` (``a.b[0]['c']``, an optional leading ``$``) inside ``value``.
 
     A name in brackets on a list finds the member of that name: ``Outputs['report']`` is the output whose OutputName is
     ``report``.
@@ -83,7 +81,7 @@ def follow(value: Any, path: str, expression: str) -> Any:
 
 
 def path_keys(path: str, expression: str) -> list[str | int]:
-    """The keys and indexes of a path, in order; UnresolvedError when it is not one."""
+    """Return the keys and indexes of a path, in order; UnresolvedError when it is not one."""
     rest = path.removeprefix("$")
     keys: list[str | int] = []
     position = 0
@@ -97,7 +95,7 @@ def path_keys(path: str, expression: str) -> list[str | int]:
     return keys
 
 
-def _get(reference: str, scope: Scope) -> Any:
+def _get(reference: str, scope: ExpressionScope) -> Any:
     kind, _, rest = reference.partition(".")
     if kind == "Parameters":
         if rest not in scope.parameters:
@@ -111,7 +109,7 @@ def _get(reference: str, scope: Scope) -> Any:
     return follow(scope.step_properties(match.group(1)), match.group(2), reference)
 
 
-def _json_get(argument: Mapping[str, Any], scope: Scope) -> Any:
+def _json_get(argument: Mapping[str, Any], scope: ExpressionScope) -> Any:
     path = str(resolve(argument.get("Path", ""), scope))
     if "S3Uri" in argument:
         uri = str(resolve(argument["S3Uri"], scope))

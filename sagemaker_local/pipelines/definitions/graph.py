@@ -7,15 +7,15 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from sagemaker_local.errors import ValidationError
-from sagemaker_local.pipelines.definitions.definition import Dependency, referenced_step, references
+from sagemaker_local.pipelines.definitions.model import Dependency, referenced_step, references
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from sagemaker_local.pipelines.definitions.definition import Definition, StepSpec
+    from sagemaker_local.pipelines.definitions.model import Definition, StepSpec
 
 
-class Ending(Enum):
+class StepEnding(Enum):
     """How a step's part in an execution ended. ``SKIPPED``: its branch was not taken, or what it needs did not come."""
 
     SUCCEEDED = "Succeeded"
@@ -24,7 +24,7 @@ class Ending(Enum):
     SKIPPED = "Skipped"
 
 
-class Verdict(Enum):
+class Readiness(Enum):
     """Whether a step may run now."""
 
     WAIT = "wait"
@@ -33,10 +33,10 @@ class Verdict(Enum):
 
 
 _LETS_RUN = {
-    "Completed": {Ending.SUCCEEDED},
-    "Failed": {Ending.FAILED},
-    "Stopped": {Ending.STOPPED},
-    "Any": {Ending.SUCCEEDED, Ending.FAILED, Ending.STOPPED},
+    "Completed": {StepEnding.SUCCEEDED},
+    "Failed": {StepEnding.FAILED},
+    "Stopped": {StepEnding.STOPPED},
+    "Any": {StepEnding.SUCCEEDED, StepEnding.FAILED, StepEnding.STOPPED},
 }
 
 
@@ -47,34 +47,34 @@ class Graph:
     steps: Mapping[str, StepSpec]
     upstream: Mapping[str, tuple[Dependency, ...]]
 
-    def verdict(self, name: str, endings: Mapping[str, Ending], outcomes: Mapping[str, bool]) -> Verdict:
-        """Whether step ``name`` may run, given how others ended and how the evaluated conditions came out."""
+    def verdict(self, name: str, endings: Mapping[str, StepEnding], outcomes: Mapping[str, bool]) -> Readiness:
+        """Return whether step ``name`` may run, given how others ended and how the evaluated conditions came out."""
         branch = self.steps[name].branch
         if branch is not None:
             if branch.condition not in endings:
-                return Verdict.WAIT
+                return Readiness.WAIT
             if outcomes.get(branch.condition) is not branch.taken:
-                return Verdict.SKIP
+                return Readiness.SKIP
         waiting = False
         for dependency in self.upstream[name]:
             ending = endings.get(dependency.step)
             if ending is None:
                 waiting = True
             elif ending not in _LETS_RUN[dependency.trigger]:
-                return Verdict.SKIP
-        return Verdict.WAIT if waiting else Verdict.RUN
+                return Readiness.SKIP
+        return Readiness.WAIT if waiting else Readiness.RUN
 
-    def failure_is_handled(self, name: str, endings: Mapping[str, Ending]) -> bool:
-        """Whether a failed step's failure triggered a step that ran (``CompletedWithFailures`` instead of ``Failed``)."""
+    def failure_is_handled(self, name: str, endings: Mapping[str, StepEnding]) -> bool:
+        """Return whether a failed step's failure triggered a step that ran (``CompletedWithFailures`` instead of ``Failed``)."""
         return any(
-            dependency.step == name and dependency.trigger in ("Failed", "Any") and endings.get(follower) is Ending.SUCCEEDED
+            dependency.step == name and dependency.trigger in ("Failed", "Any") and endings.get(follower) is StepEnding.SUCCEEDED
             for follower, dependencies in self.upstream.items()
             for dependency in dependencies
         )
 
 
 def build(definition: Definition) -> Graph:
-    """The graph of a definition.
+    """Return the graph of a definition.
 
     Raises:
         ValidationError: the steps wait for one another in a circle.
@@ -85,7 +85,7 @@ def build(definition: Definition) -> Graph:
 
 
 def wait_for(step: StepSpec) -> Iterable[Dependency]:
-    """What a step waits for: DependsOn, the steps that it refers to, and the condition whose branch it is in."""
+    """Return what a step waits for: DependsOn, the steps that it refers to, and the condition whose branch it is in."""
     explicit = {dependency.step: dependency for dependency in step.all_dependencies}
     if step.branch is not None:
         explicit.setdefault(step.branch.condition, Dependency(step.branch.condition))

@@ -11,9 +11,10 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_local.pipelines.definitions.definition import Dependency, StepSpec, body_steps
-from sagemaker_local.pipelines.definitions.functions import UnresolvedError, as_text, follow
+from sagemaker_local.errors import UnresolvedError
+from sagemaker_local.pipelines.definitions.functions import as_text, follow
 from sagemaker_local.pipelines.definitions.graph import Graph, wait_for
+from sagemaker_local.pipelines.definitions.model import Dependency, StepSpec
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,17 +34,17 @@ class Iterations:
     count: int
 
     def child(self, body: str, index: int) -> str:
-        """The name of a body step's child."""
+        """Return the name of a body step's child."""
         return f"{body}-{index}"
 
 
 def expand(step: StepSpec, items: Sequence[Any]) -> Iterations:
-    """The children of a ForEach step for these items.
+    """Return the children of a ForEach step for these items.
 
     Raises:
         UnresolvedError: a body step refers to a member that an item does not have.
     """
-    body = body_steps(step)
+    body = step.body
     names = [spec.name for spec in body]
     children: dict[str, StepSpec] = {}
     contexts: dict[str, dict[str, Any]] = {}
@@ -59,7 +60,7 @@ def expand(step: StepSpec, items: Sequence[Any]) -> Iterations:
 
 
 def items_of(value: Any, step_name: str) -> list[Any]:
-    """The items of a resolved IterableItems: a list, or text that is a JSON list.
+    """Return the items of a resolved IterableItems: a list, or text that is a JSON list.
 
     Raises:
         UnresolvedError: it is neither.
@@ -76,7 +77,7 @@ def items_of(value: Any, step_name: str) -> list[Any]:
 
 
 def _with_item(value: Any, item: Any, names: list[str], index: int) -> Any:
-    """``value`` with the item in place of its references, and references to body steps pointing at this iteration's."""
+    """Return ``value`` with the item in place of its references, and references to body steps pointing at this iteration's."""
     if isinstance(value, list):
         return [_with_item(entry, item, names, index) for entry in value]
     if not isinstance(value, dict):
@@ -98,7 +99,7 @@ def _reference(reference: str, item: Any, names: list[str], index: int) -> Any:
 
 
 def _parsed(item: Any) -> Any:
-    """Items are commonly JSON objects as text."""
+    """Return items are commonly JSON objects as text."""
     if not isinstance(item, str):
         return item
     try:

@@ -10,13 +10,13 @@ from sagemaker_local.errors import ValidationError
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sagemaker_local.pipelines.definitions.definition import ParameterSpec
+    from sagemaker_local.pipelines.definitions.model import ParameterSpec
 
 
 def resolve_parameters(
     declared: Mapping[str, ParameterSpec], given: Sequence[Mapping[str, str]]
 ) -> dict[str, str | int | float | bool]:
-    """The value of every declared parameter, in its declared type: the given one, else the default.
+    """Return the value of every declared parameter, in its declared type: the given one, else the default.
 
     ``given`` is StartPipelineExecution's PipelineParameters, whose values are always strings.
 
@@ -45,7 +45,7 @@ def resolve_parameters(
 
 
 def _convert(spec: ParameterSpec, value: Any) -> str | int | float | bool:
-    """``value`` in the parameter's declared type, checked against its enum."""
+    """Return ``value`` in the parameter's declared type, checked against its enum."""
     text = str(value)
     converted: str | int | float | bool
     if spec.type == "Integer" and re.fullmatch(r"[+-]?\d+", text):

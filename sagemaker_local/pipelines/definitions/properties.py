@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_local.errors import ValidationError
-from sagemaker_local.front.validation import service_model
-from sagemaker_local.pipelines.definitions.functions import UnresolvedError, path_keys
+from sagemaker_local.api.validation import service_model
+from sagemaker_local.errors import UnresolvedError, ValidationError
+from sagemaker_local.pipelines.definitions.functions import path_keys
 
 if TYPE_CHECKING:
-    from sagemaker_local.pipelines.definitions.definition import StepSpec
+    from sagemaker_local.pipelines.definitions.model import StepSpec
 
 DESCRIBED_BY = {
     "Processing": "DescribeProcessingJob",

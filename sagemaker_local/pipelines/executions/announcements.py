@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_local.events.sink import iso
+from sagemaker_local.timestamps import iso
 
 if TYPE_CHECKING:
     from sagemaker_local.context import Context
-    from sagemaker_local.pipelines.executions.records import ExecutionRecord, StepRecord
+    from sagemaker_local.pipelines.records import ExecutionRecord, StepRecord
 
 _EXECUTION_CHANGE = "SageMaker Model Building Pipeline Execution Status Change"
 _STEP_CHANGE = "SageMaker Model Building Pipeline Execution Step Status Change"
@@ -56,7 +56,7 @@ def _put(context: Context, execution: ExecutionRecord, detail_type: str, detail:
 
 
 def _camel(value: Any) -> Any:
-    """Metadata with the lower-case first letters that events use."""
+    """Return metadata with the lower-case first letters that events use."""
     if isinstance(value, dict):
         return {name[:1].lower() + name[1:]: _camel(item) for name, item in value.items()}
     return [_camel(item) for item in value] if isinstance(value, list) else value

@@ -13,11 +13,11 @@ import time
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_local.pipelines.executions.records import StepRecord
+from sagemaker_local.pipelines.records import StepRecord
 
 if TYPE_CHECKING:
-    from sagemaker_local.pipelines.definitions.definition import StepSpec
-    from sagemaker_local.pipelines.executions.records import ExecutionRecord
+    from sagemaker_local.pipelines.definitions.model import StepSpec
+    from sagemaker_local.pipelines.records import ExecutionRecord
     from sagemaker_local.state.store import Store
 
 _KIND = "pipeline-step-cache"
@@ -48,7 +48,7 @@ _SECONDS = {"y": 365 * 86_400, "mo": 30 * 86_400, "w": 7 * 86_400, "d": 86_400, 
 
 
 @dataclass(frozen=True)
-class Hit:
+class CacheHit:
     """An earlier success: the step, and the execution that it belongs to."""
 
     step: StepRecord
@@ -61,8 +61,8 @@ class Cache:
 
     store: Store
 
-    def look_up(self, spec: StepSpec, arguments: Any, step: StepRecord, execution: ExecutionRecord) -> Hit | None:
-        """The success to reuse, or None. Where caching is on, ``step`` is given the key to be remembered by."""
+    def look_up(self, spec: StepSpec, arguments: Any, step: StepRecord, execution: ExecutionRecord) -> CacheHit | None:
+        """Return the success to reuse, or None. Where caching is on, ``step`` is given the key to be remembered by."""
         config = spec.raw.get("CacheConfig") or {}
         if not config.get("Enabled") or spec.type not in _COMPARED:
             return None
@@ -70,7 +70,7 @@ class Cache:
         entry = self.store.get(_scope(execution), step.cache_key)
         if entry is None or time.time() - entry["time"] > duration_s(config.get("ExpireAfter", "")):
             return None
-        return Hit(StepRecord(**entry["step"]), entry["arn"])
+        return CacheHit(StepRecord(**entry["step"]), entry["arn"])
 
     def remember(self, step: StepRecord, execution: ExecutionRecord) -> None:
         """Offer a success to later executions of the same pipeline. A result that was itself a hit is not made newer."""
@@ -86,7 +86,7 @@ class Cache:
 
 
 def duration_s(text: str) -> float:
-    """Seconds of an ISO 8601 duration, also in the short forms that the guide shows (``30d``, ``T16m``); none: no limit."""
+    """Return seconds of an ISO 8601 duration, also in the short forms that the guide shows (``30d``, ``T16m``); none: no limit."""
     if not text:
         return float("inf")
     match = _DURATION.match(text)

@@ -29,7 +29,7 @@ class Retries:
         self._used: dict[int, int] = {}
 
     def delay_s(self, exception_type: str | None, now: float) -> float | None:
-        """Seconds to wait before another attempt after this kind of failure; None when there is to be none."""
+        """Return seconds to wait before another attempt after this kind of failure; None when there is to be none."""
         if exception_type is None:
             return None
         for policy in (*self.policies, *_AUTOMATIC):
@@ -50,7 +50,7 @@ class Retries:
 
 
 def not_retried(execution_arn: str, step_name: str, exception_type: str) -> str:
-    """The sentence that SageMaker adds to the FailureReason of a retryable failure without a policy for it."""
+    """Return the sentence that SageMaker adds to the FailureReason of a retryable failure without a policy for it."""
     kind = exception_type.replace(".", "_").upper()
     return (
         f"\nRetry not appropriate on execution of step with PipelineExecutionArn {execution_arn} and StepId {step_name}. "

@@ -6,17 +6,17 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_local.pipelines.definitions.graph import Ending
-from sagemaker_local.pipelines.definitions.scope import make_scope
+from sagemaker_local.pipelines.definitions.graph import StepEnding
 from sagemaker_local.pipelines.executions import announcements
-from sagemaker_local.pipelines.executions.scheduler import Scheduler, Shared
+from sagemaker_local.pipelines.executions.scheduler import ExecutionState, Scheduler
+from sagemaker_local.pipelines.executions.scope import make_scope
 
 if TYPE_CHECKING:
     from sagemaker_local.context import Context
-    from sagemaker_local.pipelines.definitions.definition import Definition
     from sagemaker_local.pipelines.definitions.graph import Graph
+    from sagemaker_local.pipelines.definitions.model import Definition
     from sagemaker_local.pipelines.executions.caching import Cache
-    from sagemaker_local.pipelines.executions.records import ExecutionRecord, Records, StepRecord
+    from sagemaker_local.pipelines.records import ExecutionRecord, ExecutionRecords, StepRecord
 
 _DEFAULT_PARALLEL_STEPS = 50
 FAILED_REASON = "Step failure: One or multiple steps failed."
@@ -27,7 +27,7 @@ class Runner:
     """Runs one execution. ``run`` blocks until it has ended; ``stop`` may be called from any thread."""
 
     context: Context
-    records: Records
+    records: ExecutionRecords
     execution: ExecutionRecord
     definition: Definition
     graph: Graph
@@ -41,9 +41,9 @@ class Runner:
     def __post_init__(self) -> None:
         specs, steps = dict(self.graph.steps), dict(self.settled)
         scope = make_scope(self.context, self.execution, self.parameters, specs, steps)
-        self._shared = Shared(self.context, self.records, self.execution, scope, self.cache, specs, steps)
-        endings = dict.fromkeys(self.leave_out, Ending.SKIPPED)
-        endings.update({name: Ending.SUCCEEDED for name in self.settled if name in self.graph.steps})
+        self._shared = ExecutionState(self.context, self.records, self.execution, scope, self.cache, specs, steps)
+        endings = dict.fromkeys(self.leave_out, StepEnding.SKIPPED)
+        endings.update({name: StepEnding.SUCCEEDED for name in self.settled if name in self.graph.steps})
         execution = self.execution  # and not self: this would be a cycle, which waits for the garbage collector with all it holds
         self._scheduler = Scheduler(
             self._shared, self.graph, lambda: execution.max_parallel_steps or _DEFAULT_PARALLEL_STEPS, endings
@@ -66,7 +66,7 @@ class Runner:
         self._scheduler.end_running_steps()
 
     def interrupt(self) -> None:
-        """The server stops: start no step any more, and record nothing of what ends now."""
+        """Start no step any more and record nothing of what ends now, as the server stops."""
         with self._shared.lock:
             self._shared.interrupted = True
             self._shared.stopping.set()
@@ -76,9 +76,9 @@ class Runner:
         with self._shared.lock:
             if self._shared.interrupted:
                 return
-            failed = [name for name, ending in endings.items() if ending is Ending.FAILED]
+            failed = [name for name, ending in endings.items() if ending is StepEnding.FAILED]
             unhandled = [name for name in failed if not self.graph.failure_is_handled(name, endings)]
-            stopped = any(ending is Ending.STOPPED for ending in endings.values())
+            stopped = any(ending is StepEnding.STOPPED for ending in endings.values())
             self.execution.ended = time.time()
             if self._stop_requested:
                 self._set_status("Stopped")

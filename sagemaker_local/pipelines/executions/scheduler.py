@@ -9,34 +9,35 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_local.pipelines.definitions.definition import StepSpec, own_arguments
-from sagemaker_local.pipelines.definitions.functions import UnresolvedError, resolve
-from sagemaker_local.pipelines.definitions.graph import Ending, Verdict
+from sagemaker_local.errors import StepFailed, StepStopped, UnresolvedError
+from sagemaker_local.pipelines.definitions.functions import resolve
+from sagemaker_local.pipelines.definitions.graph import Readiness, StepEnding
+from sagemaker_local.pipelines.definitions.model import StepSpec
 from sagemaker_local.pipelines.executions import announcements, retries
-from sagemaker_local.pipelines.executions.records import StepRecord
+from sagemaker_local.pipelines.records import StepRecord
 from sagemaker_local.pipelines.steps import RUN
-from sagemaker_local.pipelines.steps.base import StepFailed, StepResult, StepRun, StepStopped, quietly
+from sagemaker_local.pipelines.steps.base import StepResult, StepRun, quietly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from sagemaker_local.context import Context
-    from sagemaker_local.pipelines.definitions.functions import Scope
+    from sagemaker_local.pipelines.definitions.functions import ExpressionScope
     from sagemaker_local.pipelines.definitions.graph import Graph
     from sagemaker_local.pipelines.executions.caching import Cache
-    from sagemaker_local.pipelines.executions.records import ExecutionRecord, Records
+    from sagemaker_local.pipelines.records import ExecutionRecord, ExecutionRecords
 
 _LOGGER = logging.getLogger(__name__)
 
 
 @dataclass
-class Shared:
+class ExecutionState:
     """What all steps of one execution have in common."""
 
     context: Context
-    records: Records
+    records: ExecutionRecords
     execution: ExecutionRecord
-    scope: Scope
+    scope: ExpressionScope
     cache: Cache
     specs: dict[str, StepSpec]
     """Every step by name, those of iterations too once they are known."""
@@ -52,11 +53,11 @@ class Shared:
 class Scheduler:
     """Runs the steps of one graph. ``run`` blocks; ``end_running_steps`` may be called from any thread."""
 
-    shared: Shared
+    shared: ExecutionState
     graph: Graph
     limit: Callable[[], int]
     """How many steps may run at once, now."""
-    endings: dict[str, Ending] = field(default_factory=dict)
+    endings: dict[str, StepEnding] = field(default_factory=dict)
     """How steps ended. Those that are in it from the start are not run."""
     iterations: Mapping[str, dict[str, Any]] = field(default_factory=dict)
     """The IterationContext of steps that belong to a ForEach."""
@@ -64,11 +65,11 @@ class Scheduler:
     def __post_init__(self) -> None:
         self._outcomes: dict[str, bool] = {}
         for name, step in self.shared.steps.items():
-            if step.type == "Condition" and self.endings.get(name) is Ending.SUCCEEDED:
+            if step.type == "Condition" and self.endings.get(name) is StepEnding.SUCCEEDED:
                 self._outcomes[name] = bool(step.properties["Outcome"])
         self._inner: list[Scheduler] = []
         self._active: dict[str, StepRun | None] = {}
-        self._finished: queue.SimpleQueue[tuple[str, Ending, StepResult | None]] = queue.SimpleQueue()
+        self._finished: queue.SimpleQueue[tuple[str, StepEnding, StepResult | None]] = queue.SimpleQueue()
 
     def run(self) -> None:
         """Run every step that is to run; ``endings`` says afterwards how each ended."""
@@ -82,7 +83,7 @@ class Scheduler:
                 self.endings[name] = ending
                 if result is not None and result.outcome is not None:
                     self._outcomes[name] = result.outcome
-            if ending is Ending.FAILED and self.graph.steps[name].type == "Fail":
+            if ending is StepEnding.FAILED and self.graph.steps[name].type == "Fail":
                 self.end_running_steps()
 
     def end_running_steps(self) -> None:
@@ -110,10 +111,10 @@ class Scheduler:
                 if name in self.endings or name in self._active:
                     continue
                 verdict = self.graph.verdict(name, self.endings, self._outcomes)
-                if verdict is Verdict.SKIP:
-                    self.endings[name] = Ending.SKIPPED
+                if verdict is Readiness.SKIP:
+                    self.endings[name] = StepEnding.SKIPPED
                     changed = True
-                elif verdict is Verdict.RUN and len(self._active) < limit:
+                elif verdict is Readiness.RUN and len(self._active) < limit:
                     self._start(spec)
 
     def _start(self, spec: StepSpec) -> None:
@@ -135,12 +136,16 @@ class Scheduler:
     # --- one step, in its thread ----------------------------------------------------------------------------------
 
     def _run_step(self, spec: StepSpec, step: StepRecord) -> None:
-        ending, result, reason = Ending.FAILED, None, "InternalServerError: We encountered an internal error. Please try again."
+        ending, result, reason = (
+            StepEnding.FAILED,
+            None,
+            "InternalServerError: We encountered an internal error. Please try again.",
+        )
         try:
             result = self._attempts(spec, step)
-            ending, reason = Ending.SUCCEEDED, ""
+            ending, reason = StepEnding.SUCCEEDED, ""
         except StepStopped:
-            ending, reason = Ending.STOPPED, ""
+            ending, reason = StepEnding.STOPPED, ""
         except StepFailed as failure:
             reason = failure.reason
         except UnresolvedError as error:
@@ -154,7 +159,7 @@ class Scheduler:
             if result is not None:
                 step.properties = result.properties
             self._save(step, previous)
-            if ending is Ending.SUCCEEDED and step.cache_key:
+            if ending is StepEnding.SUCCEEDED and step.cache_key:
                 self.shared.cache.remember(step, self.shared.execution)
         self._finished.put((spec.name, ending, result))
 
@@ -180,7 +185,7 @@ class Scheduler:
         function = RUN.get(spec.type)
         if function is None:
             raise StepFailed(f"ClientError: Step type {spec.type} is not emulated by sagemaker_local (step {spec.name}).")
-        arguments = resolve(own_arguments(spec), self.shared.scope)
+        arguments = resolve(spec.own_arguments, self.shared.scope)
         hit = self.shared.cache.look_up(spec, arguments, step, self.shared.execution)
         if hit is not None:
             with self.shared.lock:
@@ -218,20 +223,20 @@ class Scheduler:
 
     def _run_nested(
         self, graph: Graph, limit: int, iterations: Mapping[str, dict[str, Any]]
-    ) -> tuple[dict[str, Ending], dict[str, Any]]:
+    ) -> tuple[dict[str, StepEnding], dict[str, Any]]:
         """Run the steps of a graph inside a step. Those that succeeded before this execution was retried are not run again."""
         shared = self.shared
         with shared.lock:
             shared.specs.update(graph.steps)
             before = [name for name in graph.steps if name in shared.steps and shared.steps[name].status == "Succeeded"]
-        inner = Scheduler(shared, graph, lambda: limit, dict.fromkeys(before, Ending.SUCCEEDED), iterations)
+        inner = Scheduler(shared, graph, lambda: limit, dict.fromkeys(before, StepEnding.SUCCEEDED), iterations)
         with shared.lock:
             self._inner.append(inner)
         inner.run()
         with shared.lock:
             self._inner.remove(inner)
-        ended = {name: inner.endings.get(name, Ending.STOPPED) for name in graph.steps}
-        return ended, {name: shared.steps[name].properties for name, end in ended.items() if end is Ending.SUCCEEDED}
+        ended = {name: inner.endings.get(name, StepEnding.STOPPED) for name in graph.steps}
+        return ended, {name: shared.steps[name].properties for name, end in ended.items() if end is StepEnding.SUCCEEDED}
 
     def _save(self, step: StepRecord, previous: str | None) -> None:
         self.shared.records.save_step(self.shared.execution.arn, step)

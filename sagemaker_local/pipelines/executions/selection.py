@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING
 from sagemaker_local.errors import ResourceNotFound, ValidationError
 
 if TYPE_CHECKING:
-    from sagemaker_local.pipelines.definitions.definition import Definition
     from sagemaker_local.pipelines.definitions.graph import Graph
-    from sagemaker_local.pipelines.executions.records import ExecutionRecord, Records, StepRecord
+    from sagemaker_local.pipelines.definitions.model import Definition
+    from sagemaker_local.pipelines.records import ExecutionRecord, ExecutionRecords, StepRecord
 
 
 def select(
-    records: Records, execution: ExecutionRecord, definition: Definition, graph: Graph
+    records: ExecutionRecords, execution: ExecutionRecord, definition: Definition, graph: Graph
 ) -> tuple[dict[str, StepRecord], frozenset[str]]:
     """(results taken from the source execution by step, steps that take no part).
 
@@ -52,7 +52,7 @@ def select(
 
 
 def _before(graph: Graph, names: set[str]) -> set[str]:
-    """These steps, and all that they wait for."""
+    """Return these steps, and all that they wait for."""
     found: set[str] = set()
     waiting = set(names)
     while waiting:
@@ -62,14 +62,14 @@ def _before(graph: Graph, names: set[str]) -> set[str]:
 
 
 def _after(graph: Graph, names: set[str]) -> set[str]:
-    """These steps, and all that wait for them."""
+    """Return these steps, and all that wait for them."""
     found = set(names)
     while more := {name for name, needs in graph.upstream.items() if found & {need.step for need in needs}} - found:
         found |= more
     return found
 
 
-def _results(records: Records, source_arn: str, needed: set[str]) -> dict[str, StepRecord]:
+def _results(records: ExecutionRecords, source_arn: str, needed: set[str]) -> dict[str, StepRecord]:
     if records.get(source_arn) is None:
         raise ResourceNotFound(f"Pipeline execution with ARN {source_arn} does not exist.")
     succeeded = {step.name: step for step in records.steps(source_arn) if step.status == "Succeeded"}

@@ -7,17 +7,17 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from sagemaker_local.errors import AwsError, NotImplementedHere
-from sagemaker_local.pipelines.executions.records import random_word
+from sagemaker_local.errors import AwsError, NotImplementedHere, StepFailed
+from sagemaker_local.pipelines.records import random_word
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from sagemaker_local.context import Context
-    from sagemaker_local.pipelines.definitions.definition import StepSpec
-    from sagemaker_local.pipelines.definitions.functions import Scope
-    from sagemaker_local.pipelines.definitions.graph import Ending, Graph
-    from sagemaker_local.pipelines.executions.records import ExecutionRecord
+    from sagemaker_local.pipelines.definitions.functions import ExpressionScope
+    from sagemaker_local.pipelines.definitions.graph import Graph, StepEnding
+    from sagemaker_local.pipelines.definitions.model import StepSpec
+    from sagemaker_local.pipelines.records import ExecutionRecord
 
 _JOB_NAME_LIMIT = 63
 _LOGGER = logging.getLogger(__name__)
@@ -30,19 +30,6 @@ CAPACITY_ERROR = "SageMaker.CAPACITY_ERROR"
 JOB_INTERNAL_ERROR = "SageMaker.JOB_INTERNAL_ERROR"
 
 
-class StepFailed(Exception):
-    """The step failed: ``reason`` is its FailureReason, ``exception_type`` what a retry policy may name, or None."""
-
-    def __init__(self, reason: str, exception_type: str | None = None) -> None:
-        super().__init__(reason)
-        self.reason = reason
-        self.exception_type = exception_type
-
-
-class StepStopped(Exception):
-    """The step was stopped before it had succeeded or failed."""
-
-
 @dataclass
 class StepRun:
     """One attempt to run a step, and what it may use. ``run`` functions of step types get nothing else."""
@@ -50,12 +37,12 @@ class StepRun:
     context: Context
     execution: ExecutionRecord
     spec: StepSpec
-    scope: Scope
+    scope: ExpressionScope
     arguments: Any
     """The step's Arguments with every function resolved (a condition's: as written)."""
     report: Callable[[dict[str, Any]], None]
     """Show this Metadata and the status Executing from now on."""
-    nested: Callable[[Graph, int, Mapping[str, dict[str, Any]]], tuple[dict[str, Ending], dict[str, Any]]]
+    nested: Callable[[Graph, int, Mapping[str, dict[str, Any]]], tuple[dict[str, StepEnding], dict[str, Any]]]
     """(graph, how many at once, IterationContexts) → how each step of the graph ended, and the properties of those that
     succeeded."""
     stopping: threading.Event = field(default_factory=threading.Event)
@@ -88,7 +75,7 @@ class StepRun:
             raise StepFailed(reason, kind) from error
 
     def resource_name(self, given: str | None, limit: int = _JOB_NAME_LIMIT) -> str:
-        """The name of the resource that the step creates.
+        """Return the name of the resource that the step creates.
 
         ``pipelines-EXECUTION-STEP-RANDOM``; or, when the definition gives a name (the SDK's
         ``use_custom_job_prefix``), that name as the prefix: ``GIVEN-EXECUTION-RANDOM``.
@@ -103,7 +90,7 @@ class StepRun:
         return f"{start}{step}-{suffix}"
 
     def tags(self, given: list[dict[str, str]] | None) -> list[dict[str, str]]:
-        """The tags of a resource: the pipeline's, overridden by those in the step's own arguments."""
+        """Return the tags of a resource: the pipeline's, overridden by those in the step's own arguments."""
         merged = {tag["Key"]: tag["Value"] for tag in [*self.execution.tags, *(given or [])]}
         return [{"Key": key, "Value": value} for key, value in merged.items()]
 

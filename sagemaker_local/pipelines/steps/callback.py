@@ -7,10 +7,10 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_local.errors import ValidationError
+from sagemaker_local.errors import StepFailed, StepStopped, ValidationError
 from sagemaker_local.pipelines.definitions.functions import resolve
-from sagemaker_local.pipelines.executions.records import random_word
-from sagemaker_local.pipelines.steps.base import StepFailed, StepResult, StepStopped
+from sagemaker_local.pipelines.records import random_word
+from sagemaker_local.pipelines.steps.base import StepResult
 from sagemaker_local.pipelines.steps.lambda_step import output_parameters, shown
 
 if TYPE_CHECKING:
@@ -41,14 +41,14 @@ class Callbacks:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def open(self, execution_arn: str, declared: list[dict[str, Any]]) -> tuple[str, _Pending]:
-        """A new token, and what it will answer."""
+        """Return a new token, and what it will answer."""
         token, pending = random_word(_TOKEN_LENGTH), _Pending(execution_arn, declared)
         with self._lock:
             self._pending[token] = pending
         return token, pending
 
     def close(self, token: str) -> None:
-        """The step does not wait any more."""
+        """Forget a step that does not wait any more."""
         with self._lock:
             self._pending.pop(token, None)
 

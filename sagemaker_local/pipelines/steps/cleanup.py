@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sagemaker_local.errors import StepFailed, UnresolvedError
 from sagemaker_local.jobs.fetch import split_uri
-from sagemaker_local.pipelines.definitions.functions import UnresolvedError
-from sagemaker_local.pipelines.steps.base import StepFailed, StepResult
+from sagemaker_local.pipelines.steps.base import StepResult
 
 if TYPE_CHECKING:
     from sagemaker_local.pipelines.steps.base import StepRun
@@ -42,7 +42,7 @@ def run(run: StepRun) -> StepResult:
 
 
 def _output_prefix(name: str, properties: dict[str, Any]) -> str:
-    """Where a training job's outputs are, with a slash at its end."""
+    """Return where a training job's outputs are, with a slash at its end."""
     if "TrainingJobName" not in properties:
         raise StepFailed(f"ClientError: Step {name} is not a Training step: S3Uris must name what to delete.")
     base = properties["OutputDataConfig"]["S3OutputPath"].rstrip("/")

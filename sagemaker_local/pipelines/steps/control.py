@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from sagemaker_local.errors import StepFailed
 from sagemaker_local.pipelines.definitions.conditions import all_hold
 from sagemaker_local.pipelines.definitions.functions import as_text
-from sagemaker_local.pipelines.steps.base import StepFailed, StepResult
+from sagemaker_local.pipelines.steps.base import StepResult
 
 if TYPE_CHECKING:
     from sagemaker_local.pipelines.steps.base import StepRun

@@ -6,10 +6,11 @@ import re
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+from sagemaker_local.errors import StepFailed, StepStopped
 from sagemaker_local.pipelines.definitions.functions import follow
-from sagemaker_local.pipelines.definitions.graph import Ending
+from sagemaker_local.pipelines.definitions.graph import StepEnding
 from sagemaker_local.pipelines.definitions.iterations import expand, items_of
-from sagemaker_local.pipelines.steps.base import StepFailed, StepResult, StepStopped
+from sagemaker_local.pipelines.steps.base import StepResult
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,15 +29,15 @@ def run(run: StepRun) -> StepResult:
         "Status": status,
         "InputItemCount": iterations.count,
         "TotalStepCount": len(endings),
-        "SucceededStepCount": counts[Ending.SUCCEEDED],
-        "FailedStepCount": counts[Ending.FAILED],
-        "StoppedStepCount": counts[Ending.STOPPED],
+        "SucceededStepCount": counts[StepEnding.SUCCEEDED],
+        "FailedStepCount": counts[StepEnding.FAILED],
+        "StoppedStepCount": counts[StepEnding.STOPPED],
     }
     if status != "Succeeded":
         run.report({"ForEach": summary})
         if status == "Stopped":
             raise StepStopped
-        raise StepFailed(f"ClientError: {counts[Ending.FAILED]} of {len(endings)} iteration steps failed.")
+        raise StepFailed(f"ClientError: {counts[StepEnding.FAILED]} of {len(endings)} iteration steps failed.")
     outputs = [{name: properties[iterations.child(name, index)] for name in iterations.body} for index in range(iterations.count)]
     result: dict[str, Any] = {**summary, "IterationOutputs": outputs}
     selector = run.spec.arguments.get("Selector")
@@ -48,14 +49,14 @@ def run(run: StepRun) -> StepResult:
     return StepResult(result)
 
 
-def _status(counts: Mapping[Ending, int]) -> str:
-    if counts[Ending.FAILED]:
+def _status(counts: Mapping[StepEnding, int]) -> str:
+    if counts[StepEnding.FAILED]:
         return "Failed"
-    return "Stopped" if counts[Ending.STOPPED] else "Succeeded"
+    return "Stopped" if counts[StepEnding.STOPPED] else "Succeeded"
 
 
 def _selected(selector: dict[str, Any], outputs: list[dict[str, Any]]) -> tuple[str, int]:
-    """The body step that a selector compares, and the iteration that it picks: the first of equals."""
+    """Return the body step that a selector compares, and the iteration that it picks: the first of equals."""
     reference = selector["Field"]["Get"]
     match = re.match(r"IterationOutput\.([A-Za-z0-9\-_]+)(.+)\Z", reference, re.DOTALL)
     if match is None:

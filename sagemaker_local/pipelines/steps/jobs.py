@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from sagemaker_local.errors import StepFailed, StepStopped
 from sagemaker_local.jobs.processing.job import ProcessingJobs
 from sagemaker_local.jobs.training.job import TrainingJobs
 from sagemaker_local.jobs.transform.job import TransformJobs
-from sagemaker_local.pipelines.definitions.scope import JOB_NAME
-from sagemaker_local.pipelines.steps.base import (
-    CAPACITY_ERROR,
-    JOB_INTERNAL_ERROR,
-    StepFailed,
-    StepResult,
-    StepStopped,
-)
+from sagemaker_local.pipelines.definitions.model import JOB_NAME
+from sagemaker_local.pipelines.steps.base import CAPACITY_ERROR, JOB_INTERNAL_ERROR, StepResult
 
 if TYPE_CHECKING:
     from sagemaker_local.jobs.table import JobTable
@@ -22,17 +17,17 @@ if TYPE_CHECKING:
 
 
 def run_processing(run: StepRun) -> StepResult:
-    """A processing job; the step's properties are DescribeProcessingJob's answer."""
+    """Return a processing job; the step's properties are DescribeProcessingJob's answer."""
     return _run(run, run.context.part(ProcessingJobs))
 
 
 def run_training(run: StepRun) -> StepResult:
-    """A training job; the step's properties are DescribeTrainingJob's answer."""
+    """Return a training job; the step's properties are DescribeTrainingJob's answer."""
     return _run(run, run.context.part(TrainingJobs))
 
 
 def run_transform(run: StepRun) -> StepResult:
-    """A transform job; the step's properties are DescribeTransformJob's answer."""
+    """Return a transform job; the step's properties are DescribeTransformJob's answer."""
     return _run(run, run.context.part(TransformJobs))
 
 
@@ -56,7 +51,7 @@ def _run(run: StepRun, jobs: JobTable) -> StepResult:
 
 
 def _named(value: Any, name: str) -> Any:
-    """A request with the job's name where an execution variable stands for it."""
+    """Return a request with the job's name where an execution variable stands for it."""
     if isinstance(value, str):
         return value.replace(JOB_NAME, name)
     if isinstance(value, list):
@@ -65,7 +60,7 @@ def _named(value: Any, name: str) -> Any:
 
 
 def _kind(reason: str) -> str | None:
-    """What a job's FailureReason counts as for retry policies, or None."""
+    """Return what a job's FailureReason counts as for retry policies, or None."""
     if reason.startswith("CapacityError"):
         return CAPACITY_ERROR
     if reason.startswith("InternalServerError"):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_local.errors import AwsError
-from sagemaker_local.front.identity import Caller
+from sagemaker_local.errors import AwsError, FunctionError, StepFailed
+from sagemaker_local.identity.identities import Caller
+from sagemaker_local.lambdas.functions import run_function
 from sagemaker_local.pipelines.definitions.functions import as_text, resolve
-from sagemaker_local.pipelines.lambdas import FunctionError, run_function
-from sagemaker_local.pipelines.steps.base import StepFailed, StepResult
+from sagemaker_local.pipelines.steps.base import StepResult
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -38,7 +38,7 @@ def run(run: StepRun) -> StepResult:
 
 
 def output_parameters(declared: list[dict[str, Any]], given: Mapping[str, Any]) -> dict[str, Any]:
-    """The declared outputs by name, each in its declared type.
+    """Return the declared outputs by name, each in its declared type.
 
     Raises:
         StepFailed: one is missing or of another type.
@@ -54,7 +54,7 @@ def output_parameters(declared: list[dict[str, Any]], given: Mapping[str, Any]) 
 
 
 def shown(values: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Output parameters as a step's metadata shows them: their values are strings."""
+    """Return output parameters as a step's metadata shows them: their values are strings."""
     return [{"Name": name, "Value": as_text(value)} for name, value in values.items()]
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_local.errors import AwsError
-from sagemaker_local.pipelines.steps.base import StepFailed, StepResult, StepStopped
+from sagemaker_local.errors import AwsError, StepFailed, StepStopped
+from sagemaker_local.pipelines.steps.base import StepResult
 
 if TYPE_CHECKING:
     from sagemaker_local.pipelines.steps.base import StepRun
@@ -68,7 +68,7 @@ def run_endpoint(run: StepRun) -> StepResult:
 
 
 def _named(run: StepRun, member: str, *, keep: bool = False) -> dict[str, Any]:
-    """The step's arguments with the resource's name in ``member`` (``keep``: the given one as it is), and tags."""
+    """Return the step's arguments with the resource's name in ``member`` (``keep``: the given one as it is), and tags."""
     given = run.arguments.get(member)
     request = {**run.arguments, member: given if given and keep else run.resource_name(given)}
     tags = run.tags(request.pop("Tags", None))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from sagemaker_local.pipelines.executions.executions import Executions
+from sagemaker_local.pipelines.executions.table import Executions
 from sagemaker_local.state.store import Store
 from tests.sagemaker_local.pipelines.definitions import compare, condition, parameter, processing, token
 

@@ -9,9 +9,10 @@ import pytest
 
 from sagemaker_local.errors import ValidationError
 from sagemaker_local.pipelines.definitions import graph
-from sagemaker_local.pipelines.definitions.definition import Dependency, parse
-from sagemaker_local.pipelines.definitions.graph import Ending, Verdict
-from sagemaker_local.pipelines.pipelines import check
+from sagemaker_local.pipelines.definitions.graph import Readiness, StepEnding
+from sagemaker_local.pipelines.definitions.model import Dependency
+from sagemaker_local.pipelines.definitions.parser import parse
+from sagemaker_local.pipelines.table import check
 
 
 def document(*steps: dict[str, Any], parameters: list[dict[str, Any]] | None = None) -> str:
@@ -90,22 +91,22 @@ def test_nested_steps_know_their_branch_and_wait_for_their_condition() -> None:
     built = graph.build(definition)
     assert list(definition.steps) == ["A", "C", "B", "F"]
     assert built.upstream["C"] == (Dependency("A"),)  # and not B's references
-    assert built.verdict("B", {"A": Ending.SUCCEEDED}, {}) is Verdict.WAIT
-    done = {"A": Ending.SUCCEEDED, "C": Ending.SUCCEEDED}
-    assert built.verdict("B", done, {"C": True}) is Verdict.RUN
-    assert built.verdict("F", done, {"C": True}) is Verdict.SKIP
+    assert built.verdict("B", {"A": StepEnding.SUCCEEDED}, {}) is Readiness.WAIT
+    done = {"A": StepEnding.SUCCEEDED, "C": StepEnding.SUCCEEDED}
+    assert built.verdict("B", done, {"C": True}) is Readiness.RUN
+    assert built.verdict("F", done, {"C": True}) is Readiness.SKIP
 
 
 def test_what_depends_on_a_skipped_or_failed_step_is_skipped() -> None:
     definition = parse(document(processing("A"), processing("B", "Steps.A.ProcessingJobName"), processing("C", DependsOn=["B"])))
     built = graph.build(definition)
-    assert built.verdict("B", {"A": Ending.FAILED}, {}) is Verdict.SKIP
-    assert built.verdict("C", {"A": Ending.FAILED, "B": Ending.SKIPPED}, {}) is Verdict.SKIP
+    assert built.verdict("B", {"A": StepEnding.FAILED}, {}) is Readiness.SKIP
+    assert built.verdict("C", {"A": StepEnding.FAILED, "B": StepEnding.SKIPPED}, {}) is Readiness.SKIP
 
 
 def test_a_trigger_runs_a_step_on_failure() -> None:
     definition = parse(document(processing("A"), processing("Tell", DependsOn=[{"Step": "A", "Trigger": "Failed"}])))
     built = graph.build(definition)
-    assert built.verdict("Tell", {"A": Ending.FAILED}, {}) is Verdict.RUN
-    assert built.verdict("Tell", {"A": Ending.SUCCEEDED}, {}) is Verdict.SKIP
-    assert built.failure_is_handled("A", {"A": Ending.FAILED, "Tell": Ending.SUCCEEDED})
+    assert built.verdict("Tell", {"A": StepEnding.FAILED}, {}) is Readiness.RUN
+    assert built.verdict("Tell", {"A": StepEnding.SUCCEEDED}, {}) is Readiness.SKIP
+    assert built.failure_is_handled("A", {"A": StepEnding.FAILED, "Tell": StepEnding.SUCCEEDED})

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from sagemaker_local.errors import ValidationError
+from sagemaker_local.errors import UnresolvedError, ValidationError
 from sagemaker_local.pipelines.definitions.conditions import all_hold
-from sagemaker_local.pipelines.definitions.definition import ParameterSpec
-from sagemaker_local.pipelines.definitions.functions import Scope, UnresolvedError, resolve
+from sagemaker_local.pipelines.definitions.functions import ExpressionScope, resolve
+from sagemaker_local.pipelines.definitions.model import ParameterSpec
 from sagemaker_local.pipelines.definitions.parameters import resolve_parameters
 from sagemaker_local.pipelines.executions.caching import duration_s
 from sagemaker_local.pipelines.executions.retries import Retries
@@ -25,7 +25,7 @@ def _undefined(name: str) -> Any:
     raise UnresolvedError(f"{name} is undefined.")
 
 
-SCOPE = Scope(
+SCOPE = ExpressionScope(
     parameters={"Name": "x", "Count": 3, "Flag": False},
     execution_variable=lambda name: {"PipelineExecutionId": "abc123"}.get(name) or _undefined(name),
     step_properties=lambda name: {"Train": JOB}.get(name) or _undefined(name),

@@ -8,18 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from sagemaker_local.errors import StepFailed
 from sagemaker_local.pipelines import steps
 from sagemaker_local.pipelines.executions import runner
 from sagemaker_local.pipelines.executions.caching import Cache
-from sagemaker_local.pipelines.executions.records import ExecutionRecord, Records
-from sagemaker_local.pipelines.pipelines import check
-from sagemaker_local.pipelines.steps.base import StepFailed, StepResult
+from sagemaker_local.pipelines.records import ExecutionRecord, ExecutionRecords
+from sagemaker_local.pipelines.steps.base import StepResult
+from sagemaker_local.pipelines.table import check
 from sagemaker_local.state.store import Store
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from sagemaker_local.pipelines.executions.records import StepRecord
+    from sagemaker_local.pipelines.records import StepRecord
     from sagemaker_local.pipelines.steps.base import StepRun
 
 CAPACITY = "SageMaker.CAPACITY_ERROR"
@@ -54,7 +55,7 @@ def run(
     text = json.dumps({"Version": "2020-12-01", "Steps": [step]})
     definition, graph = check(text)
     store = Store(folder / "state.sqlite")
-    records = Records(store)
+    records = ExecutionRecords(store)
     execution = ExecutionRecord("us-east-1", "123456789012", "p", "abc", "name")
     records.begin(execution, text)
     context: Any = OnlyAStore(store, NoEvents())

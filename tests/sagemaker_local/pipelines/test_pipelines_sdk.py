@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sagemaker_local.jobs import mounts
+from sagemaker_local.processes import mounts
 from sagemaker_local.session import Session
 from tests.sagemaker_local.pipelines.definitions import IMAGE, ROLE, token
 

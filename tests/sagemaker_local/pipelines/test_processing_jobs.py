@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from botocore.exceptions import ClientError
 
-from sagemaker_local.jobs import mounts
+from sagemaker_local.processes import mounts
 from tests.sagemaker_local.pipelines.definitions import job_arguments
 
 if TYPE_CHECKING:

@@ -46,7 +46,7 @@ class StepRecord:
     """The source execution of a selective execution whose result stands for this step."""
 
     def shown(self) -> dict[str, Any]:
-        """The step as ListPipelineExecutionSteps shows it."""
+        """Return the step as ListPipelineExecutionSteps shows it."""
         answer: dict[str, Any] = {
             "StepName": self.name,
             "StartTime": self.start_time,
@@ -129,7 +129,7 @@ class ExecutionRecord:
         return answer
 
     def summary(self) -> dict[str, Any]:
-        """The execution as ListPipelineExecutions shows it."""
+        """Return the execution as ListPipelineExecutions shows it."""
         answer: dict[str, Any] = {
             "PipelineExecutionArn": self.arn,
             "StartTime": self.created,
@@ -144,7 +144,7 @@ class ExecutionRecord:
 
 
 @dataclass(frozen=True)
-class Records:
+class ExecutionRecords:
     """Executions and their steps in the store."""
 
     store: Store
@@ -165,12 +165,12 @@ class Records:
         self.store.delete(_RUNNING_KIND, execution.arn)
 
     def running(self) -> list[ExecutionRecord]:
-        """The executions that had not ended when they were last saved."""
+        """Return the executions that had not ended when they were last saved."""
         found = [self.get(arn) for arn, _ in self.store.list(_RUNNING_KIND)]
         return [execution for execution in found if execution is not None]
 
     def get(self, arn: str) -> ExecutionRecord | None:
-        """The execution with this ARN, or None."""
+        """Return the execution with this ARN, or None."""
         try:
             region = arn.split(":")[3]
             _, pipeline_name, _, execution_id = arn.split(":", 5)[5].split("/")
@@ -180,11 +180,11 @@ class Records:
         return ExecutionRecord(**raw) if raw is not None else None
 
     def definition(self, arn: str) -> str:
-        """The text of the definition that an execution runs."""
+        """Return the text of the definition that an execution runs."""
         return str(self.store.get(_DEFINITION_KIND, arn)["text"])
 
     def of_pipeline(self, region: str, pipeline_name: str) -> list[ExecutionRecord]:
-        """All executions of a pipeline, newest first."""
+        """Return all executions of a pipeline, newest first."""
         entries = self.store.list(_kind(_EXECUTION_KIND, region, pipeline_name))
         return sorted((ExecutionRecord(**raw) for _, raw in entries), key=lambda entry: entry.created, reverse=True)
 
@@ -193,7 +193,7 @@ class Records:
         self.store.put(f"{_STEP_KIND}/{arn}", step.name, asdict(step))
 
     def steps(self, arn: str) -> list[StepRecord]:
-        """The steps of an execution that have started, in the order they did."""
+        """Return the steps of an execution that have started, in the order they did."""
         entries = self.store.list(f"{_STEP_KIND}/{arn}")
         return sorted((StepRecord(**raw) for _, raw in entries), key=lambda step: step.order)
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 from sagemaker_local.errors import ConflictError, ResourceNotFound
 from sagemaker_local.pipelines.definitions.functions import as_text, resolve
 from sagemaker_local.pipelines.definitions.parameters import resolve_parameters
-from sagemaker_local.pipelines.definitions.scope import make_scope
 from sagemaker_local.pipelines.executions import announcements
 from sagemaker_local.pipelines.executions.caching import Cache
-from sagemaker_local.pipelines.executions.records import TERMINAL, ExecutionRecord, Records, StepRecord, random_word
 from sagemaker_local.pipelines.executions.runner import Runner
+from sagemaker_local.pipelines.executions.scope import make_scope
 from sagemaker_local.pipelines.executions.selection import select
-from sagemaker_local.pipelines.pipelines import Pipelines, check
+from sagemaker_local.pipelines.records import TERMINAL, ExecutionRecord, ExecutionRecords, StepRecord, random_word
+from sagemaker_local.pipelines.table import Pipelines, check
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,7 +39,7 @@ class Executions:
 
     def __post_init__(self) -> None:
         self.pipelines = Pipelines(self.context)
-        self.records = Records(self.context.store)
+        self.records = ExecutionRecords(self.context.store)
         self.cache = Cache(self.context.store)
         self.context.closers.append(self._close)
         for execution in self.records.running():
@@ -140,7 +140,7 @@ class Executions:
         return arn
 
     def get(self, arn: str) -> ExecutionRecord:
-        """The execution with this ARN.
+        """Return the execution with this ARN.
 
         Raises:
             ResourceNotFound: there is none.
@@ -212,7 +212,7 @@ class Executions:
         threading.Thread(target=run, name=f"execution {runner.execution.id}", daemon=True).start()
 
     def _close(self) -> None:
-        """The server stops: its executions are recorded as interrupted at the next start."""
+        """Interrupt what runs, as the server stops; it is recorded as interrupted at the next start."""
         with self._lock:
             for runner in self._running.values():
                 runner.interrupt()

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.errors import ResourceNotFound, ValidationError
 from sagemaker_local.pipelines.definitions import graph
-from sagemaker_local.pipelines.definitions.definition import parse
+from sagemaker_local.pipelines.definitions.parser import parse
 from sagemaker_local.state.tags import Tags
 
 if TYPE_CHECKING:
     from sagemaker_local.context import Context
-    from sagemaker_local.pipelines.definitions.definition import Definition
+    from sagemaker_local.pipelines.definitions.model import Definition
 
 _KIND = "pipeline"
 _VERSION_KIND = "pipeline-version"
@@ -43,12 +43,12 @@ class Pipelines:
         with self._lock:
             if self._is_made(region, request):
                 return arn
-            Tags(self.context).add(arn, request.get("Tags") or [])
+            Tags(self.context.store).add(arn, request.get("Tags") or [])
             self._save(region, record, text)
         return arn
 
     def _is_made(self, region: str, request: dict[str, Any]) -> bool:
-        """Whether this very request has made its pipeline before.
+        """Return whether this very request has made its pipeline before.
 
         Raises:
             ValidationError: another has.
@@ -81,16 +81,16 @@ class Pipelines:
             for key, _ in self.context.store.list(_versions(region, name)):
                 self.context.store.delete(_versions(region, name), key)
             self.context.store.delete(_KIND, f"{region}/{name}")
-            Tags(self.context).forget(record["PipelineArn"])
+            Tags(self.context.store).forget(record["PipelineArn"])
         return str(record["PipelineArn"])
 
     def find(self, region: str, name: str) -> dict[str, Any] | None:
-        """The record of a pipeline by its name or ARN, or None."""
+        """Return the record of a pipeline by its name or ARN, or None."""
         record: dict[str, Any] | None = self.context.store.get(_KIND, f"{region}/{name.rpartition('/')[2]}")
         return record
 
     def get(self, region: str, name: str) -> dict[str, Any]:
-        """The record of a pipeline by its name or ARN.
+        """Return the record of a pipeline by its name or ARN.
 
         Raises:
             ResourceNotFound: there is none.
@@ -102,17 +102,17 @@ class Pipelines:
         return record
 
     def all_in(self, region: str) -> list[dict[str, Any]]:
-        """Every pipeline of a region."""
+        """Return every pipeline of a region."""
         return [record for key, record in self.context.store.list(_KIND) if key.startswith(f"{region}/")]
 
     def versions(self, region: str, name: str) -> list[dict[str, Any]]:
-        """The versions of a pipeline, oldest first: ``{"PipelineVersionId", "CreationTime", "Definition", …}``."""
+        """Return the versions of a pipeline, oldest first: ``{"PipelineVersionId", "CreationTime", "Definition", …}``."""
         self.get(region, name)
         entries = self.context.store.list(_versions(region, name.rpartition("/")[2]))
         return sorted((entry for _, entry in entries), key=lambda entry: int(entry["PipelineVersionId"]))
 
     def version(self, region: str, record: dict[str, Any], version_id: int | None) -> dict[str, Any]:
-        """A version of a pipeline, the newest when no id is given.
+        """Return a version of a pipeline, the newest when no id is given.
 
         Raises:
             ResourceNotFound: the pipeline has no such version.
@@ -150,7 +150,7 @@ class Pipelines:
         self.context.store.put(_KIND, f"{region}/{name}", record)
 
     def _definition_text(self, region: str, request: dict[str, Any], *, required: bool) -> str | None:
-        """The request's definition, checked; None when it has none and need not have one."""
+        """Return the request's definition, checked; None when it has none and need not have one."""
         inline, location = request.get("PipelineDefinition"), request.get("PipelineDefinitionS3Location")
         if inline is not None and location is not None:
             raise ValidationError("Both Pipeline Definition and Pipeline Definition S3 Location shouldn't be present")
@@ -175,7 +175,7 @@ class Pipelines:
 
 
 def _new_record(arn: str, request: dict[str, Any]) -> dict[str, Any]:
-    """The record of a pipeline that has no version yet."""
+    """Return the record of a pipeline that has no version yet."""
     now = time.time()
     members = ("PipelineDescription", "ParallelismConfiguration")
     return {
@@ -195,7 +195,7 @@ def _new_record(arn: str, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def check(text: str) -> tuple[Definition, graph.Graph]:
-    """A definition's text, parsed, and its graph; ValidationError when either cannot be."""
+    """Return a definition's text, parsed, and its graph; ValidationError when either cannot be."""
     definition = parse(text)
     return definition, graph.build(definition)
 

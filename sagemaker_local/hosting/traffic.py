@@ -12,19 +12,19 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Traffic:
+class TrafficSplit:
     """Fleets and the share of requests (0 to 1) that each gets. A value: shifting traffic is putting another in its place."""
 
     shares: tuple[tuple[Fleet, float], ...]
 
     @classmethod
-    def to(cls, fleet: Fleet) -> Traffic:
-        """All requests to one fleet."""
+    def to(cls, fleet: Fleet) -> TrafficSplit:
+        """Return all requests to one fleet."""
         return cls(((fleet, 1.0),))
 
     @classmethod
-    def split(cls, new: Fleet, old: Fleet, share: float) -> Traffic:
-        """This share of the requests to the new fleet, the others to the old one."""
+    def split(cls, new: Fleet, old: Fleet, share: float) -> TrafficSplit:
+        """Return this share of the requests to the new fleet, the others to the old one."""
         return cls(((new, share), (old, 1.0 - share)))
 
     @property
@@ -33,7 +33,7 @@ class Traffic:
         return [fleet for fleet, _ in self.shares]
 
     def choose(self, target_variant: str | None, body: bytes) -> Instance | None:
-        """The instance for the next request; None when nothing serves.
+        """Return the instance for the next request; None when nothing serves.
 
         Raises:
             KeyError: no fleet has the named variant.

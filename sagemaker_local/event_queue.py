@@ -1,4 +1,4 @@
-"""EventBridge events that SageMaker sends, put on the account's default bus (moto's)."""
+"""A queue of the events that SageMaker sends; ``events.rules`` takes them to the account's default bus (moto's)."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import json
 import logging
 import queue
 import threading
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,18 +15,8 @@ if TYPE_CHECKING:
 _LOGGER = logging.getLogger(__name__)
 
 
-def iso(seconds: float) -> str:
-    """Epoch seconds as ``2021-02-24T17:00:14Z``."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
-
-
-def iso_ms(seconds: float) -> str:
-    """Epoch seconds as ``2021-02-24T17:00:14.123Z``."""
-    return f"{iso(seconds)[:-1]}.{int(seconds * 1000) % 1000:03d}Z"
-
-
 @dataclass(frozen=True)
-class Event:
+class SageMakerEvent:
     """An event from ``aws.sagemaker``."""
 
     region: str
@@ -36,22 +25,22 @@ class Event:
     detail: dict[str, Any]
 
 
-class EventSink:
+class EventQueue:
     """Takes events from any thread and hands them to its listeners, in order, on a thread of its own."""
 
     def __init__(self) -> None:
-        self._listeners: list[Callable[[Event], None]] = []
-        self._queue: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        self._listeners: list[Callable[[SageMakerEvent], None]] = []
+        self._queue: queue.SimpleQueue[SageMakerEvent | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._lock = threading.Lock()
 
-    def listen(self, listener: Callable[[Event], None]) -> None:
+    def listen(self, listener: Callable[[SageMakerEvent], None]) -> None:
         """Call ``listener`` for every event from now on."""
         self._listeners.append(listener)
 
     def put(self, region: str, detail_type: str, resources: list[str], detail: dict[str, Any]) -> None:
         """Send an event; returns at once. ``detail`` is copied now."""
-        event = Event(region, detail_type, tuple(resources), json.loads(json.dumps(detail)))
+        event = SageMakerEvent(region, detail_type, tuple(resources), json.loads(json.dumps(detail)))
         with self._lock:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="events", daemon=True)

@@ -18,7 +18,7 @@ _PAGE = 100
 
 
 def page(member: str, entries: Sequence[Any], request: Mapping[str, Any]) -> dict[str, Any]:
-    """``{member: …}`` with the entries of the page that the request asks for, and a NextToken when there are more.
+    """Return ``{member: …}`` with the entries of the page that the request asks for, and a NextToken when there are more.
 
     Raises:
         ValidationError: the NextToken is not one that this function gave.
@@ -37,13 +37,13 @@ def ordered(
     keys: Keys,
     default_order: str = "Descending",
 ) -> list[Mapping[str, Any]]:
-    """The entries sorted by SortBy (the first of ``keys`` by default) and SortOrder."""
+    """Return the entries sorted by SortBy (the first of ``keys`` by default) and SortOrder."""
     key = keys[request.get("SortBy") or next(iter(keys))]
     return sorted(entries, key=key, reverse=request.get("SortOrder", default_order) == "Descending")
 
 
 def within(value: float, after: float | None, before: float | None) -> bool:
-    """Whether a time is after one bound and before the other; a bound that is None does not count."""
+    """Return whether a time is after one bound and before the other; a bound that is None does not count."""
     return (after is None or value > after) and (before is None or value < before)
 
 

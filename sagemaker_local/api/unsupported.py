@@ -84,7 +84,7 @@ def check(action: str, request: dict[str, Any]) -> None:
 
 
 def _values(value: Any, steps: list[str]) -> Iterator[Any]:
-    """Every value at a path; ``[]`` after a name goes through a list."""
+    """Yield every value at a path; ``[]`` after a name goes through a list."""
     if not steps:
         yield value
         return

@@ -45,7 +45,7 @@ def main() -> None:
 
 
 def enter_namespace() -> None:
-    """A mount namespace; within a user namespace that keeps this user's id where that is what it takes."""
+    """Enter a mount namespace, within a user namespace that keeps this user's id where that is what it takes."""
     if _LIBC.unshare(CLONE_NEWNS) == 0:
         return
     user, group = os.getuid(), os.getgid()

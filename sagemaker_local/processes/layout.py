@@ -30,11 +30,11 @@ class InstanceLayout:
         return self.root / "opt" / "ml"
 
     def local(self, path: str) -> Path:
-        """Where a container's path really is. Paths outside ``/opt/ml`` get a place inside the sandbox too."""
+        """Return where a container's path really is. Paths outside ``/opt/ml`` get a place inside the sandbox too."""
         return self.root / path.lstrip("/")
 
     def rewrite(self, text: str) -> str:
-        """``text`` with every ``/opt/ml`` path in it pointing at this instance's stand-in."""
+        """Return ``text`` with every ``/opt/ml`` path in it pointing at this instance's stand-in."""
         return _OPT_ML.sub(lambda _: str(self.opt_ml), text)
 
     def write_configuration(self, folder: str, files: Mapping[str, Any]) -> None:
@@ -46,7 +46,7 @@ class InstanceLayout:
             (target / name).write_text(json.dumps(content))
 
     def resources(self, hosts: list[str], instance_type: str) -> dict[str, Any]:
-        """The content of ``resourceconfig.json``, the same for processing and training jobs."""
+        """Return the content of ``resourceconfig.json``, the same for processing and training jobs."""
         return {
             "current_host": self.host,
             "current_instance_type": instance_type,
@@ -57,7 +57,7 @@ class InstanceLayout:
         }
 
     def exit_message(self) -> str:
-        """What the process left in ``/opt/ml/output/message``: at most its first KB, and empty when there is none.
+        """Return what the process left in ``/opt/ml/output/message``: at most its first KB, and empty when there is none.
 
         Raises:
             UnicodeDecodeError: the file is not UTF-8, which fails a job.
@@ -71,12 +71,12 @@ class InstanceLayout:
 
 
 def instances(sandbox: Path, count: int) -> list[InstanceLayout]:
-    """The layouts of a job's instances: ``algo-1``, ``algo-2``, …"""
+    """Return the layouts of a job's instances: ``algo-1``, ``algo-2``, …"""
     return [InstanceLayout(sandbox / f"algo-{number}", f"algo-{number}") for number in range(1, count + 1)]
 
 
 def chosen(resources: Mapping[str, Any]) -> tuple[str, int]:
-    """The instance type and count of a job's resources: the given ones, else the first of InstancePreferences.
+    """Return the instance type and count of a job's resources: the given ones, else the first of InstancePreferences.
 
     On AWS the first that has capacity is taken; here all have.
     """

@@ -17,20 +17,13 @@ import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_local.errors import NotImplementedHere, ResourceNotFound
-from sagemaker_local.processes.table import Launch
+from sagemaker_local.errors import FunctionError, NotImplementedHere, ResourceNotFound
+from sagemaker_local.processes.table import LaunchSpec
 
 if TYPE_CHECKING:
     from sagemaker_local.context import Context
 
-_BOOTSTRAP = Path(__file__).with_name("_lambda_bootstrap.py")
-
-
-class FunctionError(Exception):
-    """The function raised, or did not end in time: the message is what Lambda reports as ``errorMessage``."""
-
-    def __init__(self, error_type: str, message: str) -> None:
-        super().__init__(f"{error_type}: {message}" if message else error_type)
+_BOOTSTRAP = Path(__file__).with_name("_bootstrap.py")
 
 
 def run_function(context: Context, region: str, name_or_arn: str, event: Any) -> Any:
@@ -76,7 +69,7 @@ def _find(context: Context, region: str, name_or_arn: str) -> Any:
 
 
 def _unpack(folder: Path, package: bytes) -> Path:
-    """The directory with a package's files; unpacked once for each content."""
+    """Return the directory with a package's files; unpacked once for each content."""
     target = folder / hashlib.sha256(package).hexdigest()[:16]
     if not target.exists():
         fresh = folder / f"unpacking-{uuid.uuid4().hex}"
@@ -89,7 +82,7 @@ def _unpack(folder: Path, package: bytes) -> Path:
     return target
 
 
-def _launch(context: Context, region: str, function: Any, argv: list[str], code: Path) -> Launch:
+def _launch(context: Context, region: str, function: Any, argv: list[str], code: Path) -> LaunchSpec:
     request_id = str(uuid.uuid4())
     group = f"/aws/lambda/{function.function_name}"
     stream = f"{time.strftime('%Y/%m/%d', time.gmtime())}/[{function.version}]{uuid.uuid4().hex}"
@@ -106,7 +99,7 @@ def _launch(context: Context, region: str, function: Any, argv: list[str], code:
         "_LAMBDA_REQUEST_ID": request_id,
         "_LAMBDA_TIMEOUT_S": str(function.timeout),
     }
-    return Launch(
+    return LaunchSpec(
         name=f"lambda/{function.function_name}/{request_id}",
         argv=argv,
         env=context.child_environment(

@@ -18,7 +18,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_local.events.sink import iso
+from sagemaker_local.timestamps import iso
 
 if TYPE_CHECKING:
     from sagemaker_local.context import Context
@@ -29,7 +29,7 @@ _LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Captured:
+class CapturedInvocation:
     """A request that was drawn; its answer is added as it comes."""
 
     key: _Key
@@ -41,7 +41,7 @@ class Captured:
     answer: list[bytes] = field(default_factory=list)
 
     def line(self, answer_type: str) -> str:
-        """The line of the file, once the answer is whole."""
+        """Return the line of the file, once the answer is whole."""
         sides = {
             "Input": ("endpointInput", "INPUT", self.content_type, self.body),
             "Output": ("endpointOutput", "OUTPUT", answer_type, b"".join(self.answer)),
@@ -74,8 +74,8 @@ class DataCapture:
     def __post_init__(self) -> None:
         self.context.closers.append(self.flush)
 
-    def draw(self, instance: Instance, config: dict[str, Any], content_type: str, body: bytes) -> Captured | None:
-        """A request that is to be captured; None for one that the sampling leaves out, or where nothing is captured.
+    def draw(self, instance: Instance, config: dict[str, Any], content_type: str, body: bytes) -> CapturedInvocation | None:
+        """Return a request that is to be captured; None for one that the sampling leaves out, or where nothing is captured.
 
         Args:
             instance: which answers it.
@@ -87,9 +87,11 @@ class DataCapture:
         if random.random() * 100 >= chance:  # noqa: S311 -- sampling, not secrets
             return None
         place = f"{config['DestinationS3Uri'].rstrip('/')}/{instance.endpoint}/{instance.name}"
-        return Captured((instance.region, place, config.get("KmsKeyId", ""), instance.plan.role_arn), config, content_type, body)
+        return CapturedInvocation(
+            (instance.region, place, config.get("KmsKeyId", ""), instance.plan.role_arn), config, content_type, body
+        )
 
-    def keep(self, captured: Captured | None, answer_type: str) -> None:
+    def keep(self, captured: CapturedInvocation | None, answer_type: str) -> None:
         """Keep a captured request, whose answer is whole now."""
         if captured is not None:
             with self._lock:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from sagemaker_local.jobs.layout import InstanceLayout
+    from sagemaker_local.processes.layout import InstanceLayout
 
 _PROGRAM = Path(__file__).with_name("_opt_ml.py")
 _PROBE_TIMEOUT_S = 10.0
@@ -24,7 +24,7 @@ _PROBE_TIMEOUT_S = 10.0
 
 @functools.cache
 def available() -> bool:
-    """Whether processes can be given an ``/opt/ml`` of their own here. Tried once."""
+    """Return whether processes can be given an ``/opt/ml`` of their own here. Tried once."""
     if not sys.platform.startswith("linux"):
         return False
     with tempfile.TemporaryDirectory(prefix="opt-ml-") as folder:
@@ -39,12 +39,12 @@ def available() -> bool:
 
 
 def contained(argv: Sequence[str], variables: Mapping[str, str], layout: InstanceLayout) -> tuple[list[str], dict[str, str]]:
-    """A container's command and environment, made to find the sandbox at ``/opt/ml``: by a mount, or by paths that point at it."""
+    """Return a container's command and environment, made to find the sandbox at ``/opt/ml``: by a mount, or by paths that point at it."""
     if available():
         return with_opt_ml(list(argv), layout.opt_ml), dict(variables)
     return [layout.rewrite(word) for word in argv], {name: layout.rewrite(value) for name, value in variables.items()}
 
 
 def with_opt_ml(argv: list[str], directory: Path) -> list[str]:
-    """The command that runs ``argv`` with ``directory`` as its ``/opt/ml``; its exit code and process id are the program's."""
+    """Return the command that runs ``argv`` with ``directory`` as its ``/opt/ml``; its exit code and process id are the program's."""
     return [sys.executable, "-I", "-S", str(_PROGRAM), str(directory), *argv]

@@ -10,6 +10,8 @@ import functools
 import re
 from typing import TYPE_CHECKING, Any
 
+import botocore.session
+
 from sagemaker_local.errors import AwsError, ValidationError
 
 if TYPE_CHECKING:
@@ -33,13 +35,11 @@ _TYPES: dict[str, tuple[type, ...]] = {
 @functools.cache
 def service_model() -> Any:
     """botocore's model of SageMaker, loaded once (its JSON is large)."""
-    import botocore.session
-
     return botocore.session.get_session().get_service_model("sagemaker")
 
 
 def known_action(name: str) -> bool:
-    """Whether SageMaker has this action at all."""
+    """Return whether SageMaker has this action at all."""
     return name in service_model().operation_names
 
 
@@ -117,7 +117,7 @@ def _matches(pattern: str, value: str) -> bool:
 
 @functools.cache
 def _compiled(pattern: str) -> re.Pattern[str] | None:
-    """A pattern of the model; None where it uses what only Java's expressions have (``\\p{L}``)."""
+    """Return a pattern of the model; None where it uses what only Java's expressions have (``\\p{L}``)."""
     try:
         return re.compile(pattern)
     except re.error:

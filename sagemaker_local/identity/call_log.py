@@ -23,15 +23,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
-from sagemaker_local.events.sink import iso_ms
-from sagemaker_local.front import wsgi
+from sagemaker_local.timestamps import iso_ms
+from sagemaker_local.web import wsgi
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from sagemaker_local.front.http import Request
-    from sagemaker_local.front.identity import Caller
+    from sagemaker_local.identity.identities import Caller
+    from sagemaker_local.web.request import HttpRequest
 
 _LONGEST_VALUE = 500
 LONGEST_BODY_BYTES = 256 * 1024
@@ -42,14 +42,14 @@ _LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class _Seen:
+class _SeenCall:
     """A request as it came, to be understood later."""
 
     at: float
     caller: Caller
     service: str
     action: str | None
-    request: Request | None
+    request: HttpRequest | None
     body: bytes
     parameters: Mapping[str, Any] | None = None
 
@@ -59,17 +59,17 @@ class CallLog:
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("a", buffering=1)
-        self._queue: queue.SimpleQueue[_Seen | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[_SeenCall | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="calls", daemon=True)
         self._thread.start()
 
     def made(self, caller: Caller, service: str, action: str, parameters: Mapping[str, Any]) -> None:
-        """A call of which everything is known."""
-        self._queue.put(_Seen(time.time(), caller, service, action, None, b"", parameters))
+        """Record a call of which everything is known."""
+        self._queue.put(_SeenCall(time.time(), caller, service, action, None, b"", parameters))
 
-    def came(self, caller: Caller, service: str, request: Request, body: bytes = b"") -> None:
-        """A request that came over HTTP; which action it is will be found out."""
-        self._queue.put(_Seen(time.time(), caller, service, None, request, body[:LONGEST_BODY_BYTES]))
+    def came(self, caller: Caller, service: str, request: HttpRequest, body: bytes = b"") -> None:
+        """Record a request that came over HTTP; which action it is will be found out."""
+        self._queue.put(_SeenCall(time.time(), caller, service, None, request, body[:LONGEST_BODY_BYTES]))
 
     def close(self) -> None:
         """Write what came until now."""
@@ -85,7 +85,7 @@ class CallLog:
                 _LOGGER.exception("a call of %s", seen.service)
 
 
-def _entry(seen: _Seen) -> dict[str, Any]:
+def _entry(seen: _SeenCall) -> dict[str, Any]:
     if seen.request is None:
         action, parameters = str(seen.action), dict(seen.parameters or {})
     else:
@@ -105,8 +105,8 @@ def _is_short(value: Any) -> bool:
     return value is not None and len(value if isinstance(value, str) else json.dumps(value, default=str)) <= _LONGEST_VALUE
 
 
-def _understood(service: str, request: Request, body: bytes) -> tuple[str, dict[str, Any]]:
-    """The action and the parameters of a request, by the protocol of its service."""
+def _understood(service: str, request: HttpRequest, body: bytes) -> tuple[str, dict[str, Any]]:
+    """Return the action and the parameters of a request, by the protocol of its service."""
     if target := request.headers.get("x-amz-target"):
         return target.rpartition(".")[2], _json(body)
     _, has_operation, operation = request.path.rpartition("/operation/")
@@ -118,8 +118,8 @@ def _understood(service: str, request: Request, body: bytes) -> tuple[str, dict[
     return _by_route(service, request, body)
 
 
-def _by_route(service: str, request: Request, body: bytes) -> tuple[str, dict[str, Any]]:
-    """A REST request, matched with the operations of the service's model (moto has the matching)."""
+def _by_route(service: str, request: HttpRequest, body: bytes) -> tuple[str, dict[str, Any]]:
+    """Return a REST request, matched with the operations of the service's model (moto has the matching)."""
     from moto.core.request import Request as MotoRequest
     from moto.core.routing import get_service_router
     from werkzeug.exceptions import HTTPException

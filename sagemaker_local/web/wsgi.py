@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from concurrent.futures import Executor
 
-    from sagemaker_local.front.http import Headers, Request
+    from sagemaker_local.web.request import Headers, HttpRequest
 
 OWN_USER_AGENT = "sagemaker_local"
 """What the User-Agent of the server's own requests has in it."""
@@ -31,9 +31,9 @@ _NOT_PASSED_ON = {"date", "server", "connection", "transfer-encoding"}
 
 
 def environ(
-    request: Request, body: IO[bytes], length: int, headers: Iterable[tuple[bytes, bytes]] | None = None
+    request: HttpRequest, body: IO[bytes], length: int, headers: Iterable[tuple[bytes, bytes]] | None = None
 ) -> dict[str, Any]:
-    """The WSGI environment of a request, with this body; ``headers`` replace the request's own."""
+    """Return the WSGI environment of a request, with this body; ``headers`` replace the request's own."""
     scope = request.scope
     query = scope["query_string"].decode("latin-1")
     raw_path = scope["raw_path"].decode("latin-1")
@@ -69,7 +69,7 @@ def environ(
     return result
 
 
-class Workers:
+class WorkerPools:
     """Threads for requests. The server's own have theirs: another request may be waiting for them, with 63 others of its kind."""
 
     def __init__(self) -> None:
@@ -77,11 +77,11 @@ class Workers:
         self._own = ThreadPoolExecutor(_THREADS, thread_name_prefix="own request")
 
     def of(self, user_agent: str) -> Executor:
-        """The threads for a request of this User-Agent."""
+        """Return the threads for a request of this User-Agent."""
         return self._own if OWN_USER_AGENT in user_agent else self._of_clients
 
 
-class Answer:
+class WsgiResponse:
     """What a WSGI application answered."""
 
     def __init__(self) -> None:
@@ -90,9 +90,9 @@ class Answer:
         self.body = b""
 
 
-def call(application: Any, environment: dict[str, Any]) -> Answer:
+def call(application: Any, environment: dict[str, Any]) -> WsgiResponse:
     """Run a WSGI application in this thread. The environment is empty afterwards."""
-    answer = Answer()
+    answer = WsgiResponse()
 
     def start_response(status: str, headers: list[tuple[str, str]], error: object = None) -> None:
         answer.status = int(status.split()[0])
@@ -116,21 +116,21 @@ def call(application: Any, environment: dict[str, Any]) -> Answer:
     return answer
 
 
-async def serve(application: Any, workers: Workers, request: Request, body: IO[bytes]) -> None:
-    """Answer a request, whose body has been read into a file, with a WSGI application."""
+async def serve(application: Any, workers: WorkerPools, request: HttpRequest, body: IO[bytes]) -> None:
+    """WsgiResponse a request, whose body has been read into a file, with a WSGI application."""
     length = body.seek(0, io.SEEK_END)
     body.seek(0)
     answer = await run(application, workers, environ(request, body, length))
     await send(request, answer)
 
 
-async def run(application: Any, workers: Workers, environment: dict[str, Any]) -> Answer:
+async def run(application: Any, workers: WorkerPools, environment: dict[str, Any]) -> WsgiResponse:
     """Run a WSGI application in a thread."""
     threads = workers.of(environment.get("HTTP_USER_AGENT", ""))
     return await asyncio.get_running_loop().run_in_executor(threads, call, application, environment)
 
 
-async def send(request: Request, answer: Answer) -> None:
+async def send(request: HttpRequest, answer: WsgiResponse) -> None:
     """Send an answer, in blocks, so that a slow client does not make the server keep copies."""
     headers = answer.headers
     if not any(name == b"content-length" for name, _ in headers):
@@ -142,8 +142,8 @@ async def send(request: Request, answer: Answer) -> None:
     await request.send({"type": "http.response.body", "body": b""})
 
 
-def _refuse(answer: Answer, environment: dict[str, Any], error: NotImplementedHere) -> None:
-    """An error in the shape that the service's protocol has ("AWS query protocol", "AWS restXml protocol" in Smithy's documentation)."""
+def _refuse(answer: WsgiResponse, environment: dict[str, Any], error: NotImplementedHere) -> None:
+    """Answer with an error in the shape that the service's protocol has ("AWS query protocol", "AWS restXml protocol" in Smithy's documentation)."""
     answer.status = error.status
     found = _SIGNED_FOR.search(environment.get("HTTP_AUTHORIZATION", ""))
     service = found[1] if found else ""

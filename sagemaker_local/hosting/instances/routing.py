@@ -25,18 +25,18 @@ _SLACK = 8  # requests that an instance may have more than the least busy one, b
 
 
 def at_random(instances: Sequence[Instance], body: bytes) -> Instance:
-    """RANDOM, the default."""
+    """Return RANDOM, the default."""
     return random.choice(instances)  # noqa: S311 -- traffic, not secrets
 
 
 def least_outstanding(instances: Sequence[Instance], body: bytes) -> Instance:
-    """LEAST_OUTSTANDING_REQUESTS; among equals, at random."""
+    """Return LEAST_OUTSTANDING_REQUESTS; among equals, at random."""
     fewest = min(instance.in_flight for instance in instances)
     return random.choice([instance for instance in instances if instance.in_flight == fewest])  # noqa: S311
 
 
 def by_prefix(instances: Sequence[Instance], body: bytes) -> Instance:
-    """PREFIX_AWARE: rendezvous hashing of the body's beginning, so that few prefixes move when instances come and go."""
+    """Return PREFIX_AWARE: rendezvous hashing of the body's beginning, so that few prefixes move when instances come and go."""
     prefix = body[:PREFIX_BYTES]
     best = max(instances, key=lambda instance: zlib.crc32(prefix, zlib.crc32(instance.id.encode())))
     return _unless_busy(best, instances, body)
@@ -49,7 +49,7 @@ class KvAware:
     _seen: dict[str, OrderedDict[int, None]] = field(default_factory=dict)
 
     def __call__(self, instances: Sequence[Instance], body: bytes) -> Instance:
-        """The instance with the longest known beginning; the least busy where nothing is known."""
+        """Return the instance with the longest known beginning; the least busy where nothing is known."""
         blocks = _blocks(body)
         lengths = [self._known(instance.id, blocks) for instance in instances]
         longest = max(lengths)
@@ -74,14 +74,14 @@ class KvAware:
 
 
 def strategy(name: str) -> Callable[[Sequence[Instance], bytes], Instance]:
-    """The strategy of that name, with a memory of its own where it has one."""
+    """Return the strategy of that name, with a memory of its own where it has one."""
     if name == "KV_AWARE":
         return KvAware()
     return {"LEAST_OUTSTANDING_REQUESTS": least_outstanding, "PREFIX_AWARE": by_prefix}.get(name, at_random)
 
 
 def _blocks(body: bytes) -> list[int]:
-    """A hash of every beginning of the body that is whole blocks long."""
+    """Return a hash of every beginning of the body that is whole blocks long."""
     hashes, value = [], 0
     for start in range(0, len(body) - BLOCK_BYTES + 1, BLOCK_BYTES):
         value = zlib.crc32(body[start : start + BLOCK_BYTES], value)

@@ -11,10 +11,10 @@ from functools import cached_property
 from typing import IO, Any
 from urllib.parse import parse_qsl
 
-from sagemaker_local.errors import AwsError
+from sagemaker_local.errors import AwsError, ClientDisconnected
 from sagemaker_local.moto_bridge.bridge import DEFAULT_REGION
 
-Scope = MutableMapping[str, Any]
+AsgiScope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
@@ -23,15 +23,11 @@ JSON_TYPE = "application/x-amz-json-1.1"
 _MEMORY_BYTES = 1 << 20  # a body above this goes to disk
 
 
-class Disconnected(Exception):
-    """The client went away before its request was whole."""
-
-
 @dataclass(frozen=True)
-class Request:
+class HttpRequest:
     """An HTTP request as ASGI gives it."""
 
-    scope: Scope
+    scope: AsgiScope
     receive: Receive
     send: Send
 
@@ -77,26 +73,26 @@ class Request:
         return (self._credential[-3], self._credential[-2].lower()) if self._credential else (DEFAULT_REGION, "")
 
     async def blocks(self) -> Any:
-        """The body, block by block.
+        """Return the body, block by block.
 
         Raises:
-            Disconnected: the client went away first.
+            ClientDisconnected: the client went away first.
         """
         while True:
             message = await self.receive()
             if message["type"] == "http.disconnect":
-                raise Disconnected
+                raise ClientDisconnected
             if message.get("body"):
                 yield message["body"]
             if not message.get("more_body"):
                 return
 
     async def body(self) -> bytes:
-        """The whole body, in memory."""
+        """Return the whole body, in memory."""
         return b"".join([block async for block in self.blocks()])
 
     async def spooled_body(self) -> IO[bytes]:
-        """The whole body in a file that is in memory while it is small, rewound. The caller closes it."""
+        """Return the whole body in a file that is in memory while it is small, rewound. The caller closes it."""
         file = tempfile.SpooledTemporaryFile(_MEMORY_BYTES)  # noqa: SIM115 -- the caller's to close
         async for block in self.blocks():
             file.write(block)

@@ -6,20 +6,18 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_local.events.sink import iso_ms
+from sagemaker_local.errors import UnresolvedError
 from sagemaker_local.jobs.fetch import split_uri
-from sagemaker_local.pipelines.definitions.definition import JOB_NAMES
-from sagemaker_local.pipelines.definitions.functions import Scope, UnresolvedError
+from sagemaker_local.pipelines.definitions.functions import ExpressionScope
+from sagemaker_local.pipelines.definitions.model import JOB_NAME, JOB_NAMES
+from sagemaker_local.timestamps import iso_ms
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from sagemaker_local.context import Context
-    from sagemaker_local.pipelines.definitions.definition import StepSpec
-    from sagemaker_local.pipelines.executions.records import ExecutionRecord, StepRecord
-
-JOB_NAME = "${the name of this step's job}"
-"""What stands for the execution variables that are a job's name: each attempt has a job, and a name, of its own."""
+    from sagemaker_local.pipelines.definitions.model import StepSpec
+    from sagemaker_local.pipelines.records import ExecutionRecord, StepRecord
 
 
 def make_scope(
@@ -28,13 +26,13 @@ def make_scope(
     parameters: Mapping[str, Any],
     specs: Mapping[str, StepSpec],
     steps: Mapping[str, StepRecord],
-) -> Scope:
-    """The scope of an execution. ``specs`` and ``steps`` may grow afterwards: they are read when a value is asked for."""
-    source = _Source(context, execution, specs, steps)
-    return Scope(parameters, source.variable, source.properties, source.property_file, source.read_json)
+) -> ExpressionScope:
+    """Return the scope of an execution. ``specs`` and ``steps`` may grow afterwards: they are read when a value is asked for."""
+    source = _ValueSource(context, execution, specs, steps)
+    return ExpressionScope(parameters, source.variable, source.properties, source.property_file, source.read_json)
 
 
-class _Source:
+class _ValueSource:
     def __init__(
         self,
         context: Context,
@@ -69,7 +67,7 @@ class _Source:
         return step.properties
 
     def property_file(self, step_name: str, file_name: str) -> Any:
-        """A property file's JSON, read from where the step's output was uploaded to."""
+        """Return a property file's JSON, read from where the step's output was uploaded to."""
         declared = self._specs[step_name].property_files[file_name]
         outputs = (self.properties(step_name).get("ProcessingOutputConfig") or {}).get("Outputs") or []
         for output in outputs:

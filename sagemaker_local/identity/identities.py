@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from sagemaker_local.moto_bridge.bridge import DEFAULT_REGION
 
 if TYPE_CHECKING:
-    from sagemaker_local.front.http import Request
+    from sagemaker_local.web.request import HttpRequest
 
 ACCESS_KEY_ID = "local"
 SECRET_ACCESS_KEY = "local"  # noqa: S105 -- nothing checks it
@@ -60,7 +60,7 @@ class Identities:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def credentials(self, account_id: str, role_arn: str | None = None, job: str | None = None) -> Credentials:
-        """Credentials of a role in an account; without a role, of the account's owner."""
+        """Return credentials of a role in an account; without a role, of the account's owner."""
         if role_arn is None and account_id == self.default_account:
             return Credentials()
         with self._lock:
@@ -71,7 +71,7 @@ class Identities:
         return Credentials(key.access_key_id, key.secret_access_key, base64.urlsafe_b64encode(token).decode())
 
     def caller(self, access_key_id: str, session_token: str | None = None) -> Caller:
-        """Whose credentials these are."""
+        """Return whose credentials these are."""
         from moto.iam.models import get_account_id_from, iam_backends
 
         account_id = get_account_id_from(access_key_id)
@@ -79,14 +79,14 @@ class Identities:
         told = _decoded(session_token)
         return Caller(account_id, told.get("role") or getattr(key, "role_arn", None), told.get("job"))
 
-    def caller_of(self, request: Request) -> Caller:
-        """Who has signed a request."""
+    def caller_of(self, request: HttpRequest) -> Caller:
+        """Return who has signed a request."""
         token = request.headers.get("x-amz-security-token") or request.query.get("X-Amz-Security-Token")
         return self.caller(request.access_key_id, token)
 
 
 def _new_key(account_id: str, role_arn: str | None) -> Any:
-    """An access key in moto, of a role assumed by SageMaker."""
+    """Return an access key in moto, of a role assumed by SageMaker."""
     from moto.backends import get_backend
     from moto.sts.models import AssumedRole
 
@@ -99,7 +99,7 @@ def _new_key(account_id: str, role_arn: str | None) -> Any:
 
 
 def _decoded(token: str | None) -> dict[str, Any]:
-    """What a session token of ours says; nothing for one of moto's, or of somebody else's."""
+    """Return what a session token of ours says; nothing for one of moto's, or of somebody else's."""
     try:
         told = json.loads(base64.b64decode(token or "", altchars=b"-_", validate=True))
     except (binascii.Error, ValueError):

@@ -17,16 +17,16 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.errors import AwsError
-from sagemaker_local.events.sink import iso
+from sagemaker_local.lambdas.functions import run_function
 from sagemaker_local.moto_bridge.patching import replace_method
+from sagemaker_local.timestamps import iso
 
 if TYPE_CHECKING:
     from moto.events.models import Rule
     from moto.events.utils import EventMessageType
 
     from sagemaker_local.context import Context
-    from sagemaker_local.events.sink import Event
-    from sagemaker_local.front.accounts import Accounts
+    from sagemaker_local.event_queue import SageMakerEvent
 
 _LOGGER = logging.getLogger(__name__)
 _STEP = re.compile(r"\.([^.\[\]]+)|\[(\d+)\]|\['([^']+)'\]")
@@ -36,14 +36,14 @@ Deliver = Callable[["Rule", "EventMessageType"], None]
 """moto's own delivery of an event to all targets of a rule."""
 
 
-def install(accounts: Accounts) -> None:
-    """Take over the delivery of rules."""
+def install(of_account: Callable[[str], Context]) -> None:
+    """Take over the delivery of rules; ``of_account`` gives the context of the account that has one."""
     from moto.events.models import Rule
 
     moto_delivers = Rule.send_to_targets
 
     def send_to_targets(rule: Rule, event: EventMessageType, transform_input: bool = True) -> None:
-        _send(accounts.of(rule.account_id), moto_delivers, rule, event)
+        _send(of_account(rule.account_id), moto_delivers, rule, event)
 
     replace_method(Rule, moto_delivers, send_to_targets)
 
@@ -53,8 +53,8 @@ def listen(context: Context) -> None:
     context.events.listen(lambda event: _publish(context, event))
 
 
-def _publish(context: Context, event: Event) -> None:
-    """A SageMaker event, to every rule of the default bus."""
+def _publish(context: Context, event: SageMakerEvent) -> None:
+    """Send a SageMaker event to every rule of the default bus."""
     bus = context.moto.backend("events", event.region).describe_event_bus("default")
     message: EventMessageType = {
         "version": "0",
@@ -93,7 +93,7 @@ def _send(context: Context, moto_delivers: Deliver, rule: Rule, event: EventMess
 
 
 def _kind(arn: str) -> str:
-    """``sqs``, ``sns``, ``lambda`` or ``sagemaker:pipeline``."""
+    """Return ``sqs``, ``sns``, ``lambda`` or ``sagemaker:pipeline``."""
     service, resource = arn.split(":")[2], arn.split(":", 5)[5]
     return f"{service}:{resource.partition('/')[0].lower()}" if service == "sagemaker" else service
 
@@ -111,7 +111,7 @@ def _by_moto(moto_delivers: Deliver, rule: Rule, target: dict[str, Any], event: 
 
 
 def payload_of(target: dict[str, Any], event: dict[str, Any], rule_arn: str, rule_name: str) -> str:
-    """What a target gets: its Input, the part of the event at its InputPath, its template filled in, or the whole event."""
+    """Return what a target gets: its Input, the part of the event at its InputPath, its template filled in, or the whole event."""
     if "Input" in target:
         return str(target["Input"])
     if "InputPath" in target:
@@ -130,7 +130,7 @@ def payload_of(target: dict[str, Any], event: dict[str, Any], rule_arn: str, rul
 
 
 def at_path(event: Any, path: str) -> Any:
-    """The value at a JSONPath such as ``$.detail.ModelPackageArn`` or ``$.resources[0]``; None when there is none."""
+    """Return the value at a JSONPath such as ``$.detail.ModelPackageArn`` or ``$.resources[0]``; None when there is none."""
     value = event
     for name, index, quoted in _STEP.findall(path.removeprefix("$")):
         try:
@@ -141,7 +141,7 @@ def at_path(event: Any, path: str) -> Any:
 
 
 def fill_template(template: str, variables: dict[str, Any]) -> str:
-    """An input template with its ``<variables>`` filled in: as JSON, and inside a string as text. An unknown one stays empty."""
+    """Return an input template with its ``<variables>`` filled in: as JSON, and inside a string as text. An unknown one stays empty."""
     filled: list[str] = []
     in_string, position = False, 0
     for found in _VARIABLE.finditer(template):
@@ -191,8 +191,6 @@ def _to_topic(context: Context, region: str, target: dict[str, Any], payload: st
 
 
 def _to_function(context: Context, region: str, target: dict[str, Any], payload: str, event: dict[str, Any]) -> None:
-    from sagemaker_local.pipelines.lambdas import run_function
-
     run_function(context, region, target["Arn"], json.loads(payload))
 
 
@@ -205,7 +203,7 @@ _DELIVERIES: dict[str, Callable[..., None]] = {
 
 
 def _dead_letter(context: Context, rule: Rule, target: dict[str, Any], payload: str, error: Exception) -> None:
-    """The event to the target's dead-letter queue, with why it is there in the message's attributes."""
+    """Send the event to the target's dead-letter queue, with why it is there in the message's attributes."""
     queue = (target.get("DeadLetterConfig") or {}).get("Arn")
     if not queue:
         return

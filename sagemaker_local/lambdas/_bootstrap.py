@@ -1,4 +1,4 @@
-"""Runs one invocation of a Python Lambda function: ``_lambda_bootstrap.py CODE_DIR HANDLER EVENT_FILE RESULT_FILE``.
+"""Runs one invocation of a Python Lambda function: ``_bootstrap.py CODE_DIR HANDLER EVENT_FILE RESULT_FILE``.
 
 Uses the standard library only, since it runs among the function's own modules. The result file gets ``{"result": …}``, or
 ``{"error": {"errorMessage", "errorType", "stackTrace"}}`` as Lambda itself reports an unhandled exception.
@@ -26,7 +26,7 @@ class Context:
         self._deadline = time.monotonic() + float(os.environ["_LAMBDA_TIMEOUT_S"])
 
     def get_remaining_time_in_millis(self) -> int:
-        """Milliseconds until the invocation times out."""
+        """Return milliseconds until the invocation times out."""
         return max(0, int(1000 * (self._deadline - time.monotonic())))
 
 

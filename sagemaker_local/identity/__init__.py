@@ -1,0 +1,1 @@
+"""Who makes a request: credentials, callers, and the audit log of calls."""

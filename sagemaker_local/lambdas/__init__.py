@@ -1,0 +1,1 @@
+"""AWS Lambda: functions run in processes of this machine."""
