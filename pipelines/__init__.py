@@ -5,3 +5,7 @@ To follow a release from the command to SageMaker: `run` → `commands.release` 
 says which. Beside them: `errors` (the exception tree), `diagnostics` (where warnings go), `resolution` (files into a release),
 `released_model` (a model by its name), `next_command` (the command lines in messages).
 """
+
+from pipelines import own_packages
+
+own_packages.check()

@@ -128,3 +128,12 @@ def test_the_sizes_that_make_quotes_are_of_these_locks() -> None:
         assert pins <= sizes["packages"].keys()
         assert 0.8 * len(pins) <= whole["packages"] <= len(pins)
         assert 0 < whole["download_mb"] < whole["disk_mb"]
+
+
+@pytest.mark.parametrize(("package", "group"), [("loadtest", "loadtest"), ("sagemaker_local", "sagemaker-local")])
+def test_a_wheel_needs_what_its_group_holds(package: str, group: str) -> None:
+    wheel = tomllib.loads((ROOT / "packaging" / package / "pyproject.toml").read_text())["project"]
+    assert wheel["dependencies"] == PROJECT["dependency-groups"][group]
+    assert wheel["version"] == PROJECT["project"]["version"]
+    assert (ROOT / package / "py.typed").exists()
+    assert (ROOT / package / "README.md").exists()

@@ -1,0 +1,1 @@
+"""What a wheel must do where nothing else of ours is installed; `make wheels` runs each with the fresh environment's Python."""
