@@ -14,4 +14,4 @@ Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 class Strict(BaseModel):
     """No unknown keys, no silent conversions, no changes after loading; attribute docstrings become schema descriptions."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True, allow_inf_nan=False)

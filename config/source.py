@@ -12,16 +12,24 @@ from config.errors import ConfigError, Problem
 Location = tuple[str | int, ...]
 """The way to a value: keys and list indexes from the top."""
 
+_MAX_FILE_BYTES = 256 * 1024
+"""Model and environment files have some kilobytes; PyYAML reads about 100 kB a second."""
+_MAX_DEPTH = 32
+_MAX_VALUES = 20_000
+"""How many values a file may have, those behind its aliases counted each time."""
+
 
 class YamlFile:
     """One YAML file: `data`, and `line_of` for what validation finds wrong with it."""
 
     def __init__(self, path: Path) -> None:
-        """Read `path`; ConfigError when it is missing, not YAML, not a mapping, or gives a key twice."""
+        """Read `path`; ConfigError when it is missing, too large or too deep, not YAML, not a mapping, or gives a key twice."""
         self.path = path
         try:
-            text = path.read_text(encoding="utf-8")
+            text = _read(path).decode()
+            _check_depth(path, text)
             self._root = yaml.compose(text, Loader=yaml.SafeLoader)
+            _count(path, self._root)
             self.data: Any = yaml.safe_load(text)
         except OSError as error:
             raise ConfigError([Problem(path, f"cannot be read: {error.strerror}")]) from error
@@ -66,6 +74,61 @@ class YamlFile:
             return False
         unquoted: str = yaml.SafeLoader("").resolve(yaml.ScalarNode, node.value, (True, False))  # type: ignore[no-untyped-call]
         return unquoted.rpartition(":")[2] in {"int", "float", "bool"}
+
+
+def _read(path: Path) -> bytes:
+    with path.open("rb") as file:
+        body = file.read(_MAX_FILE_BYTES + 1)
+    if len(body) > _MAX_FILE_BYTES:
+        raise ConfigError(
+            [Problem(path, f"has more than {_MAX_FILE_BYTES:,} bytes; is it the right file? one of some kilobytes is expected")]
+        )
+    return body
+
+
+def _check_depth(path: Path, text: str) -> None:
+    """Refuse values nested deeper than any setting is: what composes and validates them would run out of stack."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > _MAX_DEPTH:
+                raise ConfigError([Problem(path, f"is nested deeper than {_MAX_DEPTH} levels here; no setting is", _line(event))])
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
+def _line(event: yaml.Event) -> int | None:
+    return event.start_mark.line + 1 if event.start_mark else None
+
+
+def _count(path: Path, root: yaml.Node | None) -> None:
+    """Refuse an alias inside its own anchor, and aliases of aliases that would become millions of values."""
+    sizes: dict[int, int] = {}
+    counted: set[int] = set()
+
+    def size(node: yaml.Node) -> int:
+        if id(node) in counted:
+            return sizes[id(node)]
+        if id(node) in sizes:
+            raise ConfigError([Problem(path, "an alias here stands inside its own anchor", node.start_mark.line + 1)])
+        sizes[id(node)] = 0
+        found = 1 + sum(map(size, _children(node)))
+        if found > _MAX_VALUES:
+            message = f"has more than {_MAX_VALUES:,} values below this line, counted with those behind aliases"
+            raise ConfigError([Problem(path, message, node.start_mark.line + 1)])
+        sizes[id(node)] = found
+        counted.add(id(node))
+        return found
+
+    if root is not None:
+        size(root)
+
+
+def _children(node: yaml.Node) -> list[yaml.Node]:
+    if isinstance(node, yaml.MappingNode):
+        return [part for pair in node.value for part in pair]
+    return list(node.value) if isinstance(node, yaml.SequenceNode) else []
 
 
 def _child(node: yaml.Node, part: str | int) -> tuple[yaml.Node, int] | None:

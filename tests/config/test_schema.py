@@ -56,7 +56,7 @@ def test_every_update_strategy_is_a_deployment_config_that_botocore_accepts(upda
     assert not report.has_errors(), report.generate_report()
 
 
-@given(st.floats(allow_nan=False), st.floats(allow_nan=False))
+@given(st.floats(allow_nan=False), st.floats(allow_nan=False, allow_infinity=False))
 def test_an_objective_is_met_on_its_own_side_only(value: float, bound: float) -> None:
     assert Objective(at_most=bound).met_by(value) == (value <= bound)
     assert Objective(at_least=bound).met_by(value) == (value >= bound)
