@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -25,6 +27,8 @@ PREFLIGHT = FetchSettings(attempts=3, longest_retry_after_s=5.0)
 """For a person who waits at a terminal: a Hub that does not answer is given up after about a second, one that asks to wait at once."""
 _LARGEST_DOCUMENT = 64 * MIB
 _LIST_TIMEOUT_S = 30.0
+_MAX_FILES = 50_000
+_SHA1, _SHA256 = re.compile(r"[0-9a-f]{40}"), re.compile(r"[0-9a-f]{64}")
 
 
 def choose_files(
@@ -80,11 +84,8 @@ def list_repository(hub: HubRevision) -> Listing:
         # Asked first, since the client repeats listings by itself for half a minute, but not this: a Hub that is not there, and one
         # that refuses, then show at once.
         api.model_info(hub.repository, revision=hub.revision, timeout=_LIST_TIMEOUT_S)
-        entries = [
-            entry
-            for entry in api.list_repo_tree(hub.repository, recursive=True, revision=hub.revision)
-            if isinstance(entry, RepoFile)
-        ]
+        listed = api.list_repo_tree(hub.repository, recursive=True, revision=hub.revision)
+        entries = list(islice((entry for entry in listed if isinstance(entry, RepoFile)), _MAX_FILES + 1))
     except HfHubHTTPError as error:
         headers = {name.lower(): value for name, value in error.response.headers.items()}
         answer = RangeResponse(error.response.status_code, headers, error.server_message or "")
@@ -95,7 +96,12 @@ def list_repository(hub: HubRevision) -> Listing:
         ) from error
     except Exception as error:  # the client's HTTP library has errors of its own, of no common kind
         raise TransientError(f"{hub.endpoint}: {type(error).__name__}: {error}") from error
-    return Listing(hub.repository, hub.revision, tuple(_hub_file(entry) for entry in entries))
+    if len(entries) > _MAX_FILES:
+        raise InputError(
+            f"{hub} lists more than {_MAX_FILES:,} files, and a model has some hundreds at most; choose another repository",
+            key="weights.repository",
+        )
+    return Listing(hub.repository, hub.revision, tuple(_hub_file(entry, hub) for entry in entries))
 
 
 def read_token(secret: str | None, region: str) -> str | None:
@@ -164,6 +170,20 @@ def _document(source: HubSource, listing: Listing, path: str) -> bytes:
     return bytes(body)
 
 
-def _hub_file(entry: RepoFile) -> HubFile:
+def _hub_file(entry: RepoFile, hub: HubRevision) -> HubFile:
+    """Return a listed file whose every fact has the form that a Hub gives it; what comes from outside is not believed."""
     lfs = entry.lfs
-    return HubFile(entry.path, lfs.size if lfs else entry.size, entry.blob_id, lfs.sha256 if lfs else None, entry.xet_hash)
+    found = HubFile(entry.path, lfs.size if lfs else entry.size, entry.blob_id, lfs.sha256 if lfs else None, entry.xet_hash)
+    wrong = {
+        "path": not isinstance(found.path, str),
+        "size": type(found.size) is not int or found.size < 0,
+        "oid": not (isinstance(found.blob_sha1, str) and _SHA1.fullmatch(found.blob_sha1)),
+        "lfs.oid": found.sha256 is not None and not (isinstance(found.sha256, str) and _SHA256.fullmatch(found.sha256)),
+        "xetHash": found.xet_hash is not None and not (isinstance(found.xet_hash, str) and _SHA256.fullmatch(found.xet_hash)),
+    }
+    if names := [name for name, is_wrong in wrong.items() if is_wrong]:
+        raise DeliveryError(
+            f"{hub} lists {str(found.path)[:200]!a} with a {' and a '.join(names)} that no Hub gives ({found.size!r:.50}, "
+            f"{found.blob_sha1!r:.50}, {found.sha256!r:.80}); check the Hub's address"
+        )
+    return found

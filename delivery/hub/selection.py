@@ -15,6 +15,7 @@ from typing import Any
 
 from config.weights import Weights
 from delivery.errors import InputError
+from delivery.hub import paths
 from delivery.hub.fetch_settings import MAX_OBJECT_BYTES
 from delivery.names import MANIFEST_FILE
 from delivery.weights.manifest import ManifestFile
@@ -95,6 +96,7 @@ def select(listing: Listing, documents: Mapping[str, bytes], weights: Weights) -
     """
     where = f"{listing.repository} at {listing.revision}"
     notes: list[str] = []
+    paths.refuse_unsafe((f.path for f in listing.files), where)
     wanted = [f for f in listing.files if _is_wanted(f.path, weights)]
     if not wanted:
         raise InputError(f"{where}: no file matches weights.include {weights.include} without weights.exclude {weights.exclude}")
@@ -104,6 +106,7 @@ def select(listing: Listing, documents: Mapping[str, bytes], weights: Weights) -
     indexed = _check_indexes(wanted, documents, where)
     notes += _unindexed(wanted, indexed)
     _check_sizes(wanted, weights, where)
+    paths.refuse_collisions((f.path for f in wanted), f"weights/{weights.folder}/", where)
     chosen = tuple(sorted(wanted, key=lambda f: f.path))
     return Selection(listing.repository, listing.revision, chosen, _architectures(config), notes)
 
@@ -149,7 +152,7 @@ def _config(body: bytes | None, where: str) -> Mapping[str, Any]:
 def _json_object(body: bytes, what: str) -> dict[str, Any]:
     try:
         value = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{what} is not JSON ({error}); the repository is broken at this revision: choose another") from error
     if not isinstance(value, dict):
         raise InputError(f"{what} is a JSON {type(value).__name__}, expected an object; choose another revision")
