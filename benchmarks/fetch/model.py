@@ -7,22 +7,24 @@ import os
 from pathlib import Path
 
 MIB = 1024**2
+_HEADER_BYTES = 256
 
 
 def write(folder: Path, size: int, shards: int) -> int:
     """Write `shards` files of `size` bytes together, an index and a config.json; how many bytes it all has.
 
-    Four megabytes of random bytes, repeated: nothing here compresses or deduplicates.
+    Each is a safetensors file of one tensor: four megabytes of random bytes, repeated, since nothing here compresses or deduplicates.
     """
     folder.mkdir(parents=True)
     block = os.urandom(4 * MIB)
     for number, name in enumerate(_names(shards)):
         with (folder / name).open("wb") as file:
-            left = size // shards
+            left = size // shards - _HEADER_BYTES
+            tensor = {"dtype": "U8", "shape": [left], "data_offsets": [0, left]}
+            header = json.dumps({f"layer.{number}": tensor}).encode().ljust(_HEADER_BYTES - 8)
+            file.write(len(header).to_bytes(8, "little") + header)
             while left:
                 left -= file.write(block[: min(left, len(block))])
-            file.seek(0)
-            file.write(number.to_bytes(8, "big"))
     return _describe(folder, shards)
 
 

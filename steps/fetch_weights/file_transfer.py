@@ -7,10 +7,11 @@ import threading
 
 from awscrt.checksums import combine_crc64nvme
 
-from delivery.errors import DeliveryError
+from delivery.errors import DeliveryError, InputError
 from delivery.hub.fetch_settings import FetchSettings
 from delivery.hub.hub_source import FilePart
 from delivery.hub.selection import HubFile
+from delivery.weights.formats import header_check
 from steps.fetch_weights.buffers import Buffer
 from steps.fetch_weights.destination import checksum_text
 from steps.fetch_weights.transfer_plan import split
@@ -33,6 +34,8 @@ class FileTransfer:
         self._hashing = False
         self._sha256 = hashlib.sha256()
         self._git_sha1 = None if file.sha256 else hashlib.sha1(f"blob {file.size}\0".encode(), usedforsecurity=False)
+        self._header = header_check(file.path, file.size)
+        self._header_error: InputError | None = None
         self._checked = False
         self._etags: dict[int, str] = {}
         self._checksums: dict[int, tuple[int, int]] = {}
@@ -59,15 +62,22 @@ class FileTransfer:
             return item
 
     def hash(self, part: FilePart, view: memoryview) -> bool:
-        """Add the next part to the digests. True when that was the last one and the file is what the Hub listed; DeliveryError when it is not."""
+        """Add the next part to the digests. True when that was the last one and the file is what the Hub listed.
+
+        Raises:
+            DeliveryError: The bytes are not those that the Hub listed.
+            InputError: They are, and no engine could load them.
+        """
         self._sha256.update(view)
         if self._git_sha1 is not None:
             self._git_sha1.update(view)
+        self._read_header(view)
         with self._lock:
             self._next_number += 1
         if part.number < self.parts:
             return False
         self._compare()
+        self._refuse_bad_header()
         return True
 
     def checked(self) -> bool:
@@ -100,6 +110,21 @@ class FileTransfer:
     def git_blob_sha1(self) -> str | None:
         """Git's digest, for a file whose SHA-256 the Hub does not know."""
         return self._git_sha1.hexdigest() if self._git_sha1 is not None else None
+
+    def _read_header(self, view: memoryview) -> None:
+        """Take the next part of the header. What is wrong with it is said at the file's end: broken bytes are the digests' to name."""
+        if self._header is None or self._header_error is not None:
+            return
+        try:
+            self._header.update(view)
+        except InputError as error:
+            self._header_error = error
+
+    def _refuse_bad_header(self) -> None:
+        if self._header_error is not None:
+            raise self._header_error
+        if self._header is not None:
+            self._header.finish()
 
     def _compare(self) -> None:
         if self._git_sha1 is None:

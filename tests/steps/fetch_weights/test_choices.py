@@ -12,7 +12,7 @@ from steps.fetch_weights import step
 from steps.fetch_weights.models import FetchArguments, WeightsOutput
 from tests.steps.fetch_weights import world
 
-FILES = {**world.model_files([5000, 3000]), "original/consolidated.safetensors": world.noise(700, 7)}
+FILES = {**world.model_files([5000, 3000]), "original/consolidated.safetensors": world.shard(700, 7)}
 
 
 def prefix(**weights: Any) -> str:

@@ -79,6 +79,20 @@ def noise(size: int, seed: int = 0) -> bytes:
     return random.Random(seed).randbytes(size)
 
 
+def shard(size: int, seed: int = 0) -> bytes:
+    """A safetensors file of so many bytes (10 at least), with one tensor of noise where there is room for it."""
+    header, tensor_bytes = b"{}", 0
+    if size >= _LEAST_SHARD_BYTES:
+        tensor_bytes = size - _LEAST_SHARD_BYTES
+        tensor = {"dtype": "U8", "shape": [tensor_bytes], "data_offsets": [0, tensor_bytes]}
+        header = json.dumps({f"layer.{seed}": tensor}).encode()
+    header = header.ljust(size - tensor_bytes - 8)
+    return len(header).to_bytes(8, "little") + header + noise(tensor_bytes, seed)
+
+
+_LEAST_SHARD_BYTES = 128
+
+
 def model_files(shard_bytes: list[int]) -> dict[str, bytes]:
     """A small model in shards, as repositories have it."""
     names = [f"model-{n:05}-of-{len(shard_bytes):05}.safetensors" for n in range(1, len(shard_bytes) + 1)]
@@ -87,7 +101,7 @@ def model_files(shard_bytes: list[int]) -> dict[str, bytes]:
         "config.json": json.dumps({"architectures": ["LlamaForCausalLM"], "model_type": "llama"}).encode(),
         "tokenizer.json": noise(100_000, 99),
         "model.safetensors.index.json": json.dumps(index).encode(),
-        **{name: noise(size, n) for n, (name, size) in enumerate(zip(names, shard_bytes, strict=True))},
+        **{name: shard(size, n) for n, (name, size) in enumerate(zip(names, shard_bytes, strict=True))},
     }
 
 
