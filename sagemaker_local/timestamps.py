@@ -11,5 +11,9 @@ def iso(seconds: float) -> str:
 
 
 def iso_ms(seconds: float) -> str:
-    """Return epoch seconds as ``2021-02-24T17:00:14.123Z``."""
+    """Return epoch seconds as ``2021-02-24T17:00:14.123Z``.
+
+    >>> iso_ms(1614186014.123)
+    '2021-02-24T17:00:14.123Z'
+    """
     return f"{iso(seconds)[:-1]}.{int(seconds * 1000) % 1000:03d}Z"

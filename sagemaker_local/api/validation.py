@@ -49,6 +49,8 @@ def check(action: str, request: Any) -> None:
     Raises:
         AwsError: ``SerializationException`` for a wrong JSON type.
         ValidationError: a member is missing, or breaks a constraint of the model.
+
+    >>> check("DescribeModel", {"ModelName": "chat"})
     """
     shape = service_model().operation_model(action).input_shape
     if shape is None:

@@ -25,6 +25,9 @@ def holds(rule: str, state_of: StateOf) -> bool:
 
     Raises:
         AlarmRuleError: it cannot be read.
+
+    >>> holds("ALARM(slow) AND NOT OK(failing)", {"slow": "ALARM", "failing": "ALARM"}.__getitem__)
+    True
     """
     reader = _Reader(rule, state_of)
     value = reader.either()

@@ -130,7 +130,11 @@ def payload_of(target: dict[str, Any], event: dict[str, Any], rule_arn: str, rul
 
 
 def at_path(event: Any, path: str) -> Any:
-    """Return the value at a JSONPath such as ``$.detail.ModelPackageArn`` or ``$.resources[0]``; None when there is none."""
+    """Return the value at a JSONPath such as ``$.detail.ModelPackageArn`` or ``$.resources[0]``; None when there is none.
+
+    >>> at_path({"detail": {"ModelApprovalStatus": "Approved"}}, "$.detail.ModelApprovalStatus")
+    'Approved'
+    """
     value = event
     for name, index, quoted in _STEP.findall(path.removeprefix("$")):
         try:

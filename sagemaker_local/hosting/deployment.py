@@ -67,7 +67,11 @@ class Deployment:
 
 
 def count_of(size: CapacitySize | None, instances: int) -> int:
-    """Return how many of so many instances a CapacitySize is; at least one, all of them when there is no size."""
+    """Return how many of so many instances a CapacitySize is; at least one, all of them when there is no size.
+
+    >>> count_of({"Type": "CAPACITY_PERCENT", "Value": 50}, 5)
+    2
+    """
     if size is None:
         return max(1, instances)
     if size["Type"] == "INSTANCE_COUNT":

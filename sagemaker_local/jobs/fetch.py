@@ -59,7 +59,11 @@ def bring(s3: Any, source: S3Source, folders: Sequence[Path]) -> None:
 
 
 def split_uri(uri: str) -> tuple[str, str]:
-    """Return the bucket and the key (or prefix) of an ``s3://`` address."""
+    """Return the bucket and the key (or prefix) of an ``s3://`` address.
+
+    >>> split_uri("s3://weights/chat/model.safetensors")
+    ('weights', 'chat/model.safetensors')
+    """
     parts = urlsplit(uri, allow_fragments=False)
     query = f"?{parts.query}" if parts.query else ""
     return parts.netloc, parts.path.lstrip("/") + query

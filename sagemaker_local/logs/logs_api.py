@@ -26,7 +26,11 @@ _NOT_EMULATED = frozenset(
 
 
 def group_of(request: Request) -> str:
-    """Return the log group that a request names, by name or by ARN; empty when it names none, or several."""
+    """Return the log group that a request names, by name or by ARN; empty when it names none, or several.
+
+    >>> group_of({"logGroupIdentifier": "arn:aws:logs:us-east-1:123456789012:log-group:/aws/sagemaker/ProcessingJobs"})
+    '/aws/sagemaker/ProcessingJobs'
+    """
     return str(request.get("logGroupName") or request.get("logGroupIdentifier", "").partition(":log-group:")[2] or "")
 
 

@@ -79,6 +79,9 @@ def chosen(resources: Mapping[str, Any]) -> tuple[str, int]:
     """Return the instance type and count of a job's resources: the given ones, else the first of InstancePreferences.
 
     On AWS the first that has capacity is taken; here all have.
+
+    >>> chosen({"InstancePreferences": [{"InstanceType": "ml.g5.xlarge", "InstanceCount": 2}]})
+    ('ml.g5.xlarge', 2)
     """
     preferred = (resources.get("InstancePreferences") or [{}])[0]
     instance_type = resources.get("InstanceType") or preferred.get("InstanceType", "")

@@ -214,7 +214,11 @@ def _arn(context: Context, region: str, resource: str) -> str:
 
 
 def page_of(packages: list[Record], request: dict[str, Any]) -> list[Record]:
-    """ListModelPackages' own filters: group, approval status and type."""
+    """ListModelPackages' own filters: group, approval status and type.
+
+    >>> page_of([{"ModelPackageGroupName": "chat", "ModelPackageVersion": 1}], {"ModelPackageGroupName": "other"})
+    []
+    """
     group = request.get("ModelPackageGroupName", "").rpartition("/")[2]
     kind = request.get("ModelPackageType") or ("Versioned" if group else "Unversioned")
     status = request.get("ModelApprovalStatus")

@@ -22,6 +22,9 @@ def page(member: str, entries: Sequence[Any], request: Mapping[str, Any]) -> dic
 
     Raises:
         ValidationError: the NextToken is not one that this function gave.
+
+    >>> page("Names", ["a", "b", "c"], {"MaxResults": 2})["Names"]
+    ['a', 'b']
     """
     start = _position(request.get("NextToken"))
     size = request.get("MaxResults") or _PAGE

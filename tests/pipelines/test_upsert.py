@@ -23,11 +23,11 @@ def test_two_first_releases_both_want_the_pipeline_of_promotions(tmp_path: Path,
         )
         definition = json.dumps({"Version": "2020-12-01", "Steps": steps})
 
-        def late(**named: str) -> object:
-            """Another makes it between the look and the making."""
+        def late(*, PipelineName: str) -> object:
+            """Let another make it between the look and the making."""
             monkeypatch.setattr(second._sagemaker, "describe_pipeline", describe)
             try:
-                return describe(**named)
+                return describe(PipelineName=PipelineName)
             finally:
                 first.upsert("promotion", definition, "theirs")
 

@@ -71,6 +71,9 @@ def follow(value: Any, path: str, expression: str) -> Any:
 
     Raises:
         UnresolvedError: nothing is there. ``expression`` is named in the message.
+
+    >>> follow({"Outputs": [{"OutputName": "report", "S3Uri": "s3://b/r"}]}, ".Outputs['report'].S3Uri", "an example")
+    's3://b/r'
     """
     for key in path_keys(path, expression):
         try:
