@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from tokenizers import Tokenizer as HuggingFaceTokenizer
+
 from loadtest.errors import InvalidInput
 
 # Short English words that common tokenizers keep as one token each.
@@ -44,8 +46,6 @@ class Tokenizer:
 
     def __init__(self, serialized: str) -> None:
         """`serialized` is the content of tokenizer.json. InvalidInput when it is none."""
-        from tokenizers import Tokenizer as HuggingFaceTokenizer
-
         try:
             self._tokenizer: Any = HuggingFaceTokenizer.from_str(serialized)
         except Exception as error:

@@ -16,6 +16,8 @@ from array import array
 from collections.abc import Sequence
 from typing import Any
 
+import numpy
+
 SLICES = 20
 _DRAWS = 1000
 _BUCKET = 1.002  # latencies are put into buckets this much apart: finer than any interval
@@ -35,32 +37,35 @@ class TimeSlices:
         self._sums: dict[str, list[float]] = {}
 
     def sample(self, name: str, place: int, values_ms: Sequence[float]) -> None:
-        """Latencies that belong to slice number `place`."""
+        """Add latencies to slice number `place`. Milliseconds."""
         places, values = self._samples.setdefault(name, (array("b"), array("d")))
         places.extend([min(max(place, 0), SLICES - 1)] * len(values_ms))
         values.extend(values_ms)
 
     def count(self, name: str, place: int, amount: float = 1) -> None:
-        """Something that is summed, in slice number `place`."""
+        """Add to a sum in slice number `place`."""
         self._sums.setdefault(name, [0.0] * SLICES)[min(max(place, 0), SLICES - 1)] += amount
 
     def quantile(self, name: str, share: float) -> Interval | None:
-        """The interval of a latency's quantile, in the unit of the samples. None without a sample."""
-        import numpy
+        """Return the interval of a latency's quantile, in the unit of the samples; None without a sample.
 
+        Args:
+            name: of the latency.
+            share: of the samples that do not exceed the quantile, from 0 to 1.
+        """
         places, values = self._samples.get(name, ((), ()))
         if not values:
             return None
         samples = numpy.array(values)
         logs = numpy.log(numpy.maximum(samples, 1e-6))
         lowest = logs.min()
-        buckets = numpy.floor((logs - lowest) / numpy.log(_BUCKET)).astype(numpy.int64)
-        matrix = numpy.zeros((SLICES, int(buckets.max()) + 1))
-        numpy.add.at(matrix, (numpy.asarray(places), buckets), 1)
+        buckets, columns = numpy.unique(numpy.floor((logs - lowest) / numpy.log(_BUCKET)), return_inverse=True)
+        matrix = numpy.zeros((SLICES, len(buckets)))
+        numpy.add.at(matrix, (numpy.asarray(places), columns), 1)
         drawn = numpy.cumsum(self._weights() @ matrix, axis=1)
         drawn = drawn[drawn[:, -1] > 0]  # not those of empty slices alone
         found = (drawn >= share * drawn[:, -1:]).argmax(axis=1)
-        low, high = self._interval(numpy.exp(lowest + found * numpy.log(_BUCKET)))
+        low, high = self._interval(numpy.exp(lowest + buckets[found] * numpy.log(_BUCKET)))
         samples.sort()
         spread = _Z * math.sqrt(len(samples) * share * (1 - share))
         first = max(0, math.floor(share * len(samples) - spread) - 1)
@@ -68,15 +73,13 @@ class TimeSlices:
         return min(low, float(samples[first])), max(high, float(samples[last])) if last < len(samples) else None
 
     def rate(self, name: str, duration_s: float) -> tuple[float, float] | None:
-        """The interval of a sum a second."""
+        """Return the interval of a sum a second; None where nothing was summed."""
         if name not in self._sums:
             return None
         return self._interval(self._weights() @ self._array(name) / duration_s)
 
     def share(self, part: str, whole: str) -> tuple[float, float] | None:
-        """The interval of one sum divided by another."""
-        import numpy
-
+        """Return the interval of one sum divided by another; None where there is nothing to divide by."""
         if whole not in self._sums:
             return None
         wholes = self._weights() @ self._array(whole)
@@ -88,27 +91,21 @@ class TimeSlices:
         return min(low, least), max(high, most)
 
     def _array(self, name: str) -> Any:
-        import numpy
-
         return numpy.asarray(self._sums[name])
 
     @staticmethod
     def _weights() -> Any:
-        """How often each slice is in each draw: the same draws every time, so that a report is the same for the same requests."""
-        import numpy
-
+        """Draw slices: how often each is in each draw, the same every time, so that a report is the same for the same requests."""
         return numpy.random.default_rng(0).multinomial(SLICES, [1 / SLICES] * SLICES, size=_DRAWS)
 
     @staticmethod
     def _interval(values: Any) -> tuple[float, float]:
-        import numpy
-
         low, high = numpy.percentile(values, [_TAIL, 100 - _TAIL])
         return float(low), float(high)
 
 
 def _wilson(part: float, whole: float) -> tuple[float, float]:
-    """The interval of a share of independent events: that of none in 20 ends at a sixth. (E. B. Wilson, 1927.)"""
+    """Return the interval of a share of independent events: that of none in 20 ends at a sixth. (E. B. Wilson, 1927.)"""
     share, scale = part / whole, 1 + _Z**2 / whole
     middle = (share + _Z**2 / (2 * whole)) / scale
     spread = _Z / scale * math.sqrt(share * (1 - share) / whole + _Z**2 / (4 * whole**2))

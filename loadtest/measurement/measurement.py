@@ -6,16 +6,13 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
-from hdrh.histogram import HdrHistogram
-
 from loadtest.measurement.confidence import SLICES, Interval, TimeSlices
 from loadtest.measurement.models import ClientHealth, Quantiles
+from loadtest.measurement.percentiles import PERCENTILES, percentile, quantiles
 from loadtest.measurement.request_record import RequestRecord
 from loadtest.measurement.worker_result import WorkerResult
 from loadtest.profiles import CAPACITY, COST, METRICS, Objective
 
-_LOWEST_US, _HIGHEST_US, _DIGITS = 1, 3_600_000_000, 3  # 1 µs to 1 h, to three digits
-_PERCENTILES = {"p50": 500, "p90": 900, "p95": 950, "p99": 990, "p999": 999}  # in thousandths
 _BUSY_SHARE = 0.9
 """Of one core; an event loop that is busier makes its own latencies."""
 _FEW_TOKENS, _FEW_SHARE = 2, 0.02  # by which two counts of one answer may differ
@@ -23,13 +20,6 @@ _OVERCLAIM = 1.2
 """What a server may count for each token that the text has. Text that is cut into tokens again has a few per cent fewer of them than were
 made; a count that has the prompt in it, or the drafts of speculative decoding, is far off."""
 LATENCIES = ("ttft", "itl", "tpot", "e2e")
-
-
-def min_samples(metric: str) -> int:
-    """How many samples a metric needs: a percentile as many as it takes for one to be beyond it, any other none. The 99th of 20 samples
-    would be their largest, and the true one is larger four times in five."""
-    _, _, percentile = metric.removesuffix("_ms").rpartition("_")
-    return -(-1000 // (1000 - _PERCENTILES[percentile])) if metric.endswith("_ms") else 0
 
 
 class Measurement:
@@ -48,7 +38,13 @@ class Measurement:
 
     @classmethod
     def of(cls, window_s: tuple[float, float], begin_ns: int, found: Iterable[WorkerResult]) -> Measurement:
-        """What client processes measured in a window of a load that began at `begin_ns`."""
+        """Put together what client processes measured in a window of a load that began at `begin_ns`.
+
+        Args:
+            window_s: from when to when requests count, from the load's beginning. Seconds.
+            begin_ns: the load's beginning, on the monotonic clock. Nanoseconds.
+            found: what each process measured.
+        """
         made = cls(begin_ns + int(window_s[0] * 1e9), begin_ns + int(window_s[1] * 1e9))
         for one in found:
             made.merge(one)
@@ -119,9 +115,13 @@ class Measurement:
         return seconds
 
     def client(self, lag_at_most_ms: float) -> ClientHealth:
-        """The measuring side, and whether it was the bottleneck."""
-        lag = histogram(moment / 1e6 for moment in self._lag_ns)
-        lag_ms = _at_least(990, lag, lag.get_total_count()) / 1000 if lag.get_total_count() else None
+        """Judge the measuring side.
+
+        Args:
+            lag_at_most_ms: a client that was later than this (p99) is the bottleneck. Milliseconds.
+        """
+        lag_ns = percentile(self._lag_ns, 990)
+        lag_ms = None if lag_ns is None else lag_ns / 1e6
         busiest = max(self._cpu_shares, default=0.0)
         reasons = [self.invalid_reason] if self.invalid_reason else []
         if lag_ms is not None and lag_ms > lag_at_most_ms:
@@ -137,12 +137,17 @@ class Measurement:
         )
 
     def latencies(self) -> dict[str, Quantiles | None]:
-        """Each latency's distribution, over the counted answers that were complete."""
+        """Return each latency's distribution, over the counted answers that were complete."""
         good = [result for result in self.counted if result.is_ok]
         return {name: quantiles(value for result in good for value in samples(result, name)) for name in LATENCIES}
 
     def metrics(self, objectives: Mapping[str, Objective], usd_per_hour: float | None = None) -> dict[str, float | None]:
-        """Every metric that an objective may name. `usd_per_hour` is what the endpoint costs."""
+        """Return every metric that an objective may name.
+
+        Args:
+            objectives: whose latency bounds a request must keep to be good (`goodput_per_s`).
+            usd_per_hour: what the endpoint costs; None: not known. US dollars an hour.
+        """
         counted = self.counted
         completed = self._completed()
         tokens_per_s = self.output_tokens / self.duration_s
@@ -157,20 +162,20 @@ class Measurement:
             CAPACITY: None,
         }
         for name, distribution in self.latencies().items():
-            for percentile in _PERCENTILES:
-                found[f"{name}_{percentile}_ms"] = getattr(distribution, percentile) if distribution else None
+            for share in PERCENTILES:
+                found[f"{name}_{share}_ms"] = getattr(distribution, share) if distribution else None
         return {name: found[name] for name in METRICS}
 
     def intervals(self, names: Iterable[str], objectives: Mapping[str, Objective]) -> dict[str, Interval | None]:
-        """The 95 % confidence intervals of the metrics with these names; None where there was too little to say."""
+        """Return the 95 % confidence intervals of the metrics with these names; None where there was too little to say."""
         names = list(names)
         slices = self._slices(objectives, {name.split("_", 1)[0] for name in names} & set(LATENCIES))
         rates = {"requests_per_s": "completed", "output_tokens_per_s": "tokens", "goodput_per_s": "good"}
         found: dict[str, Interval | None] = {}
         for name in names:
             if name.endswith("_ms"):
-                latency, percentile, _ = name.split("_")
-                found[name] = slices.quantile(latency, _PERCENTILES[percentile] / 1000)
+                latency, share, _ = name.split("_")
+                found[name] = slices.quantile(latency, PERCENTILES[share] / 1000)
             elif name == "error_rate":
                 found[name] = slices.share("failed", "due")
             else:
@@ -198,7 +203,7 @@ class Measurement:
         return [result for result in self.results if result.is_ok and self.begin_ns <= result.ended_ns < self.end_ns]
 
     def _tokens(self) -> Iterator[tuple[int, float]]:
-        """The moments in the measured time at which text arrived, and how many tokens it was."""
+        """Yield the moments in the measured time at which text arrived, and how many tokens it was."""
         for result in self.results:
             pieces = len(result.token_ns)
             amount = result.output_tokens / pieces if pieces and result.is_ok else 1.0
@@ -208,12 +213,12 @@ class Measurement:
 
 
 def _disagree(claimed: int, counted: int) -> bool:
-    """Text does not always become the tokens again that it was made of, and the last, which ends an answer, has none."""
+    """Compare two counts: text does not always become the tokens again that it was made of, and the last, which ends an answer, has none."""
     return abs(claimed - counted) > max(_FEW_TOKENS, _FEW_SHARE * counted)
 
 
 def samples(result: RequestRecord, latency: str) -> list[float]:
-    """What one request adds to a latency's distribution. Milliseconds."""
+    """Return what one request adds to a latency's distribution. Milliseconds."""
     if latency == "itl":
         return result.gaps_ms
     value = {"ttft": result.ttft_ms, "tpot": result.tpot_ms, "e2e": result.e2e_ms}[latency]
@@ -221,42 +226,10 @@ def samples(result: RequestRecord, latency: str) -> list[float]:
 
 
 def is_good(result: RequestRecord, objectives: Mapping[str, Objective]) -> bool:
-    """Whether one request by itself keeps every absolute latency bound: an ITL bound by its worst gap."""
+    """Return whether one request by itself keeps every absolute latency bound: an ITL bound by its worst gap."""
     for name, objective in objectives.items():
         if name.endswith("_ms") and objective.absolute is not None:
             values = samples(result, name.split("_", 1)[0])
             if values and not objective.within(max(values), objective.absolute):
                 return False
     return True
-
-
-def histogram(values_ms: Iterable[float]) -> HdrHistogram:
-    """An HDR histogram, in microseconds."""
-    import numpy
-
-    made = HdrHistogram(_LOWEST_US, _HIGHEST_US, _DIGITS)
-    rounded = numpy.rint(numpy.fromiter(values_ms, dtype=numpy.float64) * 1000).clip(_LOWEST_US, _HIGHEST_US).astype(numpy.int64)
-    for value, count in zip(
-        *numpy.unique(rounded, return_counts=True), strict=True
-    ):  # equal ones together: there are millions of gaps
-        made.record_value(int(value), int(count))
-    return made
-
-
-def quantiles(values_ms: Iterable[float]) -> Quantiles | None:
-    """From one HDR histogram of every value; None when there is no value."""
-    made = histogram(values_ms)
-    count = made.get_total_count()
-    if not count:
-        return None
-    found = {name: _at_least(thousandths, made, count) / 1000 for name, thousandths in _PERCENTILES.items()}
-    return Quantiles(samples=count, max=made.get_max_value() / 1000, histogram=made.encode().decode(), **found)
-
-
-def _at_least(thousandths: int, made: HdrHistogram, count: int) -> float:
-    """The smallest value that this share of the samples does not exceed. Microseconds.
-
-    The library rounds the rank to the nearest, which makes the 90th percentile of seven samples the sixth: too kind by one.
-    """
-    rank = -(-thousandths * count // 1000)
-    return float(made.get_value_at_percentile(100 * rank / count))

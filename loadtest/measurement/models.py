@@ -37,7 +37,7 @@ class ObjectiveResult(Strict):
 
 
 class Quantiles(Strict):
-    """A latency's distribution, in milliseconds. From one histogram of every sample, never from averaged percentiles."""
+    """A latency's distribution, in milliseconds. Percentiles are exact, of every sample (see `percentiles`), never averages of percentiles."""
 
     samples: int
     p50: float

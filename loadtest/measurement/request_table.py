@@ -6,11 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow  # type: ignore[import-untyped]
+from pyarrow import parquet
+
 from loadtest.measurement.measurement import Measurement
 
 
 def build(measurements: Mapping[str, Measurement]) -> dict[str, list[Any]]:
-    """Column → values. Times are seconds from the beginning of the measured time of the row's profile, latencies milliseconds."""
+    """Return column → values. Times are seconds from the beginning of the measured time of the row's profile, latencies milliseconds."""
     rows = [
         {
             "profile": name,
@@ -37,8 +40,5 @@ def build(measurements: Mapping[str, Measurement]) -> dict[str, list[Any]]:
 
 
 def write(columns: dict[str, list[Any]], file: Path) -> None:
-    """As a Parquet file."""
-    import pyarrow  # type: ignore[import-untyped]
-    from pyarrow import parquet
-
+    """Write the columns to a Parquet file."""
     parquet.write_table(pyarrow.table(columns), file, compression="zstd")

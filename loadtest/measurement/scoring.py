@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from loadtest.measurement.confidence import Interval
-from loadtest.measurement.measurement import Measurement, min_samples
+from loadtest.measurement.measurement import Measurement
 from loadtest.measurement.models import ObjectiveResult, ProfileResult, Quantiles, Trial
+from loadtest.measurement.percentiles import min_samples
 from loadtest.profiles import COST, Objective
 
 _OF_COUNTED_TOKENS = {"output_tokens_per_s", "total_tokens_per_s", COST}
