@@ -95,7 +95,7 @@ def search(engine: Engine, *, warmup_s: float, duration_s: float, precision: flo
 
 @contextmanager
 def _running(engine: Engine) -> Iterator[str]:
-    """The engine in a process of its own; the address of its OpenAI API."""
+    """Start the engine in a process of its own; yields the address of its OpenAI API."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -27,10 +27,19 @@ class RateResult:
 
 
 def search(trial: Callable[[float], RateResult], start: float, highest: float, precision: float) -> float | None:
-    """The highest rate, to `precision` (a share), at which `trial` is met; None when not even a 64th of `start` is.
+    """Find the highest rate at which a trial is met.
 
     One bad trial may be chance, so a rate counts as too high only after a second one, or when the endpoint was far from it; and the
     answer was met twice.
+
+    Args:
+        trial: puts a rate on, requests a second, and says what it gave.
+        start: the rate tried first. Requests a second.
+        highest: where the search ends. Requests a second.
+        precision: the share to which the answer is known at the end.
+
+    Returns:
+        The rate; None when not even a 64th of `start` is met.
     """
     return _Search(trial, start, highest, precision).run()
 
@@ -72,7 +81,7 @@ class _Search:
         return self._trial(rate).met
 
     def _guess(self) -> float | None:
-        """The next rate that what was completed suggests; None when there is none, or it is known already."""
+        """Return the next rate that what was completed suggests; None when there is none, or it is known already."""
         low, high = self._low or 0.0, self._high or math.inf
         while self._guesses:
             guess = self._guesses.pop()

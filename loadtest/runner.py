@@ -105,7 +105,7 @@ class Runner:
         )
 
     def _schedule(self, profile: OpenLoop | Ramp | Replay | Scheduled, seed: int) -> tuple[ScheduledRequest, ...]:
-        """The whole schedule, warm-up included."""
+        """Make the whole schedule, warm-up included."""
         end_s = profile.warmup_s + profile.duration_s
         match profile:
             case OpenLoop():

@@ -26,7 +26,7 @@ from benchmarks.load_client.peers import Peer, install
 from benchmarks.load_client.peers.aiperf import AIPerf
 from benchmarks.load_client.peers.guidellm import GuideLLM
 from benchmarks.load_client.peers.llmeter import LLMeter
-from benchmarks.load_client.run import Cost, Level, Truth, run
+from benchmarks.load_client.run import Cost, Level, StampingServer, run
 
 ROOT = Path(__file__).parents[2]
 PEERS: tuple[Peer, ...] = (AIPerf(), GuideLLM(), LLMeter())
@@ -40,7 +40,7 @@ _ENVIRONMENT = {"AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE", "AWS_SECRET_ACCESS_
 
 
 @dataclass(frozen=True)
-class Found:
+class ClientFigures:
     """One client at one level."""
 
     client: str
@@ -50,7 +50,7 @@ class Found:
 
 
 @dataclass
-class Bars:
+class BarResults:
     """What was promised, and whether it held."""
 
     missed: int = 0
@@ -69,7 +69,7 @@ class Bars:
 
 
 def main() -> None:
-    """The command."""
+    """Run the command."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.load_client", description=__doc__)
     parser.add_argument("--streams", type=int, nargs="*", choices=ITL_MS, default=list(ITL_MS), help="the levels (default: all)")
     parser.add_argument("--duration", type=float, default=8, help="of each client at each level; seconds (default 8)")
@@ -80,7 +80,7 @@ def main() -> None:
     )
     given = parser.parse_args()
     peers = {peer: environment for peer in PEERS if peer.name in given.peers and (environment := _installed(peer, given.cache))}
-    bars = Bars()
+    bars = BarResults()
     with _server() as truth, tempfile.TemporaryDirectory() as name:
         clients = _Clients(truth, Path(name), peers)
         for streams in given.streams:
@@ -102,13 +102,13 @@ def _installed(peer: Peer, cache: Path) -> Path | None:
 
 
 @contextmanager
-def _server() -> Iterator[Truth]:
+def _server() -> Iterator[StampingServer]:
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.load_client.server"], stdout=subprocess.PIPE, text=True, cwd=ROOT
     )
     try:
         assert process.stdout is not None
-        yield Truth(process.stdout.readline().strip())
+        yield StampingServer(process.stdout.readline().strip())
     finally:
         process.kill()
         process.wait()
@@ -118,11 +118,11 @@ def _server() -> Iterator[Truth]:
 class _Clients:
     """Everyone, run one after the other."""
 
-    truth: Truth
+    truth: StampingServer
     folder: Path
     peers: dict[Peer, Path]
 
-    def all_at(self, level: Level) -> list[Found]:
+    def all_at(self, level: Level) -> list[ClientFigures]:
         """Run everyone at one level, and print what was found."""
         planted = f", one token of {level.stall_every} late by {level.stall_ms:g} ms" if level.stall_every else ""
         print(f"\n{level.streams} streams, ITL {level.itl_ms:g} ms, 64 tokens each, {level.duration_s:g} s{planted}")
@@ -144,24 +144,24 @@ class _Clients:
         )
         return found
 
-    def _ours(self, transport: str, level: Level) -> Found:
+    def _ours(self, transport: str, level: Level) -> ClientFigures:
         file = self.folder / "ours.json"
         options = ["--streams", str(level.streams), "--duration", f"{level.duration_s:g}", "--output", str(file)]
         command = [sys.executable, "-m", "benchmarks.load_client.ours", self.truth.url, transport, *options]
         cost = run(command, self.folder, {**_ENVIRONMENT, "PYTHONPATH": str(ROOT)}, self.truth, level)
         seen = observed.read(file)
-        return Found(f"ours, {transport}", cost, seen.error_ms(_WARMUP_NS), seen)
+        return ClientFigures(f"ours, {transport}", cost, seen.error_ms(_WARMUP_NS), seen)
 
-    def _peer(self, peer: Peer, environment: Path, level: Level) -> Found:
+    def _peer(self, peer: Peer, environment: Path, level: Level) -> ClientFigures:
         command = peer.command(environment, self.truth.url, level, self.folder)
         cost = run(command, self.folder, {}, self.truth, level)
         if recording := peer.recording(command):
             run(recording, self.folder, {}, self.truth, level)
         seen = peer.observed(self.folder)
-        return Found(peer.name, cost, seen.error_ms(_WARMUP_NS), seen)
+        return ClientFigures(peer.name, cost, seen.error_ms(_WARMUP_NS), seen)
 
 
-def _show(found: Found) -> None:
+def _show(found: ClientFigures) -> None:
     cost, error = found.cost, found.error_ms
     errors = "".join(f"{error.get(name, math.nan):>7.2f}" for name in ("p50", "p99", "max"))
     print(
@@ -171,11 +171,11 @@ def _show(found: Found) -> None:
     )
 
 
-def _is_ours(found: Found) -> bool:
+def _is_ours(found: ClientFigures) -> bool:
     return found.client.startswith("ours")
 
 
-def _judge(bars: Bars, streams: int, found: list[Found]) -> None:
+def _judge(bars: BarResults, streams: int, found: list[ClientFigures]) -> None:
     for one in filter(_is_ours, found):
         for name, bound in _ERROR_BARS.get(streams, {}).items():
             bars.check(f"{one.client}, {streams} streams: client error {name}", one.error_ms[name], bound, "ms")
@@ -191,7 +191,7 @@ def _judge(bars: Bars, streams: int, found: list[Found]) -> None:
         )
 
 
-def _judge_stall(bars: Bars, found: list[Found]) -> None:
+def _judge_stall(bars: BarResults, found: list[ClientFigures]) -> None:
     print("  the ITL that each reports:")
     for one in found:
         print(f"  {one.client:<16}" + ", ".join(f"{name} {value:.1f} ms" for name, value in one.seen.itl.items()))

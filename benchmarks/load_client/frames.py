@@ -26,7 +26,7 @@ class Frames(Protocol):
         """Before the first token."""
 
     def token(self, now_ns: int) -> bytes:
-        """A token whose text is this moment."""
+        """Return a token whose text is this moment."""
 
     def end(self, tokens: int) -> bytes:
         """After the last token, up to the end of the body."""
@@ -61,7 +61,7 @@ def _usage(tokens: int) -> bytes:
     return _event([], counted)
 
 
-class ServerSentEvents:
+class ServerSentEventFrames:
     """OpenAI's: each event a chunk of the HTTP body."""
 
     content_type = b"text/event-stream"
@@ -71,7 +71,7 @@ class ServerSentEvents:
         self._token = f"{len(_TOKEN):x}\r\n".encode() + head + b"%019d" + tail + b"\r\n"
 
     def beginning(self) -> bytes:
-        """The chunk with the role."""
+        """Return the chunk with the role."""
         return _http_chunk(_BEGINNING)
 
     def token(self, now_ns: int) -> bytes:
@@ -83,7 +83,7 @@ class ServerSentEvents:
         return b"".join(map(_http_chunk, (_FINISH, _usage(tokens), _DONE))) + b"0\r\n\r\n"
 
 
-class EventStream:
+class EventStreamFrames:
     """InvokeEndpointWithResponseStream's: each event the payload of one message, each message a chunk of the HTTP body."""
 
     content_type = b"application/vnd.amazon.eventstream"
@@ -97,7 +97,7 @@ class EventStream:
         self._pack = struct.Struct("!I").pack
 
     def beginning(self) -> bytes:
-        """The chunk with the role."""
+        """Return the chunk with the role."""
         return _http_chunk(message(_BEGINNING))
 
     def token(self, now_ns: int) -> bytes:
@@ -118,7 +118,7 @@ _PAYLOAD_PART = {":event-type": "PayloadPart", ":content-type": "application/oct
 
 
 def message(payload: bytes, headers: Mapping[str, str] = _PAYLOAD_PART) -> bytes:
-    """A message in Amazon's event stream encoding (the Smithy specification "Amazon Event Stream"); a PayloadPart by default."""
+    """Encode a message in Amazon's event stream encoding (the Smithy specification "Amazon Event Stream"); a PayloadPart by default."""
     encoded = b""
     for name, value in headers.items():
         encoded += bytes([len(name)]) + name.encode() + b"\x07" + struct.pack("!H", len(value)) + value.encode()

@@ -30,17 +30,17 @@ class Observed:
 
 
 def percentile(ordered: list[float], share: float) -> float:
-    """The smallest value that this percentage of them does not exceed."""
+    """Return the smallest value that this percentage of them does not exceed."""
     return ordered[max(0, -(-int(share * 1000) * len(ordered) // 100_000) - 1)]
 
 
 def stamps(text: str) -> list[int]:
-    """The moments that an answer's text is made of."""
+    """Return the moments that an answer's text is made of."""
     return [int(word) for word in text.split()]
 
 
 def to_monotonic_ns(wall_s: float) -> int:
-    """A moment of the wall clock on the monotonic one. Both are this machine's, read at the same time."""
+    """Convert a moment of the wall clock to the monotonic one. Both are this machine's, read at the same time."""
     return round(wall_s * 1e9) - (time.time_ns() - time.monotonic_ns())
 
 
@@ -50,6 +50,6 @@ def write(file: Path, observed: Observed) -> None:
 
 
 def read(file: Path) -> Observed:
-    """What `write` wrote."""
+    """Read what `write` wrote."""
     found: dict[str, Any] = json.loads(file.read_text())
     return Observed([(stamped, received) for stamped, received in found["pairs"]], found["what"], found["itl"])

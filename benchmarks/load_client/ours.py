@@ -1,4 +1,4 @@
-"""The client of the evaluation step, as a program: `python -m benchmarks.load_client.ours`."""
+"""The load client as a program: `python -m benchmarks.load_client.ours`."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class Cost:
         return self.load_cpu_s / self.tokens * 1e6
 
 
-class Truth:
+class StampingServer:
     """The server, as the benchmark speaks to it."""
 
     def __init__(self, url: str) -> None:
@@ -59,7 +59,7 @@ class Truth:
         self._call("PUT", "/plan", json.dumps(plan).encode())
 
     def told(self) -> dict[str, Any]:
-        """What it did since."""
+        """Return what it did since."""
         return self._call("GET", "/truth", None)
 
     def _call(self, method: str, path: str, body: bytes | None) -> dict[str, Any]:
@@ -68,7 +68,7 @@ class Truth:
             return told
 
 
-def run(command: Sequence[str], folder: Path, environment: dict[str, str], truth: Truth, level: Level) -> Cost:
+def run(command: Sequence[str], folder: Path, environment: dict[str, str], truth: StampingServer, level: Level) -> Cost:
     """Run a client to its end. RuntimeError with the end of its output when it fails, or when the server saw no load."""
     truth.begin(level)
     log = folder / "output.log"
@@ -100,7 +100,7 @@ def run(command: Sequence[str], folder: Path, environment: dict[str, str], truth
 
 
 def _between(samples: list[tuple[int, float]], moment_ns: int) -> float:
-    """The CPU seconds that had been used at a moment: between two samples, in proportion."""
+    """Return the CPU seconds that had been used at a moment: between two samples, in proportion."""
     before = max((sample for sample in samples if sample[0] <= moment_ns), default=samples[0])
     after = min((sample for sample in samples if sample[0] > moment_ns), default=samples[-1])
     if after[0] <= before[0]:
@@ -110,7 +110,7 @@ def _between(samples: list[tuple[int, float]], moment_ns: int) -> float:
 
 
 def _cpu_s(root: int) -> float:
-    """What a process and its descendants have used so far, and those of these that ended and were waited for. Seconds."""
+    """Return what a process and its descendants have used so far, and those of these that ended and were waited for. Seconds."""
     stats = {int(name): stat for name in os.listdir("/proc") if name.isdigit() and (stat := _stat(name))}  # noqa: PTH208
     ticks = 0
     for number, (_, used) in stats.items():
@@ -122,7 +122,7 @@ def _cpu_s(root: int) -> float:
 
 
 def _stat(number: str) -> tuple[int, int] | None:
-    """A process's parent, and its CPU in clock ticks (proc(5): ppid, utime + stime + cutime + cstime); None when it is gone."""
+    """Return a process's parent, and its CPU in clock ticks (proc(5): ppid, utime + stime + cutime + cstime); None when it is gone."""
     try:
         fields = Path(f"/proc/{number}/stat").read_bytes().rpartition(b")")[2].split()
     except OSError:

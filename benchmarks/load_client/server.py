@@ -16,13 +16,13 @@ from array import array
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 
-from benchmarks.load_client.frames import EventStream, Frames, ServerSentEvents
+from benchmarks.load_client.frames import EventStreamFrames, Frames, ServerSentEventFrames
 
 _SLOT_NS = 250_000
 
 
 @dataclass
-class Plan:
+class AnswerPlan:
     """How it answers."""
 
     ttft_ms: float = 50
@@ -34,7 +34,7 @@ class Plan:
 
 
 @dataclass
-class Truth:
+class StampedTokens:
     """What it did since its plan was set. Moments are nanoseconds of the monotonic clock."""
 
     requests: int = 0
@@ -57,9 +57,9 @@ class Server:
     """The plan, the truth, and the timers."""
 
     def __init__(self) -> None:
-        self.plan = Plan()
-        self.truth = Truth()
-        self.frames: dict[bytes, Frames] = {b"completions": ServerSentEvents(), b"stream": EventStream()}
+        self.plan = AnswerPlan()
+        self.truth = StampedTokens()
+        self.frames: dict[bytes, Frames] = {b"completions": ServerSentEventFrames(), b"stream": EventStreamFrames()}
         self._slots: dict[int, list[Callable[[], None]]] = {}
         self._since_stall = 0
 
@@ -98,16 +98,16 @@ class Connection(asyncio.Protocol):
         self._open = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Called by the event loop."""
+        """Do its part of asyncio.Protocol; called by the event loop."""
         assert isinstance(transport, asyncio.Transport)
         self._transport, self._open = transport, True
 
     def connection_lost(self, error: Exception | None) -> None:
-        """Called by the event loop."""
+        """Do its part of asyncio.Protocol; called by the event loop."""
         self._open = False
 
     def data_received(self, data: bytes) -> None:
-        """Called by the event loop."""
+        """Do its part of asyncio.Protocol; called by the event loop."""
         self._data += data
         head, end, body = self._data.partition(b"\r\n\r\n")
         if not end:
@@ -130,7 +130,7 @@ class Connection(asyncio.Protocol):
         if method == b"POST" and frames is not None:
             self._stream(frames)
         elif method == b"PUT":  # a new plan
-            server.plan, server.truth, server._since_stall = Plan(**json.loads(body)), Truth(), 0
+            server.plan, server.truth, server._since_stall = AnswerPlan(**json.loads(body)), StampedTokens(), 0
             gc.collect()
             self._answer(asdict(server.plan))
         elif target == b"/truth":

@@ -1,4 +1,4 @@
-"""When requests are due: seconds from the beginning of a run, in order, decided before the first is sent."""
+"""Arrival processes: when requests are due, seconds from the beginning of a run, in order, decided before the first is sent."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class ScheduledRequest:
 
 
 def constant(rate_per_s: float) -> Iterator[float]:
-    """Evenly spaced."""
+    """Yield evenly spaced arrivals. Seconds."""
     number = 0
     while True:
         yield number / rate_per_s
@@ -34,12 +34,12 @@ def constant(rate_per_s: float) -> Iterator[float]:
 
 
 def poisson(rate_per_s: float, seed: int) -> Iterator[float]:
-    """Independent of one another: exponentially distributed gaps."""
+    """Yield arrivals that are independent of one another: a Poisson process, exponentially distributed gaps. Seconds."""
     return gamma(rate_per_s, 1.0, seed)
 
 
 def gamma(rate_per_s: float, burstiness: float, seed: int) -> Iterator[float]:
-    """Gaps from a gamma distribution whose shape is `burstiness`: below 1 requests come in bursts, above 1 ever more evenly."""
+    """Yield arrivals with gaps from a gamma distribution whose shape is `burstiness`: below 1 requests come in bursts, above 1 ever more evenly."""
     chosen = random.Random(seed)  # noqa: S311  (must repeat, not be secret)
     at_s = 0.0
     while True:
@@ -48,8 +48,10 @@ def gamma(rate_per_s: float, burstiness: float, seed: int) -> Iterator[float]:
 
 
 def ramp(from_per_s: float, to_per_s: float, level_s: float, duration_s: float) -> Iterator[float]:
-    """`level_s` at the first rate, then `duration_s` in which the rate changes evenly to the second. Request n is due when the integral of
-    the rate reaches n."""
+    """Yield arrivals at the first rate for `level_s`, then for `duration_s` at a rate that changes evenly to the second.
+
+    Request n is due when the integral of the rate reaches n.
+    """
     slope = (to_per_s - from_per_s) / duration_s
     level, number = level_s * from_per_s, 0
     while number < level + duration_s * (from_per_s + to_per_s) / 2:
@@ -69,10 +71,18 @@ _COLUMNS = {
 
 
 def replay(trace: str, speed: float, where: str) -> list[ScheduledRequest]:
-    """A recorded trace from its CSV text, in the order of time. InvalidInput, naming `where` and the line, for what is none.
+    """Read a recorded trace from its CSV text, in the order of time.
 
     The columns are found by name: those of Azure's LLM inference traces (AzurePublicDataset, 2023 and 2024), or those of BurstGPT, in all its
     releases. BurstGPT notes a failed request as one with no answer: it is left out.
+
+    Args:
+        trace: the CSV's text.
+        speed: how many times faster than it was recorded.
+        where: what an error calls it.
+
+    Raises:
+        InvalidInput: it is no trace; names `where` and the line.
     """
     rows = csv.DictReader(io.StringIO(trace))
     names = {}
@@ -98,7 +108,7 @@ def replay(trace: str, speed: float, where: str) -> list[ScheduledRequest]:
 
 
 def _seconds(text: str) -> float:
-    """Seconds as they are (BurstGPT), or a date and time (Azure: that of 2023 without an offset, that of 2024 with one)."""
+    """Read seconds as they are (BurstGPT), or a date and time (Azure: that of 2023 without an offset, that of 2024 with one)."""
     try:
         return float(text)
     except ValueError:

@@ -1,4 +1,7 @@
-"""What a load run is: a value that is sent to every client process, and the two ways to put a load on."""
+"""What a load run is: a value that is sent to every client process, and the two ways to put a load on: closed loop and open loop.
+
+An open loop keeps its schedule whatever the server does, and latencies count from when a request was due: there is no coordinated omission.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +47,7 @@ class Load:
     prompts_file: Path | None = None
 
     def share(self, worker: int, workers: int) -> Load:
-        """What one of `workers` processes does of it. All shares together are the load: the open loop's requests are dealt out in turn."""
+        """Return what one of `workers` processes does of it. All shares together are the load: the open loop's requests are dealt out in turn."""
         clients = self.concurrency // workers + (worker < self.concurrency % workers)
         return replace(self, concurrency=clients, schedule=self.schedule[worker::workers], seed=self.seed * 1_000_003 + worker)
 
@@ -58,19 +61,19 @@ class PromptSource(Protocol):
     """Where prompts come from."""
 
     def make(self, tokens: int) -> Prompt:
-        """The next prompt, of `tokens` tokens where its length can be chosen."""
+        """Make the next prompt, of `tokens` tokens where its length can be chosen."""
 
     def answered(self, prompt: Prompt, text: str, tokens: int) -> None:
-        """A prompt was answered with `text`, of `tokens` tokens; a chat may go on."""
+        """Take a prompt's answer, of `tokens` tokens; a chat may go on."""
 
 
 def tokenizer_of(load: Load) -> Tokenizer | None:
-    """The model's tokenizer; None where the weights have none."""
+    """Return the model's tokenizer; None where the weights have none."""
     return Tokenizer(load.tokenizer_file.read_text(encoding="utf-8")) if load.tokenizer_file else None
 
 
 def prompt_source(load: Load, tokenizer: Tokenizer | None) -> PromptSource:
-    """The prompts of a load, or of a share of it. Reads and prepares what it needs, so that nothing is read while the load is on."""
+    """Prepare the prompts of a load, or of a share of it. Everything is read here, so that nothing is read while the load is on."""
     if load.prompts_file:
         found = conversations(load.prompts_file.read_text(encoding="utf-8"), load.prompts_file.name)
         return RecordedPrompts(found, load.seed, tokenizer)
@@ -130,7 +133,7 @@ Send = Callable[[Prompt, ScheduledRequest, int], Coroutine[Any, Any, RequestReco
 
 
 async def _closed(load: Load, make: Make, send: Send, begin_ns: int) -> None:
-    """Each client sends its next request when its last answer is complete."""
+    """Run a closed loop: each client sends its next request when its last answer is complete."""
     end_ns = begin_ns + int(load.window_s[1] * 1e9)
     await _until(begin_ns)
 
@@ -150,7 +153,7 @@ _AFTER_FAILURE_S = 0.1
 
 
 async def _open(load: Load, make: Make, send: Send, begin_ns: int) -> None:
-    """Every request is sent when it is due, however many are still unanswered: it keeps its schedule when the server does not."""
+    """Run an open loop: every request is sent when it is due, however many are still unanswered: it keeps its schedule when the server does not."""
     async with asyncio.TaskGroup() as group:
         for due in load.schedule:
             prompt = make(due)  # before it is due

@@ -45,7 +45,7 @@ class Tokenizer:
     """The model's own tokenizer, from the tokenizer.json beside its weights."""
 
     def __init__(self, serialized: str) -> None:
-        """`serialized` is the content of tokenizer.json. InvalidInput when it is none."""
+        """Read a tokenizer; `serialized` is the content of tokenizer.json. InvalidInput when it is none."""
         try:
             self._tokenizer: Any = HuggingFaceTokenizer.from_str(serialized)
         except Exception as error:
@@ -77,7 +77,7 @@ class SyntheticPrompts:
         self._answered: deque[Prompt] = deque()
 
     def make(self, tokens: int) -> Prompt:
-        """A prompt of `tokens` tokens: the first of a chat, or the next turn, with all before it, of the chat that was answered first."""
+        """Make a prompt of `tokens` tokens: the first of a chat, or the next turn, with all before it, of the chat that was answered first."""
         shared = int(tokens * self._shared)
         user = {"role": "user", "content": self._text(_TASK, tokens - shared - self._overhead, self._random)}
         if self._answered:
@@ -86,14 +86,14 @@ class SyntheticPrompts:
         return Prompt((*self._system(shared), user), tokens if self.exact else 0)
 
     def answered(self, prompt: Prompt, text: str, tokens: int) -> None:
-        """The model answered a prompt with `text`, of `tokens` tokens. A chat goes on from there, as a user's does: with the model's own words,
+        """Take a prompt's answer, of `tokens` tokens. A chat goes on from there, as a user's does: with the model's own words,
         so that a prefix cache is of use where it would be."""
         if prompt.turn < self._turns:
             answer = {"role": "assistant", "content": text}
             self._answered.append(Prompt((*prompt.messages, answer), prompt.tokens + tokens if self.exact else 0, prompt.turn))
 
     def _system(self, tokens: int) -> list[dict[str, str]]:
-        """What every prompt of this length begins with: the same in every process."""
+        """Return what every prompt of this length begins with: the same in every process."""
         if not tokens:
             return []
         if tokens not in self._prefixes:
@@ -106,7 +106,7 @@ class SyntheticPrompts:
 
 
 def conversations(lines: str, where: str) -> list[Messages]:
-    """The conversations of a JSON-lines file, up to their last message of the user. InvalidInput names `where` and the line.
+    """Read the conversations of a JSON-lines file, up to their last message of the user. InvalidInput names `where` and the line.
 
     A line is {"prompt": …}, {"messages": […]}, or ShareGPT's {"conversations": [{"from": "human", "value": …}, …]}.
     """
@@ -152,7 +152,7 @@ class RecordedPrompts:
             yield from chosen.sample(found, len(found))
 
     def make(self, _tokens: int) -> Prompt:
-        """The next one; its length is its own."""
+        """Return the next conversation; its length is its own."""
         messages = next(self._order)
         counted = sum(self._tokenizer.count(message["content"]) for message in messages) if self._tokenizer else 0
         return Prompt(messages, counted)

@@ -22,7 +22,7 @@ _OPEN_FILES = 32_768
 
 @dataclass(slots=True)
 class WorkerProgress:
-    """How far one process is."""
+    """How far one process is: sent to its parent twice a second."""
 
     requests: int = 0
     failed: int = 0
@@ -31,19 +31,19 @@ class WorkerProgress:
 
 @dataclass(frozen=True)
 class WorkerReady:
-    """It can begin."""
+    """Sent by a process that has prepared its share and can begin."""
 
 
 @dataclass(frozen=True)
 class BeginAt:
-    """Begin at this moment of the monotonic clock, which all processes of a machine share."""
+    """An order: begin at this moment of the monotonic clock, which all processes of a machine share."""
 
     begin_ns: int
 
 
 @dataclass(frozen=True)
 class SendTogether:
-    """Ask one thing so many times at the same time."""
+    """An order: send one request so many times at the same moment."""
 
     load: Load
     request: ChatRequest
@@ -52,7 +52,7 @@ class SendTogether:
 
 @dataclass(frozen=True)
 class WorkerFailed:
-    """It cannot; the message says why."""
+    """Sent by a process that cannot; the message says why."""
 
     message: str
 
@@ -79,7 +79,7 @@ def main(pipe: Connection) -> None:
 
 
 def _allow_open_files() -> None:
-    """A connection is an open file, and a stalled endpoint is left with thousands: the usual 1,024 would look like its refusals."""
+    """Raise the limit of open files: a stalled endpoint is left with thousands of connections, and the usual 1,024 would look like its refusals."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, _OPEN_FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
@@ -161,5 +161,5 @@ async def _report(progress: WorkerProgress, pipe: Connection) -> None:
 
 
 def _end_with_parent(pipe: Connection) -> None:
-    """Nothing is sent to a process while it measures: when its pipe is readable, the parent is gone."""
+    """Watch the pipe: nothing is sent to a process while it measures, so when its pipe is readable, the parent is gone."""
     asyncio.get_running_loop().add_reader(pipe.fileno(), os._exit, 1)

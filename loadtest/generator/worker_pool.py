@@ -30,7 +30,7 @@ class WorkerPool:
     """Client processes. A context manager: they are ended at its end, however that comes."""
 
     def __init__(self, processes: int | None = None) -> None:
-        """At most `processes`; one a core when None. They are started when a load needs them."""
+        """Allow `processes` at most; one a core when None. They are started when a load needs them."""
         self._most = processes or os.cpu_count() or 1
         self._context = multiprocessing.get_context("spawn")
         self._workers: list[tuple[multiprocessing.process.BaseProcess, Connection]] = []
@@ -52,7 +52,18 @@ class WorkerPool:
         self._workers.clear()
 
     def measure(self, load: Load, on_progress: Callable[[str], None] = lambda _: None) -> Measurement:
-        """Put a load on and wait until its last answer is complete; returns what was measured. LoadTestError when a process fails."""
+        """Put a load on and wait until its last answer is complete.
+
+        Args:
+            load: what is asked, when.
+            on_progress: gets a line for people about once a second.
+
+        Returns:
+            What was measured.
+
+        Raises:
+            LoadTestError: a client process failed.
+        """
         self.prepare(load)
         begin_ns = time.monotonic_ns() + _LEAD_NS
         return Measurement.of(load.window_s, begin_ns, self.begin(load, begin_ns, on_progress))
@@ -79,7 +90,7 @@ class WorkerPool:
         return answer
 
     def _needed(self, load: Load) -> int:
-        """How many processes a load keeps busy. An open loop's streams: those of its busiest second, if each took two."""
+        """Return how many processes a load keeps busy. An open loop's streams: those of its busiest second, if each took two."""
         streams = load.concurrency
         if not streams:
             seconds: dict[int, int] = {}
@@ -133,7 +144,7 @@ class WorkerPool:
 
 
 def _line(progress: list[WorkerProgress], elapsed_s: float, load: Load) -> str:
-    """How it goes, for people."""
+    """Say how it goes, for people."""
     requests, failed = sum(one.requests for one in progress), sum(one.failed for one in progress)
     rate = sum(one.tokens for one in progress) / max(elapsed_s, 0.001)
     phase = "warming up, " if elapsed_s < load.window_s[0] else "finishing, " if elapsed_s > load.window_s[1] else ""

@@ -68,17 +68,17 @@ def profile_result(
 
 
 def _absent(metric: str, production: ProfileResult | None) -> str:
-    """That production's evaluation, which could be compared with, has no such number."""
+    """Say that production's evaluation, which could be compared with, has no such number."""
     return "" if production is None or production.metrics.get(metric) is not None else f"production's evaluation has no {metric}"
 
 
 def _decided(result: ObjectiveResult, doubt: str) -> ObjectiveResult:
-    """A bound that is missed is missed; one that is met in doubt is neither."""
+    """Note a doubt: a bound that is missed is missed; one that is met in doubt is neither."""
     return result.model_copy(update={"undecided": doubt}) if result.met and doubt else result
 
 
 def _few(metric: str, latencies: Mapping[str, Quantiles | None]) -> str:
-    """That a percentile is of too few samples."""
+    """Say that a percentile is of too few samples."""
     distribution, needed = latencies.get(metric.split("_", 1)[0]), min_samples(metric)
     if distribution is None or distribution.samples >= needed:
         return ""
@@ -86,7 +86,7 @@ def _few(metric: str, latencies: Mapping[str, Quantiles | None]) -> str:
 
 
 def _overclaimed(metric: str, measurement: Measurement) -> str:
-    """That a metric is made of tokens that nobody saw. (Not asked of answers of exactly so many tokens: what an engine makes after the end of
+    """Say that a metric is made of tokens that nobody saw. (Not asked of answers of exactly so many tokens: what an engine makes after the end of
     an answer, ignore_eos, is often no text.)"""
     if metric not in _OF_COUNTED_TOKENS and not metric.startswith("tpot_"):
         return ""

@@ -24,7 +24,7 @@ from hypothesis import strategies as st
 
 from benchmarks.load_client.frames import message
 from benchmarks.load_client.observed import stamps
-from benchmarks.load_client.run import Level, Truth
+from benchmarks.load_client.run import Level, StampingServer
 from loadtest.client.chat_client import ChatRequest, LoadClient
 from loadtest.generator import worker
 from loadtest.generator.load import Load
@@ -249,12 +249,12 @@ def test_the_servers_token_count_is_checked_against_what_came(claimed: int, diff
 
 
 @pytest.fixture(scope="module")
-def known_truth() -> Iterator[Truth]:
+def known_truth() -> Iterator[StampingServer]:
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.load_client.server"], stdout=subprocess.PIPE, text=True, cwd=ROOT
     )
     assert process.stdout is not None
-    yield Truth(process.stdout.readline().strip())
+    yield StampingServer(process.stdout.readline().strip())
     process.kill()
     process.wait()
 
@@ -284,7 +284,7 @@ def test_a_client_that_stands_still_is_late_for_as_long(monkeypatch: pytest.Monk
 
 
 @pytest.mark.soak
-def test_a_client_whose_core_is_saturated_makes_the_run_invalid(known_truth: Truth, pool: WorkerPool) -> None:
+def test_a_client_whose_core_is_saturated_makes_the_run_invalid(known_truth: StampingServer, pool: WorkerPool) -> None:
     """One process, and far more tokens than it can read: the numbers are its own."""
     known_truth.begin(Level(64, 20, 0))
     calm = pool.measure(Load(transport("openai", known_truth.url), 30, 16, 64, 1, 4, concurrency=64))
@@ -296,7 +296,7 @@ def test_a_client_whose_core_is_saturated_makes_the_run_invalid(known_truth: Tru
 
 @pytest.mark.parametrize("way", WAYS)
 def test_a_stall_in_one_token_of_a_thousand_shows_and_no_token_is_seen_before_it_was_sent(
-    way: str, known_truth: Truth, pool: WorkerPool
+    way: str, known_truth: StampingServer, pool: WorkerPool
 ) -> None:
     """The small form of benchmarks.load_client."""
     known_truth.begin(Level(24, 10, 0, stall_ms=500, stall_every=1000))

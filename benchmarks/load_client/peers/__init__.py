@@ -20,17 +20,17 @@ class Peer(Protocol):
     name: str
 
     def command(self, environment: Path, url: str, level: Level, folder: Path) -> Sequence[str]:
-        """What puts the load on, as the peer's users would: nothing recorded beyond what it records by itself."""
+        """Return the command that puts the load on, as the peer's users would: nothing recorded beyond what it records by itself."""
 
     def recording(self, command: Sequence[str]) -> Sequence[str] | None:
-        """The same, told to record the moment of every token, where that costs it extra; None: it records all it can by itself."""
+        """Return the same command, told to record the moment of every token, where that costs it extra; None: it records all it can by itself."""
 
     def observed(self, folder: Path) -> Observed:
-        """What it recorded there."""
+        """Read what it recorded there."""
 
 
 def install(name: str, cache: Path) -> Path:
-    """An environment with the peer as pinned in NAME.txt; made when it is not there. CalledProcessError when that fails."""
+    """Make an environment with the peer as pinned in NAME.txt, unless it is there. CalledProcessError when that fails."""
     environment, pins = cache / name, _HERE / f"{name}.txt"
     done = environment / "pins.txt"
     if not done.exists() or done.read_text() != pins.read_text():

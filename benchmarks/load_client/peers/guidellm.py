@@ -26,7 +26,7 @@ class GuideLLM:
         return [str(environment / "bin" / "guidellm"), "run", *backend, *load, *until, *files, "--disable-console"]
 
     def recording(self, command: Sequence[str]) -> Sequence[str] | None:
-        """It has a moment of an answer's first and of its last token, and no more."""
+        """Return None: it has a moment of an answer's first and of its last token, and no more."""
         return None
 
     def observed(self, folder: Path) -> Observed:

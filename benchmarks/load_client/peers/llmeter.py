@@ -18,12 +18,12 @@ class LLMeter:
     name = "llmeter"
 
     def command(self, environment: Path, url: str, level: Level, folder: Path) -> Sequence[str]:
-        """It is a library: a small program of ours calls its runner. -P: `import llmeter` is to find it, not this module."""
+        """Return a small program of ours that calls its runner: it is a library. -P: `import llmeter` is to find it, not this module."""
         arguments = [url, str(level.streams), f"{level.duration_s:g}", str(folder / "observed.json")]
         return [str(environment / "bin" / "python"), "-P", str(_PROGRAM), *arguments]
 
     def recording(self, command: Sequence[str]) -> Sequence[str] | None:
-        """It has a moment of an answer's first and of its last token, and no more."""
+        """Return None: it has a moment of an answer's first and of its last token, and no more."""
         return None
 
     def observed(self, folder: Path) -> Observed:
