@@ -30,7 +30,7 @@ from pipelines.planning import plan
 from pipelines.planning.observed_state import ObservedState
 from loadtest.measurement.measurement import Measurement
 from loadtest.runner import Runner
-from steps.evaluate_staging.report import words
+from steps.evaluate_staging.report import formatting
 from delivery.names import RELEASE_STEPS
 
 name, model = load_model("extended")
@@ -43,7 +43,7 @@ with open("release.json", "w") as file:
 json.dump({
     "schema": schema_text(),
     "moments": [due.at_s for due in loads[0].schedule],
-    "sentence": words.load(profile.model_dump()),
+    "sentence": formatting.load(profile.model_dump()),
     "update": model.production.update.deployment_config(),
     "definition": json.loads(definition.build(release).definition()),
     "plan": [step.name for step in plan.build(release, ObservedState()).steps],

@@ -16,8 +16,8 @@ from delivery.registry import images, model_packages
 from delivery.registry.model_packages import ModelPackage
 from loadtest.inputs import LoadInputs
 from steps.evaluate_staging import baseline
-from steps.evaluate_staging.accuracy import LmEvalTasks
 from steps.evaluate_staging.baseline import Baseline
+from steps.evaluate_staging.lm_eval_tasks import LmEvalTasks
 from steps.evaluate_staging.load_errors import translate_load_errors
 from steps.evaluate_staging.models import EvaluationArguments
 

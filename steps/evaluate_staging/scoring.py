@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from loadtest.measurement.models import ProfileResult
 from loadtest.measurement.scoring import profile_result
 from steps.evaluate_staging import verdicts
-from steps.evaluate_staging.accuracy import results
+from steps.evaluate_staging.lm_eval_tasks import results
 from steps.evaluate_staging.measure import Measured
 from steps.evaluate_staging.models import Evaluation
 from steps.evaluate_staging.prepare import Prepared

@@ -1,4 +1,4 @@
-"""What the frame of a job sets for a process of its own is set back."""
+"""What a test changes of its process is set back."""
 
 from __future__ import annotations
 
@@ -7,6 +7,15 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+
+from tests.support.clients import new_default_session
+
+
+@pytest.fixture(autouse=True)
+def own_session() -> Iterator[None]:
+    """Let no test have the credentials of another: boto3 keeps those that it found first."""
+    with new_default_session():
+        yield
 
 
 @pytest.fixture

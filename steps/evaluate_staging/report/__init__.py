@@ -9,7 +9,7 @@ import jinja2
 
 from loadtest.measurement.models import ProfileResult
 from steps.evaluate_staging.models import Evaluation
-from steps.evaluate_staging.report import figures, words
+from steps.evaluate_staging.report import figures, formatting
 
 _TEMPLATE = Path(__file__).with_name("report.html.j2")
 _HEADLINES = (
@@ -46,7 +46,7 @@ def render(evaluation: Evaluation, production: Evaluation | None = None) -> str:
     return template.render(
         evaluation=evaluation,
         sections=profiles,
-        words=words,
+        formatting=formatting,
         compared=production is not None,
         verdict_word={"passed": "Passed", "failed": "Failed", "invalid": "Invalid"}[evaluation.verdict],
     )
@@ -57,7 +57,7 @@ def _section(ours: ProfileResult, theirs: ProfileResult | None) -> dict[str, Any
     metrics = [name for name, value in ours.metrics.items() if value is not None]
     return {
         "profile": ours,
-        "load": words.load(ours.load),
+        "load": formatting.load(ours.load),
         "tiles": [_row(name, ours, theirs) for name in _HEADLINES if name in metrics],
         "rows": [_row(name, ours, theirs) for name in metrics],
         "figures": _figures(ours, theirs),
@@ -70,10 +70,10 @@ def _row(metric: str, ours: ProfileResult, theirs: ProfileResult | None) -> dict
     value, other = ours.metrics[metric], theirs.metrics.get(metric) if theirs else None
     return {
         "metric": metric,
-        "name": words.name(metric),
-        "value": words.value(metric, value),
-        "production": words.value(metric, other) if other is not None else "",
-        "change": words.change(metric, value, other),
+        "name": formatting.name(metric),
+        "value": formatting.value(metric, value),
+        "production": formatting.value(metric, other) if other is not None else "",
+        "change": formatting.change(metric, value, other),
     }
 
 
@@ -83,6 +83,8 @@ def _figures(ours: ProfileResult, theirs: ProfileResult | None) -> list[tuple[st
     drawn = [(title, figures.distribution(ours, theirs, latency, title)) for latency, title in titles.items()]
     drawn.append(("Output tokens over time", figures.throughput(ours, "Output tokens over time")))
     for metric in ("ttft_p99_ms", "output_tokens_per_s"):
-        title = f"{words.name(metric)} at each {'rate' if ours.load.get('kind') == 'capacity' else 'concurrency'} that was tried"
+        title = (
+            f"{formatting.name(metric)} at each {'rate' if ours.load.get('kind') == 'capacity' else 'concurrency'} that was tried"
+        )
         drawn.append((title, figures.trials(ours, metric, title)))
     return [(title, svg) for title, svg in drawn if svg]

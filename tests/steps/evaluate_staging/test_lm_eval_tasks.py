@@ -16,7 +16,7 @@ from botocore.exceptions import ClientError
 from config.evaluation import LmEval
 from delivery.errors import DeliveryError, InputError
 from loadtest.transports.openai import OpenAITransport
-from steps.evaluate_staging.accuracy import LmEvalTasks, results
+from steps.evaluate_staging.lm_eval_tasks import LmEvalTasks, results
 from steps.evaluate_staging.models import PromptCheckSummary
 from steps.evaluate_staging.verdicts import judge
 from tests.steps.evaluate_staging.world import BUCKET, World, closed_loop, world

@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 _Z = 1.96  # standard errors to either side: 95 %
 _SHOWN_LINES = 12
 _SHOWN = 300  # characters of a failure in the report
-_WORD_OF_CODE = {2: InputError}
+_ERROR_OF_CODE = {2: InputError}
 
 
 @dataclass
@@ -62,7 +62,7 @@ class LmEvalTasks:
         if wanted.archive:
             made._unpack(client, wanted.archive)
         progress(f"checking the lm-eval tasks {', '.join(wanted.tasks)}")
-        made._harness("check", {})
+        made._run_lm_eval("check", {})
         return made
 
     def ask(self, transport: OpenAITransport, timeout_s: float, within_s: float) -> dict[str, dict[str, float]]:
@@ -86,7 +86,7 @@ class LmEvalTasks:
             "concurrency": self.wanted.concurrency,
             "timeout_s": timeout_s,
         }
-        found: dict[str, dict[str, float]] = self._harness("run", order, key=transport.bearer, within_s=within_s)["results"]
+        found: dict[str, dict[str, float]] = self._run_lm_eval("run", order, key=transport.bearer, within_s=within_s)["results"]
         for name, task in self.wanted.tasks.items():
             logger.info(f"lm-eval {name}: {task.metric} {found[name].get(task.key)}")
         return found
@@ -104,7 +104,7 @@ class LmEvalTasks:
         if not any((self.folder / "tasks").rglob("*.yaml")):
             raise InputError(f"{address} has no task files; put the YAML files of tasks into it, and their data")
 
-    def _harness(self, action: str, more: dict[str, Any], *, key: str = "", within_s: float | None = None) -> dict[str, Any]:
+    def _run_lm_eval(self, action: str, more: dict[str, Any], *, key: str = "", within_s: float | None = None) -> dict[str, Any]:
         tasks = self.folder / "tasks"
         tasks.mkdir(exist_ok=True)
         order, answer, log = (self.folder / f"{action}.{kind}" for kind in ("order", "answer", "log"))
@@ -113,7 +113,7 @@ class LmEvalTasks:
         with log.open("wb") as stream:
             try:
                 code = subprocess.run(
-                    [sys.executable, "-m", "steps.evaluate_staging.harness", action, str(order), str(answer)],
+                    [sys.executable, "-m", "steps.evaluate_staging.lm_eval_process", action, str(order), str(answer)],
                     cwd=tasks,  # so that a task's data files are named as they lie beside it
                     env={**os.environ, "OPENAI_API_KEY": key, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
                     stdout=stream,
@@ -128,7 +128,7 @@ class LmEvalTasks:
                 ) from error
         said: dict[str, Any] = json.loads(answer.read_text()) if answer.exists() else {}
         if code != 0:
-            raise _WORD_OF_CODE.get(code, DeliveryError)(said.get("error") or f"lm-eval ended with {code}: {_tail(log)}")
+            raise _ERROR_OF_CODE.get(code, DeliveryError)(said.get("error") or f"lm-eval ended with {code}: {_tail(log)}")
         return said
 
 
