@@ -169,3 +169,70 @@ def test_what_is_no_lease_is_named(s3: FakeS3) -> None:
     s3.objects[KEY] = b"{}"
     with pytest.raises(DeliveryError, match=r"s3://release/leases/chat\.json is not a lease"):
         lease.read(s3.client, "release", "chat")
+
+
+def test_whoever_asks_sees_whether_it_is_held(s3: FakeS3) -> None:
+    assert lease.read(s3.client, "release", "chat") is None
+    made = taken(s3, "first", expires_s=90)
+    assert lease.read(s3.client, "release", "chat") == (stored(s3), True)
+    s3.now += timedelta(seconds=90)
+    assert lease.read(s3.client, "release", "chat") == (stored(s3), False)
+    made.release()
+    s3.now -= timedelta(seconds=60)
+    assert lease.read(s3.client, "release", "chat") == (stored(s3), False)
+
+
+def test_who_waits_is_told_for_whom_and_polls_with_jitter_and_backoff(s3: FakeS3, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken(s3, "first", expires_s=20)
+    pauses: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        s3.now += timedelta(seconds=seconds)
+
+    monkeypatch.setattr("delivery.endpoint.lease.time.sleep", sleep)
+    monkeypatch.setattr("random.uniform", lambda low, high: (low, high) == (0.5, 1.5))
+    told: list[str] = []
+    second = of(s3, "second")
+    second.take(3600, told.append)
+    second._done.set()
+    assert pauses == pytest.approx([0.5, 0.75, 1.125, 1.6875, 2.53125, 3.796875, 5, 5])
+    assert told == ["first (host of first) has it until 2026-01-01T00:00:20.000+00:00 or longer"] * 8
+
+
+def test_nobody_waits_longer_than_was_said(s3: FakeS3, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken(s3, "first")
+    clock = [100.0]
+    monkeypatch.setattr("delivery.endpoint.lease.time.monotonic", lambda: clock[0])
+    monkeypatch.setattr("delivery.endpoint.lease.time.sleep", lambda seconds: clock.append(clock.pop() + seconds))
+    with pytest.raises(LeaseHeld, match=r"production\.lease\.wait_s is 7: start again when it is over"):
+        of(s3, "second").take(7, lambda _: None)
+    assert clock == pytest.approx([107.0])
+
+
+@pytest.mark.parametrize(("passed_s", "good"), [(88.9, True), (89.1, False)])
+def test_it_is_believed_in_a_second_less_than_others_do(
+    s3: FakeS3, monkeypatch: pytest.MonkeyPatch, passed_s: float, good: bool
+) -> None:
+    """HTTP's dates are whole seconds: another host may see it expire so much earlier."""
+    clock = [100.0]
+    monkeypatch.setattr("delivery.endpoint.lease.time.monotonic", lambda: clock[0])
+    made = taken(s3, "first", expires_s=90)
+    clock[0] += passed_s
+    if good:
+        made.check()
+        return
+    with pytest.raises(LeaseLost, match="the lease of chat could not be renewed in time; nothing more is done here"):
+        made.check()
+    with pytest.raises(LeaseLost, match="could not be renewed in time"):
+        made.confirm()
+    assert len(s3.writes) == 1, "it is not renewed any more, either"
+
+
+def test_one_that_was_lost_is_not_given_back(s3: FakeS3) -> None:
+    made = taken(s3, "first")
+    s3.objects[KEY] = stored(s3).model_copy(update={"execution": "second", "token": "another"}).model_dump_json().encode()
+    with pytest.raises(LeaseLost):
+        made.confirm()
+    made.release()
+    assert not stored(s3).released
