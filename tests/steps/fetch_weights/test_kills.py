@@ -8,6 +8,8 @@ import time
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import pytest
+
 from delivery.job.host_registry import JobHosts
 from local_hub.hub import LocalHub
 from tests.steps.fetch_weights import workers, world

@@ -6,6 +6,7 @@ from typing import Any
 from unittest.mock import Mock
 
 import botocore.session
+import pytest
 from botocore.validate import ParamValidator
 
 from config.loader import load_environment, load_model
