@@ -12,9 +12,6 @@ import pytest
 
 from steps.promote.production_endpoint import ProductionEndpoint
 from tests.local.prepared import Prepared, Version, prepared
-from tests.support.waiting import WHOLE_SYSTEM_S
-
-pytestmark = pytest.mark.timeout(WHOLE_SYSTEM_S)
 
 MODEL = "back"
 QUESTION = {"messages": [{"role": "user", "content": "Which version are you?"}], "max_tokens": 8, "temperature": 0}
@@ -48,7 +45,7 @@ def asked_all_the_time(world: Prepared) -> Iterator[list[str]]:
     over = threading.Event()
 
     def ask() -> None:
-        while not over.wait(0.1):
+        while not over.is_set():
             try:
                 assert answer(world).startswith("This is")
             except Exception as error:  # noqa: BLE001  (every kind of failure is one that a customer would see)
@@ -58,7 +55,7 @@ def asked_all_the_time(world: Prepared) -> Iterator[list[str]]:
     asker.start()
     yield failures
     over.set()
-    asker.join()
+    asker.join(30)
 
 
 @pytest.fixture(scope="module")

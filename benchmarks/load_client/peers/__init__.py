@@ -29,9 +29,9 @@ class Peer(Protocol):
         """Read what it recorded there."""
 
 
-def install(name: str, cache: Path) -> Path:
-    """Make an environment with the peer as pinned in NAME.txt, unless it is there. CalledProcessError when that fails."""
-    environment, pins = cache / name, _HERE / f"{name}.txt"
+def install(name: str, cache: Path, pinned: Path = _HERE) -> Path:
+    """Make an environment with the peer as pinned in PINNED/NAME.txt, unless it is there. CalledProcessError when that fails."""
+    environment, pins = cache / name, pinned / f"{name}.txt"
     done = environment / "pins.txt"
     if not done.exists() or done.read_text() != pins.read_text():
         uv = str(Path(sys.executable).with_name("uv"))
