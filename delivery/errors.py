@@ -4,6 +4,7 @@ DeliveryError           something failed at run time: exit code 1
 ├─ InputError           what was given can never work; starting again changes nothing: exit code 2
 ├─ TransientError       may be gone the next time: it is retried, and never leaves `delivery.hub` otherwise
 ├─ LedgerBroken         the ledger's chain does not hold: an event was tampered with
+├─ DecisionOvertaken    somebody else decided about the version meanwhile: nothing was changed
 ├─ LeaseHeld            another execution works on the production endpoint
 ├─ LeaseLost            another execution took the lease over: this one must touch nothing more
 └─ HostLost             another host of the same job failed or fell silent (`steps.evaluate_staging.coordination`)
@@ -47,6 +48,10 @@ class TransientError(DeliveryError):
 
 class LedgerBroken(DeliveryError):
     """The ledger's chain does not hold: an event was changed or taken out. The message names the first bad one."""
+
+
+class DecisionOvertaken(DeliveryError):
+    """Somebody else decided about the version meanwhile; the message says who, when and what stands now."""
 
 
 class LeaseHeld(DeliveryError):

@@ -102,7 +102,12 @@ def approve(
     version: Version,
     env: Env = "local",
     comment: Comment = "",
-    force: Annotated[bool, typer.Option("--force", help="Although the gate refused it; needs --comment.")] = False,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Although the gate or a person refused it, or production was rolled back from it; needs --comment."
+        ),
+    ] = False,
     follow: Annotated[bool, typer.Option("--follow", help="Stay until the promotion that this starts is over.")] = False,
     json: AsJson = False,
 ) -> None:

@@ -1,19 +1,29 @@
 """Approved, rejected: a decision about a version stands in the registry, and in the ledger with who made it and why.
 
-The command and the gate write both. One made elsewhere, in the console or with the AWS CLI, is in the registry alone until VerifyApproval
+The command and the gate write both, the ledger first: the registry takes every change of an approval, in whatever order it comes, and the
+ledger's order is the one that counts. One made elsewhere, in the console or with the AWS CLI, is in the registry alone until VerifyApproval
 notes it.
+
+A person's rejection, and a rollback from a version, stand until a person overrules them by name (`approve --force --comment`): no later
+event, no approval in the console and no gate does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from delivery.errors import DecisionOvertaken
 from delivery.history.ledger import Event, Ledger
+from delivery.registry import model_packages
 from delivery.registry.model_packages import ModelPackage
 
+if TYPE_CHECKING:
+    from types_boto3_sagemaker.client import SageMakerClient
+
 Decision = Literal["approved", "rejected"]
+GATE = "the gate of "
+"""How the name of the gate begins, as opposed to a person's."""
 DECISIONS: dict[str, Decision] = {"Approved": "approved", "Rejected": "rejected"}
 """A version's approval status in the registry → the kind of ledger event that says so."""
 
@@ -35,19 +45,63 @@ def last_decision(events: Iterable[Event], version: int) -> Event | None:
     return found[-1] if found else None
 
 
-def note(
-    ledger: Ledger,
-    decision: Decision,
-    package: ModelPackage,
-    *,
-    by: str,
-    comment: str,
-    not_before: datetime | None = None,
-    **details: Any,
-) -> Event:
-    """Write a decision into the ledger. Idempotent: unless it is there already.
+def standing_rejection(events: Iterable[Event], version: int) -> Event | None:
+    """Find what keeps a version out of production until a person overrules it: a person's rejection of it, or a rollback from it.
 
-    It is there when the last decision about this version is the same one and, with `not_before`, was written no earlier than that.
+    Args:
+        events: The ledger's, oldest first.
+        version: Its number.
+
+    Returns:
+        The event `rejected` or `rolled_back`; None when there was none, or it was overruled since.
+    """
+    found: Event | None = None
+    for event in events:
+        if event.kind == "rolled_back" and event.details.get("previous_version") == version:
+            found = event
+        elif event.version != version:
+            continue
+        elif event.kind == "rejected" and not event.by.startswith(GATE):
+            found = event
+        elif event.kind == "rolled_back" or (event.kind == "approved" and event.details.get("despite")):
+            found = None
+    return found
+
+
+def objection(events: Iterable[Event], version: int) -> str:
+    """Say what of the version's history is against its promotion, as `standing_rejection` finds it; empty when nothing is."""
+    event = standing_rejection(events, version)
+    if event is None:
+        return ""
+    what = "production was rolled back from it" if event.kind == "rolled_back" else "it was rejected"
+    comment = event.details.get("comment")
+    return f"{what} at {event.at} by {event.by}{f', {comment!r}' if comment else ''}"
+
+
+def refusals(events: Iterable[Event], version: int, model: str) -> list[str]:
+    """Say that a person is against the version.
+
+    Args:
+        events: The ledger's, oldest first.
+        version: Its number.
+        model: The model's name, for the command that overrules it.
+
+    Returns:
+        One sentence; empty when nobody is.
+    """
+    against = objection(events, version)
+    if not against:
+        return []
+    return [
+        f"approval: {against}; whoever wants it in production all the same says so by name: python -m pipelines.run approve {model} "
+        f"{version} --force --comment WHY"
+    ]
+
+
+def decide(
+    ledger: Ledger, decision: Decision, package: ModelPackage, *, by: str, comment: str, seen: list[Event], **details: Any
+) -> Event:
+    """Write a decision into the ledger, unless somebody else decided about the version since: compare and set.
 
     Args:
         ledger: The model's.
@@ -55,7 +109,92 @@ def note(
         package: About which version.
         by: Who decided.
         comment: Why.
-        not_before: An older event is another decision.
+        seen: The ledger's events that the decision goes by.
+        details: What else is known.
+
+    Returns:
+        The event; the registry is to be changed after it.
+
+    Raises:
+        DecisionOvertaken: There is a newer decision than those in `seen`; the message says whose.
+        DeliveryError: S3 refused.
+        LedgerBroken: The chain does not hold.
+    """
+    known = _newest_decision(seen, package.version)
+
+    def check(events: list[Event]) -> None:
+        newest = _newest_decision(events, package.version)
+        if newest is not None and newest != known:
+            raise _overtaken(newest, package.version)
+
+    return ledger.append(
+        decision,
+        by=by,
+        version=package.version,
+        model_package=package.arn,
+        details={"comment": comment, **details},
+        check=check,
+    )
+
+
+def settle(ledger: Ledger, registry: SageMakerClient, package: ModelPackage, event: Event) -> None:
+    """Give the registry the ledger's last word, after it was changed to say `event`: another decision may have come in between.
+
+    Args:
+        ledger: The model's.
+        registry: A boto3 SageMaker client of the registry's account.
+        package: The version.
+        event: The decision that the registry was changed to.
+
+    Raises:
+        DecisionOvertaken: A newer decision stands, and the registry has it now.
+        DeliveryError: AWS refused.
+    """
+    newest = last_decision(ledger.events(), package.version)
+    if newest is None or newest.sequence <= event.sequence or newest.kind == event.kind:
+        return
+    description = f"{newest.kind} by {newest.by}: {newest.details.get('comment') or ''}".rstrip(": ")
+    set_status = model_packages.approve if newest.kind == "approved" else model_packages.reject
+    set_status(registry, package.arn, description)
+    raise _overtaken(newest, package.version)
+
+
+def _newest_decision(events: Iterable[Event], version: int) -> Event | None:
+    """Find the last event that decides about the version: a rollback from it does, too."""
+    found = None
+    for event in events:
+        is_about = event.version == version and event.kind in DECISIONS.values()
+        if is_about or (event.kind == "rolled_back" and event.details.get("previous_version") == version):
+            found = event
+    return found
+
+
+def _overtaken(event: Event, version: int) -> DecisionOvertaken:
+    comment = event.details.get("comment")
+    what = "production was rolled back from it" if event.kind == "rolled_back" else f"it was {event.kind}"
+    return DecisionOvertaken(
+        f"version {version} was decided about by somebody else meanwhile: {what} at {event.at} by {event.by}"
+        f"{f', {comment!r}' if comment else ''}, and that stands; look at it, then decide again"
+    )
+
+
+def note(
+    ledger: Ledger,
+    decision: Decision,
+    package: ModelPackage,
+    *,
+    by: str,
+    comment: str,
+    **details: Any,
+) -> Event:
+    """Write a decision into the ledger. Idempotent: unless the last decision about this version is the same one already.
+
+    Args:
+        ledger: The model's.
+        decision: What was decided.
+        package: About which version.
+        by: Who decided.
+        comment: Why.
         details: What else is known.
 
     Returns:
@@ -66,7 +205,7 @@ def note(
         LedgerBroken: The chain does not hold.
     """
     last = last_decision(ledger.events(), package.version)
-    if last is not None and last.kind == decision and (not_before is None or datetime.fromisoformat(last.at) >= not_before):
+    if last is not None and last.kind == decision:
         return last
     return ledger.append(
         decision, by=by, version=package.version, model_package=package.arn, details={"comment": comment, **details}
@@ -91,6 +230,8 @@ def note_if_made_elsewhere(ledger: Ledger, package: ModelPackage) -> Event | Non
     events = ledger.events()
     last = last_decision(events, package.version)
     again = _approved_again(events, package)
+    if decision == "approved" and standing_rejection(events, package.version):
+        return None  # it is refused, whoever made it: no decision of the ledger's
     if decision is None or (last is not None and last.kind == decision and again is None):
         return None
     by = package.changed_by or "unknown: CloudTrail has it as UpdateModelPackage"

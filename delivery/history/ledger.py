@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -81,6 +81,7 @@ class Ledger:
         version: int | None = None,
         model_package: str | None = None,
         details: Mapping[str, JsonValue] | None = None,
+        check: Callable[[list[Event]], None] | None = None,
     ) -> Event:
         """Write an event behind the last one.
 
@@ -90,6 +91,8 @@ class Ledger:
             version: To which version; None before it has a number.
             model_package: That version's ARN.
             details: What else is known.
+            check: Called with every event before the new one, right before it is written, and again after each time that another writer
+                was faster; what it raises keeps the event from being written. So a decision is compared and set.
 
         Returns:
             The event, as it was written.
@@ -98,7 +101,12 @@ class Ledger:
             DeliveryError: S3 refused, or others were faster 50 times in a row.
         """
         for _ in range(_TRIES):
-            last = max(self._numbers(), default=0)
+            if check is None:
+                last = max(self._numbers(), default=0)
+            else:
+                events = self.events()
+                check(events)
+                last = len(events)
             event = Event(
                 sequence=last + 1,
                 at=datetime.now(UTC).isoformat(timespec="milliseconds"),

@@ -13,7 +13,7 @@ from delivery.history import decisions, serving_history
 from delivery.names import PROMOTION_PIPELINE, Fact
 from delivery.registry import model_packages
 from delivery.registry.model_packages import ModelPackage
-from pipelines.commands.decisions import CLOCK_SKEW, DecisionResult, description, earliest_note, unchanged
+from pipelines.commands.decisions import CLOCK_SKEW, DecisionResult, description, unchanged
 from pipelines.errors import UsageError, attach_facts
 from pipelines.executions import following
 from pipelines.next_command import command
@@ -57,33 +57,36 @@ def approve(name: str, env: str, number: int, comment: str, *, force: bool) -> D
         env: A name in config/environments, or a path.
         number: The version's, in the Model Registry.
         comment: Why; kept in the registry and in the ledger.
-        force: Approve it although the gate refused it; needs a comment.
+        force: Approve it although the gate refused it, a person rejected it, or production was rolled back from it; needs a comment.
 
     Raises:
-        UsageError: The version did not pass its gate, and `force` is not given. Nothing was changed.
+        UsageError: Something is against the version, and `force` is not given. Nothing was changed.
+        DecisionOvertaken: Somebody else decided about the version at the same moment, and that stands.
     """
     model = open_model(name, env)
     package = model.version(number)
-    objection = _objection(package)
-    tried = decisions.failed_try(model.ledger.events(), number)
-    if package.approval_status == "Approved" and tried is None:
-        now = serving_history.version_now(model.ledger.events()) == package.version
+    if package.approval_status == "Rejected":
+        decisions.note_if_made_elsewhere(model.ledger, package)  # in the console: a person's, as much as one of `reject`
+    seen = model.ledger.events()
+    objection = "; ".join(filter(None, (decisions.objection(seen, number), _objection(package))))
+    tried = decisions.failed_try(seen, number)
+    if package.approval_status == "Approved" and tried is None and not decisions.standing_rejection(seen, number):
+        now = serving_history.version_now(seen) == package.version
         next_step = "production serves it" if now else f"to promote it: {_start_by_hand(model, package)}"
         return unchanged(model, package, "approved", next_step)
     if objection:
         _require_reason(model, package, objection, comment, force=force)
     by = caller(model.environment)
-    if objection:
+    if _objection(package):
         model_packages.annotate(model.sagemaker, package.arn, {Fact.GATE_WAIVED_BY: by})
+    details: dict[str, JsonValue] = {"despite": objection} if objection else {}
+    if tried is not None:
+        details["after"] = f"event {tried.sequence}"
+    event = decisions.decide(model.ledger, "approved", package, by=by, comment=comment, seen=seen, **details)
     if package.approval_status == "Approved":
         model_packages.reopen(model.sagemaker, package.arn, "approved again")
     model_packages.approve(model.sagemaker, package.arn, description("approved", by, comment))
-    details: dict[str, JsonValue] = {"despite": objection} if objection else {}
-    not_before = earliest_note()
-    if tried is not None:
-        details["after"] = f"event {tried.sequence}"
-        not_before = datetime.fromisoformat(tried.at)
-    decisions.note(model.ledger, "approved", package, by=by, comment=comment, not_before=not_before, **details)
+    decisions.settle(model.ledger, model.sagemaker, package, event)
     again = f" again, after its promotion failed at {tried.at}" if tried else ""
     text = (
         f"{model.name}: version {number} is approved{again}{f', although {objection}' if objection else ''}\n"

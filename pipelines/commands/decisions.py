@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from delivery.history import decisions
@@ -70,8 +70,3 @@ def unchanged(model: ReleasedModel, package: ModelPackage, decision: Decision, n
 def description(decision: Decision, by: str, comment: str) -> str:
     """Return what the registry keeps as ApprovalDescription."""
     return f"{decision} by {by}{f': {comment}' if comment else ''}"
-
-
-def earliest_note() -> datetime:
-    """Return since when a note of this decision may be there: VerifyApproval, started by the change in the registry, may have been first."""
-    return datetime.now(UTC) - CLOCK_SKEW

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from delivery.history import decisions, serving_history
 from delivery.registry import model_packages
-from pipelines.commands.decisions import DecisionResult, description, earliest_note, unchanged
+from pipelines.commands.decisions import DecisionResult, description, unchanged
 from pipelines.errors import UsageError
 from pipelines.next_command import command
 from pipelines.released_model import caller, open_model
@@ -22,20 +22,23 @@ def reject(name: str, env: str, number: int, comment: str, *, force: bool) -> De
 
     Raises:
         UsageError: Production serves the version, and `force` is not given. Nothing was changed.
+        DecisionOvertaken: Somebody else decided about the version at the same moment, and that stands.
     """
     model = open_model(name, env)
     package = model.version(number)
+    seen = model.ledger.events()
     if package.approval_status == "Rejected":
         return unchanged(model, package, "rejected")
-    now = serving_history.version_now(model.ledger.events())
+    now = serving_history.version_now(seen)
     if now == number and not force:
         raise UsageError(
             f"version {number} of {model.name} is what production serves, and would go on to; to take it out: "
             f"{command(model.env, 'rollback', model.name)}; to reject it all the same: --force"
         )
     by = caller(model.environment)
+    event = decisions.decide(model.ledger, "rejected", package, by=by, comment=comment, seen=seen)
     model_packages.reject(model.sagemaker, package.arn, description("rejected", by, comment))
-    decisions.note(model.ledger, "rejected", package, by=by, comment=comment, not_before=earliest_note())
+    decisions.settle(model.ledger, model.sagemaker, package, event)
     note = "\nproduction goes on to serve it" if now == number else ""
     text = f"{model.name}: version {number} is rejected; nothing promotes it{note}"
     return DecisionResult(model.name, number, package.arn, "rejected", by, True, text)

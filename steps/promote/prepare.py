@@ -72,9 +72,12 @@ def _find_target(context: PromotionContext) -> PromotionTarget:
     if arguments.approval == "automatic" and package.approval_status == "PendingManualApproval":
         verdict = package.facts.get(Fact.EVALUATION_VERDICT, "unknown")
         comment = f"approved by the gate in {arguments.execution}: {verdict}"
-        model_packages.approve(registry, arguments.model_package, comment)
-        package = context.read_version()
-        decisions.note(context.ledger, "approved", package, by=arguments.execution, comment=comment)
+        seen = context.ledger.events()
+        if decisions.standing_rejection(seen, package.version) is None:
+            event = decisions.decide(context.ledger, "approved", package, by=arguments.execution, comment=comment, seen=seen)
+            model_packages.approve(registry, arguments.model_package, comment)
+            decisions.settle(context.ledger, registry, package, event)
+            package = context.read_version()
     return PromotionTarget(package, spelt_out=False)
 
 
@@ -86,6 +89,7 @@ def _verify(context: PromotionContext, package: ModelPackage, before: ServedVers
     else:
         against = [
             *verification.refusals(package, context.release, clients.s3, clients.make_ecr),
+            *decisions.refusals(context.ledger.events(), package.version, context.release.name),
             *verification.older(package.version, before.version if before else None),
             *_tried_before(context, package.version),
         ]

@@ -53,7 +53,7 @@ def record(context: PromotionContext, prepared: Prepared, change: Change) -> Pro
         _reject_rolled_back(context, change.previous_version)
     else:
         context.in_ledger = True
-        if change.recorded.details.get("execution") == context.arguments.execution:
+        if change.recorded.kind == "rolled_back":  # whichever execution wrote it may have ended before it rejected what it left
             _reject_rolled_back(context, change.recorded.details.get("previous_version"))
     _tidy_up(context, change)
     return promotion

@@ -47,7 +47,7 @@ def run(release: Release, model_package: str, execution: str, evaluation: Path, 
     model_packages.reject(sagemaker, model_package, summary)
     ledger = Ledger(s3.client(region), release.environment.bucket, release.name)
     decisions.note(
-        ledger, "rejected", model_packages.read(sagemaker, model_package), by=f"the gate of {execution}", comment=summary
+        ledger, "rejected", model_packages.read(sagemaker, model_package), by=f"{decisions.GATE}{execution}", comment=summary
     )
     output.mkdir(parents=True, exist_ok=True)
     (output / REJECTION_FILE).write_text(rejection.model_dump_json(indent=2) + "\n", encoding="utf-8")

@@ -56,6 +56,7 @@ def run(arguments: VerificationArguments) -> Approval:
         reason = f"production served version {package.version} before, and it is unchanged since"
     else:
         against = verification.refusals(package, release, client, _make_ecr)
+        against += decisions.refusals(ledger.events(), package.version, release.name)
         reason = f"version {package.version} is approved, passed its evaluation, and is unchanged since"
     if against:
         ledger.append(

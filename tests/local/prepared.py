@@ -175,6 +175,15 @@ class Prepared:
         file.write_text(yaml.safe_dump(self.environment.model_dump(mode="json")))
         return in_process.called(main, [*arguments, "--env", str(file)], self.variables)
 
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        """Start the command as a process of its own; otherwise as `run` does."""
+        file = self.folder / "environment.yaml"
+        file.write_text(yaml.safe_dump(self.environment.model_dump(mode="json")))
+        command = [sys.executable, "-m", "pipelines.run", *arguments, "--env", str(file)]
+        return subprocess.Popen(
+            command, cwd=ROOT, env={**os.environ, **self.variables}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+
     def inside(self, work: Callable[[], None]) -> None:
         """Call something for whose clients AWS is this server."""
         in_process.inside(work, self.variables)

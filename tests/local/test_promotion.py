@@ -88,7 +88,7 @@ def test_an_approved_version_whose_weights_were_exchanged_is_refused(stack: Stac
 def test_an_approval_by_the_command_leads_to_production_through_the_rule(stack: Stack, waiting: str) -> None:
     stack.client("events").enable_rule(Name="release-approved")
     assert stack.run_here("reject", "by-hand", "1").returncode == 0  # the tests above approved it without the command
-    approved = stack.run_here("approve", "by-hand", "1", "--comment", "all is well", "--follow")
+    approved = stack.run_here("approve", "by-hand", "1", "--force", "--comment", "all is well", "--follow")
     assert approved.returncode == 0, approved.stderr
     assert "the rule release-approved starts the pipeline promotion" in approved.stdout
     assert "production: endpoint by-hand serves version 1" in approved.stdout

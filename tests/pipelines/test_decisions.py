@@ -69,13 +69,42 @@ def test_what_the_gate_refused_is_approved_only_by_force_with_a_reason(world: Pr
     assert "'failed'" in str(event.details["despite"])
 
 
-def test_a_rejection_says_why_and_an_approval_after_it_is_a_new_event(world: Prepared) -> None:
+def test_what_a_person_rejected_is_approved_only_by_force_with_a_reason(world: Prepared) -> None:
     version = world.version("turned-down", approved=False)
     assert world.run("reject", "turned-down", "1", "--comment", "too slow for chat").returncode == 0
     assert world.status(version) == "Rejected"
     assert "rejected already" in world.run("reject", "turned-down", "1").stdout
-    assert world.run("approve", "turned-down", "1").returncode == 0
-    assert [event.kind for event in world.ledger("turned-down")] == ["rejected", "approved"]
+    for arguments in ((), ("--force",)):
+        result = world.run("approve", "turned-down", "1", *arguments)
+        assert result.returncode == 2
+        assert "it was rejected at" in result.stderr
+        assert "'too slow for chat'" in result.stderr
+        assert "--comment WHY" in result.stderr
+        assert world.status(version) == "Rejected"
+    assert world.run("approve", "turned-down", "1", "--force", "--comment", "fast enough for batches").returncode == 0
+    rejected, approved = world.ledger("turned-down")
+    assert (rejected.kind, approved.kind) == ("rejected", "approved")
+    assert "'too slow for chat'" in str(approved.details["despite"])
+    assert world.status(version) == "Approved"
+
+
+def test_of_two_persons_who_decide_at_once_both_learn_what_stands(world: Prepared) -> None:
+    """Whoever is told that his decision stands is right, or it was changed by a later one that says so."""
+    for number in range(1, 4):
+        version = world.version("disputed", approved=False)
+        approved = world.start("approve", "disputed", str(number), "--comment", "good")
+        rejected = world.start("reject", "disputed", str(number), "--comment", "bad")
+        approval_said, rejection_said = approved.communicate(timeout=120)[1], rejected.communicate(timeout=120)[1]
+        events = [event for event in world.ledger("disputed") if event.version == number]
+        assert world.status(version) == {"approved": "Approved", "rejected": "Rejected"}[events[-1].kind]
+        if approved.returncode:
+            assert "it was rejected at" in approval_said
+            assert [event.kind for event in events] == ["rejected"]
+        if rejected.returncode:
+            assert "it was approved at" in rejection_said
+            assert [event.kind for event in events] == ["approved"]
+        if not approved.returncode and not rejected.returncode:
+            assert [event.kind for event in events] == ["approved", "rejected"], "an approval after a rejection takes --force"
 
 
 @pytest.mark.parametrize(

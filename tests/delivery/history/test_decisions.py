@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from threading import Barrier
 from typing import Any
 
 import pytest
 
+from delivery.errors import DecisionOvertaken
 from delivery.history import decisions
 from delivery.history.ledger import Event, EventKind, Ledger
 from delivery.registry.model_packages import ModelPackage
@@ -44,14 +47,6 @@ def test_the_other_decision_and_the_same_one_after_it_are_new(ledger: Ledger) ->
     for decision in ("approved", "rejected", "approved"):
         decisions.note(ledger, decision, package(), by="ana", comment=decision)
     assert [kind for kind, _, _ in told(ledger)] == ["approved", "rejected", "approved"]
-
-
-def test_an_older_one_does_not_count_where_a_new_one_was_made(ledger: Ledger) -> None:
-    first = decisions.note(ledger, "approved", package(), by="ana", comment="good")
-    at = datetime.fromisoformat(first.at)
-    assert decisions.note(ledger, "approved", package(), by="ana", comment="good", not_before=at) == first
-    later = decisions.note(ledger, "approved", package(), by="ana", comment="again", not_before=at + timedelta(milliseconds=1))
-    assert later.sequence == 2
 
 
 def test_the_last_decision_is_about_that_version(ledger: Ledger) -> None:
@@ -118,3 +113,96 @@ def test_a_refusal_that_touched_nothing_is_no_try(ledger: Ledger, tried: Any) ->
 def test_times_are_utc(ledger: Ledger) -> None:
     event = decisions.note(ledger, "approved", package(), by="ana", comment="good")
     assert abs(datetime.fromisoformat(event.at) - datetime.now(UTC)) < timedelta(minutes=5)
+
+
+def test_a_persons_rejection_stands_until_it_is_overruled_by_name(ledger: Ledger) -> None:
+    ledger.append("rejected", by="ana", version=3, details={"comment": "bad"})
+    ledger.append("approved", by="ben", version=3, details={"comment": "I did not see"})
+    standing = decisions.standing_rejection(ledger.events(), 3)
+    assert standing is not None
+    assert standing.sequence == 1
+    assert decisions.objection(ledger.events(), 3) == f"it was rejected at {standing.at} by ana, 'bad'"
+    [refusal] = decisions.refusals(ledger.events(), 3, "chat")
+    assert refusal.startswith("approval: it was rejected at ")
+    assert refusal.endswith("python -m pipelines.run approve chat 3 --force --comment WHY")
+    ledger.append("approved", by="ben", version=3, details={"despite": "it was rejected"})
+    assert decisions.standing_rejection(ledger.events(), 3) is None
+    assert decisions.refusals(ledger.events(), 3, "chat") == []
+
+
+def test_a_rejection_of_the_gate_is_no_persons(ledger: Ledger) -> None:
+    ledger.append("rejected", by=f"{decisions.GATE}e1", version=3)
+    assert decisions.standing_rejection(ledger.events(), 3) is None
+
+
+def test_a_rollback_is_against_what_it_left_even_if_it_ended_before_it_rejected_that(ledger: Ledger) -> None:
+    ledger.append("approved", by="ana", version=3)
+    ledger.append("promoted", by="e1", version=3, details={"previous_version": 2})
+    ledger.append("rolled_back", by="ana", version=2, details={"previous_version": 3, "comment": "prod is bad"})
+    assert "production was rolled back from it" in decisions.objection(ledger.events(), 3)
+    assert decisions.note_if_made_elsewhere(ledger, package(approval_description="in the console")) is None
+    assert decisions.objection(ledger.events(), 2) == ""
+    ledger.append("rolled_back", by="ben", version=3, details={"previous_version": 2})
+    assert decisions.objection(ledger.events(), 3) == "", "a person returned to it"
+    assert decisions.objection(ledger.events(), 2) != ""
+
+
+def test_of_two_who_decide_at_once_the_second_is_told_who_won(ledger: Ledger) -> None:
+    seen = ledger.events()
+    won = decisions.decide(ledger, "rejected", package(), by="ana", comment="bad", seen=seen)
+    with pytest.raises(DecisionOvertaken, match=r"it was rejected at .* by ana, 'bad', and that stands"):
+        decisions.decide(ledger, "approved", package(), by="ben", comment="good", seen=seen)
+    assert ledger.events() == [won]
+
+
+@pytest.mark.parametrize("racers", [2, 8])
+def test_of_many_who_decide_in_the_same_moment_one_wins(ledger: Ledger, racers: int) -> None:
+    seen, start = ledger.events(), Barrier(racers)
+
+    def decide(number: int) -> str:
+        decision: decisions.Decision = "approved" if number % 2 else "rejected"
+        start.wait()
+        try:
+            return decisions.decide(ledger, decision, package(), by=f"p{number}", comment="", seen=seen).by
+        except DecisionOvertaken as error:
+            return str(error)
+
+    with ThreadPoolExecutor(racers) as pool:
+        said = list(pool.map(decide, range(racers)))
+    [event] = ledger.events()
+    assert said.count(event.by) == 1
+    assert all(f"by {event.by}" in one for one in said if one != event.by)
+
+
+def test_a_decision_about_another_version_is_in_nobodys_way(ledger: Ledger) -> None:
+    seen = ledger.events()
+    ledger.append("rejected", by="ana", version=2)
+    ledger.append("evaluated", by="e1", version=3)
+    assert decisions.decide(ledger, "approved", package(), by="ben", comment="", seen=seen).sequence == 3
+
+
+class Registry:
+    """A registry that keeps a status."""
+
+    status = ""
+
+    def update_model_package(self, **changes: str) -> None:
+        self.status = changes["ModelApprovalStatus"]
+
+
+def test_the_registry_ends_with_the_ledgers_last_word(ledger: Ledger) -> None:
+    """Ana's answer from the registry comes late: Ben has rejected the version since, in ledger and registry."""
+    registry = Registry()
+    approved = decisions.decide(ledger, "approved", package(), by="ana", comment="good", seen=ledger.events())
+    decisions.decide(ledger, "rejected", package(), by="ben", comment="bad", seen=ledger.events())
+    registry.status = "Approved"
+    with pytest.raises(DecisionOvertaken, match="by ben"):
+        decisions.settle(ledger, registry, package(), approved)  # type: ignore[arg-type]
+    assert registry.status == "Rejected"
+
+
+def test_settling_an_undisputed_decision_changes_nothing(ledger: Ledger) -> None:
+    registry = Registry()
+    approved = decisions.decide(ledger, "approved", package(), by="ana", comment="good", seen=[])
+    decisions.settle(ledger, registry, package(), approved)  # type: ignore[arg-type]
+    assert registry.status == ""

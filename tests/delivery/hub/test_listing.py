@@ -26,6 +26,7 @@ def hub_that_lists(*pages: Any, is_endless: bool = False) -> Iterator[HubRevisio
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            host = self.headers["Host"]
             number = int(self.path.partition("cursor=")[2] or 0)
             is_tree = "/tree/" in self.path
             body = json.dumps(pages[min(number, len(pages) - 1)] if is_tree else {"id": "org/name", "sha": REVISION}).encode()
@@ -33,7 +34,7 @@ def hub_that_lists(*pages: Any, is_endless: bool = False) -> Iterator[HubRevisio
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))
             if is_tree and (is_endless or number + 1 < len(pages)):
-                address = f"http://127.0.0.1:{self.server.server_address[1]}{self.path.partition('?')[0]}?cursor={number + 1}"
+                address = f"http://{host}{self.path.partition('?')[0]}?cursor={number + 1}"
                 self.send_header("Link", f'<{address}>; rel="next"')
             self.end_headers()
             self.wfile.write(body)
