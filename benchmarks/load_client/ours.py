@@ -1,4 +1,4 @@
-"""The load client as a program: `python -m benchmarks.load_client.ours`."""
+"""The load client with every answer's text kept, which a user does not need: `python -m benchmarks.load_client.ours`."""
 
 from __future__ import annotations
 
