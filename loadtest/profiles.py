@@ -1,4 +1,4 @@
-"""The load profiles that a model file may ask for, one class a kind: its settings, its sentence in the report, how often it surely measures.
+"""The load profiles that a file may ask for, one class a kind: its settings, its sentence in the report, how often it surely measures.
 
 Add a kind of open loop: a `Scheduled` class here; docs/extending.md does it. How the load of any other kind is put on, loadtest/runner.py says.
 """

@@ -1,4 +1,4 @@
-"""Load profiles, run: from what the model file says of one to what was measured."""
+"""Load profiles, run: from what a profile says to what was measured."""
 
 from __future__ import annotations
 
@@ -59,6 +59,10 @@ class Runner:
     inputs: LoadInputs
     until_s: float = math.inf
     """When the endpoint expires, on the monotonic clock: the failures of one that was deleted under a load would look like the model's."""
+    expiring: str = "endpoint"
+    """What expires then, in the words of whoever reads it."""
+    remedy: str = "let it live longer"
+    """What to do about that."""
     lag_at_most_ms: float = math.inf
     """A client later than this is the bottleneck."""
 
@@ -83,8 +87,7 @@ class Runner:
         left_s, needed_s = self.until_s - time.monotonic(), load.window_s[1]
         if needed_s > left_s:
             raise OutOfTime(
-                f"the staging endpoint expires in {left_s:.0f} s and this load takes {needed_s:.0f} s: it was not put on (raise "
-                "evaluation.max_runtime_s)"
+                f"the {self.expiring} expires in {left_s:.0f} s and this load takes {needed_s:.0f} s: it was not put on ({self.remedy})"
             )
         return self.pool.measure(load, on_progress)
 

@@ -109,4 +109,4 @@ class ProfileResult(Strict):
     trials: list[Trial] = []
     """Every rate of a capacity search, every concurrency of a ladder, in order."""
     objectives: dict[str, ObjectiveResult]
-    """The model file's objectives."""
+    """The profile's objectives."""

@@ -38,6 +38,7 @@ Deliver = Callable[["Rule", "EventMessageType"], None]
 
 def install(of_account: Callable[[str], Context]) -> None:
     """Take over the delivery of rules; ``of_account`` gives the context of the account that has one."""
+    # deferred: moto costs 0.5 s, and reads its settings when it is imported
     from moto.events.models import Rule
 
     moto_delivers = Rule.send_to_targets

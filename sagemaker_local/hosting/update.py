@@ -18,11 +18,10 @@ from sagemaker_local.hosting.traffic import TrafficSplit
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
-    from aiohttp import ClientSession
-
     from sagemaker_local.context import Context
     from sagemaker_local.hosting.deployment import Deployment
     from sagemaker_local.hosting.instances.fleet import Fleet, VariantFleet
+    from sagemaker_local.hosting.instances.health import HealthClient
     from sagemaker_local.hosting.instances.instance import Instance
 
 T = TypeVar("T")
@@ -36,7 +35,7 @@ class EndpointUpdate:
 
     context: Context
     region: str
-    session: ClientSession
+    health: HealthClient
     old: Fleet
     new: Fleet
     deployment: Deployment
@@ -65,7 +64,7 @@ class EndpointUpdate:
         try:
             self.on_stage("Creating")
             self._check_alarms()
-            await self._in_time(self.new.start(self.session))
+            await self._in_time(self.new.start(self.health))
             for share in self.deployment.shifts:
                 self.on_stage("ActivatingTraffic")
                 self.shift(TrafficSplit.split(self.new, self.old, share) if share < 1 else TrafficSplit.to(self.new))
@@ -108,7 +107,7 @@ class EndpointUpdate:
     async def _launch_batch(self, group: VariantFleet) -> None:
         count = min(count_of(self.deployment.rolling_batch, group.desired), group.desired - len(group.instances))
         if count > 0:
-            group.instances = [*group.instances, *await self._in_time(group.launch(self.session, count))]
+            group.instances = [*group.instances, *await self._in_time(group.launch(self.health, count))]
 
     def _shift_by_instances(self) -> None:
         new, old = len(self.new.instances()), len(self.old.instances())
@@ -126,7 +125,7 @@ class EndpointUpdate:
                 batch = count_of(self.deployment.rollback_batch, sizes[name])
                 while len(group.instances) < sizes[name]:
                     count = min(batch, sizes[name] - len(group.instances))
-                    group.instances = [*group.instances, *await group.launch(self.session, count)]
+                    group.instances = [*group.instances, *await group.launch(self.health, count)]
                     self._shift_by_instances()
         except InstanceFailed as error:
             raise RollbackFailed(f"{cause} The rollback failed too: {error}") from error

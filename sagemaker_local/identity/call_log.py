@@ -23,6 +23,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
+from werkzeug.exceptions import HTTPException
+
 from sagemaker_local.timestamps import iso_ms
 from sagemaker_local.web import wsgi
 
@@ -120,9 +122,9 @@ def _understood(service: str, request: HttpRequest, body: bytes) -> tuple[str, d
 
 def _by_route(service: str, request: HttpRequest, body: bytes) -> tuple[str, dict[str, Any]]:
     """Return a REST request, matched with the operations of the service's model (moto has the matching)."""
+    # deferred: moto costs 0.5 s, and reads its settings when it is imported
     from moto.core.request import Request as MotoRequest
     from moto.core.routing import get_service_router
-    from werkzeug.exceptions import HTTPException
 
     environ = wsgi.environ(request, io.BytesIO(), 0)
     try:

@@ -14,7 +14,7 @@ import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_local.moto_bridge.bridge import DEFAULT_REGION
+from sagemaker_local.moto_bridge.bridge import DEFAULT_REGION, backends
 
 if TYPE_CHECKING:
     from sagemaker_local.web.request import HttpRequest
@@ -72,6 +72,7 @@ class Identities:
 
     def caller(self, access_key_id: str, session_token: str | None = None) -> Caller:
         """Return whose credentials these are."""
+        # deferred: moto costs 0.5 s, and reads its settings when it is imported
         from moto.iam.models import get_account_id_from, iam_backends
 
         account_id = get_account_id_from(access_key_id)
@@ -87,14 +88,14 @@ class Identities:
 
 def _new_key(account_id: str, role_arn: str | None) -> Any:
     """Return an access key in moto, of a role assumed by SageMaker."""
-    from moto.backends import get_backend
+    # deferred: moto costs 0.5 s, and reads its settings when it is imported
     from moto.sts.models import AssumedRole
 
-    key = get_backend("iam")[account_id]["aws"].create_temp_access_key()
+    key = backends("iam")[account_id]["aws"].create_temp_access_key()
     if role_arn is not None:
         key.role_arn = role_arn
         role = AssumedRole(account_id, DEFAULT_REGION, key, _SESSION, role_arn, "", _DURATION_S, "")
-        get_backend("sts")[account_id]["aws"].assumed_roles.append(role)
+        backends("sts")[account_id]["aws"].assumed_roles.append(role)
     return key
 
 

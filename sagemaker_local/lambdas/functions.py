@@ -53,6 +53,7 @@ def run_function(context: Context, region: str, name_or_arn: str, event: Any) ->
 
 
 def _find(context: Context, region: str, name_or_arn: str) -> Any:
+    # deferred: loads moto's Lambda, which a server may never use
     from moto.awslambda.exceptions import UnknownFunctionException
 
     backend = context.moto.backend("lambda", region)

@@ -99,6 +99,7 @@ def _get_log_events(store: LogStore, region: str, account_id: str, request: Requ
 
 
 def _filter_log_events(store: LogStore, region: str, account_id: str, request: Request) -> Request:
+    # deferred: moto costs 0.5 s, and reads its settings when it is imported
     from moto.logs.utils import EventMessageFilter
 
     wanted, prefix = request.get("logStreamNames"), request.get("logStreamNamePrefix", "")

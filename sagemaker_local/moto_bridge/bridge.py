@@ -33,6 +33,7 @@ def _configure() -> None:
 
 def backends(service: str) -> BackendDict[Any]:
     """Return a service's backends by account and region, loaded where they are not yet."""
+    # deferred: moto costs 0.5 s, and reads its settings when it is imported
     from moto.backends import get_backend
 
     # moto's overloads name each service; here the name comes with a request.
@@ -41,6 +42,7 @@ def backends(service: str) -> BackendDict[Any]:
 
 def loaded_backends() -> list[BackendDict[Any]]:
     """Return the backends of every service that has been used."""
+    # deferred: moto costs 0.5 s, and reads its settings when it is imported
     from moto.core.base_backend import BackendDict
 
     return list(BackendDict._instances)  # type: ignore[misc]  # a class attribute of a generic class, as moto itself reads it
@@ -66,6 +68,7 @@ class Moto:
     def application(self) -> Any:
         """moto's WSGI application for all services."""
         if self._application is None:
+            # deferred: moto costs 0.5 s, and reads its settings when it is imported
             from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
             def create(service: SERVICE_NAMES) -> Flask:

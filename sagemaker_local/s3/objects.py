@@ -7,6 +7,7 @@ them in memory, three times.
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import logging
 import os
@@ -221,6 +222,7 @@ def complete(multipart: FakeMultipart, listed: Iterator[tuple[int, str]]) -> tup
 
 def _listed_parts(multipart: FakeMultipart, listed: Iterator[tuple[int, str]]) -> Iterator[FakeKey]:
     """Yield the parts that the request lists, checked."""
+    # deferred: moto costs 0.5 s, and reads its settings when it is imported
     from moto import settings
     from moto.s3 import exceptions
 
@@ -239,6 +241,7 @@ def _listed_parts(multipart: FakeMultipart, listed: Iterator[tuple[int, str]]) -
 
 def install(folder: Path) -> None:
     """Let moto keep objects in this folder."""
+    # deferred: moto costs 0.5 s, and reads its settings when it is imported
     from moto.s3 import models
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -309,8 +312,7 @@ def forget_orphans(folder: Path) -> None:
 
     Files of objects that moto does not know go; so do objects and parts without a file, rather than to be there and empty.
     """
-    import gc
-
+    # deferred: moto costs 0.5 s, and reads its settings when it is imported
     from moto.s3.models import FakeKey
 
     for regions in backends("s3").values():

@@ -7,6 +7,8 @@ import hashlib
 import zlib
 from typing import IO, TYPE_CHECKING
 
+from awscrt import checksums
+
 from sagemaker_local.errors import AwsError
 
 if TYPE_CHECKING:
@@ -100,8 +102,6 @@ class S3Checksum:
 def _crc(algorithm: str) -> Callable[[bytes, int], int]:
     if algorithm == "crc32":
         return zlib.crc32
-    from awscrt import checksums
-
     function: Callable[[bytes, int], int] = getattr(checksums, algorithm)
     return function
 

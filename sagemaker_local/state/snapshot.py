@@ -124,6 +124,7 @@ class Snapshots:
 
 def _version() -> str:
     """Return what must be the same for a state to be read."""
+    # deferred: moto costs 0.5 s, and reads its settings when it is imported
     import moto
 
     return f"moto {moto.__version__} on Python {sys.version_info.major}.{sys.version_info.minor}"

@@ -89,7 +89,15 @@ class _EndpointUnderTest:
         with self._prepared.arguments.host.fleet(self._evaluation.client_processes) as fleet:
             batch = self._ask_in_a_batch(fleet)
             lag_ms = self._evaluation.client_lag_at_most_ms
-            runner = Runner(fleet, self._transport, self._prepared.inputs, self._staged.until_s, lag_ms)
+            runner = Runner(
+                fleet,
+                self._transport,
+                self._prepared.inputs,
+                self._staged.until_s,
+                expiring="staging endpoint",
+                remedy="raise evaluation.max_runtime_s",
+                lag_at_most_ms=lag_ms,
+            )
             for seed, (name, profile) in enumerate(self._evaluation.load_profiles.items()):
                 loads[name] = runner.run(profile, seed, _progress_of(name))
                 logger.info(f"load profile {name}: {len(loads[name].measurement.counted)} requests measured")

@@ -63,6 +63,10 @@ def test_the_bootstrap_of_a_sum_is_as_wide_as_the_central_limit_theorem_says() -
 
 def test_slices_that_are_alike_leave_no_doubt_about_a_rate() -> None:
     assert of_counts([5.0] * SLICES).rate("done", 10.0) == (10.0, 10.0)
+    once = TimeSlices()
+    for place in range(SLICES):
+        once.count("done", place)
+    assert once.rate("done", 1.0) == (20.0, 20.0), "one, where nothing else is said"
 
 
 def test_a_rates_interval_covers_the_planted_rate_95_times_of_100() -> None:

@@ -18,6 +18,7 @@ import yaml
 from sagemaker_local.session import make_client
 from tests.infra.audit import calls_of, every_call_is_allowed
 from tests.local import in_process
+from tests.support.forked import start_module
 
 ROOT = Path(__file__).parents[2]
 SIMULATED_IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/release-serving:simulated"
@@ -34,6 +35,11 @@ class Stack:
     def environment(self) -> dict[str, str]:
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "HF_"))}
         return {**kept, "RELEASE_LOCAL_STATE": str(self.state), "HOME": str(self.state)}
+
+    def up(self) -> None:
+        """Start the services, once, for steps whose suite is not the subject."""
+        log = self.state / "up.log"
+        assert start_module("tests.local.up", [], self.environment, log).wait() == 0, log.read_text()
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """The command, as a process."""

@@ -10,13 +10,16 @@ from typing import Any
 import pytest
 
 from tests.local.conftest import Stack
+from tests.support.waiting import WHOLE_SYSTEM_S
 
-FAST = {"ttft_ms": 20, "itl_ms": 2, "output_tokens": 16}
+pytestmark = pytest.mark.timeout(WHOLE_SYSTEM_S)
+
+FAST = {"ttft_ms": 60, "itl_ms": 5, "output_tokens": 16}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def running(stack: Stack) -> None:
-    assert stack.run("local", "up").returncode == 0
+    stack.up()
 
 
 def order_fault(stack: Stack, **fault: Any) -> None:

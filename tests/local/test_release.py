@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import threading
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.local.conftest import Stack
+from tests.support.waiting import WHOLE_SYSTEM_S, wait_until
+
+pytestmark = pytest.mark.timeout(WHOLE_SYSTEM_S)
 
 MODEL = "smollm2-135m"
 QUESTION = {"messages": [{"role": "user", "content": "Which city is the capital of France?"}], "max_tokens": 16, "temperature": 0}
@@ -27,7 +29,7 @@ class Asker(threading.Thread):
         self._over = threading.Event()
 
     def run(self) -> None:
-        while not self._over.is_set():
+        while not self._over.wait(0.2):
             try:
                 response = self._runtime.invoke_endpoint(
                     EndpointName=MODEL, ContentType="application/json", Body=json.dumps(QUESTION)
@@ -40,7 +42,7 @@ class Asker(threading.Thread):
 
     def stop(self) -> None:
         self._over.set()
-        self.join(timeout=30)
+        self.join()
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +93,8 @@ def test_a_second_release_fetches_nothing_and_updates_production_without_a_faile
     asker = Asker(stack)
     asker.start()
     second = stack.release(MODEL)
-    time.sleep(1)  # the old instance is gone by now; the new one answers alone
+    before = asker.answered  # the old instance is gone by now; the new one answers alone
+    wait_until(lambda: asker.answered >= before + 3 or asker.failures, "three more answers")
     asker.stop()
     assert asker.failures == []
     assert asker.answered > 5

@@ -12,6 +12,9 @@ import pytest
 
 from steps.promote.production_endpoint import ProductionEndpoint
 from tests.local.prepared import Prepared, Version, prepared
+from tests.support.waiting import WHOLE_SYSTEM_S
+
+pytestmark = pytest.mark.timeout(WHOLE_SYSTEM_S)
 
 MODEL = "back"
 QUESTION = {"messages": [{"role": "user", "content": "Which version are you?"}], "max_tokens": 8, "temperature": 0}
@@ -45,7 +48,7 @@ def asked_all_the_time(world: Prepared) -> Iterator[list[str]]:
     over = threading.Event()
 
     def ask() -> None:
-        while not over.is_set():
+        while not over.wait(0.1):
             try:
                 assert answer(world).startswith("This is")
             except Exception as error:  # noqa: BLE001  (every kind of failure is one that a customer would see)
@@ -55,7 +58,7 @@ def asked_all_the_time(world: Prepared) -> Iterator[list[str]]:
     asker.start()
     yield failures
     over.set()
-    asker.join(30)
+    asker.join()
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,9 @@ import pytest
 from delivery.aws import accounts
 from pipelines.executions.execution import Executions
 from tests.local.prepared import BUCKET, Prepared, prepared
+from tests.support.waiting import WHOLE_SYSTEM_S
+
+pytestmark = pytest.mark.timeout(WHOLE_SYSTEM_S)
 
 THERE = "222222222222"
 ROLE = f"arn:aws:iam::{THERE}:role/release-production"

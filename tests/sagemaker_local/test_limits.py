@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,8 @@ def test_an_instance_that_is_not_ready_in_time_fails_the_endpoint(limited: Any) 
 def test_throttling_is_what_aws_clients_know_and_try_again(limited: Any) -> None:
     server = limited(invocations_per_s=1, calls_per_s=20)
     endpoint = HostingClient(server.client("sagemaker"), IMAGE).endpoint()
-    once, patient = server.client("sagemaker-runtime", config=ONCE), server.client("sagemaker-runtime")
+    once = server.client("sagemaker-runtime", config=ONCE)
+    patient = server.client("sagemaker-runtime", config=Config(retries={"total_max_attempts": 8}))
 
     def refused() -> str | None:
         try:
@@ -113,9 +115,8 @@ def test_throttling_is_what_aws_clients_know_and_try_again(limited: Any) -> None
         for _ in range(20):
             chat(server, endpoint)
     sagemaker = server.client("sagemaker", config=ONCE)
-    with pytest.raises(ClientError, match=r"ThrottlingException.*Rate exceeded"):
-        for _ in range(200):
-            sagemaker.list_models()
+    with pytest.raises(ClientError, match=r"ThrottlingException.*Rate exceeded"), ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: sagemaker.list_models(), range(200)))
     time.sleep(0.2)
     assert server.client("sagemaker").list_models()["Models"]
 

@@ -9,6 +9,8 @@ from typing import TypeVar
 Seen = TypeVar("Seen")
 HANG_S = 120.0
 """After this long a test is taken for hung. It measures nothing: a busy machine is no reason to fail."""
+WHOLE_SYSTEM_S = 900.0
+"""The same for a test of whole systems, which waits for many things one after another."""
 _LOOK_S = 0.02
 
 

@@ -12,6 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
+from yarl import URL
+
 from sagemaker_local.errors import AwsError, ModelError
 from sagemaker_local.hosting.capture import DataCapture
 from sagemaker_local.hosting.dataplane import bearer, event_stream
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
 
 KEEP_IDLE_S = 2.0  # less than the 5 s after which common servers close an idle connection, so that we never use a closed one
 
+_UNANSWERED = (TimeoutError, OSError, aiohttp.ClientError)
+"""What a container that does not answer, or stops answering, raises."""
 _LOGGER = logging.getLogger(__name__)
 _PATH = re.compile(r"/endpoints/([^/]+)/(invocations-response-stream|invocations|async-invocations|openai(/.*)?)$")
 _ACTIONS = {
@@ -114,8 +119,6 @@ class Gateway:
     def session(self) -> ClientSession:
         """The HTTP client for containers: connections are kept, answers are passed on as they are."""
         if self._session is None:
-            import aiohttp
-
             self._session = aiohttp.ClientSession(
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_IDLE_S),
                 timeout=aiohttp.ClientTimeout(total=None),
@@ -159,7 +162,7 @@ class Gateway:
                     asked = self._ask(invocation, "POST", "/invocations", body, _container_headers(request))
                     async with await asked as response:
                         answer = await response.read()
-            except _unanswered_errors() as error:
+            except _UNANSWERED as error:
                 raise self._unanswered(region, name, error) from error
             invocation.answered(response)
             invocation.passed_on(answer)
@@ -192,7 +195,7 @@ class Gateway:
         try:
             async with asyncio.timeout(self._limits.model_timeout_s):
                 response = await self._ask(invocation, method, path, body, headers)
-        except _unanswered_errors() as error:
+        except _UNANSWERED as error:
             raise self._unanswered(region, name, error) from error
         invocation.answered(response)
         return response
@@ -205,7 +208,7 @@ class Gateway:
                     await _send_part(request, event_stream.payload_part(data))
         except TimeoutError:
             await _send_part(request, event_stream.exception("ModelStreamError", _TIMED_OUT, "ModelInvocationTimeExceeded"))
-        except _unanswered_errors() as error:
+        except _UNANSWERED as error:
             message = f"The container closed the stream before its end: {error}"
             await _send_part(request, event_stream.exception("ModelStreamError", message, "StreamBroken"))
         except Exception:
@@ -293,8 +296,6 @@ class Gateway:
 
     async def _ask(self, invocation: Invocation, method: str, path: str, body: bytes, headers: dict[str, str]) -> ClientResponse:
         """Send a request to an instance's container; returns when its answer begins."""
-        from yarl import URL
-
         url = URL(f"{invocation.instance.url}{path}", encoded=True)
         invocation.ask()
         return await self.session.request(method, url, data=body or None, headers=headers, allow_redirects=False)
@@ -305,13 +306,6 @@ class Gateway:
         _LOGGER.warning("endpoint %s: %r", name, error)
         message = "The container closed the connection without an answer."
         return ModelError(region, self.context.account_id, name, 0, message)
-
-
-def _unanswered_errors() -> tuple[type[Exception], ...]:
-    """Return what a container that does not answer, or stops answering, raises. A function, as aiohttp is imported when it is used."""
-    import aiohttp
-
-    return (TimeoutError, OSError, aiohttp.ClientError)
 
 
 def _passed_back(response: ClientResponse, instance: Instance) -> Headers:

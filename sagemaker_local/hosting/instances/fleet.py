@@ -15,10 +15,9 @@ from sagemaker_local.hosting.instances.routing import strategy
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from aiohttp import ClientSession
-
     from sagemaker_local.context import Context
     from sagemaker_local.hosting.instances.containers import ContainerPlan
+    from sagemaker_local.hosting.instances.health import HealthClient
 
 DRAIN_TIMEOUT_S = 120.0
 
@@ -48,7 +47,7 @@ class VariantFleet:
         """The production variant's name."""
         return str(self.variant["VariantName"])
 
-    async def launch(self, session: ClientSession, count: int) -> list[Instance]:
+    async def launch(self, health: HealthClient, count: int) -> list[Instance]:
         """Start so many instances and wait until all are healthy. They do not serve yet.
 
         Raises:
@@ -57,7 +56,7 @@ class VariantFleet:
         instances = [
             Instance(self.context, self.region, self.endpoint, self.variant, self.plan, self.config) for _ in range(count)
         ]
-        starts = [asyncio.ensure_future(instance.start(session)) for instance in instances]
+        starts = [asyncio.ensure_future(instance.start(health)) for instance in instances]
         try:
             await asyncio.gather(*starts)
         except BaseException:
@@ -68,7 +67,7 @@ class VariantFleet:
             raise
         return instances
 
-    async def match_desired(self, session: ClientSession) -> None:
+    async def match_desired(self, health: HealthClient) -> None:
         """Start or retire instances until as many serve as are wanted; the least busy go first.
 
         Raises:
@@ -76,7 +75,7 @@ class VariantFleet:
         """
         missing = self.desired - len(self.instances)
         if missing > 0:
-            self.instances = [*self.instances, *await self.launch(session, missing)]
+            self.instances = [*self.instances, *await self.launch(health, missing)]
         elif missing < 0:
             await self.retire(sorted(self.instances, key=lambda instance: instance.in_flight)[:-missing])
 
@@ -143,14 +142,14 @@ class Fleet:
         for name, size in sizes.items():
             self.variants[name].desired, self.variants[name].weight = size["desired"], size["weight"]
 
-    async def start(self, session: ClientSession) -> None:
+    async def start(self, health: HealthClient) -> None:
         """Start every instance; they are all healthy and in service afterwards.
 
         Raises:
             InstanceFailed: one is not; all have been ended.
         """
         groups = list(self.variants.values())
-        results = await asyncio.gather(*(group.launch(session, group.desired) for group in groups), return_exceptions=True)
+        results = await asyncio.gather(*(group.launch(health, group.desired) for group in groups), return_exceptions=True)
         failures = [result for result in results if isinstance(result, BaseException)]
         for group, result in zip(groups, results, strict=True):
             if not isinstance(result, BaseException):

@@ -21,10 +21,9 @@ from sagemaker_local.processes.layout import InstanceLayout
 from sagemaker_local.processes.table import LaunchSpec
 
 if TYPE_CHECKING:
-    from aiohttp import ClientSession
-
     from sagemaker_local.context import Context
     from sagemaker_local.hosting.instances.containers import ContainerPlan
+    from sagemaker_local.hosting.instances.health import HealthClient
     from sagemaker_local.processes.table import ChildProcess
 
 # "How SageMaker AI Provides Inference: a container must answer /ping with 200 within 2 seconds.
@@ -85,7 +84,7 @@ class Instance:
         if not self.in_flight:
             self._idle.set()
 
-    async def start(self, session: ClientSession) -> None:
+    async def start(self, health: HealthClient) -> None:
         """Bring the model data, start the process, wait until it is healthy.
 
         Raises:
@@ -94,7 +93,7 @@ class Instance:
         self.instance_type = await self._place()
         try:
             await asyncio.to_thread(self._launch)
-            await self._until_healthy(session)
+            await self._until_healthy(health)
         except BaseException:
             await self.stop()
             raise
@@ -156,13 +155,13 @@ class Instance:
         except (OSError, RuntimeError, IndexError) as error:
             raise InstanceFailed(f"The command for image {self.plan.image} cannot be started: {error} ({launch.argv})") from error
 
-    async def _until_healthy(self, session: ClientSession) -> None:
+    async def _until_healthy(self, health: HealthClient) -> None:
         asked_s = self.variant.get("ContainerStartupHealthCheckTimeoutInSeconds") or STARTUP_TIMEOUT_S
         deadline = time.monotonic() + min(self.context.images.limits.startup_timeout_s, asked_s)
         while True:
             if self.exit_code() is not None:
                 raise InstanceFailed(self._unhealthy())
-            if await self.ping(session, min(PING_TIMEOUT_S, max(0.1, deadline - time.monotonic()))):
+            if await health.ping(self.url, min(PING_TIMEOUT_S, max(0.1, deadline - time.monotonic()))):
                 return
             if time.monotonic() >= deadline:
                 raise InstanceFailed(self._unhealthy())
@@ -171,17 +170,6 @@ class Instance:
     def exit_code(self) -> int | None:
         """Return the exit code of its process, None while it runs."""
         return self.child.poll() if self.child is not None else None
-
-    async def ping(self, session: ClientSession, timeout_s: float = PING_TIMEOUT_S) -> bool:
-        """Return whether ``GET /ping`` answers 200 in time."""
-        import aiohttp
-
-        try:
-            async with session.get(f"{self.url}/ping", timeout=aiohttp.ClientTimeout(total=timeout_s)) as response:
-                await response.read()
-                return response.status == 200
-        except (aiohttp.ClientError, TimeoutError, OSError):
-            return False
 
     def memory_percent(self) -> float:
         """Return how much of the machine's memory its process has, in per cent; 0 once it has ended."""

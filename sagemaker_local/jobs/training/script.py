@@ -61,7 +61,7 @@ def _variables(base: Path, config: Path, options: dict[str, Any]) -> dict[str, s
 def _unpack(address: str, target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     if address.startswith("s3://"):
-        import boto3
+        import boto3  # optional: a container whose code is a folder needs none
 
         bucket, _, key = address.removeprefix("s3://").partition("/")
         parcel = target / "sourcedir.tar.gz"

@@ -35,6 +35,9 @@ from tests.loadtest.test_measurement import MS, answer, result_of
 from tests.steps.evaluate_staging.world import BUCKET, ROOT, Version, World, closed_loop, world
 from tests.support.forked import CONTEXT
 from tests.support.simulated_engine import simulated
+from tests.support.waiting import WHOLE_SYSTEM_S
+
+pytestmark = pytest.mark.timeout(WHOLE_SYSTEM_S)
 
 QUICK = Timing(heartbeat_s=0.2, host_silence_s=2, host_start_s=60, look_s=0.05, check_s=0.2, lead_s=1.2)
 NAMES = ("algo-1", "algo-2")

@@ -13,11 +13,10 @@ import pytest
 from tests.steps.evaluate_staging.sabotage import PHASES, Act, Case
 from tests.steps.evaluate_staging.world import Version, World, closed_loop, world
 from tests.support.forked import start_module
-from tests.support.waiting import HANG_S
+from tests.support.waiting import WHOLE_SYSTEM_S
 
 FAILING = {"Version": "2020-12-01", "Steps": [{"Name": "Failed", "Type": "Fail", "Arguments": {"ErrorMessage": "as told"}}]}
 ROLE = "arn:aws:iam::123456789012:role/release-pipeline"
-WHOLE_S = 5 * HANG_S  # many starts of the step
 DELETION = {"deletion", "endpoint deleted"}
 AFTER_DELETION = {"scoring", "report", "publishing"}
 SHORT = {
@@ -61,7 +60,7 @@ class Sabotage:
             log := self.world.folder / "sabotage.log",
             without=("great_expectations",),
         )
-        assert sabotage.wait(WHOLE_S) == 0, log.read_text()
+        assert sabotage.wait(WHOLE_SYSTEM_S) == 0, log.read_text()
         for one, code in zip(done, json.loads(codes_file.read_text()), strict=True):
             one.exit_code = code
         return done
@@ -127,7 +126,7 @@ TELLING: list[tuple[str, Act]] = [
 ]
 
 
-@pytest.mark.timeout(WHOLE_S)
+@pytest.mark.timeout(WHOLE_SYSTEM_S)
 def test_nothing_is_left_whatever_ends_it(sabotage: Sabotage) -> None:
     check(sabotage, TELLING)
 

@@ -18,6 +18,9 @@ from delivery.errors import DeliveryError
 from loadtest.profiles import COST
 from steps.evaluate_staging.staging import staging
 from tests.steps.evaluate_staging.world import Run, World, closed_loop, world
+from tests.support.waiting import WHOLE_SYSTEM_S
+
+pytestmark = pytest.mark.timeout(WHOLE_SYSTEM_S)
 
 SCARCE, PLENTY = "ml.p5.48xlarge", "ml.p4d.24xlarge"
 USD_PER_HOUR = 36.0

@@ -8,9 +8,14 @@ import time
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import pytest
+
 from delivery.job.host_registry import JobHosts
 from local_hub.hub import LocalHub
 from tests.steps.fetch_weights import workers, world
+from tests.support.waiting import WHOLE_SYSTEM_S
+
+pytestmark = pytest.mark.timeout(WHOLE_SYSTEM_S)
 
 MIB = 1024**2
 KILLS = 20

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from tests.support.traffic import traffic
-from tests.support.waiting import wait_until
+from tests.support.waiting import WHOLE_SYSTEM_S, wait_until
 from tests.support.worlds.promotion import QUESTION, PromotionRun, PromotionWorld, ServedPromotions
+
+pytestmark = pytest.mark.timeout(WHOLE_SYSTEM_S)
 
 ROLLING = {"strategy": "rolling", "batch_percent": 50, "bake_s": 60}
 CANARY = {"strategy": "canary", "canary_percent": 50, "bake_s": 60}

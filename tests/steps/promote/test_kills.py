@@ -8,7 +8,10 @@ import time
 import pytest
 
 from tests.support.traffic import traffic
+from tests.support.waiting import WHOLE_SYSTEM_S
 from tests.support.worlds.promotion import QUESTION, ServedPromotions, Version
+
+pytestmark = pytest.mark.timeout(WHOLE_SYSTEM_S)
 
 IMPATIENT = {"wait_s": 120, "expires_s": 5}
 ROLLING = {"strategy": "rolling", "batch_percent": 50, "bake_s": 1}

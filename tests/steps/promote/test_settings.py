@@ -6,6 +6,7 @@ from typing import Any
 from unittest.mock import Mock
 
 import botocore.session
+import pytest
 from botocore.validate import ParamValidator
 
 from config.loader import load_environment, load_model
@@ -14,8 +15,10 @@ from delivery.endpoint.deployment import Deployment
 from delivery.registry import model_packages
 from pipelines.definitions.requests import PROMOTE_MAX_RUNTIME_S
 from steps.promote.production_endpoint import ProductionEndpoint
-from tests.support.waiting import wait_until
+from tests.support.waiting import WHOLE_SYSTEM_S, wait_until
 from tests.support.worlds.promotion import PromotionWorld, ServedPromotions
+
+pytestmark = pytest.mark.timeout(WHOLE_SYSTEM_S)
 
 SCALING = {"min_instances": 1, "max_instances": 3, "concurrent_requests_per_instance": 16, "scale_in_cooldown_s": 3600}
 

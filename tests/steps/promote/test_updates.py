@@ -8,7 +8,10 @@ from typing import Any
 import pytest
 
 from tests.support.traffic import counting, traffic
+from tests.support.waiting import WHOLE_SYSTEM_S
 from tests.support.worlds.promotion import ServedPromotions, Version
+
+pytestmark = pytest.mark.timeout(WHOLE_SYSTEM_S)
 
 ROLLING = {"strategy": "rolling", "batch_percent": 50, "bake_s": 1}
 CANARY = {"strategy": "canary", "canary_percent": 50, "bake_s": 1}

@@ -96,11 +96,15 @@ def withdraw(world: PromotionWorld, version: Version) -> None:
 def test_what_was_tampered_with_is_refused(
     world: PromotionWorld, tamper: Callable[[PromotionWorld, Version], None], says: str
 ) -> None:
-    version = world.version(world.name())
+    name = world.name()
+    world.serve(world.version(name))
+    version, before = world.version(name), world.endpoint(name)
     assert refusals(world, version) == []
     tamper(world, version)
     [refusal] = refusals(world, version)
     assert re.match(says, refusal)
+    assert world.refused(version) == f"version 2 is not promoted; production is untouched: {refusal}"
+    assert world.endpoint(name) == before
 
 
 def test_an_evaluation_that_failed_or_is_stale_is_refused(world: PromotionWorld) -> None:

@@ -17,6 +17,9 @@ from delivery.errors import DeliveryError
 from steps.reap import step
 from steps.reap.models import ReapArguments
 from tests.steps.evaluate_staging.world import IMAGE, World, closed_loop, iso, world
+from tests.support.waiting import WHOLE_SYSTEM_S
+
+pytestmark = pytest.mark.timeout(WHOLE_SYSTEM_S)
 
 LONG = {"load_profiles": {"long": closed_loop(duration_s=60)}}
 

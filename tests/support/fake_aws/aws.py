@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 from unittest import mock
 
+from tests.support.fake_aws.accounts import FakeEvents, FakeSts
 from tests.support.fake_aws.hosting import FakeRuntime, FakeSageMaker
 from tests.support.fake_aws.images import FakeEcr
 from tests.support.fake_aws.monitoring import FakeCloudWatch, FakeLogs, FakeScaling
@@ -28,7 +29,17 @@ class FakeAws:
     def __post_init__(self) -> None:
         s3, cloudwatch, scaling, logs = FakeS3(), FakeCloudWatch(), FakeScaling(), FakeLogs()
         sagemaker = FakeSageMaker(s3, cloudwatch, scaling, logs)
-        services: list[FakeService] = [s3, cloudwatch, scaling, logs, sagemaker, FakeRuntime(sagemaker), FakeEcr()]
+        services: list[FakeService] = [
+            s3,
+            cloudwatch,
+            scaling,
+            logs,
+            sagemaker,
+            FakeRuntime(sagemaker),
+            FakeEcr(),
+            FakeSts(),
+            FakeEvents(),
+        ]
         self._services = {service.SERVICE: service for service in services}
         self._clients: dict[tuple[str, str | None], Any] = {}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 from tests.support.fake_aws.shapes import FakeService, arn, client_error
@@ -23,6 +24,12 @@ class FakeRegistry(FakeService):
         self._groups[ModelPackageGroupName] = 0
         return {"ModelPackageGroupArn": arn("sagemaker", f"model-package-group/{ModelPackageGroupName}")}
 
+    def _describe_model_package_group(self, ModelPackageGroupName: str) -> dict[str, Any]:
+        made = arn("sagemaker", f"model-package-group/{ModelPackageGroupName}")
+        if ModelPackageGroupName not in self._groups:
+            raise client_error("DescribeModelPackageGroup", "ValidationException", f"ModelPackageGroup {made} does not exist.")
+        return {"ModelPackageGroupName": ModelPackageGroupName, "ModelPackageGroupArn": made}
+
     def _list_model_package_groups(self, NameContains: str = "", **_: Any) -> dict[str, Any]:
         return {
             "ModelPackageGroupSummaryList": [{"ModelPackageGroupName": name} for name in self._groups if NameContains in name]
@@ -36,6 +43,7 @@ class FakeRegistry(FakeService):
             **request,
             "ModelPackageArn": made,
             "ModelPackageVersion": version,
+            "CreationTime": datetime.now(UTC),
             "ModelApprovalStatus": request.get("ModelApprovalStatus", "PendingManualApproval"),
         }
         return {"ModelPackageArn": made}

@@ -1,0 +1,81 @@
+"""What a person may decide after a refusal: waive the gate, approve again; and that no event does it in their place."""
+
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from delivery.names import Fact
+from pipelines.commands.approve import approve
+from steps.verify_approval import step as verify_approval
+from steps.verify_approval.models import VerificationArguments
+from tests.steps.evaluate_staging.world import BUCKET
+from tests.support.worlds.promotion import PromotionWorld, Version
+
+ENGINEER = "arn:aws:iam::123456789012:role/engineer"
+TRIED = "order: the promotion of version 1 was tried at"
+
+
+def verify(world: PromotionWorld, version: Version) -> None:
+    """What the promotion pipeline does before it promotes."""
+    with world.account.acting_as(version.release.environment.roles.promote):
+        verify_approval.run(VerificationArguments(version.arn, BUCKET, "promotion", world.folder / "verified"))
+
+
+def approved(world: PromotionWorld, version: Version, comment: str, *, force: bool = False) -> str:
+    """Approve it by the command; what the command says."""
+    environment = world.folder / "environment.yaml"
+    content = {**version.release.environment.model_dump(mode="json"), "kind": "aws", "hub_token_secret": None}
+    environment.write_text(yaml.safe_dump(content))
+    with world.account.acting_as(ENGINEER):
+        return approve(version.release.name, str(environment), version.number, comment, force=force).text
+
+
+def decide_in_the_console(world: PromotionWorld, version: Version, status: str, words: str) -> None:
+    world.client("sagemaker").update_model_package(
+        ModelPackageArn=version.arn, ModelApprovalStatus=status, ApprovalDescription=words
+    )
+    if status == "Approved":
+        verify(world, version)
+
+
+def test_what_the_gate_refused_is_promoted_when_a_person_said_so(world: PromotionWorld) -> None:
+    version = world.version("forced", status="PendingManualApproval", verdict="failed")
+    assert "approval: " in world.refused(version)
+    assert "although the gate's verdict is 'failed'" in approved(world, version, "the load client was at fault", force=True)
+    assert world.serve(version).action == "created"
+    last = world.client("sagemaker").describe_model_package(ModelPackageName=version.arn)["CustomerMetadataProperties"]
+    assert last[Fact.GATE_WAIVED_BY] == "arn:aws:sts::123456789012:assumed-role/engineer/ana"
+
+
+def test_a_promotion_that_failed_is_not_repeated_by_an_event_until_somebody_approves_again(world: PromotionWorld) -> None:
+    """Approval by the gate is an event, too: it starts a promotion of the same version while the release's own is under way."""
+    version = world.version("doomed", settings={"crash_at_start": True})
+    verify(world, version)
+    assert "crash" in world.refused(version)
+    by_the_event = world.refused(version)
+    assert TRIED in by_the_event
+    assert "approve it again" in by_the_event
+    world.client("sagemaker").update_model_package(ModelPackageArn=version.arn, CustomerMetadataProperties={"ticket": "4711"})
+    verify(world, version)  # an event, too, and no decision
+    assert TRIED in world.refused(version)
+    decide_in_the_console(world, version, "Rejected", "let us see")
+    decide_in_the_console(world, version, "Approved", "the quota was raised")
+    assert TRIED not in world.refused(version)
+    assert "is approved again, after its promotion failed" in approved(world, version, "the instance was broken")
+    assert TRIED not in world.refused(version)
+    events = world.events(version)
+    kinds = ["approved", "refused", "refused", "refused", "approved", "refused", "approved", "refused"]
+    assert [event.kind for event in events] == kinds
+    assert events[4].details["comment"] == "the quota was raised"
+    assert world.endpoint("doomed") is None
+
+
+@pytest.mark.parametrize("decision", ["Rejected", "PendingManualApproval"])
+def test_a_decision_against_a_version_keeps_it_out_and_production_as_it_was(world: PromotionWorld, decision: str) -> None:
+    world.serve(world.version("guarded"))
+    second = world.version("guarded")
+    before = world.endpoint("guarded")
+    decide_in_the_console(world, second, decision, "not now")
+    assert f"approval: the version is {decision} now, not Approved" in world.refused(second)
+    assert world.endpoint("guarded") == before
