@@ -8,10 +8,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
-from local_hub.errors import HubAnswer
-from local_hub.repository import HubFile, Repository, Snapshot
+from local_hub.errors import HubHttpError
+from local_hub.repository import HubFile, Repository, RepositorySnapshot
 
-__all__ = ["Access", "Hub", "Page", "paths_info"]
+__all__ = ["JsonPage", "RepositoryIndex", "Requester", "paths_info"]
 
 TREE_PAGE = 1000
 _HEX_40 = re.compile(r"[0-9a-f]{40}")
@@ -19,7 +19,7 @@ _TIMESTAMP = "2024-01-01T00:00:00.000Z"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Access:
+class Requester:
     """Who asks: `token` is the bearer token (None for nobody) and `valid` whether this Hub knows it."""
 
     token: str | None
@@ -27,14 +27,14 @@ class Access:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Page:
+class JsonPage:
     """A JSON answer; `next_query` is the query of the next page of a listing, where there is one."""
 
     body: Any
     next_query: str | None = None
 
 
-class Hub:
+class RepositoryIndex:
     """The repositories by id, and the questions a client asks of them."""
 
     def __init__(
@@ -48,74 +48,74 @@ class Hub:
         self._tree_page = tree_page
         self._look_again = look_again
 
-    def repository(self, identifier: str, access: Access) -> Repository:
-        """Return the repository, if `access` may know of it. Raises `HubAnswer` as the Hub does: a private repository does not
+    def repository(self, identifier: str, access: Requester) -> Repository:
+        """Return the repository, if `access` may know of it. Raises `HubHttpError` as the Hub does: a private repository does not
         exist for strangers, and strangers are told 401 where those with a token are told 404.
         """
         if access.token is not None and not access.valid:
-            raise HubAnswer(401, None, "Invalid credentials in Authorization header")
+            raise HubHttpError(401, None, "Invalid credentials in Authorization header")
         if identifier not in self.repositories:
             self.repositories.update({new: one for new, one in self._look_again().items() if new not in self.repositories})
         repository = self.repositories.get(identifier)
         if repository is None or (repository.private and not access.valid):
             if access.valid:
-                raise HubAnswer(404, "RepoNotFound", "Repository not found")
-            raise HubAnswer(401, "RepoNotFound", "Invalid username or password.")
+                raise HubHttpError(404, "RepoNotFound", "Repository not found")
+            raise HubHttpError(401, "RepoNotFound", "Invalid username or password.")
         return repository
 
-    def check_gate(self, repository: Repository, access: Access) -> None:
-        """Raise `HubAnswer` (401, GatedRepo) when `access` may list the repository but not read its files."""
+    def check_gate(self, repository: Repository, access: Requester) -> None:
+        """Raise `HubHttpError` (401, GatedRepo) when `access` may list the repository but not read its files."""
         if repository.gated and not access.valid:
-            raise HubAnswer(
+            raise HubHttpError(
                 401,
                 "GatedRepo",
                 f"Access to model {repository.id} is restricted. You must have access to it and be authenticated to"
                 " access it. Please log in.",
             )
 
-    def snapshot(self, repository: Repository, revision: str) -> Snapshot:
-        """Return the files at `revision` (`main`, or the one commit there is). Raises `HubAnswer` (404, RevisionNotFound)."""
+    def snapshot(self, repository: Repository, revision: str) -> RepositorySnapshot:
+        """Return the files at `revision` (`main`, or the one commit there is). Raises `HubHttpError` (404, RevisionNotFound)."""
         snapshot = repository.snapshot()
         whole = _HEX_40.fullmatch(revision) is not None and revision == snapshot.revision
         if revision in ("main", "refs/heads/main") or whole:
             return snapshot
-        raise HubAnswer(404, "RevisionNotFound", f"Invalid rev id: {revision}")
+        raise HubHttpError(404, "RevisionNotFound", f"Invalid rev id: {revision}")
 
-    def file(self, snapshot: Snapshot, path: str) -> HubFile:
-        """Return one file. Raises `HubAnswer` (404, EntryNotFound)."""
+    def file(self, snapshot: RepositorySnapshot, path: str) -> HubFile:
+        """Return one file. Raises `HubHttpError` (404, EntryNotFound)."""
         found = snapshot.files.get(path)
         if found is None:
-            raise HubAnswer(404, "EntryNotFound", "Entry not found", {"X-Repo-Commit": snapshot.revision})
+            raise HubHttpError(404, "EntryNotFound", "Entry not found", {"X-Repo-Commit": snapshot.revision})
         return found
 
-    def answer(self, path: str, query: Mapping[str, str], access: Access) -> Page:
+    def answer(self, path: str, query: Mapping[str, str], access: Requester) -> JsonPage:
         """Return the answer to `GET /api/...`; `path` is what follows `/api/`, still percent-encoded."""
         if path == "models":
             wanted = query.get("search", "").lower()
-            return Page(
+            return JsonPage(
                 [self._info(repository, repository.snapshot(), blobs=False)
                  for identifier, repository in self.repositories.items()
                  if wanted in identifier.lower() and (access.valid or not repository.private)]
             )  # fmt: skip
         words = path.split("/")
         if words[0] != "models" or len(words) < 3:
-            raise HubAnswer(404, None, f"no API at /api/{path}")
+            raise HubHttpError(404, None, f"no API at /api/{path}")
         repository = self.repository(f"{unquote(words[1])}/{unquote(words[2])}", access)
         what, rest = (words[3], [unquote(word) for word in words[4:]]) if len(words) > 3 else ("revision", ["main"])
         if what == "revision" and rest:
             snapshot = self.snapshot(repository, "/".join(rest))
-            return Page(self._info(repository, snapshot, blobs=query.get("blobs", "").lower() == "true"))
+            return JsonPage(self._info(repository, snapshot, blobs=query.get("blobs", "").lower() == "true"))
         if what == "tree" and rest:
             return self._tree(self.snapshot(repository, rest[0]), "/".join(rest[1:]).strip("/"), query)
         if what == "refs":
             branch = {"name": "main", "ref": "refs/heads/main", "targetCommit": repository.snapshot().revision}
-            return Page({"branches": [branch], "tags": [], "converts": []})
+            return JsonPage({"branches": [branch], "tags": [], "converts": []})
         if what == "auth-check":
             self.check_gate(repository, access)
-            return Page({})
-        raise HubAnswer(404, None, f"no API at /api/{path}")
+            return JsonPage({})
+        raise HubHttpError(404, None, f"no API at /api/{path}")
 
-    def _info(self, repository: Repository, snapshot: Snapshot, *, blobs: bool) -> dict[str, Any]:
+    def _info(self, repository: Repository, snapshot: RepositorySnapshot, *, blobs: bool) -> dict[str, Any]:
         siblings = [_sibling(file) if blobs else {"rfilename": file.path} for file in snapshot.files.values()]
         return {
             "_id": snapshot.revision[:24],
@@ -135,31 +135,31 @@ class Hub:
             "usedStorage": sum(file.size for file in snapshot.files.values()),
         }
 
-    def _tree(self, snapshot: Snapshot, folder: str, query: Mapping[str, str]) -> Page:
+    def _tree(self, snapshot: RepositorySnapshot, folder: str, query: Mapping[str, str]) -> JsonPage:
         if folder not in snapshot.trees:
-            raise HubAnswer(404, "EntryNotFound", f"{folder} does not exist on {snapshot.revision}")
+            raise HubHttpError(404, "EntryNotFound", f"{folder} does not exist on {snapshot.revision}")
         recursive = query.get("recursive", "").lower() in ("true", "1")
         entries = _entries(snapshot, folder, recursive=recursive)
         start = int(query.get("cursor", "0"))
         limit = min(int(query.get("limit", self._tree_page)), self._tree_page)
         following = start + limit
         more = f"recursive={str(recursive).lower()}&limit={limit}&cursor={following}" if following < len(entries) else None
-        return Page(entries[start:following], more)
+        return JsonPage(entries[start:following], more)
 
 
-def paths_info(snapshot: Snapshot, paths: list[str]) -> list[dict[str, Any]]:
+def paths_info(snapshot: RepositorySnapshot, paths: list[str]) -> list[dict[str, Any]]:
     """Return what the Hub says of each of `paths` that exists: the answer to `POST .../paths-info/REVISION`."""
     return [entry for path in paths if (entry := _entry(snapshot, path.strip("/"))) is not None]
 
 
-def _entries(snapshot: Snapshot, folder: str, *, recursive: bool) -> list[dict[str, Any]]:
+def _entries(snapshot: RepositorySnapshot, folder: str, *, recursive: bool) -> list[dict[str, Any]]:
     prefix = f"{folder}/" if folder else ""
     names = [name for name in (*snapshot.trees, *snapshot.files) if name.startswith(prefix) and name != folder]
     wanted = sorted(name for name in names if name and (recursive or "/" not in name.removeprefix(prefix)))
     return [entry for name in wanted if (entry := _entry(snapshot, name)) is not None]
 
 
-def _entry(snapshot: Snapshot, path: str) -> dict[str, Any] | None:
+def _entry(snapshot: RepositorySnapshot, path: str) -> dict[str, Any] | None:
     file = snapshot.files.get(path)
     if file is None:
         tree = snapshot.trees.get(path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["HubAnswer", "LocalHubError", "RootError"]
+__all__ = ["HubHttpError", "LocalHubError", "RootError"]
 
 
 class LocalHubError(Exception):
@@ -13,7 +13,7 @@ class RootError(LocalHubError):
     """The folder of repositories is missing or cannot be read."""
 
 
-class HubAnswer(LocalHubError):
+class HubHttpError(LocalHubError):
     """An error answer in the Hub's own form: status, `X-Error-Code` and `X-Error-Message`.
 
     huggingface_hub chooses its exception by the code: `RepoNotFound`, `RevisionNotFound`, `EntryNotFound`, `GatedRepo`.

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
-from local_hub.api import TREE_PAGE, Hub
+from local_hub.api import TREE_PAGE, RepositoryIndex
 from local_hub.builtin import builtin_repositories
 from local_hub.faults import FaultPlan
 from local_hub.repository import Repository, cache_for, folder_repositories
@@ -56,7 +56,7 @@ class LocalHub:
         for identifier in private:
             self._repositories[identifier].private = True
         cache = cache_for(root)
-        hub = Hub(self._repositories, tree_page, lambda: folder_repositories(root, cache) if root is not None else {})
+        hub = RepositoryIndex(self._repositories, tree_page, lambda: folder_repositories(root, cache) if root is not None else {})
         self._server = HubServer(hub, port, frozenset(tokens), address_lifetime_s)
         self._server.rate.bytes_per_s = rate_bytes_per_s
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="local_hub", daemon=True)

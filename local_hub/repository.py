@@ -18,7 +18,7 @@ from pathlib import Path
 
 from local_hub.errors import RootError
 
-__all__ = ["HashCache", "HubFile", "Repository", "Snapshot", "folder_repositories", "is_lfs"]
+__all__ = ["HashCache", "HubFile", "Repository", "RepositorySnapshot", "folder_repositories", "is_lfs"]
 
 SETTINGS_FILE = ".hub.json"
 _CACHE_FILE = ".local_hub_cache.json"
@@ -52,7 +52,7 @@ class HubFile:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Snapshot:
+class RepositorySnapshot:
     """Everything in a repository at `revision`: files by path, and the git tree of every folder (`""` is the root)."""
 
     revision: str
@@ -116,9 +116,9 @@ class Repository:
         self._files = files or {}
         self._lock = threading.Lock()
         self._signature: object = None
-        self._snapshot: Snapshot | None = None
+        self._snapshot: RepositorySnapshot | None = None
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self) -> RepositorySnapshot:
         """Return the repository as it is now; computed anew only when a file was added, removed or changed."""
         with self._lock:
             sources = dict(sorted(self._sources()))
@@ -204,12 +204,12 @@ def _git_hash(kind: str, content: bytes) -> str:
     return hashlib.sha1(f"{kind} {len(content)}\0".encode() + content, usedforsecurity=False).hexdigest()
 
 
-def _snapshot(files: Mapping[str, HubFile]) -> Snapshot:
+def _snapshot(files: Mapping[str, HubFile]) -> RepositorySnapshot:
     trees: dict[str, str] = {}
     root = _tree("", files, trees)
     who = "local_hub <local_hub@localhost> 0 +0000"
     commit = f"tree {root}\nauthor {who}\ncommitter {who}\n\nlocal_hub\n".encode()
-    return Snapshot(_git_hash("commit", commit), files, trees)
+    return RepositorySnapshot(_git_hash("commit", commit), files, trees)
 
 
 def _tree(folder: str, files: Mapping[str, HubFile], trees: dict[str, str]) -> str:

@@ -27,8 +27,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, quote, unquote, urlsplit
 
-from local_hub.api import Access, Hub, paths_info
-from local_hub.errors import HubAnswer, LocalHubError
+from local_hub.api import RepositoryIndex, Requester, paths_info
+from local_hub.errors import HubHttpError, LocalHubError
 from local_hub.faults import Fault, FaultPlan, RateCap
 from local_hub.repository import HubFile
 
@@ -61,7 +61,7 @@ class HubServer(http.server.ThreadingHTTPServer):
     request_queue_size = 256
     allow_reuse_address = True
 
-    def __init__(self, hub: Hub, port: int, tokens: frozenset[str], address_lifetime_s: float) -> None:
+    def __init__(self, hub: RepositoryIndex, port: int, tokens: frozenset[str], address_lifetime_s: float) -> None:
         self.hub = hub
         self.tokens = tokens
         self.address_lifetime_s = address_lifetime_s
@@ -81,11 +81,11 @@ class HubServer(http.server.ThreadingHTTPServer):
         return f"http://{host}/cdn/{quote(label)}?etag={file.etag}&expires={expires}&signature={self._sign(label, file.etag, expires)}"
 
     def verify(self, label: str, query: dict[str, str]) -> HubFile:
-        """Return the file that a signed address names. Raises `HubAnswer` (403) when it was tampered with or has expired."""
+        """Return the file that a signed address names. Raises `HubHttpError` (403) when it was tampered with or has expired."""
         etag, expires = query.get("etag", ""), query.get("expires", "")
         good = expires.isdigit() and hmac.compare_digest(query.get("signature", ""), self._sign(label, etag, int(expires)))
         if not good or int(expires) < time.time():
-            raise HubAnswer(403, None, "AccessDenied: Request has expired" if good else "SignatureDoesNotMatch")
+            raise HubHttpError(403, None, "AccessDenied: Request has expired" if good else "SignatureDoesNotMatch")
         with self._lock:
             return self._files[etag]
 
@@ -130,10 +130,10 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _guard(self, act: Callable[[], None]) -> None:
         try:
             act()
-        except HubAnswer as error:
+        except HubHttpError as error:
             self._error(error)
         except (LocalHubError, ValueError, KeyError) as error:
-            self._error(HubAnswer(400, None, f"{type(error).__name__}: {error}"))
+            self._error(HubHttpError(400, None, f"{type(error).__name__}: {error}"))
         except (BrokenPipeError, ConnectionResetError, TimeoutError):
             self.close_connection = True
 
@@ -154,7 +154,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         elif match := _RESOLVE.fullmatch(parts.path):
             self._resolve(unquote(match[1]), unquote(match[2]), unquote(match[3]))
         else:
-            raise HubAnswer(404, None, f"nothing at {parts.path}")
+            raise HubHttpError(404, None, f"nothing at {parts.path}")
 
     def _post(self) -> None:
         body = self.rfile.read(int(self.headers.get("content-length", "0")))
@@ -170,18 +170,18 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             paths = json.loads(body)["paths"] if as_json else parse_qs(body.decode()).get("paths", [])
             self._json(200, paths_info(snapshot, paths))
         else:
-            raise HubAnswer(404, None, f"nothing at {path}")
+            raise HubHttpError(404, None, f"nothing at {path}")
 
     def _delete(self) -> None:
         if urlsplit(self.path).path != "/_local_hub/faults":
-            raise HubAnswer(404, None, f"nothing at {self.path}")
+            raise HubHttpError(404, None, f"nothing at {self.path}")
         self.server.faults.clear()
         self._json(200, {})
 
-    def _access(self) -> Access:
+    def _access(self) -> Requester:
         header = self.headers.get("authorization")
         token = header.removeprefix("Bearer ").strip() if header else None
-        return Access(token, token in self.server.tokens)
+        return Requester(token, token in self.server.tokens)
 
     def _host(self) -> str:
         return str(self.headers.get("host") or f"localhost:{self.server.server_port}")
@@ -192,7 +192,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _whoami(self) -> None:
         if not self._access().valid:
-            raise HubAnswer(401, None, "Invalid credentials in Authorization header")
+            raise HubHttpError(401, None, "Invalid credentials in Authorization header")
         token = {"displayName": "local", "role": "read"}
         self._json(200, {"type": "user", "id": "0", "name": "local", "auth": {"accessToken": token}, "orgs": []})
 
@@ -216,7 +216,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _cdn(self, label: str, query: dict[str, str]) -> None:
         if "authorization" in self.headers:
-            raise HubAnswer(400, None, "InvalidArgument: the Hub's token was sent to the CDN host; send it to the Hub only")
+            raise HubHttpError(400, None, "InvalidArgument: the Hub's token was sent to the CDN host; send it to the Hub only")
         fault = self.server.faults.take(label, "cdn", ranged="range" in self.headers)
         if self._fault_before(fault):
             return
@@ -229,7 +229,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         if fault.kind == "stall":
             time.sleep(fault.stall_s)
         elif fault.kind == "expired":
-            raise HubAnswer(403, None, "AccessDenied: Request has expired")
+            raise HubHttpError(403, None, "AccessDenied: Request has expired")
         elif fault.kind == "reset":
             self.close_connection = True
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\x00\x00\x00\x00\x00\x00\x00")
@@ -237,7 +237,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return True
         elif fault.kind == "status":
             retry = {"Retry-After": str(fault.retry_after_s)} if fault.retry_after_s is not None else {}
-            raise HubAnswer(fault.status, None, "a fault was planned", retry)
+            raise HubHttpError(fault.status, None, "a fault was planned", retry)
         return False
 
     def _send_file(self, file: HubFile, headers: dict[str, str], fault: Fault | None) -> None:
@@ -308,7 +308,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             self.send_header(name, value)
         self.end_headers()
 
-    def _error(self, error: HubAnswer) -> None:
+    def _error(self, error: HubHttpError) -> None:
         headers = dict(error.headers)
         if error.code:
             headers["X-Error-Code"] = error.code
@@ -317,15 +317,15 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 def _byte_range(header: str, size: int) -> tuple[int, int]:
-    """Return the half-open range that a `Range` header asks for. Raises `HubAnswer` (416) when it lies outside."""
+    """Return the half-open range that a `Range` header asks for. Raises `HubHttpError` (416) when it lies outside."""
     match = _RANGE.fullmatch(header.strip())
     if match is None or match[0] == "bytes=-":
-        raise HubAnswer(416, None, f"cannot read range {header!r}", {"Content-Range": f"bytes */{size}"})
+        raise HubHttpError(416, None, f"cannot read range {header!r}", {"Content-Range": f"bytes */{size}"})
     first, last = match[1], match[2]
     start = int(first) if first else max(0, size - int(last))
     end = min(size, int(last) + 1) if first and last else size
     if start >= end:
-        raise HubAnswer(416, None, f"range {header!r} is outside the file", {"Content-Range": f"bytes */{size}"})
+        raise HubHttpError(416, None, f"range {header!r} is outside the file", {"Content-Range": f"bytes */{size}"})
     return start, end
 
 

@@ -60,7 +60,7 @@ STARTUP_TIMEOUT_S = 480.0
 
 @dataclass
 class Throttle:
-    """Lets so many calls through in a second, a second's worth at once."""
+    """A token bucket: lets so many calls through in a second, a second's worth at once."""
 
     per_s: float
     _allowance: float = field(init=False)

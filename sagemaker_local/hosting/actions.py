@@ -15,7 +15,7 @@ from sagemaker_local.state.paging import ordered, page
 from sagemaker_local.state.records import Record, Records, created, listed, picked
 from sagemaker_local.state.tags import Tags
 
-Request = dict[str, Any]
+JsonObject = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class _ResourceKind:
             raise self._taken(arn)
         return arn
 
-    def create(self, call: ActionCall, record: Record, tags: list[dict[str, str]] | None) -> Request:
+    def create(self, call: ActionCall, record: Record, tags: list[dict[str, str]] | None) -> JsonObject:
         """Keep a new one, and tell of it; the answer of the Create action.
 
         Raises:
@@ -76,7 +76,7 @@ class _ResourceKind:
         self._tell(call, record)
         Tags(call.context.store).forget(record[f"{self.prefix}Arn"])
 
-    def listed(self, call: ActionCall, request: Request) -> Request:
+    def listed(self, call: ActionCall, request: JsonObject) -> JsonObject:
         """Return the answer of the List action, newest first."""
         name, arn = f"{self.prefix}Name", f"{self.prefix}Arn"
         found = listed(self.records(call).all_in(call.region), request, name)
@@ -110,7 +110,7 @@ def resume(context: Context) -> None:
 
 
 @action("CreateModel")
-def create_model(call: ActionCall, request: Request) -> Request:
+def create_model(call: ActionCall, request: JsonObject) -> JsonObject:
     """Create a model: which container, with which model data."""
     if bool(request.get("PrimaryContainer")) == bool(request.get("Containers")):
         raise ValidationError("Exactly one of PrimaryContainer and Containers must be provided.")
@@ -121,25 +121,25 @@ def create_model(call: ActionCall, request: Request) -> Request:
 
 
 @action("DescribeModel")
-def describe_model(call: ActionCall, request: Request) -> Request:
+def describe_model(call: ActionCall, request: JsonObject) -> JsonObject:
     """Describe a model."""
     return {"EnableNetworkIsolation": False, **_MODELS.get(call, request["ModelName"])}
 
 
 @action("DeleteModel")
-def delete_model(call: ActionCall, request: Request) -> None:
+def delete_model(call: ActionCall, request: JsonObject) -> None:
     """Delete a model."""
     _MODELS.delete(call, request["ModelName"])
 
 
 @action("ListModels")
-def list_models(call: ActionCall, request: Request) -> Request:
+def list_models(call: ActionCall, request: JsonObject) -> JsonObject:
     """List models, newest first."""
     return _MODELS.listed(call, request)
 
 
 @action("CreateEndpointConfig")
-def create_endpoint_config(call: ActionCall, request: Request) -> Request:
+def create_endpoint_config(call: ActionCall, request: JsonObject) -> JsonObject:
     """Create an endpoint config. moto's refuses instance types that exist (ml.g5, ml.g6e); every field is kept here."""
     arn = _CONFIGS.new_arn(call, request["EndpointConfigName"])
     for variant in request["ProductionVariants"]:
@@ -147,7 +147,7 @@ def create_endpoint_config(call: ActionCall, request: Request) -> Request:
     return _CONFIGS.create(call, created(request, "EndpointConfigArn", arn), request.get("Tags"))
 
 
-def _check_variant(call: ActionCall, variant: Request) -> None:
+def _check_variant(call: ActionCall, variant: JsonObject) -> None:
     name = variant["VariantName"]
     if not variant.get("ModelName"):
         raise NotImplementedHere(f"A production variant without ModelName ({name}), for inference components, is not emulated.")
@@ -159,19 +159,19 @@ def _check_variant(call: ActionCall, variant: Request) -> None:
 
 
 @action("DescribeEndpointConfig")
-def describe_endpoint_config(call: ActionCall, request: Request) -> Request:
+def describe_endpoint_config(call: ActionCall, request: JsonObject) -> JsonObject:
     """Describe an endpoint config."""
     return _CONFIGS.get(call, request["EndpointConfigName"])
 
 
 @action("DeleteEndpointConfig")
-def delete_endpoint_config(call: ActionCall, request: Request) -> None:
+def delete_endpoint_config(call: ActionCall, request: JsonObject) -> None:
     """Delete an endpoint config."""
     _CONFIGS.delete(call, request["EndpointConfigName"])
 
 
 @action("ListEndpointConfigs")
-def list_endpoint_configs(call: ActionCall, request: Request) -> Request:
+def list_endpoint_configs(call: ActionCall, request: JsonObject) -> JsonObject:
     """List endpoint configs, newest first."""
     return _CONFIGS.listed(call, request)
 
@@ -181,7 +181,7 @@ def _models_of(call: ActionCall, config: Record) -> dict[str, Record]:
 
 
 @action("CreateEndpoint")
-def create_endpoint(call: ActionCall, request: Request) -> Request:
+def create_endpoint(call: ActionCall, request: JsonObject) -> JsonObject:
     """Start an endpoint's instances."""
     name = request["EndpointName"]
     arn = call.arn(f"endpoint/{name}")
@@ -194,7 +194,7 @@ def create_endpoint(call: ActionCall, request: Request) -> Request:
 
 
 @action("UpdateEndpoint")
-def update_endpoint(call: ActionCall, request: Request) -> Request:
+def update_endpoint(call: ActionCall, request: JsonObject) -> JsonObject:
     """Replace what an endpoint serves."""
     name = request["EndpointName"]
     endpoints = _endpoints(call)
@@ -207,7 +207,7 @@ def update_endpoint(call: ActionCall, request: Request) -> Request:
 
 
 @action("UpdateEndpointWeightsAndCapacities")
-def update_endpoint_weights_and_capacities(call: ActionCall, request: Request) -> Request:
+def update_endpoint_weights_and_capacities(call: ActionCall, request: JsonObject) -> JsonObject:
     """Give variants other weights and instance counts."""
     name = request["EndpointName"]
     changes = {
@@ -219,19 +219,19 @@ def update_endpoint_weights_and_capacities(call: ActionCall, request: Request) -
 
 
 @action("DescribeEndpoint")
-def describe_endpoint(call: ActionCall, request: Request) -> Request:
+def describe_endpoint(call: ActionCall, request: JsonObject) -> JsonObject:
     """Describe an endpoint as it is now."""
     return _endpoints(call).describe(call.region, request["EndpointName"])
 
 
 @action("DeleteEndpoint")
-def delete_endpoint(call: ActionCall, request: Request) -> None:
+def delete_endpoint(call: ActionCall, request: JsonObject) -> None:
     """Stop an endpoint's instances and forget it."""
     _endpoints(call).delete(call.region, request["EndpointName"])
 
 
 @action("ListEndpoints")
-def list_endpoints(call: ActionCall, request: Request) -> Request:
+def list_endpoints(call: ActionCall, request: JsonObject) -> JsonObject:
     """List endpoints, newest first."""
     members = ("EndpointName", "EndpointArn", "CreationTime", "LastModifiedTime", "EndpointStatus")
     records = _endpoints(call).records.all_in(call.region)

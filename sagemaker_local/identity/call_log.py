@@ -1,4 +1,4 @@
-"""``STATE/calls.jsonl``: every AWS call that reached this server, one JSON object a line, with the role that made it.
+"""The audit log, ``STATE/calls.jsonl``: every AWS call that reached this server, one JSON object a line, with the role that made it.
 
 ``{"at": "2026-11-25T13:00:00.123Z", "service": "s3", "action": "PutObject", "account": "123456789012", "role_arn": "arn:…" or null,
 "job": the ARN of the job or endpoint whose container called, or null, "parameters": {…}}``

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sagemaker_local.context import Context
     from sagemaker_local.jobs.table import JobTable
 
-Request = dict[str, Any]
+JsonObject = dict[str, Any]
 
 
 def register(table: type[JobTable], more_summary_members: tuple[str, ...] = (), *, deletable: bool) -> None:
@@ -36,24 +36,24 @@ def register(table: type[JobTable], more_summary_members: tuple[str, ...] = (), 
         context.part(table)
 
     @action(f"Create{prefix}")
-    def create(call: ActionCall, request: Request) -> Request:
+    def create(call: ActionCall, request: JsonObject) -> JsonObject:
         """Start a job: it runs on this machine as soon as its inputs are here."""
         created = call.context.part(table).create(call.region, call.account_id, request)
         Tags(call.context.store).add(created, request.get("Tags") or [])
         return {arn: created}
 
     @action(f"Describe{prefix}")
-    def describe(call: ActionCall, request: Request) -> Request:
+    def describe(call: ActionCall, request: JsonObject) -> JsonObject:
         """Describe a job as it is now."""
         return call.context.part(table).describe(call.region, request[name])
 
     @action(f"Stop{prefix}")
-    def stop(call: ActionCall, request: Request) -> None:
+    def stop(call: ActionCall, request: JsonObject) -> None:
         """SIGTERM to the job's processes, SIGKILL 120 s later to those that are left."""
         call.context.part(table).stop(call.region, request[name])
 
     @action(f"List{prefix}s")
-    def list_jobs(call: ActionCall, request: Request) -> Request:
+    def list_jobs(call: ActionCall, request: JsonObject) -> JsonObject:
         """List summaries of the jobs that match the filters, newest first unless asked otherwise."""
         jobs = [
             job
@@ -74,7 +74,7 @@ def register(table: type[JobTable], more_summary_members: tuple[str, ...] = (), 
     if deletable:
 
         @action(f"Delete{prefix}")
-        def delete(call: ActionCall, request: Request) -> None:
+        def delete(call: ActionCall, request: JsonObject) -> None:
             """Forget a job that has ended."""
             jobs = call.context.part(table)
             gone = jobs.describe(call.region, request[name])[arn]

@@ -12,7 +12,7 @@ from sagemaker_local.state.paging import ordered, page
 from sagemaker_local.state.records import listed, picked
 from sagemaker_local.state.tags import Tags
 
-Request = dict[str, Any]
+JsonObject = dict[str, Any]
 
 _GROUP_MEMBERS = (
     "ModelPackageGroupName", "ModelPackageGroupArn", "ModelPackageGroupDescription", "CreationTime", "ModelPackageGroupStatus"
@@ -33,7 +33,7 @@ def _registry(call: ActionCall) -> ModelPackages:
 
 
 @action("CreateModelPackageGroup")
-def create_model_package_group(call: ActionCall, request: Request) -> Request:
+def create_model_package_group(call: ActionCall, request: JsonObject) -> JsonObject:
     """Create a new group of versions."""
     arn = call.arn("model-package-group/" + request["ModelPackageGroupName"])
     _registry(call).create_group(call.region, arn, request)
@@ -41,14 +41,14 @@ def create_model_package_group(call: ActionCall, request: Request) -> Request:
 
 
 @action("DescribeModelPackageGroup")
-def describe_model_package_group(call: ActionCall, request: Request) -> Request:
+def describe_model_package_group(call: ActionCall, request: JsonObject) -> JsonObject:
     """Describe a group."""
     group = _registry(call).group(call.region, request["ModelPackageGroupName"])
     return {name: value for name, value in group.items() if name not in ("LastVersion", "Policy")}
 
 
 @action("ListModelPackageGroups")
-def list_model_package_groups(call: ActionCall, request: Request) -> Request:
+def list_model_package_groups(call: ActionCall, request: JsonObject) -> JsonObject:
     """List groups, newest first."""
     groups = listed(_registry(call).groups.all_in(call.region), request, "ModelPackageGroupName")
     keys = {**_SORT, "Name": lambda group: group["ModelPackageGroupName"]}
@@ -58,13 +58,13 @@ def list_model_package_groups(call: ActionCall, request: Request) -> Request:
 
 
 @action("DeleteModelPackageGroup")
-def delete_model_package_group(call: ActionCall, request: Request) -> None:
+def delete_model_package_group(call: ActionCall, request: JsonObject) -> None:
     """Delete an empty group."""
     _registry(call).delete_group(call.region, request["ModelPackageGroupName"])
 
 
 @action("PutModelPackageGroupPolicy")
-def put_model_package_group_policy(call: ActionCall, request: Request) -> Request:
+def put_model_package_group_policy(call: ActionCall, request: JsonObject) -> JsonObject:
     """Keep a group's resource policy: it lets other accounts use the group's versions (`sharing`)."""
     return {
         "ModelPackageGroupArn": _registry(call).set_policy(
@@ -74,7 +74,7 @@ def put_model_package_group_policy(call: ActionCall, request: Request) -> Reques
 
 
 @action("GetModelPackageGroupPolicy")
-def get_model_package_group_policy(call: ActionCall, request: Request) -> Request:
+def get_model_package_group_policy(call: ActionCall, request: JsonObject) -> JsonObject:
     """Return a group's resource policy."""
     group = _registry(call).group(call.region, request["ModelPackageGroupName"])
     if "Policy" not in group:
@@ -83,38 +83,38 @@ def get_model_package_group_policy(call: ActionCall, request: Request) -> Reques
 
 
 @action("DeleteModelPackageGroupPolicy")
-def delete_model_package_group_policy(call: ActionCall, request: Request) -> None:
+def delete_model_package_group_policy(call: ActionCall, request: JsonObject) -> None:
     """Forget a group's resource policy."""
     _registry(call).set_policy(call.region, request["ModelPackageGroupName"], None)
 
 
 @action("CreateModelPackage")
-def create_model_package(call: ActionCall, request: Request) -> Request:
+def create_model_package(call: ActionCall, request: JsonObject) -> JsonObject:
     """Create a new version in a group, or an unversioned package."""
     return {"ModelPackageArn": _registry(call).create(call.region, request)}
 
 
 @action("DescribeModelPackage")
-def describe_model_package(call: ActionCall, request: Request) -> Request:
+def describe_model_package(call: ActionCall, request: JsonObject) -> JsonObject:
     """Describe a package; an unversioned one's name is its ModelPackageName, a version's is its group's."""
     package = sharing.package(call.context, call.region, request["ModelPackageName"], "sagemaker:DescribeModelPackage")
     return {"ModelPackageName": package.get("ModelPackageGroupName"), "CertifyForMarketplace": False, **package}
 
 
 @action("UpdateModelPackage")
-def update_model_package(call: ActionCall, request: Request) -> Request:
+def update_model_package(call: ActionCall, request: JsonObject) -> JsonObject:
     """Change what the request names."""
     return {"ModelPackageArn": _registry(call).update(call.region, request)}
 
 
 @action("DeleteModelPackage")
-def delete_model_package(call: ActionCall, request: Request) -> None:
+def delete_model_package(call: ActionCall, request: JsonObject) -> None:
     """Delete a package."""
     _registry(call).delete(call.region, request["ModelPackageName"])
 
 
 @action("ListModelPackages")
-def list_model_packages(call: ActionCall, request: Request) -> Request:
+def list_model_packages(call: ActionCall, request: JsonObject) -> JsonObject:
     """List packages, newest first."""
     found = page_of(listed(_registry(call).packages.all_in(call.region), request, "ModelPackageArn"), request)
     keys = {
@@ -127,10 +127,10 @@ def list_model_packages(call: ActionCall, request: Request) -> Request:
 
 
 @action("BatchDescribeModelPackage")
-def batch_describe_model_package(call: ActionCall, request: Request) -> Request:
+def batch_describe_model_package(call: ActionCall, request: JsonObject) -> JsonObject:
     """Describe several versions at once; those that cannot be read are named with their error."""
-    summaries: Request = {}
-    errors: Request = {}
+    summaries: JsonObject = {}
+    errors: JsonObject = {}
     for arn in request["ModelPackageArnList"]:
         try:
             package = _registry(call).get(call.region, arn)
@@ -142,7 +142,7 @@ def batch_describe_model_package(call: ActionCall, request: Request) -> Request:
 
 
 @action("AddTags")
-def add_tags(call: ActionCall, request: Request) -> Request:
+def add_tags(call: ActionCall, request: JsonObject) -> JsonObject:
     """Add tags to a resource."""
     arn = request["ResourceArn"]
     if not Tags.keeps(arn):
@@ -153,7 +153,7 @@ def add_tags(call: ActionCall, request: Request) -> Request:
 
 
 @action("ListTags")
-def list_tags(call: ActionCall, request: Request) -> Request:
+def list_tags(call: ActionCall, request: JsonObject) -> JsonObject:
     """List the tags of a resource."""
     arn = request["ResourceArn"]
     if not Tags.keeps(arn):
@@ -162,7 +162,7 @@ def list_tags(call: ActionCall, request: Request) -> Request:
 
 
 @action("DeleteTags")
-def delete_tags(call: ActionCall, request: Request) -> Request:
+def delete_tags(call: ActionCall, request: JsonObject) -> JsonObject:
     """Take tags from a resource."""
     arn = request["ResourceArn"]
     if not Tags.keeps(arn):

@@ -1,4 +1,4 @@
-"""Retry policies of a step: whether a failed attempt is followed by another, and after how long."""
+"""Retry policies of a step: which failures are transient and so retryable, how often, and with which backoff."""
 
 from __future__ import annotations
 
