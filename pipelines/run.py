@@ -6,6 +6,8 @@ boto3 and pydantic (a test measures it for every subcommand).
 
 from __future__ import annotations
 
+import errno
+import os
 import sys
 from io import TextIOWrapper
 from pathlib import Path
@@ -15,6 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from pipelines import diagnostics
+from pipelines.errors import CommandError
 
 _BRIEF = """Bring a model from a Hugging Face revision to a SageMaker production endpoint, through a gate.
   python -m pipelines.run MODEL               release config/models/MODEL.yaml on this machine (--env aws: in AWS)
@@ -276,15 +279,36 @@ def main() -> None:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal without UTF-8 gets a ?, not a traceback
     diagnostics.configure()
+    stdout = sys.stdout
     try:
-        app()
+        try:
+            app()
+        except SystemExit:
+            if sys.stdout is stdout:
+                raise
+            raise BrokenPipeError from None  # typer exchanges it, and exits with 1, when its reader has gone
+        finally:
+            sys.stdout = stdout
+            stdout.flush()
+    except BrokenPipeError:
+        _discard_output()  # whoever read it has read enough, as in `history | head -1`
     except Exception as error:
         from pipelines.commands import failures
 
+        if isinstance(error, OSError) and error.errno == errno.ENOSPC and error.filename is None:
+            _discard_output()
+            error = CommandError(
+                f"the output could not be written: {error.strerror}; what was asked for may be done all the same"
+            )
         exit_code = failures.report(error, as_json="--json" in sys.argv)
         if exit_code is None:
             raise
         sys.exit(exit_code)
+
+
+def _discard_output() -> None:
+    """Send what is still to be written to standard output nowhere: Python would complain of it when it ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 if __name__ == "__main__":

@@ -64,7 +64,7 @@ class LoadClient:
             result.error, result.message = error.kind, str(error)
         except UnicodeDecodeError as error:
             result.error, result.message = "invalid_utf8", str(error)
-        except (ValueError, LookupError, TypeError, AttributeError) as error:
+        except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
             result.error, result.message = "malformed", f"{type(error).__name__}: {error}"
         result.message = result.message[:_MESSAGE_CHARACTERS]
         result.ended_ns = reader.ended_ns if result.is_ok else time.monotonic_ns()

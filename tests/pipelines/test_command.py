@@ -121,3 +121,28 @@ def test_a_terminal_without_utf_8_gets_no_traceback(tmp_path: Path) -> None:
     plan = [sys.executable, "-m", "pipelines.run", "plan", "qwen3-32b", "--offline"]
     shown = subprocess.run(plan, cwd=ROOT, env=ascii_only, capture_output=True, text=True, check=False)
     assert "Traceback" not in shown.stderr
+
+
+@pytest.mark.parametrize("arguments", ["definition qwen3-32b", "plan qwen3-32b --offline --json", "--help"])
+def test_output_that_cannot_be_written_is_one_line(arguments: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "pipelines.run", *arguments.split()], cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True
+        )
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: the output could not be written: No space left on device")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_who_has_read_enough_is_no_error() -> None:
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines.run", "definition", "qwen3-32b"],
+        cwd=ROOT,
+        stdout=write_end,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    os.close(write_end)
+    assert (done.returncode, done.stderr) == (0, "")
