@@ -45,6 +45,7 @@ AT_MOST = 60
 _LIBRARIES = ("botocore.validate", "hypothesis", "numpy", "pydantic", "pyarrow", "yaml", "tests.conftest")
 """What is imported before the first fork; nothing that a mutant may replace."""
 _HUNG_FACTOR = 5.0
+_HEARTBEAT_S = 15.0
 _OPTIONS = ["-x", "-q", "-p", "no:cacheprovider", "-p", "pytest_timeout"]
 
 
@@ -91,7 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Try the mutants of every module, or of those named; return 1 if a module's tests fail without any fault."""
     parser = argparse.ArgumentParser(prog="python -m tooling.mutants", description=__doc__)
     parser.add_argument("modules", nargs="*", choices=[*TESTS, []], metavar="MODULE", help=f"of {', '.join(TESTS)}")
-    parser.add_argument("--all", action="store_true", help=f"every mutant, not {AT_MOST} of each module")
+    parser.add_argument("--at-most", type=int, default=AT_MOST, metavar="N", help="mutants of a module (default: %(default)s)")
+    parser.add_argument("--all", action="store_true", help="every mutant of a module")
     given = parser.parse_args(arguments)
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # each fork starts pytest anew
     for library in _LIBRARIES:
@@ -103,7 +105,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if _run(module, None, timeout_s=600.0) != 0:
             print(f"{module}: its tests fail without any fault: pytest {' '.join(TESTS[module])}")
             return 1
-        score = _try(module, everything=given.all, timeout_s=5.0 + _HUNG_FACTOR * (time.monotonic() - begun))
+        score = _try(
+            module, sys.maxsize if given.all else given.at_most, timeout_s=5.0 + _HUNG_FACTOR * (time.monotonic() - begun)
+        )
         scores.append(score)
         print(f"{module}: {score.killed} of {score.tried} killed, {time.monotonic() - begun:.0f} s", flush=True)
         for mutant in score.survived:
@@ -112,13 +116,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _try(module: str, *, everything: bool, timeout_s: float) -> Score:
+def _try(module: str, at_most: int, timeout_s: float) -> Score:
     """Try a module's mutants, as many at a time as there are cores."""
     mutants = list(mutants_of(_file(module).read_text(encoding="utf-8")))
-    step = 1.0 if everything else max(1.0, len(mutants) / AT_MOST)
-    chosen = iter([mutants[int(number * step)] for number in range(int(len(mutants) / step))])
+    step = max(1.0, len(mutants) / at_most)
+    chosen = iter([mutants[int(number * step)] for number in range(min(len(mutants), at_most))])
     score = Score(module, len(mutants))
+    shown = time.monotonic()
     for mutant, was_noticed in _in_parallel(module, chosen, timeout_s):
+        if time.monotonic() > shown + _HEARTBEAT_S:
+            shown = time.monotonic()
+            print(f"  … {module}: {score.tried} tried, {score.killed} killed", file=sys.stderr, flush=True)
         if was_noticed:
             score.killed += 1
         else:

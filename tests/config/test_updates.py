@@ -13,7 +13,7 @@ from pydantic import TypeAdapter, ValidationError
 from config.errors import MisplacedValue
 from config.loader import load_environment, load_model
 from config.schema import Release
-from config.updates import AllAtOnce, Canary, Linear, Rolling, Update
+from config.updates import LONGEST_UPDATE_S, AllAtOnce, Canary, Linear, Rolling, Update
 
 ALL_AT_ONCE_BACK = {"BlueGreenUpdatePolicy": {"TrafficRoutingConfiguration": {"Type": "ALL_AT_ONCE", "WaitIntervalInSeconds": 0}}}
 
@@ -93,6 +93,11 @@ def test_the_boto3_deployment_config(update: Update, config: dict[str, Any], rol
 )
 def test_the_waits_of_an_update(update: Update, waits_s: int) -> None:
     assert update.waits_s() == waits_s
+
+
+def test_the_longest_update_is_sagemakers() -> None:
+    sagemaker = botocore.session.get_session().get_service_model("sagemaker")
+    assert sagemaker.shape_for("MaximumExecutionTimeoutInSeconds").metadata["max"] == LONGEST_UPDATE_S == 28_800
 
 
 def test_what_a_model_file_need_not_say() -> None:
