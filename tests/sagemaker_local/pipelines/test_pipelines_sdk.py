@@ -114,10 +114,12 @@ def _pipeline(session: Any, folder: Path) -> Any:
     return Pipeline(name="sdk-pipeline", parameters=[rows, limit], steps=[prepare, evaluate, gate], sagemaker_session=session)
 
 
-def test_upsert_start_and_wait(sdk: Any, tmp_path: Path) -> None:
+def test_upsert_start_and_wait(sdk: Any, local_server: Server, tmp_path: Path) -> None:
     pipeline = _pipeline(sdk, tmp_path)
     for _ in range(2):  # the second time it exists, and is updated
         pipeline.upsert(role_arn=ROLE, tags=[{"Key": "team", "Value": "a"}])
+    versions = [version["PipelineVersionId"] for version in pipeline.list_pipeline_versions()["PipelineVersionSummaries"]]
+    assert versions == [2, 1], (local_server.state_dir / "calls.jsonl").read_text()  # what the SDK asked for
     good = pipeline.start()
     good.wait(delay=1, max_attempts=30)
     assert good.describe()["PipelineExecutionStatus"] == "Succeeded", good.list_steps()
@@ -126,7 +128,7 @@ def test_upsert_start_and_wait(sdk: Any, tmp_path: Path) -> None:
     with pytest.raises(Exception, match="Waiter PipelineExecutionComplete failed"):
         bad.wait(delay=1, max_attempts=30)
     assert {step["StepName"]: step.get("FailureReason") for step in bad.list_steps()}["TooBad"] == "mse 8.0 is above 6.0"
-    assert pipeline.latest_pipeline_version_id == 2
+    assert pipeline.latest_pipeline_version_id == 2, pipeline.list_pipeline_versions()
     pipeline.delete()
 
 
