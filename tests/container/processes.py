@@ -9,10 +9,11 @@ import os
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from tests.support.waiting import wait_until
 
 ROOT = Path(__file__).parents[2]
 SERVE = ROOT / "container" / "serve"
@@ -87,15 +88,14 @@ class Server:
             connection.close()
             answer.close()
 
-    def wait_healthy(self, seconds: float = 30) -> None:
-        deadline = time.monotonic() + seconds
-        while time.monotonic() < deadline:
+    def wait_healthy(self) -> None:
+        def is_healthy() -> bool:
             assert self.process.poll() is None, self.process.communicate()[1]
             with contextlib.suppress(OSError):
-                if self.request("GET", "/ping")[0] == 200:
-                    return
-            time.sleep(0.02)
-        raise AssertionError("the server did not become healthy")
+                return bool(self.request("GET", "/ping")[0] == 200)
+            return False
+
+        wait_until(is_healthy, "the server is healthy")
 
 
 @contextlib.contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,9 +86,7 @@ def test_a_client_that_leaves_frees_its_slot(server: Server) -> None:
         # Left alone, each would go on for the rest of the context: 2,000 tokens, many seconds.
         with server.streaming("Tell a very long story.", max_tokens=1900, ignore_eos=True) as answer:
             answer.readline()
-    started = time.monotonic()
     assert server.chat(QUESTION, temperature=0, max_tokens=4)[0] == 200
-    assert time.monotonic() - started < 8
     assert b'sglang:num_aborted_requests_total{model_name="smol"} 3' in server.request("GET", "/metrics")[1]
 
 

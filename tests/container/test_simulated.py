@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import http.client
 import itertools
 import json
@@ -20,6 +21,7 @@ import pytest
 from container.engines.simulated.settings import Settings
 from container.errors import EngineError
 from tests.container.processes import ROOT, Server, engine, environment, free_port, run_serve
+from tests.support.waiting import wait_until
 
 STAMP = "sent_monotonic_ns"
 
@@ -131,13 +133,18 @@ def test_the_openai_client_can_talk_to_it(shared: Server) -> None:
 
 
 def test_latencies_are_those_ordered(shared: Server) -> None:
-    before = time.monotonic_ns()
-    events = shared.stream("x", max_tokens=30)
-    first = (stamps(events)[0] - before) / 1e6
-    gaps = gaps_ms(events)
-    assert 40 <= first < 80
-    assert len(gaps) == 29
-    assert 9.5 <= statistics.mean(gaps) <= 10.5
+    def are_as_ordered() -> bool:
+        """No token is early; a busy machine makes some late, so that one answer in time is enough."""
+        before = time.monotonic_ns()
+        events = shared.stream("x", max_tokens=30)
+        first = (stamps(events)[0] - before) / 1e6
+        gaps = gaps_ms(events)
+        assert first >= 40
+        assert len(gaps) == 29
+        assert statistics.mean(gaps) * 29 >= 29 * 10 - (first - 40) - 1
+        return first < 80 and statistics.mean(gaps) <= 10.5
+
+    wait_until(are_as_ordered, "an answer in time")
 
 
 def test_same_seed_same_words(shared: Server) -> None:
@@ -151,12 +158,17 @@ def test_same_seed_same_words(shared: Server) -> None:
 def test_the_batch_has_a_limit_and_the_rest_waits_in_order(model: str) -> None:
     flags = ["--max-running-requests", "2", "--sim-ttft-ms", "20", "--sim-itl-ms", "10", "--sim-stamp"]
     with engine("simulated", "--model-path", model, *flags) as server:
-        started = time.monotonic_ns()
-        answers = together(6, lambda _: stamps(server.stream("x", max_tokens=10)))
-        firsts = sorted((sent[0] - started) / 1e6 for sent in answers)
-    # Each pair takes 20 + 9 x 10 = 110 ms; the next pair's first token comes 20 ms after it.
-    for place, first in enumerate(firsts):
-        assert abs(first - (20 + 110 * (place // 2))) < 40, firsts
+
+        def are_in_order() -> bool:
+            """Each pair takes 20 + 9 x 10 = 110 ms; the next pair's first token comes 20 ms after it. Never earlier; later on a busy machine."""
+            started = time.monotonic_ns()
+            answers = together(6, lambda _: stamps(server.stream("x", max_tokens=10)))
+            firsts = sorted((sent[0] - started) / 1e6 for sent in answers)
+            late = [first - (20 + 110 * (place // 2)) for place, first in enumerate(firsts)]
+            assert min(late) >= 0, firsts
+            return bool(max(late) < 40)
+
+        wait_until(are_in_order, "six answers in time")
 
 
 def test_a_leaving_client_frees_its_place(model: str) -> None:
@@ -251,23 +263,24 @@ def test_errors_and_crashes_by_count(model: str) -> None:
 
 
 def test_health_while_loading_and_never(model: str) -> None:
-    with engine("simulated", "--model-path", model, "--sim-load-s", "0.5", healthy=False) as server:
+    with engine("simulated", "--model-path", model, "--sim-load-s", "1.5", healthy=False) as server:
         seen: list[int] = []
-        deadline = time.monotonic() + 20
-        while (not seen or seen[-1] != 200) and time.monotonic() < deadline:
-            try:
+
+        def is_healthy() -> bool:
+            with contextlib.suppress(OSError):
                 seen.append(server.request("GET", "/ping")[0])
-            except OSError:
-                time.sleep(0.01)
+            return seen[-1:] == [200]
+
+        wait_until(is_healthy, "it is loaded")
         assert seen[0] == 503
-        assert seen[-1] == 200
     with engine("simulated", "--model-path", model, "--sim-never-healthy", healthy=False) as server:
-        while True:
-            try:
-                assert server.request("GET", "/ping")[0] == 503
-                break
-            except OSError:
-                time.sleep(0.01)
+
+        def ping() -> int:
+            with contextlib.suppress(OSError):
+                return server.request("GET", "/ping")[0]
+            return 0
+
+        assert wait_until(ping, "it answers") == 503
         assert server.chat()[0] == 503
         server.process.send_signal(signal.SIGTERM)
         assert server.process.wait(timeout=10) == 0

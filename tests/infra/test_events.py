@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import copy
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -18,8 +17,8 @@ import pytest
 from config.loader import load_environment
 from pipelines.definitions import reaping
 from tests.infra.template import ACCOUNT, REGION, Stack, template
-from tests.sagemaker_local.hosting_client import eventually
 from tests.steps.evaluate_staging.world import BUCKET, ROOT, World, iso, world
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from moto.events.utils import EventMessageType
@@ -207,7 +206,7 @@ def test_an_approval_starts_the_promotion_with_the_version(made: World) -> None:
     put(made, "Approved", STACK.resource("Approved")["EventPattern"])
     version = made.version({})
     sagemaker.update_model_package(ModelPackageArn=version.arn, ModelApprovalStatus="Approved")
-    [execution] = eventually(lambda: executions(made, "promotion"), "an execution of promotion")
+    [execution] = wait_until(lambda: executions(made, "promotion"), "an execution of promotion")
     given = sagemaker.list_pipeline_parameters_for_execution(PipelineExecutionArn=execution["PipelineExecutionArn"])
     assert given["PipelineParameters"] == [{"Name": "ModelPackageArn", "Value": version.arn}]
 
@@ -225,10 +224,8 @@ def test_the_reaper_that_the_schedule_starts_deletes_what_has_outlived_its_run(m
     sagemaker.get_waiter("endpoint_in_service").wait(EndpointName="staging-expired", WaiterConfig={"Delay": 1})
     put(made, "Reap", {"source": ["tests.clock"]})
     made.client("events").put_events(Entries=[{"Source": "tests.clock", "DetailType": "an hour is over", "Detail": "{}"}])
-    [execution] = eventually(lambda: executions(made, "reap"), "an execution of reap")
-    deadline = time.monotonic() + 60
-    while executions(made, "reap")[0]["PipelineExecutionStatus"] == "Executing" and time.monotonic() < deadline:
-        time.sleep(0.1)
+    [execution] = wait_until(lambda: executions(made, "reap"), "an execution of reap")
+    wait_until(lambda: executions(made, "reap")[0]["PipelineExecutionStatus"] != "Executing", "the reaper is done")
     assert executions(made, "reap")[0]["PipelineExecutionStatus"] == "Succeeded"
     assert [name for name in made.left() if name.startswith("staging-")] == ["staging-waiting", "staging-waiting"]
     key = f"executions/reap/{execution['PipelineExecutionArn'].rsplit('/', 1)[-1]}/reap/reaped.json"

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import yaml
 
+from pipelines.run import main
+from tests.local import in_process
 from tests.local.conftest import ROOT, Stack
 from tests.pipelines.quota_service import answering, listed_quotas
 
@@ -62,14 +64,7 @@ class Account:
             }
             if credentials:
                 variables |= {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
-            result = subprocess.run(
-                [sys.executable, "-m", "pipelines.run", "doctor", model, "--env", str(file), "--json"],
-                cwd=ROOT,
-                env=variables,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
+            result = in_process.called(main, ["doctor", model, "--env", str(file), "--json"], variables)
         assert "Traceback" not in result.stderr, result.stderr
         return result.returncode, json.loads(result.stdout)["findings"]
 
@@ -77,8 +72,7 @@ class Account:
 @pytest.fixture(scope="module")
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
     stack = Stack(tmp_path_factory.mktemp("doctor"))
-    started = stack.run("local", "up")
-    assert started.returncode == 0, started.stderr
+    stack.up()
     try:
         iam, ecr = stack.client("iam"), stack.client("ecr")
         for duty in ("pipeline", "fetch", "evaluate", "promote", "serve"):

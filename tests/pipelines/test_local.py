@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ from botocore.exceptions import EndpointConnectionError
 from pipelines.setup.local import stack as local
 from pipelines.setup.local.service import Service
 from tests.local.conftest import ROOT, Stack
+from tests.support.waiting import wait_until
 
 
 def test_nothing_of_the_users_leads_a_local_command_to_aws_or_a_proxy(tmp_path: Path) -> None:
@@ -87,9 +87,8 @@ def test_who_kills_a_command_that_starts_the_services_can_go_on(tmp_path: Path, 
     record = tmp_path / "services.json"
     starting = subprocess.Popen([sys.executable, "-m", "pipelines.run", "local", "up"], cwd=ROOT, env=stack.environment)
     try:
-        while not (record.exists() and "local_hub" in stack.services):
-            assert starting.poll() is None
-            time.sleep(0.01)
+        wait_until(lambda: record.exists() and "local_hub" in stack.services, "both services are on record")
+        assert starting.poll() is None
     finally:
         starting.kill()
         starting.wait()

@@ -17,7 +17,8 @@ from pipelines.status import status_text
 from pipelines.status.model_status import read_status
 from pipelines.status.production import ProductionEndpoint
 from tests.local.prepared import Prepared, prepared
-from tests.sagemaker_local.hosting_client import ROLE, HostingClient, eventually
+from tests.sagemaker_local.hosting_client import ROLE, HostingClient
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +121,7 @@ def test_another_config_by_hand_is_drift_and_so_is_an_endpoint_that_is_gone(worl
     text = world.run("status").stdout
     assert "1: see status served" in text
     sagemaker.delete_endpoint(EndpointName="served")
-    eventually(lambda: "served" not in world.endpoints(), "it is gone")
+    wait_until(lambda: "served" not in world.endpoints(), "it is gone")
     assert status(world, "served")["drift"] == ["the endpoint served is gone; the ledger says that it serves version 1"]
 
 

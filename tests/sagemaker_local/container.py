@@ -4,7 +4,7 @@ Environment: PORT; UNHEALTHY=1 (/ping answers 503), CRASH=1 (exits at once), CRA
 where that file exists), SLOW_START_S, NAME (in every answer), WHERE (a folder whose entries
 are in the answer).
 Request body (JSON): {"stream": n} for n server-sent events, "gap_s" between them, "break_after" (closes the connection after so
-many), "status" (that status), "sleep_s" (before the answer), "exit" (the process ends).
+many), "gate" (no second event before that file is there), "status" (that status), "sleep_s" (before the answer), "exit" (the process ends).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Handler(BaseHTTPRequestHandler):
         if order.get("exit"):
             os._exit(3)
         if order.get("stream"):
-            self._stream(order["stream"], order.get("gap_s", 0.0), order.get("break_after"))
+            self._stream(order["stream"], order.get("gap_s", 0.0), order.get("break_after"), order.get("gate"))
             return
         files = {
             str(file.relative_to("model")): file.stat().st_size for file in sorted(Path("model").rglob("*")) if file.is_file()
@@ -50,7 +50,7 @@ class Handler(BaseHTTPRequestHandler):
         }  # fmt: skip
         self._answer(order.get("status", 200), json.dumps(answer).encode())
 
-    def _stream(self, count: int, gap_s: float, break_after: int | None) -> None:
+    def _stream(self, count: int, gap_s: float, break_after: int | None, gate: str | None) -> None:
         chat = self.path.startswith("/v1/")
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
@@ -67,6 +67,8 @@ class Handler(BaseHTTPRequestHandler):
                 {"id": "1", "object": "chat.completion.chunk", "created": 1, "model": "m", **delta} if chat else {"index": index}
             )
             self._chunk(f"data: {json.dumps(data)}\n\n".encode())
+            while gate and not Path(gate).exists():
+                time.sleep(0.01)
             time.sleep(gap_s)
         self._chunk(b"data: [DONE]\n\n")
         self.wfile.write(b"0\r\n\r\n")

@@ -2,24 +2,13 @@
 
 from __future__ import annotations
 
-import time
 import uuid
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.support.waiting import wait_until
+
 ROLE = "arn:aws:iam::123456789012:role/tests"
-WAIT_S = 30.0
-
-
-def eventually(condition: Callable[[], Any], what: str, timeout_s: float = WAIT_S) -> Any:
-    """The first true value of ``condition``, asked every 20 ms."""
-    deadline = time.monotonic() + timeout_s
-    while time.monotonic() < deadline:
-        if value := condition():
-            return value
-        time.sleep(0.02)
-    raise AssertionError(f"not within {timeout_s} s: {what}")
 
 
 @dataclass
@@ -72,14 +61,14 @@ class HostingClient:
                 else described
             )
 
-        described: dict[str, Any] = eventually(at_rest, f"{name} at rest")
+        described: dict[str, Any] = wait_until(at_rest, f"{name} at rest")
         assert described["EndpointStatus"] == status, described.get("FailureReason")
         return described
 
     def gone(self, name: str) -> None:
         """Delete an endpoint and wait until it is gone."""
         self.sagemaker.delete_endpoint(EndpointName=name)
-        eventually(lambda: name not in self._names(), f"{name} is deleted")
+        wait_until(lambda: name not in self._names(), f"{name} is deleted")
         self.endpoints.remove(name)
 
     def clean_up(self) -> None:
@@ -91,7 +80,7 @@ class HostingClient:
     def settled_at_all(self, name: str) -> None:
         """Wait until an endpoint is no longer busy."""
         busy = ("Creating", "Updating", "RollingBack")
-        eventually(lambda: self.sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] not in busy, f"{name} at rest")
+        wait_until(lambda: self.sagemaker.describe_endpoint(EndpointName=name)["EndpointStatus"] not in busy, f"{name} at rest")
 
     def _names(self) -> list[str]:
         return [endpoint["EndpointName"] for endpoint in self.sagemaker.list_endpoints(MaxResults=100)["Endpoints"]]

@@ -10,7 +10,8 @@ from typing import Any
 
 from sagemaker_local.testing import RunningServer, running
 from tests.sagemaker_local.conftest import write_images_file
-from tests.sagemaker_local.hosting_client import HostingClient, eventually
+from tests.sagemaker_local.hosting_client import HostingClient
+from tests.support.waiting import wait_until
 
 OTHER = "222222222222"
 IMAGE = "1.dkr.ecr.us-east-1.amazonaws.com/tests:1"
@@ -52,7 +53,7 @@ def test_two_accounts_keep_their_resources_apart_and_after_a_restart_too(tmp_pat
         for client, told in ((server.client, "ours"), (theirs, "theirs")):
             assert invoked(client("sagemaker-runtime"), name)["name"] == told
         theirs("sagemaker").delete_endpoint(EndpointName=name)
-        eventually(lambda: not theirs("sagemaker").list_endpoints()["Endpoints"], "theirs is gone")
+        wait_until(lambda: not theirs("sagemaker").list_endpoints()["Endpoints"], "theirs is gone")
         assert invoked(server.client("sagemaker-runtime"), name)["name"] == "ours"
     with running(tmp_path / "state", images) as server:
         theirs = assumed(server, f"arn:aws:iam::{OTHER}:role/production")
@@ -99,11 +100,11 @@ def test_a_jobs_calls_are_recorded_with_its_role_and_name(tmp_path: Path) -> Non
             assert status in ("Executing", "Succeeded")
             return bool(status == "Succeeded")
 
-        eventually(ended, "the execution ends")
-        created = eventually(lambda: calls(server, action="CreateProcessingJob"), "the step's call")
+        wait_until(ended, "the execution ends")
+        created = wait_until(lambda: calls(server, action="CreateProcessingJob"), "the step's call")
         assert [(call["role_arn"], call["job"]) for call in created] == [(pipeline_role, None)]
         job = sagemaker.list_processing_jobs()["ProcessingJobSummaries"][0]["ProcessingJobArn"]
-        (put,) = eventually(lambda: calls(server, action="PutObject", role_arn=role, job=job), "the job's call")
+        (put,) = wait_until(lambda: calls(server, action="PutObject", role_arn=role, job=job), "the job's call")
         assert (put["service"], put["parameters"]) == ("s3", {"Bucket": "calls", "Key": "from/the-job"})
         (got,) = calls(server, action="GetObject", role_arn=role)
         assert got["parameters"] == {"Bucket": "calls", "Key": "in/data"}

@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 from sagemaker_local.cloudwatch.composite_alarms import holds
 from sagemaker_local.errors import AlarmRuleError
-from tests.sagemaker_local.hosting_client import eventually
+from tests.support.waiting import wait_until
 
 STATES = {"a": "ALARM", "b": "OK", "c d": "INSUFFICIENT_DATA"}
 
@@ -51,11 +51,11 @@ def test_a_composite_alarm_follows_its_alarms(client: Callable[[str], Any]) -> N
         found = cloudwatch.describe_alarms(AlarmNames=[name], AlarmTypes=["CompositeAlarm"])["CompositeAlarms"]
         return str(found[0]["StateValue"])
 
-    eventually(lambda: state() == "OK", "it is evaluated")
+    wait_until(lambda: state() == "OK", "it is evaluated")
     for half in ("one", "two"):
         assert state() == "OK"
         cloudwatch.set_alarm_state(AlarmName=f"{name}-{half}", StateValue="ALARM", StateReason="test")
-    eventually(lambda: state() == "ALARM", "both are in ALARM")
+    wait_until(lambda: state() == "ALARM", "both are in ALARM")
 
 
 def test_what_nothing_would_act_on_is_refused_by_name(client: Callable[[str], Any]) -> None:

@@ -6,7 +6,8 @@ import base64
 import json
 from typing import Any
 
-from tests.sagemaker_local.hosting_client import HostingClient, eventually
+from tests.sagemaker_local.hosting_client import HostingClient
+from tests.support.waiting import wait_until
 
 
 def config_with_capture(
@@ -41,7 +42,8 @@ def test_requests_and_answers_are_captured(hosting: HostingClient, runtime: Any,
     runtime.invoke_endpoint(EndpointName=endpoint, Body=b"{}", ContentType="application/json")
     stream = runtime.invoke_endpoint_with_response_stream(EndpointName=endpoint, Body=b'{"stream": 2}', ContentType="text/plain")
     streamed = b"".join(event["PayloadPart"]["Bytes"] for event in stream["Body"])
-    plain, of_stream = eventually(lambda: len(found := lines(s3, a_bucket)) == 2 and found, "both are captured")
+    wait_until(lambda: len(lines(s3, a_bucket)) == 2, "both are captured")
+    plain, of_stream = lines(s3, a_bucket)
     given, answer = plain["captureData"]["endpointInput"], plain["captureData"]["endpointOutput"]
     assert given == {"observedContentType": "application/json", "mode": "INPUT", "data": "{}", "encoding": "JSON"}
     assert (answer["encoding"], json.loads(answer["data"])["body"]) == ("JSON", "{}")

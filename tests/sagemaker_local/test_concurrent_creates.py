@@ -15,7 +15,8 @@ from botocore.exceptions import ClientError
 
 from sagemaker_local.testing import RunningServer, running
 from tests.sagemaker_local.conftest import IMAGE, write_images_file
-from tests.sagemaker_local.hosting_client import ROLE, HostingClient, eventually
+from tests.sagemaker_local.hosting_client import ROLE, HostingClient
+from tests.support.waiting import wait_until
 
 CREATORS = 16
 ROUNDS = 4
@@ -228,7 +229,7 @@ def test_one_of_many_creators_of_a_log_stream_is_told_created(crowd: RunningServ
     )
     clients = [crowd.client("logs") for _ in range(8)]
     streams = {"logGroupName": group, "logStreamNamePrefix": job}
-    eventually(lambda: clients[0].describe_log_streams(**streams)["logStreams"], "the job's own stream")
+    wait_until(lambda: clients[0].describe_log_streams(**streams)["logStreams"], "the job's own stream")
     created, refused = at_once(clients, lambda client: client.create_log_stream(logGroupName=group, logStreamName=job))
     assert len(created) == 1
     assert {error.response["Error"]["Code"] for error in refused} == {"ResourceAlreadyExistsException"}

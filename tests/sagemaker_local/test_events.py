@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.sagemaker_local.hosting_client import HostingClient, eventually
+from tests.sagemaker_local.hosting_client import HostingClient
+from tests.support.waiting import wait_until
 
 ROLE = "arn:aws:iam::123456789012:role/tests"
 
@@ -72,7 +73,7 @@ def test_an_approval_is_an_event_in_a_queue(sagemaker: Any, client: Callable[[st
     )
     sagemaker.update_model_package(ModelPackageArn=arn, ApprovalDescription="not yet")
     sagemaker.update_model_package(ModelPackageArn=arn, ModelApprovalStatus="Approved")
-    (message,) = eventually(lambda: received(client, queue), "the event is in the queue")
+    (message,) = wait_until(lambda: received(client, queue), "the event is in the queue")
     event = json.loads(message["Body"])
     assert (event["source"], event["account"], event["region"], event["resources"]) == (
         "aws.sagemaker", "123456789012", "us-east-1", [arn],
@@ -96,7 +97,7 @@ def test_a_disabled_rule_does_nothing_and_a_template_shapes_the_message(
     }
     rule(pattern, {"Arn": arn_of(client, queue), "InputTransformer": transformer})
     arn = package_in(sagemaker, group)
-    (message,) = eventually(lambda: received(client, queue), "the message is in the queue")
+    (message,) = wait_until(lambda: received(client, queue), "the message is in the queue")
     assert json.loads(message["Body"]) == {"text": f"version 1 of {arn}", "version": 1}
 
 
@@ -115,7 +116,7 @@ def test_an_approval_starts_a_pipeline_with_parameters_from_the_event(sagemaker:
         {"Arn": arn, "RoleArn": ROLE, "SageMakerPipelineParameters": {"PipelineParameterList": parameters}},
     )
     sagemaker.update_model_package(ModelPackageArn=package, ModelApprovalStatus="Approved")
-    executions = eventually(
+    executions = wait_until(
         lambda: sagemaker.list_pipeline_executions(PipelineName=pipeline)["PipelineExecutionSummaries"], "an execution"
     )
     given = sagemaker.list_pipeline_parameters_for_execution(PipelineExecutionArn=executions[0]["PipelineExecutionArn"])
@@ -129,7 +130,7 @@ def test_what_cannot_be_delivered_goes_to_the_dead_letter_queue(
     target = {"Arn": "arn:aws:sagemaker:us-east-1:123456789012:pipeline/none", "DeadLetterConfig": {"Arn": arn_of(client, queue)}}
     rule({"detail": {"ModelPackageGroupName": [group]}}, target)
     package_in(sagemaker, group)
-    (message,) = eventually(lambda: received(client, queue), "the event is in the dead-letter queue")
+    (message,) = wait_until(lambda: received(client, queue), "the event is in the dead-letter queue")
     assert message["MessageAttributes"]["TARGET_ARN"]["StringValue"].endswith("pipeline/none")
     assert json.loads(message["Body"])["detail"]["ModelPackageGroupName"] == group
 
@@ -144,7 +145,7 @@ def test_an_endpoint_tells_of_its_states(hosting: HostingClient, client: Callabl
         states.extend(detail["EndpointStatus"] for detail in details if detail["EndpointName"] == endpoint)
         return "IN_SERVICE" in states
 
-    eventually(seen, "the endpoint's events")
+    wait_until(seen, "the endpoint's events")
     assert states == ["CREATING", "IN_SERVICE"]
 
 
@@ -156,7 +157,7 @@ def details(client: Callable[[str], Any], queue: str, count: int) -> list[dict[s
         found.extend(json.loads(message["Body"])["detail"] for message in received(client, queue))
         return len(found) >= count
 
-    eventually(enough, f"{count} events")
+    wait_until(enough, f"{count} events")
     return found
 
 
@@ -235,5 +236,5 @@ def test_a_clients_own_events_reach_topics(client: Callable[[str], Any], queue: 
     events.put_rule(Name="own", EventPattern=json.dumps({"source": ["my.app"]}))
     events.put_targets(Rule="own", Targets=[{"Id": "1", "Arn": topic}])
     events.put_events(Entries=[{"Source": "my.app", "DetailType": "done", "Detail": '{"a": 1}'}])
-    (message,) = eventually(lambda: received(client, queue), "the message is in the queue")
+    (message,) = wait_until(lambda: received(client, queue), "the message is in the queue")
     assert json.loads(json.loads(message["Body"])["Message"])["detail"] == {"a": 1}

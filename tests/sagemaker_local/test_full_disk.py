@@ -17,7 +17,7 @@ from sagemaker_local.logs.log_store import LogStore
 from sagemaker_local.s3.objects import ObjectFile
 from sagemaker_local.state.snapshot import Snapshots
 from sagemaker_local.state.store import Store, hurried
-from tests.sagemaker_local.hosting_client import eventually
+from tests.support.waiting import wait_until
 
 LARGE = "x" * 100_000
 
@@ -39,7 +39,7 @@ def test_a_thread_waits_for_room_and_a_request_does_not(tmp_path: Path) -> None:
     assert (thread.is_alive(), store.get("kind", "step")) == (True, None)
     store.put("kind", "small", 1)  # others go on
     allow(store._database, 1000)
-    eventually(lambda: store.get("kind", "step"), "the record is kept")
+    wait_until(lambda: store.get("kind", "step"), "the record is kept")
     thread.join()
     assert [key for key, _ in store.list("kind")] == ["small", "step"]
 
@@ -68,7 +68,7 @@ def test_a_snapshot_that_had_no_room_is_written_when_there_is_some(tmp_path: Pat
     monkeypatch.setattr(snapshots, "_write_service", write)
     snapshots.start()
     snapshots.changed()
-    eventually(lambda: written == ["s3", "s3"], "it is tried again")
+    wait_until(lambda: written == ["s3", "s3"], "it is tried again")
     snapshots.close()
 
 

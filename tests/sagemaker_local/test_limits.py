@@ -19,8 +19,9 @@ from sagemaker_local.images import ImageMap
 from sagemaker_local.limits import Limits
 from sagemaker_local.testing import RunningServer, running
 from tests.sagemaker_local.conftest import IMAGE, write_images_file
-from tests.sagemaker_local.hosting_client import HostingClient, eventually
+from tests.sagemaker_local.hosting_client import HostingClient
 from tests.sagemaker_local.test_hosting import invoke
+from tests.support.waiting import wait_until
 
 ONCE = Config(retries={"total_max_attempts": 1})
 
@@ -109,7 +110,7 @@ def test_throttling_is_what_aws_clients_know_and_try_again(limited: Any) -> None
             return str(error.response["Error"]["Code"])
         return None
 
-    assert eventually(refused, "the second in a second is refused") == "ThrottlingException"
+    assert wait_until(refused, "the second in a second is refused") == "ThrottlingException"
     assert invoke(patient, endpoint)  # boto3's own retries
     with pytest.raises(openai.RateLimitError):
         for _ in range(20):

@@ -10,7 +10,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from sagemaker_local.testing import RunningServer, running
-from tests.sagemaker_local.hosting_client import ROLE, eventually
+from tests.sagemaker_local.hosting_client import ROLE
+from tests.support.waiting import wait_until
 
 GROUP = "/aws/sagemaker/ProcessingJobs"
 
@@ -23,7 +24,7 @@ def run_job(server: RunningServer, name: str) -> None:
         AppSpecification={"ImageUri": "counting"},
         RoleArn=ROLE,
     )
-    eventually(lambda: sagemaker.describe_processing_job(ProcessingJobName=name)["ProcessingJobStatus"] == "Completed", name)
+    wait_until(lambda: sagemaker.describe_processing_job(ProcessingJobName=name)["ProcessingJobStatus"] == "Completed", name)
 
 
 def messages(answer: dict[str, Any]) -> list[str]:

@@ -15,7 +15,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from sagemaker_local.testing import RunningServer, running
-from tests.sagemaker_local.hosting_client import eventually
+from tests.support.waiting import wait_until
 
 WRITERS = 20
 
@@ -142,7 +142,7 @@ def test_a_large_upload_costs_its_size_on_disk_and_no_memory(tmp_path: Path) -> 
         s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": parts})
         assert peak_mib(server.pid) - before < 48
         objects = tmp_path / "state" / "moto" / "s3-objects"
-        eventually(lambda: len(list(objects.iterdir())) == 1, "the next snapshot, with which the parts' files go")
+        wait_until(lambda: len(list(objects.iterdir())) == 1, "the next snapshot, with which the parts' files go")
         assert [file.stat().st_size for file in objects.iterdir()] == [96 << 20]
         second = s3.get_object(**where, PartNumber=2)
         assert (second["Body"].read(), second["PartsCount"], second["ContentLength"]) == (block, 12, len(block))

@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.sagemaker_local.hosting_client import ROLE, HostingClient, eventually
+from tests.sagemaker_local.hosting_client import ROLE, HostingClient
 from tests.sagemaker_local.test_hosting import invoke
+from tests.support.waiting import wait_until
 
 
 def metric(client: Callable[[str], Any], endpoint: str, name: str, statistic: str) -> float:
@@ -94,7 +95,7 @@ def test_least_outstanding_requests_avoids_the_busy_instance(hosting: HostingCli
     pids: list[int] = []
     slow = threading.Thread(target=lambda: pids.append(invoke(runtime, endpoint, {"sleep_s": 2})["pid"]))
     slow.start()
-    eventually(lambda: len({invoke(runtime, endpoint)["pid"] for _ in range(8)}) == 1, "one instance is avoided")
+    wait_until(lambda: len({invoke(runtime, endpoint)["pid"] for _ in range(8)}) == 1, "one instance is avoided")
     others = {invoke(runtime, endpoint)["pid"] for _ in range(10)}
     slow.join()
     assert pids[0] not in others
@@ -131,7 +132,7 @@ def test_invocations_are_metrics_and_an_alarm_follows_them(
     def state() -> str:
         return str(client("cloudwatch").describe_alarms(AlarmNames=[alarm])["MetricAlarms"][0]["StateValue"])
 
-    eventually(lambda: state() == "ALARM", "the alarm goes off")
+    wait_until(lambda: state() == "ALARM", "the alarm goes off")
     assert metric(client, endpoint, "Invocations", "Sum") == 8
     assert metric(client, endpoint, "InvocationModelErrors", "Sum") == 3
     assert metric(client, endpoint, "Invocation5XXErrors", "Sum") == 3
@@ -171,16 +172,16 @@ def test_an_alarm_on_the_new_fleet_alone_and_one_on_a_percentile_follow_their_me
     for _ in range(20):
         invoke(runtime, endpoint)
     invoke(runtime, endpoint, {"sleep_s": 0.3})
-    eventually(lambda: states() == {"errors": "OK", "latency": "ALARM", "median": "OK", "instances": "OK"}, "one slow of many")
+    wait_until(lambda: states() == {"errors": "OK", "latency": "ALARM", "median": "OK", "instances": "OK"}, "one slow of many")
     for _ in range(30):
         with pytest.raises(ClientError, match="ModelError"):
             invoke(runtime, endpoint, {"status": 503})
-    eventually(lambda: states()["errors"] == "ALARM", "errors")
+    wait_until(lambda: states()["errors"] == "ALARM", "errors")
     others = client("cloudwatch").describe_alarms(AlarmNamePrefix="another-config")["MetricAlarms"]
     assert "ALARM" not in {alarm["StateValue"] for alarm in others}
     hosting.gone(endpoint)
     client("cloudwatch").put_metric_alarm(Period=1, **no_instance)
-    eventually(lambda: states()["instances"] == "ALARM", "no instance")
+    wait_until(lambda: states()["instances"] == "ALARM", "no instance")
 
 
 def test_autoscaling_adds_instances_under_load_and_takes_them_away(
@@ -201,6 +202,6 @@ def test_autoscaling_adds_instances_under_load_and_takes_them_away(
         },
     )  # fmt: skip
     with busy(runtime, endpoint, 6):
-        eventually(lambda: counts(hosting, endpoint)[0] >= 2, "scaled out")
-    eventually(lambda: counts(hosting, endpoint) == (1, 1), "scaled in")
+        wait_until(lambda: counts(hosting, endpoint)[0] >= 2, "scaled out")
+    wait_until(lambda: counts(hosting, endpoint) == (1, 1), "scaled in")
     autoscaling.deregister_scalable_target(**target)

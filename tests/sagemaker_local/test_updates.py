@@ -15,21 +15,28 @@ import pytest
 from botocore.exceptions import ClientError
 
 from sagemaker_local.testing import RunningServer
-from tests.sagemaker_local.hosting_client import HostingClient, eventually
+from tests.sagemaker_local.hosting_client import HostingClient
 from tests.sagemaker_local.test_hosting import invoke
+from tests.support.waiting import wait_until
 
-RATE_PER_S = 50
+RATE_PER_S = 30
 
 
 @dataclass
 class Load:
     """Answers of requests sent at a fixed rate, whatever the answers take."""
 
-    names: list[str] = field(default_factory=list)
+    answers: list[tuple[float, str]] = field(default_factory=list)
+    """When each request that was answered was sent (time.monotonic), and who answered."""
     failures: list[Exception] = field(default_factory=list)
 
-    def since(self, index: int) -> collections.Counter[str]:
-        return collections.Counter(self.names[index:])
+    def since(self, moment: float) -> collections.Counter[str]:
+        """Who answered the requests that were sent after a moment."""
+        return collections.Counter(name for sent_at, name in self.answers if sent_at >= moment)
+
+    def wait_for(self, count: int, since: float) -> None:
+        """Until so many requests that were sent after a moment have been answered, or one failed."""
+        wait_until(lambda: self.since(since).total() >= count or self.failures, f"{count} answers since {since:.3f}")
 
 
 @pytest.fixture
@@ -39,8 +46,9 @@ def load(runtime: Any) -> Callable[[str], Any]:
         load, stop = Load(), threading.Event()
 
         def ask() -> None:
+            sent_at = time.monotonic()
             try:
-                load.names.append(invoke(runtime, endpoint, {"sleep_s": 0.05})["name"])
+                load.answers.append((sent_at, invoke(runtime, endpoint, {"sleep_s": 0.05})["name"]))
             except ClientError as error:
                 load.failures.append(error)
 
@@ -112,12 +120,12 @@ def test_a_rolling_update_of_four_loses_no_request(hosting: HostingClient, load:
             most = max(most, pending[0]["CurrentInstanceCount"] + described["ProductionVariants"][0]["CurrentInstanceCount"])
             return bool(described["EndpointStatus"] == "InService")
 
-        eventually(done, "updated")
-        switched = len(sent.names)
-        time.sleep(0.5)
+        wait_until(done, "updated")
+        switched = time.monotonic()
+        sent.wait_for(10, since=switched)
     assert not sent.failures
-    assert set(sent.names[:switched]) == {"old", "new"}
-    assert set(sent.since(switched + RATE_PER_S // 4)) == {"new"}
+    assert set(sent.since(0)) == {"old", "new"}
+    assert set(sent.since(switched)) == {"new"}
     assert most <= 5, "a batch of one needs one instance more, no more"
     described = hosting.settled(endpoint, "InService")
     assert described["EndpointConfigName"] == config
@@ -129,13 +137,13 @@ def test_a_canary_of_two_loses_no_request_and_gets_its_share(hosting: HostingCli
     with load(endpoint) as sent:
         canary: dict[str, Any] = {"CanarySize": {"Type": "INSTANCE_COUNT", "Value": 1}}
         update(hosting, endpoint, hosting.config(NAME="new", instances=2), blue_green("CANARY", wait_s=2, **canary))
-        eventually(lambda: _stage(hosting, endpoint) == "Baking", "the canary bakes")
-        first = len(sent.names)
-        time.sleep(1.5)
-        during = sent.since(first)
+        wait_until(lambda: _stage(hosting, endpoint) == "Baking", "the canary bakes")
+        baking = time.monotonic()
+        wait_until(lambda: sent.since(baking).total() >= 40 or _stage(hosting, endpoint) != "Baking", "forty answers")
+        during = sent.since(baking)
         hosting.settled(endpoint, "InService")
-        switched = len(sent.names)
-        time.sleep(0.5)
+        switched = time.monotonic()
+        sent.wait_for(10, since=switched)
     assert not sent.failures
     assert 0.3 < during["new"] / during.total() < 0.7
     assert set(sent.since(switched)) == {"new"}
@@ -159,12 +167,12 @@ def test_an_alarm_while_baking_brings_the_old_version_back(hosting: HostingClien
     }[policy]
     with load(endpoint) as sent:
         update(hosting, endpoint, hosting.config(NAME="new", instances=2), deployment)
-        eventually(lambda: _stage(hosting, endpoint) == "Baking", "it bakes")
-        eventually(lambda: "new" in sent.names, "the new version answers")
+        wait_until(lambda: _stage(hosting, endpoint) == "Baking", "it bakes")
+        wait_until(lambda: "new" in sent.since(0), "the new version answers")
         alarm("ALARM")
         described = hosting.settled(endpoint, "InService")
-        back = len(sent.names)
-        time.sleep(0.5)
+        back = time.monotonic()
+        sent.wait_for(10, since=back)
     assert not sent.failures
     assert set(sent.since(back)) == {"old"}
     assert described["EndpointConfigName"] == before
@@ -176,7 +184,7 @@ def test_a_linear_update_shifts_step_by_step(hosting: HostingClient, runtime: An
     endpoint = hosting.endpoint(NAME="old", instances=2)
     step: dict[str, Any] = {"LinearStepSize": {"Type": "CAPACITY_PERCENT", "Value": 50}}
     update(hosting, endpoint, hosting.config(NAME="new", instances=2), blue_green("LINEAR", wait_s=1, **step))
-    eventually(lambda: _stage(hosting, endpoint) == "Baking", "the first step bakes")
+    wait_until(lambda: _stage(hosting, endpoint) == "Baking", "the first step bakes")
     assert {invoke(runtime, endpoint)["name"] for _ in range(30)} == {"old", "new"}
     hosting.settled(endpoint, "InService")
     assert {invoke(runtime, endpoint)["name"] for _ in range(10)} == {"new"}
@@ -186,7 +194,7 @@ def test_a_rolling_update_whose_second_batch_crashes_is_taken_back(hosting: Host
     endpoint = hosting.endpoint(NAME="old", instances=2)
     config = hosting.config(NAME="new", instances=2, CRASH_IF_EXISTS=str(tmp_path / "second"))
     update(hosting, endpoint, config, rolling(batch=1, wait_s=1))
-    eventually(lambda: _stage(hosting, endpoint) == "Baking", "the first batch bakes")
+    wait_until(lambda: _stage(hosting, endpoint) == "Baking", "the first batch bakes")
     (tmp_path / "second").touch()
     described = hosting.settled(endpoint, "InService")
     assert "did not pass the ping health check" in described["FailureReason"]
@@ -201,7 +209,7 @@ def test_an_update_that_cannot_be_taken_back_says_so_serves_a_mix_and_can_be_upd
     stop = str(tmp_path / "nothing-starts")
     endpoint = hosting.endpoint(NAME="old", instances=2, CRASH_IF_EXISTS=stop)
     update(hosting, endpoint, hosting.config(NAME="new", instances=2, CRASH_IF_EXISTS=stop), rolling(batch=1, wait_s=1))
-    eventually(lambda: _stage(hosting, endpoint) == "Baking", "the first batch bakes")
+    wait_until(lambda: _stage(hosting, endpoint) == "Baking", "the first batch bakes")
     (tmp_path / "nothing-starts").touch()
     described = hosting.settled(endpoint, "UpdateRollbackFailed")
     assert "The rollback failed too" in described["FailureReason"]

@@ -14,7 +14,7 @@ WHOLE_SYSTEM_S = 900.0
 _LOOK_S = 0.02
 
 
-def wait_until(condition: Callable[[], Seen], what: str, timeout_s: float = HANG_S) -> Seen:
+def wait_until(condition: Callable[[], Seen | None], what: str, timeout_s: float = HANG_S) -> Seen:
     """Return the first true value of `condition`, asked every 20 ms.
 
     Args:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
 import uuid
 from pathlib import Path
 from typing import Any
 
 from sagemaker_local.jobs.training import script
+from tests.support.waiting import wait_until
 
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/python:3"
 ROLE = "arn:aws:iam::123456789012:role/pipelines"
@@ -135,26 +135,21 @@ class Runs:
         )
         return str(answer["PipelineExecutionArn"])
 
-    def until(self, arn: str, *statuses: str, timeout_s: float = 30.0) -> dict[str, Any]:
+    def until(self, arn: str, *statuses: str) -> dict[str, Any]:
         """DescribePipelineExecution's answer as soon as the status is one of these (by default: a terminal one)."""
         wanted = statuses or ("Succeeded", "Failed", "Stopped", "CompletedWithFailures")
-        deadline = time.monotonic() + timeout_s
-        while True:
-            described: dict[str, Any] = self.sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)
-            if described["PipelineExecutionStatus"] in wanted:
-                return described
-            assert time.monotonic() < deadline, f"{arn} is still {described['PipelineExecutionStatus']}: {self.steps(arn)}"
-            time.sleep(0.02)
 
-    def until_step(self, arn: str, name: str, status: str, timeout_s: float = 20.0) -> dict[str, Any]:
+        def status() -> str:
+            return str(self.sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)["PipelineExecutionStatus"])
+
+        wait_until(lambda: status() in wanted, f"{arn} is {' or '.join(wanted)}")
+        described: dict[str, Any] = self.sagemaker.describe_pipeline_execution(PipelineExecutionArn=arn)
+        return described
+
+    def until_step(self, arn: str, name: str, status: str) -> dict[str, Any]:
         """A step as soon as it has this status."""
-        deadline = time.monotonic() + timeout_s
-        while True:
-            step = self.steps(arn).get(name)
-            if step is not None and step["StepStatus"] == status:
-                return step
-            assert time.monotonic() < deadline, f"{name} is {step}, not {status}"
-            time.sleep(0.02)
+        wait_until(lambda: self.steps(arn).get(name, {}).get("StepStatus") == status, f"the step {name} is {status}")
+        return self.steps(arn)[name]
 
     def run(
         self, *steps: dict[str, Any], parameters: list[dict[str, Any]] | None = None, given: dict[str, str] | None = None

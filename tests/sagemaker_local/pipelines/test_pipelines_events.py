@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import TYPE_CHECKING, Any
 
 from tests.sagemaker_local.pipelines.definitions import processing, token
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from tests.sagemaker_local.pipelines.conftest import Server
@@ -26,14 +26,17 @@ def subscribe(server: Server, pattern: dict[str, Any]) -> str:
 
 def receive(server: Server, url: str, count: int) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
-    deadline = time.monotonic() + 15
-    while len(found) < count and time.monotonic() < deadline:
+
+    def more() -> bool:
         messages = (
             server.client("sqs").receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1).get("Messages", [])
         )
         for message in messages:
             found.append(json.loads(message["Body"]))
             server.client("sqs").delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+        return len(found) >= count
+
+    wait_until(more, f"{count} events")
     return found
 
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from typing import TYPE_CHECKING
 
 import pytest
 
 from sagemaker_local.testing import running
 from tests.sagemaker_local.pipelines.definitions import IMAGES_FILE, Runs, processing, token
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -27,14 +27,10 @@ def test_an_execution_that_the_server_did_not_outlive_can_be_retried(tmp_path: P
         finished = runs.run(processing("Only", "nothing"))
         arn = runs.start(name)
         runs.until_step(arn, "Wait", "Executing")
-        while not (tmp_path / "pid").exists():
-            time.sleep(0.02)
+        wait_until((tmp_path / "pid").exists, "the job runs")
         os.kill(server.pid, end)
         pid = int((tmp_path / "pid").read_text())
-        deadline = time.monotonic() + 10
-        while _alive(pid):  # a job's process does not outlive its server, however that ended
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        wait_until(lambda: not _alive(pid), "a job's process does not outlive its server, however that ended")
     gate.touch()
     with running(tmp_path / "state", images=images) as server:
         runs = Runs(server.client("sagemaker"))

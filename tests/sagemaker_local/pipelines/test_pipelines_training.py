@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -20,6 +19,7 @@ from tests.sagemaker_local.pipelines.definitions import (
     token,
     training_arguments,
 )
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from tests.sagemaker_local.pipelines.conftest import Server
@@ -36,13 +36,14 @@ def data(local_server: Server, bucket: str) -> str:
 def train(server: Server, arguments: dict[str, Any]) -> dict[str, Any]:
     name = f"train-{token()[:8]}"
     server.sagemaker.create_training_job(TrainingJobName=name, **arguments)
-    deadline = time.monotonic() + 20
-    while True:
+
+    def ended() -> dict[str, Any] | None:
         described: dict[str, Any] = server.sagemaker.describe_training_job(TrainingJobName=name)
-        if described["TrainingJobStatus"] in ("Completed", "Failed", "Stopped"):
-            return described
-        assert time.monotonic() < deadline, described
-        time.sleep(0.02)
+        return described if described["TrainingJobStatus"] in ("Completed", "Failed", "Stopped") else None
+
+    described = wait_until(ended, f"{name} is over")
+    assert described is not None
+    return described
 
 
 def unpack(server: Server, uri: str, member: str) -> bytes:

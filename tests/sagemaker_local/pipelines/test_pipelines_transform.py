@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import tarfile
-import time
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from botocore.exceptions import ClientError
 
 from tests.sagemaker_local.pipelines.definitions import ROLE, token
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from tests.sagemaker_local.pipelines.conftest import Server
@@ -48,13 +48,14 @@ def read(server: Server, bucket: str, key: str) -> str:
 
 
 def until(server: Server, name: str, *statuses: str) -> dict[str, Any]:
-    deadline = time.monotonic() + 20
-    while True:
+
+    def ended() -> dict[str, Any] | None:
         described: dict[str, Any] = server.sagemaker.describe_transform_job(TransformJobName=name)
-        if described["TransformJobStatus"] in statuses:
-            return described
-        assert time.monotonic() < deadline, described
-        time.sleep(0.02)
+        return described if described["TransformJobStatus"] in statuses else None
+
+    described = wait_until(ended, f"{name} is over")
+    assert described is not None
+    return described
 
 
 @pytest.fixture

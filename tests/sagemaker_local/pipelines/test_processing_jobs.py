@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from botocore.exceptions import ClientError
 
 from sagemaker_local.processes import mounts
 from tests.sagemaker_local.pipelines.definitions import job_arguments
+from tests.support.waiting import wait_until
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,14 +31,15 @@ def job(local_server: Server) -> Callable[..., dict[str, Any]]:
     return run
 
 
-def until(sagemaker: Any, name: str, *statuses: str, timeout_s: float = 20.0) -> dict[str, Any]:
-    deadline = time.monotonic() + timeout_s
-    while True:
+def until(sagemaker: Any, name: str, *statuses: str) -> dict[str, Any]:
+
+    def ended() -> dict[str, Any] | None:
         described: dict[str, Any] = sagemaker.describe_processing_job(ProcessingJobName=name)
-        if described["ProcessingJobStatus"] in statuses:
-            return described
-        assert time.monotonic() < deadline, described
-        time.sleep(0.02)
+        return described if described["ProcessingJobStatus"] in statuses else None
+
+    described = wait_until(ended, f"{name} is over")
+    assert described is not None
+    return described
 
 
 def s3_input(
@@ -174,10 +175,9 @@ def test_stop_sends_sigterm_and_waits_for_the_process(local_server: Server, job:
         }
     }
     name = job(program, "/opt/ml/processing/out", wait=False, **arguments)["ProcessingJobName"]
-    deadline = time.monotonic() + 15
-    while "Contents" not in local_server.s3.list_objects_v2(Bucket=bucket, Prefix="stopped/ready"):  # Continuous upload
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_until(
+        lambda: "Contents" in local_server.s3.list_objects_v2(Bucket=bucket, Prefix="stopped/ready"), "a continuous upload"
+    )
     local_server.sagemaker.stop_processing_job(ProcessingJobName=name)
     described = until(local_server.sagemaker, name, "Stopped", "Failed", "Completed")
     assert described["ProcessingJobStatus"] == "Stopped"

@@ -35,7 +35,7 @@ from tests.loadtest.test_measurement import MS, answer, result_of
 from tests.steps.evaluate_staging.world import BUCKET, ROOT, Version, World, closed_loop, world
 from tests.support.forked import CONTEXT
 from tests.support.simulated_engine import simulated
-from tests.support.waiting import WHOLE_SYSTEM_S
+from tests.support.waiting import WHOLE_SYSTEM_S, wait_until
 
 pytestmark = pytest.mark.timeout(WHOLE_SYSTEM_S)
 
@@ -179,14 +179,16 @@ def named(version: Version, execution: str) -> list[str]:
     return ["--model-package", version.arn, "--execution", execution]
 
 
-def ended(here: World, name: str, timeout_s: float = 90) -> dict[str, Any]:
-    deadline = time.monotonic() + timeout_s
-    while True:
-        described: dict[str, Any] = here.client("sagemaker").describe_processing_job(ProcessingJobName=name)
-        if described["ProcessingJobStatus"] not in ("InProgress", "Stopping"):
-            return described
-        assert time.monotonic() < deadline, described
-        time.sleep(0.1)
+def ended(here: World, name: str) -> dict[str, Any]:
+    sagemaker = here.client("sagemaker")
+
+    def at_its_end() -> dict[str, Any] | None:
+        described: dict[str, Any] = sagemaker.describe_processing_job(ProcessingJobName=name)
+        return None if described["ProcessingJobStatus"] in ("InProgress", "Stopping") else described
+
+    described = wait_until(at_its_end, f"{name} ends")
+    assert described is not None
+    return described
 
 
 def test_a_whole_evaluation_on_two_instances(here: World) -> None:

@@ -239,3 +239,4 @@ def test_an_update_that_comes_to_nothing_leaves_the_old_versions_autoscaling(wor
     assert (bounds["MinCapacity"], bounds["MaxCapacity"]) == (1, 3)
     assert len(bounds["policies"]) == 1
     assert serves(world, first) == 1
+    assert not [definition for definition in world.definitions(name) if "-v2-" in definition]
