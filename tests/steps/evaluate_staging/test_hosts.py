@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 import uuid
 from array import array
 from collections.abc import Callable, Iterator
@@ -136,7 +135,7 @@ def test_two_hosts_keep_one_schedule_and_a_dead_one_leaves_no_verdict(here: Worl
         health = measured.client(10_000)
         assert (health.hosts, health.processes) == (2, 2)
 
-        closed = fleet.measure(Load(transport, 20, 16, 4, 0, 0.5, concurrency=3))
+        closed = fleet.measure(Load(transport, 20, 16, 4, 0, 1.5, concurrency=3))
         assert closed.errors == {}
         spans = [(result.intended_ns, result.ended_ns) for result in closed.results]
         at_once = [sum(begin <= moment < end for begin, end in spans) for moment, _ in spans]
@@ -145,9 +144,8 @@ def test_two_hosts_keep_one_schedule_and_a_dead_one_leaves_no_verdict(here: Worl
         long = Load(transport, 20, 16, 4, 0, 1.5, concurrency=4)
         killed = fleet.measure(long, kill_when_told(other))
         assert "host algo-2" in killed.invalid_reason
-        began = time.monotonic()
-        assert fleet.measure(long).invalid_reason == killed.invalid_reason
-        assert time.monotonic() - began < 1, "no load is put on any more"
+        after = fleet.measure(long)
+        assert (after.invalid_reason, after.results) == (killed.invalid_reason, []), "no load is put on any more"
         assert "algo-2" in result_of(killed).client.bottleneck, "which is no verdict but `invalid`"
 
 
@@ -192,7 +190,7 @@ def ended(here: World, name: str) -> dict[str, Any]:
 
 
 def test_a_whole_evaluation_on_two_instances(here: World) -> None:
-    profiles = {"aws": closed_loop(client="sagemaker"), "openai": closed_loop(client="openai")}
+    profiles = {client: closed_loop(client=client, duration_s=2) for client in ("sagemaker", "openai")}
     made = here.version({"hosts": 2, "client_processes": 1, "load_profiles": profiles}, name="two")
     execution = uuid.uuid4().hex[:8]
     here.client("sagemaker").create_processing_job(**request(here, made, execution))
