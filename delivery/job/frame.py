@@ -57,10 +57,10 @@ def main(step: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> int
     own.add_argument("--message-file", type=Path)
     known, rest = own.parse_known_args(arguments)
     message_file: Path | None = known.message_file
-    _configure_logging()
     signal.signal(signal.SIGTERM, _raise_terminated)
     try:
-        step(rest)
+        with _log_to_standard_output():
+            step(rest)
     except DeliveryError as error:
         return _fail(str(error), error.exit_code, message_file)
     except Terminated:
@@ -138,13 +138,17 @@ class _JobLog(logging.Handler):
             self.handleError(record)
 
 
-def _configure_logging() -> None:
-    """Send what modules log to standard output."""
-    root = logging.getLogger()
-    if not any(isinstance(handler, _JobLog) for handler in root.handlers):
-        root.addHandler(_JobLog())
+@contextmanager
+def _log_to_standard_output() -> Iterator[None]:
+    """Send what modules log inside to standard output."""
+    root, handler = logging.getLogger(), _JobLog()
+    root.addHandler(handler)
     for name in _OURS:
         logging.getLogger(name).setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
 
 
 def _fail(message: str, exit_code: int, message_file: Path | None) -> int:

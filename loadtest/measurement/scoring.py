@@ -109,9 +109,9 @@ def score(
         if production is None:
             related, note = True, note or NOTHING_THERE
         else:
-            related = objective.within(value / production, relative) if production else objective.within(value, 0)
+            related = objective.within(_ratio(value, production), relative) if production else objective.within(value, 0)
         if objective.absolute is None:  # the gate's bound is a ratio then; where there is none, exactly that bound
-            compared = value / production if production else relative if related else losing
+            compared = _ratio(value, production) if production else relative if related else losing
         elif not related:
             compared = losing
         met = met and related
@@ -128,3 +128,8 @@ def score(
         met=met,
         note=note if objective.relative is not None else "",
     )
+
+
+def _ratio(value: float, production: float) -> float:
+    """Return how many times production's the value is; no more than what a condition of a pipeline can compare."""
+    return min(value / production, _LOSING)
