@@ -9,7 +9,7 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from delivery.errors import DeliveryError, InputError, TransientError
 from delivery.hub.fetch_settings import FetchSettings
-from delivery.hub.range_client import RangeClient, RangeResponse, public
+from delivery.hub.range_client import RangeClient, RangeResponse, ThreadRangeClient, public
 from delivery.hub.retries import Retries, Stopped
 from delivery.hub.selection import HubFile
 
@@ -78,13 +78,12 @@ class HubSource:
 
     def __init__(self, hub: HubRevision, settings: FetchSettings, stop: threading.Event) -> None:
         self._hub = hub
-        self._settings = settings
         self._stop = stop
         self._retries = Retries(settings, stop)
         self._addresses: dict[str, SignedAddress] = {}
         self._locks: dict[str, threading.Lock] = {}
         self._lock = threading.Lock()
-        self._threads = threading.local()
+        self._clients = ThreadRangeClient(settings.connect_timeout_s, settings.read_timeout_s)
 
     def read(self, part: FilePart, view: memoryview, count_bytes: CountBytes = lambda _: None) -> None:
         """Fill `view` with the part's bytes: after a transient failure from where it stopped.
@@ -135,12 +134,7 @@ class HubSource:
 
     def range_client(self) -> RangeClient:
         """Return this thread's connections."""
-        range_client: RangeClient | None = getattr(self._threads, "wire", None)
-        if range_client is None:
-            range_client = self._threads.range_client = RangeClient(
-                self._settings.connect_timeout_s, self._settings.read_timeout_s
-            )
-        return range_client
+        return self._clients.current
 
     def _range(
         self, part: FilePart, address: SignedAddress, view: memoryview, offset: int, arrived: Callable[[int], None]

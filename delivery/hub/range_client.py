@@ -9,6 +9,7 @@ import http.client
 import re
 import socket
 import ssl
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -185,6 +186,14 @@ class RangeClient:
         connection = self._connections.pop(key, None)
         if connection is not None:
             connection.close()
+
+
+class ThreadRangeClient(threading.local):
+    """A range client for each thread that comes: threads share no connection, and each keeps its own."""
+
+    def __init__(self, connect_timeout_s: float, read_timeout_s: float) -> None:
+        self.current = RangeClient(connect_timeout_s, read_timeout_s)
+        """This thread's."""
 
 
 def _fill(response: http.client.HTTPResponse, view: memoryview, arrived: Callable[[int], None]) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from delivery.errors import DeliveryError, TransientError
 from delivery.hub.fetch_settings import FetchSettings
-from delivery.hub.range_client import RangeClient, RangeResponse
+from delivery.hub.range_client import RangeResponse, ThreadRangeClient
 from delivery.hub.retries import Retries
 
 if TYPE_CHECKING:
@@ -42,10 +42,9 @@ class PartSender:
 
     def __init__(self, client: S3Client, settings: FetchSettings, stop: threading.Event, bucket_owner: str | None = None) -> None:
         self._client = client
-        self._settings = settings
         self._owner = {"x-amz-expected-bucket-owner": bucket_owner} if bucket_owner else {}
         self._retries = Retries(settings, stop)
-        self._threads = threading.local()
+        self._clients = ThreadRangeClient(settings.connect_timeout_s, settings.read_timeout_s)
 
     def send(self, what: str, request: dict[str, Any], view: memoryview, crc64nvme: str) -> str:
         """Send one part (`request`: UploadPart's parameters without body and checksum) and return its entity tag.
@@ -58,20 +57,12 @@ class PartSender:
             url = self._client.generate_presigned_url(
                 "upload_part", Params={**request, "ChecksumCRC64NVME": crc64nvme}, ExpiresIn=_SIGNATURE_S
             )
-            answer = self._range_client().send(url, headers, view)
+            answer = self._clients.current.send(url, headers, view)
             if answer.status == 200:
                 return _entity_tag(answer, crc64nvme)
             raise _failure(what, answer, url)
 
         return self._retries.call(what, attempt)
-
-    def _range_client(self) -> RangeClient:
-        range_client: RangeClient | None = getattr(self._threads, "wire", None)
-        if range_client is None:
-            range_client = self._threads.range_client = RangeClient(
-                self._settings.connect_timeout_s, self._settings.read_timeout_s
-            )
-        return range_client
 
 
 def _entity_tag(answer: RangeResponse, crc64nvme: str) -> str:
