@@ -117,7 +117,7 @@ def _answer(node: ast.Return) -> Iterator[ast.AST]:
 
 
 def _condition(node: ast.If) -> Iterator[ast.AST]:
-    if isinstance(node.test, ast.Call | ast.Name | ast.Attribute):
+    if isinstance(node.test, ast.Call | ast.Name | ast.Attribute) and ast.unparse(node.test) != "TYPE_CHECKING":
         yield _with(node, test=ast.UnaryOp(ast.Not(), node.test))
 
 
