@@ -34,7 +34,7 @@ from benchmarks.coordination.notes import HOLD_S
 from benchmarks.coordination.ours import TIMING
 from benchmarks.coordination.processes import ROOT, Usage, started
 from benchmarks.load_client.peers import install
-from tests.steps.fetch_weights import world
+from tests.support.worlds import fetching
 
 HERE = Path(__file__).parent
 _UP_S, _FOUND_S = 420.0, 120.0
@@ -74,7 +74,7 @@ def main() -> None:
     print(
         f"{datetime.now(UTC):%Y-%m-%d}, {os.cpu_count()} cores, {platform.platform(terse=True)}, Python {platform.python_version()}"
     )
-    with tempfile.TemporaryDirectory(prefix="hosts-") as name, world.seaweed(Path(name) / "s3") as s3:
+    with tempfile.TemporaryDirectory(prefix="hosts-") as name, fetching.seaweed(Path(name) / "s3") as s3:
         contenders = _contenders(given.only, given.cache, s3)
         folder = Path(name)
         print(f"\n{given.starts} starts of hosts that have joined; CPU and memory are a host's, the mean of all")

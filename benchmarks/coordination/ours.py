@@ -22,7 +22,7 @@ from loadtest.generator.worker_pool import WorkerPool
 from loadtest.measurement.worker_result import WorkerResult
 from loadtest.transports.openai import OpenAITransport
 from steps.evaluate_staging.coordination.host import Timing, join
-from tests.steps.fetch_weights import world
+from tests.support.worlds import fetching
 
 _LATENCY_S = (0.02, 0.05)
 TIMING = "BENCHMARK_TIMING"
@@ -38,7 +38,7 @@ def main(task: Task) -> None:
     load = _Load(task)
     with (
         patch.multiple(WorkerPool, prepare=lambda *_: None, begin=load.begin),
-        join(world.release("bench/model"), task.folder.name, JobHosts(names, names[task.index]), "job", _timing()) as host,
+        join(fetching.release("bench/model"), task.folder.name, JobHosts(names, names[task.index]), "job", _timing()) as host,
     ):
         task.note("up")
         if task.index == 0:

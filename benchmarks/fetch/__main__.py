@@ -25,7 +25,7 @@ from benchmarks.fetch import model
 from benchmarks.fetch.bars import OURS, bars
 from benchmarks.fetch.measure import Measured, run
 from benchmarks.fetch.peers import PEERS
-from tests.steps.fetch_weights import world
+from tests.support.worlds import fetching
 
 ROOT = Path(__file__).parents[2]
 REPOSITORY, LARGER = "bench/model", "bench/larger"
@@ -69,7 +69,7 @@ def main() -> None:
 
 
 def _memory_bytes() -> int:
-    return int(world.release(REPOSITORY).model.weights.memory_bytes)
+    return int(fetching.release(REPOSITORY).model.weights.memory_bytes)
 
 
 def _larger(folder: Path, shards: int) -> Measured | None:
@@ -159,18 +159,18 @@ def _command(name: str, folder: Path, hub: str, repository: str) -> list[str]:
         revision = str(json.load(answer)["sha"])
     python = [sys.executable, "-m"]
     if name == BARE:
-        return [*python, "benchmarks.fetch.bare", repository, revision, world.BUCKET]
+        return [*python, "benchmarks.fetch.bare", repository, revision, fetching.BUCKET]
     if name != OURS:
-        return [*python, "benchmarks.fetch.peers", name, repository, revision, world.BUCKET, str(folder / "work")]
+        return [*python, "benchmarks.fetch.peers", name, repository, revision, fetching.BUCKET, str(folder / "work")]
     release, output = folder / "release.json", folder / "output"
-    release.write_text(world.release(repository, revision).to_json(), encoding="utf-8")
+    release.write_text(fetching.release(repository, revision).to_json(), encoding="utf-8")
     given = ["--release", str(release), "--hub-endpoint", hub, "--execution", "bench", "--output", str(output)]
     return [*python, "steps.fetch_weights", *given]
 
 
 def _environment(hub: str, s3: str, work: Path) -> dict[str, str]:
     return {
-        **world.step_environment(s3),
+        **fetching.step_environment(s3),
         "PYTHONPATH": str(ROOT),
         "HOME": str(work),
         "TMPDIR": str(work),

@@ -17,8 +17,8 @@ import pytest
 from config.loader import load_environment
 from pipelines.definitions import reaping
 from tests.infra.template import ACCOUNT, REGION, Stack, template
-from tests.steps.evaluate_staging.world import BUCKET, ROOT, World, iso, world
 from tests.support.waiting import wait_until
+from tests.support.worlds.evaluation import BUCKET, ROOT, EvaluationWorld, evaluation_world, iso
 
 if TYPE_CHECKING:
     from moto.events.utils import EventMessageType
@@ -137,11 +137,11 @@ CASES = [
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EvaluationWorld]:
     """A SageMaker with a steps image; what it did is held against the roles at the end."""
     folder = tmp_path_factory.mktemp("events")
     steps = {"match": "*/release-steps:*", "environment": {"PYTHONPATH": str(ROOT)}, "working_directory": str(ROOT)}
-    with world(folder, steps) as running:
+    with evaluation_world(folder, steps) as running:
         yield running
 
 
@@ -172,7 +172,9 @@ def test_every_rule_is_tested_and_no_rule_is_off() -> None:
         ("BuildFailed", build_event("FAILED"), "CodePipeline delivery, execution 12345678-1234-5678-abcd-12345678abcd"),
     ],
 )
-def test_a_person_reads_what_happened_and_where_to_look(made: World, rule: str, event: dict[str, Any], said: str) -> None:
+def test_a_person_reads_what_happened_and_where_to_look(
+    made: EvaluationWorld, rule: str, event: dict[str, Any], said: str
+) -> None:
     from sagemaker_local.events.rules import payload_of
 
     [target] = STACK.resource(rule)["Targets"]
@@ -180,7 +182,7 @@ def test_a_person_reads_what_happened_and_where_to_look(made: World, rule: str, 
     assert said in json.loads(payload_of(target, event, "arn", rule))
 
 
-def put(made: World, name: str, pattern: dict[str, Any]) -> None:
+def put(made: EvaluationWorld, name: str, pattern: dict[str, Any]) -> None:
     """The rule of the template with its target; its pattern may be another, since no clock runs schedules here."""
     events, rule = made.client("events"), STACK.resource(name)
     events.put_rule(Name=rule["Name"], EventPattern=json.dumps(pattern))
@@ -190,12 +192,12 @@ def put(made: World, name: str, pattern: dict[str, Any]) -> None:
     events.put_targets(Rule=rule["Name"], Targets=targets)
 
 
-def executions(made: World, pipeline: str) -> list[dict[str, Any]]:
+def executions(made: EvaluationWorld, pipeline: str) -> list[dict[str, Any]]:
     listed = made.client("sagemaker").list_pipeline_executions(PipelineName=pipeline)
     return list(listed["PipelineExecutionSummaries"])
 
 
-def test_an_approval_starts_the_promotion_with_the_version(made: World) -> None:
+def test_an_approval_starts_the_promotion_with_the_version(made: EvaluationWorld) -> None:
     sagemaker = made.client("sagemaker")
     definition = {
         "Version": "2020-12-01",
@@ -211,7 +213,7 @@ def test_an_approval_starts_the_promotion_with_the_version(made: World) -> None:
     assert given["PipelineParameters"] == [{"Name": "ModelPackageArn", "Value": version.arn}]
 
 
-def test_the_reaper_that_the_schedule_starts_deletes_what_has_outlived_its_run(made: World, tmp_path: Path) -> None:
+def test_the_reaper_that_the_schedule_starts_deletes_what_has_outlived_its_run(made: EvaluationWorld, tmp_path: Path) -> None:
     sagemaker = made.client("sagemaker")
     built = reaping.build(load_environment("local"))
     assert built is not None
@@ -242,7 +244,7 @@ def _tagged(model: str, expires_at: str) -> list[dict[str, str]]:
     return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
-def _model_and_config(made: World, version: Any, name: str, tags: list[dict[str, str]]) -> None:
+def _model_and_config(made: EvaluationWorld, version: Any, name: str, tags: list[dict[str, str]]) -> None:
     sagemaker = made.client("sagemaker")
     described = sagemaker.describe_model_package(ModelPackageName=version.arn)
     [container] = described["InferenceSpecification"]["Containers"]

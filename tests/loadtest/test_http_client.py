@@ -23,8 +23,8 @@ from loadtest.generator.worker_pool import WorkerPool
 from loadtest.measurement.measurement import Measurement
 from loadtest.measurement.request_record import RequestRecord
 from loadtest.transports.openai import OpenAITransport
-from tests.steps.evaluate_staging.world import ROOT
 from tests.support.simulated_engine import simulated
+from tests.support.worlds.evaluation import ROOT
 
 ASK = ChatRequest(({"role": "user", "content": "hello"},), 8)
 WHOLE = b"".join(

@@ -35,7 +35,7 @@ from loadtest.measurement.worker_result import WorkerResult
 from loadtest.transports import Transport
 from loadtest.transports.openai import OpenAITransport
 from loadtest.transports.sagemaker import EventStreamDecoder, SageMakerTransport
-from tests.steps.evaluate_staging.world import ROOT
+from tests.support.worlds.evaluation import ROOT
 
 WAYS = ("openai", "sagemaker")
 ASK = ChatRequest(({"role": "user", "content": "hello"},), 8, keep_text=True)

@@ -17,7 +17,7 @@ import yaml
 
 from sagemaker_local.session import make_client
 from tests.infra.audit import calls_of, every_call_is_allowed
-from tests.local import in_process
+from tests.support import in_process
 from tests.support.forked import start_module
 
 ROOT = Path(__file__).parents[2]

@@ -8,25 +8,25 @@ from pathlib import Path
 import pytest
 
 from delivery.history.ledger import Event
-from tests.local.prepared import Prepared, Version, prepared
 from tests.support.waiting import WHOLE_SYSTEM_S
+from tests.support.worlds.registry import RegistryWorld, Version, registry_world
 
 pytestmark = pytest.mark.timeout(WHOLE_SYSTEM_S)
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[Prepared]:
-    with prepared(tmp_path) as made:
+def world(tmp_path: Path) -> Iterator[RegistryWorld]:
+    with registry_world(tmp_path) as made:
         yield made
 
 
-def race(world: Prepared, versions: list[Version]) -> dict[int, tuple[int, str]]:
+def race(world: RegistryWorld, versions: list[Version]) -> dict[int, tuple[int, str]]:
     """Promote them all at once; every version's exit code and log."""
     started = {version.number: world.start_promotion(version, f"exec-{version.number:08d}") for version in versions}
     return {number: (promotion.wait(WHOLE_SYSTEM_S), promotion.text) for number, promotion in started.items()}
 
 
-def in_production(world: Prepared, endpoint: str) -> int:
+def in_production(world: RegistryWorld, endpoint: str) -> int:
     """The version of the endpoint, by the tags of what it serves."""
     sagemaker = world.client("sagemaker")
     described = sagemaker.describe_endpoint(EndpointName=endpoint)
@@ -39,7 +39,7 @@ def promotions(events: list[Event]) -> list[Event]:
     return [event for event in events if event.kind == "promoted"]
 
 
-def check(world: Prepared, model: str, ended: dict[int, tuple[int, str]]) -> list[Event]:
+def check(world: RegistryWorld, model: str, ended: dict[int, tuple[int, str]]) -> list[Event]:
     """What holds whoever was first; returns the promotions in their order."""
     done = promotions(world.ledger(model))  # raises if the chain does not hold
     assert {event.version for event in done} == {number for number, (code, _) in ended.items() if code == 0}
@@ -51,7 +51,7 @@ def check(world: Prepared, model: str, ended: dict[int, tuple[int, str]]) -> lis
     return done
 
 
-def wait_their_turn(world: Prepared, count: int) -> None:
+def wait_their_turn(world: RegistryWorld, count: int) -> None:
     versions = [world.version("busy") for _ in range(count)]
     ended = race(world, versions)
     done = check(world, "busy", ended)
@@ -63,16 +63,16 @@ def wait_their_turn(world: Prepared, count: int) -> None:
         assert code == 0 or "newer" in text
 
 
-def test_promotions_at_once_take_turns_and_the_newest_stays(world: Prepared) -> None:
+def test_promotions_at_once_take_turns_and_the_newest_stays(world: RegistryWorld) -> None:
     wait_their_turn(world, 5)
 
 
 @pytest.mark.soak
-def test_twenty_promotions_at_once_take_turns_and_the_newest_stays(world: Prepared) -> None:
+def test_twenty_promotions_at_once_take_turns_and_the_newest_stays(world: RegistryWorld) -> None:
     wait_their_turn(world, 20)
 
 
-def leave_at_once(world: Prepared, count: int) -> None:
+def leave_at_once(world: RegistryWorld, count: int) -> None:
     versions = [world.version("hasty", lease={"wait_s": 0}) for _ in range(count)]
     ended = race(world, versions)
     check(world, "hasty", ended)
@@ -81,5 +81,5 @@ def leave_at_once(world: Prepared, count: int) -> None:
 
 
 @pytest.mark.soak
-def test_of_twenty_that_do_not_wait_the_losers_leave_and_say_who_has_it(world: Prepared) -> None:
+def test_of_twenty_that_do_not_wait_the_losers_leave_and_say_who_has_it(world: RegistryWorld) -> None:
     leave_at_once(world, 20)

@@ -11,8 +11,8 @@ from unittest import mock
 import pytest
 
 from steps.promote.production_endpoint import ProductionEndpoint
-from tests.local.prepared import Prepared, Version, prepared
 from tests.support.waiting import WHOLE_SYSTEM_S
+from tests.support.worlds.registry import RegistryWorld, Version, registry_world
 
 pytestmark = pytest.mark.timeout(WHOLE_SYSTEM_S)
 
@@ -21,19 +21,19 @@ QUESTION = {"messages": [{"role": "user", "content": "Which version are you?"}],
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prepared]:
-    with prepared(tmp_path_factory.mktemp("rollback")) as made:
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryWorld]:
+    with registry_world(tmp_path_factory.mktemp("rollback")) as made:
         yield made
 
 
-def version(world: Prepared, number: int) -> Version:
+def version(world: RegistryWorld, number: int) -> Version:
     """A version that tells its number."""
     made = world.version(MODEL, settings={"answers": {"version": f"This is {number}."}})
     assert made.number == number
     return made
 
 
-def answer(world: Prepared) -> str:
+def answer(world: RegistryWorld) -> str:
     response = world.client("sagemaker-runtime").invoke_endpoint(
         EndpointName=MODEL, ContentType="application/json", Body=json.dumps(QUESTION)
     )
@@ -42,7 +42,7 @@ def answer(world: Prepared) -> str:
 
 
 @contextmanager
-def asked_all_the_time(world: Prepared) -> Iterator[list[str]]:
+def asked_all_the_time(world: RegistryWorld) -> Iterator[list[str]]:
     """A client that asks again and again; what it yields are its failures."""
     failures: list[str] = []
     over = threading.Event()
@@ -62,7 +62,7 @@ def asked_all_the_time(world: Prepared) -> Iterator[list[str]]:
 
 
 @pytest.fixture(scope="module")
-def versions(world: Prepared) -> list[Version]:
+def versions(world: RegistryWorld) -> list[Version]:
     """Versions 1, 2 and 3, promoted one after the other."""
     made = [version(world, number) for number in (1, 2, 3)]
     for each in made:
@@ -71,7 +71,9 @@ def versions(world: Prepared) -> list[Version]:
     return made
 
 
-def test_one_command_returns_to_the_version_before_without_a_failed_request(world: Prepared, versions: list[Version]) -> None:
+def test_one_command_returns_to_the_version_before_without_a_failed_request(
+    world: RegistryWorld, versions: list[Version]
+) -> None:
     with asked_all_the_time(world) as failures:
         result = world.run("rollback", MODEL, "--comment", "3 is slow")
     assert result.returncode == 0, result.stderr + result.stdout
@@ -85,7 +87,9 @@ def test_one_command_returns_to_the_version_before_without_a_failed_request(worl
     assert [world.status(each) for each in versions] == ["Approved", "Approved", "Rejected"]
 
 
-def test_the_next_one_goes_further_back_also_when_both_packages_were_deleted(world: Prepared, versions: list[Version]) -> None:
+def test_the_next_one_goes_further_back_also_when_both_packages_were_deleted(
+    world: RegistryWorld, versions: list[Version]
+) -> None:
     for gone in (versions[0], versions[1]):
         world.client("sagemaker").delete_model_package(ModelPackageName=gone.arn)
     result = world.run("rollback", MODEL, "--json")
@@ -95,7 +99,7 @@ def test_the_next_one_goes_further_back_also_when_both_packages_were_deleted(wor
     assert answer(world) == "This is 1."
 
 
-def test_what_there_is_nothing_to_return_to_is_said(world: Prepared, versions: list[Version]) -> None:
+def test_what_there_is_nothing_to_return_to_is_said(world: RegistryWorld, versions: list[Version]) -> None:
     result = world.run("rollback", MODEL)
     assert result.returncode == 2
     assert "there is nothing to return to" in result.stderr
@@ -108,7 +112,7 @@ def test_what_there_is_nothing_to_return_to_is_said(world: Prepared, versions: l
     assert answer(world) == "This is 1."
 
 
-def test_a_version_whose_promotion_was_cut_off_is_left_for_the_one_before_it(world: Prepared) -> None:
+def test_a_version_whose_promotion_was_cut_off_is_left_for_the_one_before_it(world: RegistryWorld) -> None:
     """SageMaker goes on with an update when the job that asked for it is gone: what then serves is not in the ledger."""
     first, second = world.version("cut-off"), world.version("cut-off")
     assert world.promote(first).returncode == 0

@@ -10,8 +10,8 @@ import pytest
 
 from delivery.aws import accounts
 from pipelines.executions.execution import Executions
-from tests.local.prepared import BUCKET, Prepared, prepared
 from tests.support.waiting import WHOLE_SYSTEM_S
+from tests.support.worlds.registry import BUCKET, RegistryWorld, registry_world
 
 pytestmark = pytest.mark.timeout(WHOLE_SYSTEM_S)
 
@@ -21,14 +21,14 @@ MODEL = "abroad"
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prepared]:
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryWorld]:
     production = {"account_id": THERE, "role": ROLE, "serve_role": f"arn:aws:iam::{THERE}:role/release-serve"}
-    with prepared(tmp_path_factory.mktemp("accounts"), production=production) as made:
+    with registry_world(tmp_path_factory.mktemp("accounts"), production=production) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
-def there(world: Prepared) -> Callable[[str], Any]:
+def there(world: RegistryWorld) -> Callable[[str], Any]:
     """Clients of production's account."""
     given = world.client("sts").assume_role(RoleArn=ROLE, RoleSessionName="test")["Credentials"]
     keys = {
@@ -39,7 +39,7 @@ def there(world: Prepared) -> Callable[[str], Any]:
     return lambda service: world.server.client(service, **keys)
 
 
-def test_a_group_policy_lets_productions_role_deploy_and_nobody_else(world: Prepared) -> None:
+def test_a_group_policy_lets_productions_role_deploy_and_nobody_else(world: RegistryWorld) -> None:
     assert world.environment.production is not None
     policy = accounts.group_policy(world.environment, "release-abroad")
     assert policy is not None
@@ -50,7 +50,7 @@ def test_a_group_policy_lets_productions_role_deploy_and_nobody_else(world: Prep
     assert accounts.group_policy(world.environment.model_copy(update={"production": None}), "release-abroad") is None
 
 
-def test_production_is_there_and_everything_else_here(world: Prepared, there: Callable[[str], Any]) -> None:
+def test_production_is_there_and_everything_else_here(world: RegistryWorld, there: Callable[[str], Any]) -> None:
     versions = [world.version(MODEL) for _ in range(2)]
     for version in versions:
         result = world.promote(version)
@@ -72,21 +72,23 @@ def test_production_is_there_and_everything_else_here(world: Prepared, there: Ca
     assert json.loads(answer["Body"].read())["choices"]
 
 
-def test_status_looks_there(world: Prepared) -> None:
+def test_status_looks_there(world: RegistryWorld) -> None:
     found = json.loads(world.run("status", MODEL, "--json").stdout)
     assert found["production"]["account_id"] == THERE
     assert (found["production"]["status"], found["production"]["version"]) == ("InService", 2)
     assert found["drift"] == []
 
 
-def test_a_release_writes_the_policy(world: Prepared) -> None:
+def test_a_release_writes_the_policy(world: RegistryWorld) -> None:
     version = world.version("written")
     world.inside(lambda: Executions(world.environment).publish(version.release, f"s3://{BUCKET}/releases/written/x/release.json"))
     stored = world.client("sagemaker").get_model_package_group_policy(ModelPackageGroupName="release-written")["ResourcePolicy"]
     assert json.loads(stored) == accounts.group_policy(world.environment, "release-written")
 
 
-def test_without_the_policy_the_version_cannot_be_deployed_and_that_is_said(world: Prepared, there: Callable[[str], Any]) -> None:
+def test_without_the_policy_the_version_cannot_be_deployed_and_that_is_said(
+    world: RegistryWorld, there: Callable[[str], Any]
+) -> None:
     version = world.version("unshared")
     world.client("sagemaker").delete_model_package_group_policy(ModelPackageGroupName="release-unshared")
     result = world.promote(version)

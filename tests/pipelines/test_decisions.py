@@ -7,16 +7,16 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.local.prepared import Prepared, prepared
+from tests.support.worlds.registry import RegistryWorld, registry_world
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prepared]:
-    with prepared(tmp_path_factory.mktemp("decisions")) as made:
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryWorld]:
+    with registry_world(tmp_path_factory.mktemp("decisions")) as made:
         yield made
 
 
-def test_an_approval_stands_in_registry_and_ledger_with_who_and_why(world: Prepared) -> None:
+def test_an_approval_stands_in_registry_and_ledger_with_who_and_why(world: RegistryWorld) -> None:
     version = world.version("plain", approved=False)
     result = world.run("approve", "plain", "1", "--comment", "good numbers")
     assert result.returncode == 0, result.stderr
@@ -37,7 +37,7 @@ def test_an_approval_stands_in_registry_and_ledger_with_who_and_why(world: Prepa
     assert len(world.ledger("plain")) == 1
 
 
-def test_where_a_rule_answers_it_is_named(world: Prepared) -> None:
+def test_where_a_rule_answers_it_is_named(world: RegistryWorld) -> None:
     world.version("ruled", approved=False)
     events = world.client("events")
     pattern = {"source": ["aws.sagemaker"], "detail": {"ModelPackageGroupName": ["release-ruled"]}}
@@ -53,7 +53,7 @@ def test_where_a_rule_answers_it_is_named(world: Prepared) -> None:
     assert "the rule release-approved starts the pipeline promotion" in result.stdout
 
 
-def test_what_the_gate_refused_is_approved_only_by_force_with_a_reason(world: Prepared) -> None:
+def test_what_the_gate_refused_is_approved_only_by_force_with_a_reason(world: RegistryWorld) -> None:
     version = world.version("refused", approved=False, verdict="failed")
     for arguments in ((), ("--force",)):
         result = world.run("approve", "refused", "1", *arguments)
@@ -69,7 +69,7 @@ def test_what_the_gate_refused_is_approved_only_by_force_with_a_reason(world: Pr
     assert "'failed'" in str(event.details["despite"])
 
 
-def test_what_a_person_rejected_is_approved_only_by_force_with_a_reason(world: Prepared) -> None:
+def test_what_a_person_rejected_is_approved_only_by_force_with_a_reason(world: RegistryWorld) -> None:
     version = world.version("turned-down", approved=False)
     assert world.run("reject", "turned-down", "1", "--comment", "too slow for chat").returncode == 0
     assert world.status(version) == "Rejected"
@@ -88,7 +88,7 @@ def test_what_a_person_rejected_is_approved_only_by_force_with_a_reason(world: P
     assert world.status(version) == "Approved"
 
 
-def test_of_two_persons_who_decide_at_once_both_learn_what_stands(world: Prepared) -> None:
+def test_of_two_persons_who_decide_at_once_both_learn_what_stands(world: RegistryWorld) -> None:
     """Whoever is told that his decision stands is right, or it was changed by a later one that says so."""
     for number in range(1, 4):
         version = world.version("disputed", approved=False)
@@ -115,7 +115,7 @@ def test_of_two_persons_who_decide_at_once_both_learn_what_stands(world: Prepare
         (["approve", "no-such", "1"], "there is no such model file"),
     ],
 )
-def test_what_is_not_there_is_said(world: Prepared, arguments: list[str], says: str) -> None:
+def test_what_is_not_there_is_said(world: RegistryWorld, arguments: list[str], says: str) -> None:
     result = world.run(*arguments)
     assert result.returncode == 2
     assert says in result.stderr

@@ -23,7 +23,7 @@ from pipelines.definitions import release as release_pipeline
 from pipelines.planning import plan
 from pipelines.planning.observed_state import ObservedState
 from pipelines.run import main
-from tests.local import in_process
+from tests.support import in_process
 
 ROOT = Path(__file__).parents[2]
 SAGEMAKER = botocore.session.get_session().get_service_model("sagemaker")

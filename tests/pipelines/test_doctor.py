@@ -14,9 +14,9 @@ import pytest
 import yaml
 
 from pipelines.run import main
-from tests.local import in_process
 from tests.local.conftest import ROOT, Stack
 from tests.pipelines.quota_service import answering, listed_quotas
+from tests.support import in_process
 
 ACCOUNT = "123456789012"
 REGION = "us-east-1"

@@ -16,24 +16,24 @@ from pipelines.released_model import ReleasedModel
 from pipelines.status import status_text
 from pipelines.status.model_status import read_status
 from pipelines.status.production import ProductionEndpoint
-from tests.local.prepared import Prepared, prepared
 from tests.sagemaker_local.hosting_client import ROLE, HostingClient
 from tests.support.waiting import wait_until
+from tests.support.worlds.registry import RegistryWorld, registry_world
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Prepared]:
-    with prepared(tmp_path_factory.mktemp("status")) as made:
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RegistryWorld]:
+    with registry_world(tmp_path_factory.mktemp("status")) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
-def hosting(world: Prepared) -> HostingClient:
+def hosting(world: RegistryWorld) -> HostingClient:
     return HostingClient(world.client("sagemaker"), "unused")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def promoted(world: Prepared) -> None:
+def promoted(world: RegistryWorld) -> None:
     """`served` serves version 1; version 2 waits for a person, version 3 was refused by its gate."""
     first = world.version("served")
     assert world.promote(first).returncode == 0
@@ -41,14 +41,14 @@ def promoted(world: Prepared) -> None:
     world.version("served", settings={"seed": 3}, approved=False, verdict="failed")
 
 
-def status(world: Prepared, model: str) -> dict[str, Any]:
+def status(world: RegistryWorld, model: str) -> dict[str, Any]:
     result = world.run("status", model, "--json")
     assert result.returncode == 0, result.stderr
     answer: dict[str, Any] = json.loads(result.stdout)
     return answer
 
 
-def test_all_that_is_known_of_a_model(world: Prepared) -> None:
+def test_all_that_is_known_of_a_model(world: RegistryWorld) -> None:
     found = status(world, "served")
     assert [version["version"] for version in found["versions"]] == [3, 2, 1]
     assert found["pending_approvals"] == [2]
@@ -64,13 +64,13 @@ def test_all_that_is_known_of_a_model(world: Prepared) -> None:
     assert "drift" not in text
 
 
-def test_without_a_model_one_line_a_model(world: Prepared) -> None:
+def test_without_a_model_one_line_a_model(world: RegistryWorld) -> None:
     lines = world.run("status").stdout.splitlines()
     assert len([line for line in lines if line.startswith("served ")]) == 1
     assert any(line.startswith("qwen3-32b ") for line in lines)  # has a file, and was never released here
 
 
-def test_staging_endpoints_with_their_expiry_and_executions_under_way(world: Prepared, hosting: HostingClient) -> None:
+def test_staging_endpoints_with_their_expiry_and_executions_under_way(world: RegistryWorld, hosting: HostingClient) -> None:
     sagemaker = world.client("sagemaker")
     model = sagemaker.describe_endpoint_config(
         EndpointConfigName=sagemaker.describe_endpoint(EndpointName="served")["EndpointConfigName"]
@@ -94,7 +94,7 @@ def test_staging_endpoints_with_their_expiry_and_executions_under_way(world: Pre
     assert [under_way["arn"] for under_way in found["executions"]] == [execution]
 
 
-def test_more_instances_by_hand_are_drift(world: Prepared, hosting: HostingClient) -> None:
+def test_more_instances_by_hand_are_drift(world: RegistryWorld, hosting: HostingClient) -> None:
     def resize(count: int) -> None:
         change = {"VariantName": "AllTraffic", "DesiredInstanceCount": count}
         world.client("sagemaker").update_endpoint_weights_and_capacities(
@@ -108,7 +108,7 @@ def test_more_instances_by_hand_are_drift(world: Prepared, hosting: HostingClien
     assert found["drift"] == ["the variant AllTraffic wants 2 instances, the ledger says 1"]
 
 
-def test_another_config_by_hand_is_drift_and_so_is_an_endpoint_that_is_gone(world: Prepared, hosting: HostingClient) -> None:
+def test_another_config_by_hand_is_drift_and_so_is_an_endpoint_that_is_gone(world: RegistryWorld, hosting: HostingClient) -> None:
     sagemaker = world.client("sagemaker")
     before = sagemaker.describe_endpoint(EndpointName="served")["EndpointConfigName"]
     config = sagemaker.describe_endpoint_config(EndpointConfigName=before)
@@ -125,7 +125,7 @@ def test_another_config_by_hand_is_drift_and_so_is_an_endpoint_that_is_gone(worl
     assert status(world, "served")["drift"] == ["the endpoint served is gone; the ledger says that it serves version 1"]
 
 
-def test_a_ledger_that_was_changed_is_said_by_its_event(world: Prepared) -> None:
+def test_a_ledger_that_was_changed_is_said_by_its_event(world: RegistryWorld) -> None:
     assert world.run("reject", "served", "3").returncode == 0  # a second event, which holds the first one's digest
     key = "s3://release-local/releases/served/00000001.json"
     before = world.read(key)
@@ -142,7 +142,7 @@ def test_a_ledger_that_was_changed_is_said_by_its_event(world: Prepared) -> None
 
 @pytest.mark.parametrize(("code", "operation"), [("AccessDenied", "AssumeRole"), ("AccessDeniedException", "DescribeEndpoint")])
 def test_where_productions_role_refuses_the_rest_is_shown_all_the_same(
-    world: Prepared, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], code: str, operation: str
+    world: RegistryWorld, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], code: str, operation: str
 ) -> None:
     role = "arn:aws:iam::222222222222:role/release-production"
 
@@ -164,7 +164,7 @@ def test_where_productions_role_refuses_the_rest_is_shown_all_the_same(
     assert "approve served 2 --comment WHY --env aws" in text
 
 
-def test_a_model_whose_first_release_failed_before_it_was_registered_is_one_line_like_the_others(world: Prepared) -> None:
+def test_a_model_whose_first_release_failed_before_it_was_registered_is_one_line_like_the_others(world: RegistryWorld) -> None:
     """It has a package group, no version and no file in config/models: nobody's status could be asked for any more."""
     world.client("sagemaker").create_model_package_group(ModelPackageGroupName="release-unborn")
     result = world.run("status")

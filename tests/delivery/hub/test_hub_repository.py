@@ -8,12 +8,12 @@ import pytest
 from delivery.errors import DeliveryError, InputError
 from delivery.hub import hub_repository
 from local_hub.hub import DEFAULT_TOKEN, LocalHub
-from tests.steps.fetch_weights import world
+from tests.support.worlds import fetching
 
 
 def refusal(release_of: str, revision: str, endpoint: str, token: str | None = None) -> str:
     with pytest.raises(InputError) as caught:
-        hub_repository.choose_files(world.release(release_of, revision).model.weights, endpoint, token)
+        hub_repository.choose_files(fetching.release(release_of, revision).model.weights, endpoint, token)
     message = str(caught.value)
     assert release_of in message
     assert revision in message
@@ -22,11 +22,11 @@ def refusal(release_of: str, revision: str, endpoint: str, token: str | None = N
 
 
 def test_a_repository_is_listed_and_its_documents_are_read(root: Path) -> None:
-    files = world.model_files([1000, 2000])
-    world.write_repository(root, "acme/model", files)
+    files = fetching.model_files([1000, 2000])
+    fetching.write_repository(root, "acme/model", files)
     with LocalHub(root=root, tree_page=2) as server:
         selection = hub_repository.choose_files(
-            world.release("acme/model", server.revision("acme/model")).model.weights, server.endpoint, None
+            fetching.release("acme/model", server.revision("acme/model")).model.weights, server.endpoint, None
         )
     assert {f.path: f.size for f in selection.files} == {path: len(content) for path, content in files.items()}
     assert selection.architectures == ("LlamaForCausalLM",)
@@ -35,17 +35,17 @@ def test_a_repository_is_listed_and_its_documents_are_read(root: Path) -> None:
 
 
 def test_an_architecture_that_sglang_does_not_know_is_a_warning(root: Path) -> None:
-    files = world.model_files([1000])
+    files = fetching.model_files([1000])
     files["config.json"] = b'{"architectures": ["NobodyKnowsForCausalLM"]}'
-    world.write_repository(root, "acme/strange", files)
+    fetching.write_repository(root, "acme/strange", files)
     with LocalHub(root=root) as server:
-        strange = world.release("acme/strange", server.revision("acme/strange"))
+        strange = fetching.release("acme/strange", server.revision("acme/strange"))
         (note,) = hub_repository.choose_files(strange.model.weights, server.endpoint, None).notes
     assert "does not know NobodyKnowsForCausalLM" in note
 
 
 def test_what_does_not_exist_is_named(root: Path) -> None:
-    world.write_repository(root, "acme/model", world.model_files([10]))
+    fetching.write_repository(root, "acme/model", fetching.model_files([10]))
     with LocalHub(root=root) as server:
         assert "no repository acme/nothing" in refusal("acme/nothing", "0" * 40, server.endpoint)
         assert "no repository acme/nothing" in refusal("acme/nothing", "0" * 40, server.endpoint, DEFAULT_TOKEN)
@@ -53,8 +53,8 @@ def test_what_does_not_exist_is_named(root: Path) -> None:
 
 
 def test_gated_and_private(root: Path) -> None:
-    world.write_repository(root, "acme/gated", {"a.gguf": b"x"})
-    world.write_repository(root, "acme/private", {"a.gguf": b"x"})
+    fetching.write_repository(root, "acme/gated", {"a.gguf": b"x"})
+    fetching.write_repository(root, "acme/private", {"a.gguf": b"x"})
     with LocalHub(root=root, gated=["acme/gated"], private=["acme/private"]) as server:
         revision = server.revision("acme/gated")
         assert "is gated and no token is set" in refusal("acme/gated", revision, server.endpoint)
@@ -63,7 +63,7 @@ def test_gated_and_private(root: Path) -> None:
         assert "hub_token_secret" in message
         assert "hf_wrong" not in message
         for repository in ("acme/gated", "acme/private"):
-            weights = world.release(repository, server.revision(repository)).model.weights
+            weights = fetching.release(repository, server.revision(repository)).model.weights
             assert hub_repository.choose_files(weights, server.endpoint, DEFAULT_TOKEN).total_bytes == 1
 
 
@@ -72,7 +72,7 @@ def test_a_hub_that_is_not_there() -> None:
         nobody.bind(("127.0.0.1", 0))
         endpoint = f"http://127.0.0.1:{nobody.getsockname()[1]}"
         with pytest.raises(DeliveryError, match="could not list acme") as caught:
-            hub_repository.choose_files(world.release("acme/model").model.weights, endpoint, None)
+            hub_repository.choose_files(fetching.release("acme/model").model.weights, endpoint, None)
     assert endpoint in str(caught.value)
     assert caught.value.exit_code == 1
 

@@ -11,12 +11,12 @@ from delivery.aws import s3
 from delivery.errors import DeliveryError
 from delivery.weights import manifest
 from delivery.weights.manifest import Manifest, ManifestFile
-from tests.steps.fetch_weights import world
+from tests.support.worlds import fetching
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
 
-GIVEN = world.release("acme/manifest")
+GIVEN = fetching.release("acme/manifest")
 PREFIX = s3.S3Uri.parse(GIVEN.weights_prefix)
 
 
@@ -27,7 +27,7 @@ def content(*paths: str) -> Manifest:
 
 @pytest.fixture
 def client(seaweed: str) -> Iterator[S3Client]:
-    found = world.client(seaweed)
+    found = fetching.client(seaweed)
     yield found
     found.delete_object(Bucket=PREFIX.bucket, Key=(PREFIX / "manifest.json").key)
 

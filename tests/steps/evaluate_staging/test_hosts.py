@@ -31,10 +31,10 @@ from steps.evaluate_staging.coordination import host as coordination
 from steps.evaluate_staging.coordination.host import Timing
 from steps.evaluate_staging.coordination.records import pack, unpack
 from tests.loadtest.test_measurement import MS, answer, result_of
-from tests.steps.evaluate_staging.world import BUCKET, ROOT, Version, World, closed_loop, world
 from tests.support.forked import CONTEXT
 from tests.support.simulated_engine import simulated
 from tests.support.waiting import WHOLE_SYSTEM_S, wait_until
+from tests.support.worlds.evaluation import BUCKET, ROOT, EvaluationWorld, Version, closed_loop, evaluation_world
 
 pytestmark = pytest.mark.timeout(WHOLE_SYSTEM_S)
 
@@ -44,14 +44,14 @@ STEPS_IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/release-steps:local"
 
 
 @pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EvaluationWorld]:
     steps = {
         "match": "*/release-steps:local",
         "command": [sys.executable],
         "environment": {"PYTHONPATH": str(ROOT), "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
         "working_directory": str(ROOT),
     }
-    with world(tmp_path_factory.mktemp("hosts"), steps) as made:
+    with evaluation_world(tmp_path_factory.mktemp("hosts"), steps) as made:
         yield made
 
 
@@ -110,13 +110,15 @@ def first_host(version: Version, execution: str) -> Iterator[coordination.Host]:
 
 
 @pytest.fixture
-def version(here: World, monkeypatch: pytest.MonkeyPatch) -> Version:
+def version(here: EvaluationWorld, monkeypatch: pytest.MonkeyPatch) -> Version:
     for name, value in here.server.environment().items():
         monkeypatch.setenv(name, value)
     return here.version({})
 
 
-def test_two_hosts_keep_one_schedule_and_a_dead_one_leaves_no_verdict(here: World, version: Version, tmp_path: Path) -> None:
+def test_two_hosts_keep_one_schedule_and_a_dead_one_leaves_no_verdict(
+    here: EvaluationWorld, version: Version, tmp_path: Path
+) -> None:
     execution = uuid.uuid4().hex[:8]
     schedule = tuple(ScheduledRequest(0.1 + number * 0.02) for number in range(50))
     with (
@@ -153,7 +155,7 @@ def kill_when_told(process: Any) -> Callable[[str], None]:
     return lambda _: process.kill()
 
 
-def request(here: World, version: Version, execution: str) -> dict[str, Any]:
+def request(here: EvaluationWorld, version: Version, execution: str) -> dict[str, Any]:
     """The job's request, as the release pipeline makes it."""
     uri = f"s3://{BUCKET}/releases/{execution}.json"
     here.client("s3").put_object(Bucket=BUCKET, Key=f"releases/{execution}.json", Body=version.file.read_bytes())
@@ -177,7 +179,7 @@ def named(version: Version, execution: str) -> list[str]:
     return ["--model-package", version.arn, "--execution", execution]
 
 
-def ended(here: World, name: str) -> dict[str, Any]:
+def ended(here: EvaluationWorld, name: str) -> dict[str, Any]:
     sagemaker = here.client("sagemaker")
 
     def at_its_end() -> dict[str, Any] | None:
@@ -189,7 +191,7 @@ def ended(here: World, name: str) -> dict[str, Any]:
     return described
 
 
-def test_a_whole_evaluation_on_two_instances(here: World) -> None:
+def test_a_whole_evaluation_on_two_instances(here: EvaluationWorld) -> None:
     profiles = {client: closed_loop(client=client, duration_s=2) for client in ("sagemaker", "openai")}
     made = here.version({"hosts": 2, "client_processes": 1, "load_profiles": profiles}, name="two")
     execution = uuid.uuid4().hex[:8]
@@ -208,7 +210,7 @@ def test_a_whole_evaluation_on_two_instances(here: World) -> None:
 
 
 @pytest.mark.soak
-def test_a_dead_instance_makes_the_run_invalid_and_staging_goes(here: World) -> None:
+def test_a_dead_instance_makes_the_run_invalid_and_staging_goes(here: EvaluationWorld) -> None:
     made = here.version({"hosts": 2, "client_processes": 1, "load_profiles": {"short": closed_loop(duration_s=3)}}, name="dead")
     execution = uuid.uuid4().hex[:8]
     quick = ["--host-silence-s", "8"]

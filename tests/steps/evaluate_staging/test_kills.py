@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.steps.evaluate_staging.sabotage import PHASES, Act, Case
-from tests.steps.evaluate_staging.world import Version, World, closed_loop, world
 from tests.support.forked import start_module
 from tests.support.waiting import WHOLE_SYSTEM_S
+from tests.support.worlds.evaluation import EvaluationWorld, Version, closed_loop, evaluation_world
 
 FAILING = {"Version": "2020-12-01", "Steps": [{"Name": "Failed", "Type": "Fail", "Arguments": {"ErrorMessage": "as told"}}]}
 ROLE = "arn:aws:iam::123456789012:role/release-pipeline"
@@ -46,7 +46,7 @@ class Ended:
 class Sabotage:
     """Starts of one version's evaluation, each for an execution of its own that is over for SageMaker: as after a kill."""
 
-    world: World
+    world: EvaluationWorld
     version: Version
 
     def run(self, cases: list[tuple[str, Act]]) -> list[Ended]:
@@ -79,7 +79,7 @@ class Sabotage:
 
 @pytest.fixture(scope="module")
 def sabotage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sabotage]:
-    with world(tmp_path_factory.mktemp("kills")) as made:
+    with evaluation_world(tmp_path_factory.mktemp("kills")) as made:
         made.client("sagemaker").create_pipeline(
             PipelineName="release-dead", PipelineDefinition=json.dumps(FAILING), RoleArn=ROLE, ClientRequestToken="t" * 32
         )

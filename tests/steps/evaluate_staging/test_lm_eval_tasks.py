@@ -19,8 +19,8 @@ from loadtest.transports.openai import OpenAITransport
 from steps.evaluate_staging.lm_eval_tasks import LmEvalTasks, results
 from steps.evaluate_staging.models import PromptCheckSummary
 from steps.evaluate_staging.verdicts import judge
-from tests.steps.evaluate_staging.world import BUCKET, World, closed_loop, world
 from tests.support.simulated_engine import simulated
+from tests.support.worlds.evaluation import BUCKET, EvaluationWorld, closed_loop, evaluation_world
 
 ARCHIVE = f"s3://{BUCKET}/load/tasks.zip"
 CAPITALS = {"France": "Paris", "Italy": "Rome", "Spain": "Madrid", "Japan": "Tokyo"}
@@ -59,9 +59,9 @@ def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def quizzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def quizzed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EvaluationWorld]:
     """A world whose bucket has a task of four questions."""
-    with world(tmp_path_factory.mktemp("quiz")) as made:
+    with evaluation_world(tmp_path_factory.mktemp("quiz")) as made:
         made.client("s3").put_object(Bucket=BUCKET, Key="load/tasks.zip", Body=ZIP)
         yield made
 
@@ -91,7 +91,7 @@ def test_a_task_is_asked_of_the_endpoints_chat_api(offline: None, tmp_path: Path
 
 
 @pytest.mark.soak
-def test_a_task_is_asked_and_its_score_decides(offline: None, quizzed: World) -> None:
+def test_a_task_is_asked_and_its_score_decides(offline: None, quizzed: EvaluationWorld) -> None:
     version = quizzed.version(tasks(capitals={"at_least": 0.9}), settings=knows("France", "Italy", "Spain"))
     run = quizzed.evaluate(version)
     assert run.evaluation.lm_eval["capitals"].value == 0.75
@@ -118,7 +118,9 @@ def test_a_task_is_asked_and_its_score_decides(offline: None, quizzed: World) ->
         ("gsm8k", "lm-eval cannot load the task 'gsm8k'"),
     ],
 )
-def test_what_cannot_work_is_refused_before_an_endpoint_is_made(offline: None, quizzed: World, task: str, says: str) -> None:
+def test_what_cannot_work_is_refused_before_an_endpoint_is_made(
+    offline: None, quizzed: EvaluationWorld, task: str, says: str
+) -> None:
     run = quizzed.start(quizzed.version(tasks(**{task: {"at_least": 0.5}})))
     assert run.wait() == 2, run.text
     assert f"error: {says}" in run.text

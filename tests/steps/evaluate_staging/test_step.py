@@ -17,8 +17,8 @@ from delivery.endpoint.hosting import Hosting
 from delivery.errors import DeliveryError
 from loadtest.profiles import COST
 from steps.evaluate_staging.staging import staging
-from tests.steps.evaluate_staging.world import Run, World, closed_loop, world
 from tests.support.waiting import WHOLE_SYSTEM_S
+from tests.support.worlds.evaluation import EvaluationRun, EvaluationWorld, closed_loop, evaluation_world
 
 pytestmark = pytest.mark.timeout(WHOLE_SYSTEM_S)
 
@@ -27,14 +27,14 @@ USD_PER_HOUR = 36.0
 
 
 @pytest.fixture(scope="module")
-def scarce(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def scarce(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EvaluationWorld]:
     """A world without a single p5."""
-    with world(tmp_path_factory.mktemp("scarce"), capacity={SCARCE: 0}) as made:
+    with evaluation_world(tmp_path_factory.mktemp("scarce"), capacity={SCARCE: 0}) as made:
         yield made
 
 
 @pytest.fixture(scope="module")
-def measured(scarce: World) -> Run:
+def measured(scarce: EvaluationWorld) -> EvaluationRun:
     """An evaluation on the second instance type, with everything that it can be asked for."""
     profile = closed_loop(
         concurrency=6,
@@ -53,7 +53,7 @@ def measured(scarce: World) -> Run:
     return scarce.evaluate(version, with_suite=True)
 
 
-def test_another_instance_type_is_taken_where_there_is_no_capacity(scarce: World, measured: Run) -> None:
+def test_another_instance_type_is_taken_where_there_is_no_capacity(scarce: EvaluationWorld, measured: EvaluationRun) -> None:
     assert re.search(rf"there is no capacity of {SCARCE} now: .*InsufficientInstanceCapacity", measured.text)
     assert f"is being created on {PLENTY}" in measured.text
     assert measured.evaluation.environment["instances"] == f"1 {PLENTY}"
@@ -61,14 +61,16 @@ def test_another_instance_type_is_taken_where_there_is_no_capacity(scarce: World
     assert scarce.left() == []
 
 
-def test_a_million_tokens_cost_what_the_instance_that_was_used_costs(measured: Run) -> None:
+def test_a_million_tokens_cost_what_the_instance_that_was_used_costs(measured: EvaluationRun) -> None:
     metrics = measured.evaluation.profiles["chat"].metrics
     tokens_per_s = metrics["output_tokens_per_s"]
     assert tokens_per_s is not None
     assert metrics[COST] == pytest.approx(USD_PER_HOUR / 3600 / tokens_per_s * 1e6)
 
 
-def test_the_version_has_the_verdict_the_headline_numbers_and_the_reports_digest(scarce: World, measured: Run) -> None:
+def test_the_version_has_the_verdict_the_headline_numbers_and_the_reports_digest(
+    scarce: EvaluationWorld, measured: EvaluationRun
+) -> None:
     facts = scarce.facts(measured.version)
     objectives = measured.evaluation.profiles["chat"].objectives
     assert facts["evaluation:verdict"] == "passed"
@@ -78,7 +80,7 @@ def test_the_version_has_the_verdict_the_headline_numbers_and_the_reports_digest
         assert float(facts[f"evaluation:chat:{name}"]) == pytest.approx(result.value, rel=0.01)
 
 
-def test_every_metric_is_in_cloudwatch_by_model_and_version(scarce: World, measured: Run) -> None:
+def test_every_metric_is_in_cloudwatch_by_model_and_version(scarce: EvaluationWorld, measured: EvaluationRun) -> None:
     cloudwatch, now = scarce.client("cloudwatch"), datetime.now(UTC)
     dimensions = {"Model": "sim", "Version": str(measured.evaluation.version), "Profile": "chat"}
     for metric, value in measured.evaluation.profiles["chat"].metrics.items():
@@ -96,14 +98,14 @@ def test_every_metric_is_in_cloudwatch_by_model_and_version(scarce: World, measu
         assert [point["Maximum"] for point in points] == [pytest.approx(value)], metric
 
 
-def test_the_prompt_check_is_asked_alone_and_in_a_full_batch(measured: Run) -> None:
+def test_the_prompt_check_is_asked_alone_and_in_a_full_batch(measured: EvaluationRun) -> None:
     prompt_checks = measured.evaluation.prompt_checks
     assert prompt_checks.failed == 0
     assert prompt_checks.batch is not None
     assert (prompt_checks.batch.asked, prompt_checks.batch.same, prompt_checks.batch.alone) == (6, 6, "It is Paris.")
 
 
-def test_the_table_has_every_request_the_warm_up_too(measured: Run) -> None:
+def test_the_table_has_every_request_the_warm_up_too(measured: EvaluationRun) -> None:
     from pyarrow import parquet  # type: ignore[import-untyped]
 
     rows = parquet.read_table(measured.output / "requests.parquet").to_pylist()
@@ -114,7 +116,7 @@ def test_the_table_has_every_request_the_warm_up_too(measured: Run) -> None:
     assert any(row["ttft_ms"] < row["e2e_ms"] for row in rows)
 
 
-def test_the_suite_held_and_its_data_docs_are_beside_the_report(measured: Run) -> None:
+def test_the_suite_held_and_its_data_docs_are_beside_the_report(measured: EvaluationRun) -> None:
     suite = measured.evaluation.expectations
     assert suite is not None
     assert (suite.success, suite.failed) == (True, [])
@@ -122,7 +124,7 @@ def test_the_suite_held_and_its_data_docs_are_beside_the_report(measured: Run) -
     assert (measured.output / "report.html").stat().st_size < 1_000_000
 
 
-def test_a_load_for_which_the_endpoint_lives_too_short_is_not_put_on_and_rejects_nobody(scarce: World) -> None:
+def test_a_load_for_which_the_endpoint_lives_too_short_is_not_put_on_and_rejects_nobody(scarce: EvaluationWorld) -> None:
     profiles = {"short": closed_loop(), "long": closed_loop(duration_s=60)}
     wanted = {
         "load_profiles": profiles,
@@ -141,7 +143,7 @@ def test_a_load_for_which_the_endpoint_lives_too_short_is_not_put_on_and_rejects
     assert scarce.left() == []
 
 
-def test_no_capacity_of_anything_is_one_clear_error(scarce: World) -> None:
+def test_no_capacity_of_anything_is_one_clear_error(scarce: EvaluationWorld) -> None:
     run = scarce.start(scarce.version({"staging": {"capacity_retries": 1, "capacity_wait_s": 0.1}}))
     assert run.wait() == 1
     assert run.text.count("there is no capacity of ml.p5.48xlarge now") == 2
@@ -192,7 +194,7 @@ QUOTA = "ResourceLimitExceeded: The account-level service limit 'ml.p5.48xlarge 
 BROKEN = "The primary container for production variant AllTraffic did not pass the ping health check."
 
 
-def started_on(scarce: World, hosting: Scripted, types: list[str]) -> str:
+def started_on(scarce: EvaluationWorld, hosting: Scripted, types: list[str]) -> str:
     release = scarce.version({}, name="scripted").release
     wanted = Staging(instance_types=types, capacity_retries=2, capacity_wait_s=0.01)
     evaluation = release.model.evaluation.model_copy(update={"staging": wanted})
@@ -203,14 +205,14 @@ def started_on(scarce: World, hosting: Scripted, types: list[str]) -> str:
 
 
 @pytest.mark.parametrize("refuses_to_create", [False, True])
-def test_all_types_are_tried_in_order_and_then_again(scarce: World, refuses_to_create: bool) -> None:
+def test_all_types_are_tried_in_order_and_then_again(scarce: EvaluationWorld, refuses_to_create: bool) -> None:
     hosting = Scripted([ICE if not refuses_to_create else QUOTA] * 3 + [None], refuses_to_create)
     assert started_on(scarce, hosting, [SCARCE, PLENTY]) == PLENTY
     assert hosting.created_on == [SCARCE, PLENTY, SCARCE, PLENTY]
     assert hosting.removed == 4, "before each start but the first, and at the end"
 
 
-def test_a_start_that_fails_for_another_reason_is_not_tried_again(scarce: World) -> None:
+def test_a_start_that_fails_for_another_reason_is_not_tried_again(scarce: EvaluationWorld) -> None:
     hosting = Scripted([BROKEN])
     with pytest.raises(DeliveryError, match="did not pass the ping health check"):
         started_on(scarce, hosting, [SCARCE, PLENTY])

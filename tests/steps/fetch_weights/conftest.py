@@ -7,13 +7,13 @@ from pathlib import Path
 import boto3
 import pytest
 
-from tests.steps.fetch_weights import world
+from tests.support.worlds import fetching
 
 
 @pytest.fixture(scope="session")
 def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A real S3, one for all tests (each takes another repository, so another prefix)."""
-    with world.seaweed(tmp_path_factory.mktemp("seaweed")) as endpoint:
+    with fetching.seaweed(tmp_path_factory.mktemp("seaweed")) as endpoint:
         yield endpoint
 
 
@@ -35,9 +35,9 @@ def aws(moto: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A moto with nothing but the bucket, as this process's AWS."""
     import moto.backends as backends
 
-    for name, value in world.step_environment(moto).items():
+    for name, value in fetching.step_environment(moto).items():
         monkeypatch.setenv(name, value)
-    world.client(moto).create_bucket(Bucket=world.BUCKET)
+    fetching.client(moto).create_bucket(Bucket=fetching.BUCKET)
     try:
         yield moto
     finally:

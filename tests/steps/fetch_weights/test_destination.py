@@ -17,19 +17,21 @@ from steps.fetch_weights import step
 from steps.fetch_weights.destination import Destination
 from steps.fetch_weights.models import FetchArguments
 from steps.fetch_weights.part_sender import PartSender
-from tests.steps.fetch_weights import world
+from tests.support.worlds import fetching
 
 KEY = "arn:aws:kms:us-east-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab"
-FILES = world.model_files([6 * MIB])  # one in parts, the others whole
+FILES = fetching.model_files([6 * MIB])  # one in parts, the others whole
 
 
 def test_objects_have_the_environments_key_and_the_storage_class(aws: str, root: Path, tmp_path: Path) -> None:
-    world.write_repository(root, "acme/model", FILES)
+    fetching.write_repository(root, "acme/model", FILES)
     with LocalHub(root=root, builtin=False) as hub:
-        given = world.release("acme/model", hub.revision("acme/model"), environment={"kms_key": KEY}, storage_class="STANDARD_IA")
+        given = fetching.release(
+            "acme/model", hub.revision("acme/model"), environment={"kms_key": KEY}, storage_class="STANDARD_IA"
+        )
         step.run(FetchArguments(given, hub.endpoint, "exec-1", tmp_path / "output"))
     for path in (*FILES, "manifest.json"):
-        head = world.client(aws).head_object(Bucket=world.BUCKET, Key=world.prefix_of(given) + path)
+        head = fetching.client(aws).head_object(Bucket=fetching.BUCKET, Key=fetching.prefix_of(given) + path)
         assert (head["ServerSideEncryption"], head["SSEKMSKeyId"]) == ("aws:kms", KEY)
         assert head["StorageClass"] == "STANDARD_IA"
 
@@ -44,7 +46,7 @@ def test_objects_have_the_environments_key_and_the_storage_class(aws: str, root:
 )
 def test_parts_are_signed_for_the_regions_own_address(monkeypatch: pytest.MonkeyPatch, region: str, host: str) -> None:
     """The global one redirects for a bucket's first hours, and does not know regions that opened after March 2019."""
-    for name, value in world.step_environment("").items():
+    for name, value in fetching.step_environment("").items():
         monkeypatch.setenv(name, value)
     monkeypatch.delenv("AWS_ENDPOINT_URL")
     sent: list[str] = []
@@ -64,10 +66,10 @@ def test_parts_are_signed_for_the_regions_own_address(monkeypatch: pytest.Monkey
 def test_what_dead_hosts_left_unfinished_is_found_and_aborted_and_nothing_else(
     seaweed: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name, value in world.step_environment(seaweed).items():
+    for name, value in fetching.step_environment(seaweed).items():
         monkeypatch.setenv(name, value)
-    given = world.release("acme/abandoned")
-    prefix = world.prefix_of(given)
+    given = fetching.release("acme/abandoned")
+    prefix = fetching.prefix_of(given)
     client = s3.client("us-east-1")
 
     def destination() -> Destination:
@@ -75,13 +77,13 @@ def test_what_dead_hosts_left_unfinished_is_found_and_aborted_and_nothing_else(
         return Destination(client, s3.S3Uri.parse(given.weights_prefix), sender)
 
     def left() -> set[str]:
-        return {key.removeprefix(prefix) for key in world.open_uploads(seaweed, given)}
+        return {key.removeprefix(prefix) for key in fetching.open_uploads(seaweed, given)}
 
     dead, alive = destination(), destination()
     for path in ("a.safetensors", "b.safetensors", "sub/c.safetensors"):
         dead.start(HubFile(path, 6 * MIB, "0" * 40))
     alive.start(HubFile("own.safetensors", 6 * MIB, "0" * 40))
-    stranger = client.create_multipart_upload(Bucket=world.BUCKET, Key="weights/acme/another/a.safetensors")
+    stranger = client.create_multipart_upload(Bucket=fetching.BUCKET, Key="weights/acme/another/a.safetensors")
     assert alive.abort_abandoned(3600) == 0  # they may still be somebody's
     assert len(left()) == 4
     assert alive.abort_abandoned(0, ["b.safetensors"]) == 1
@@ -90,4 +92,4 @@ def test_what_dead_hosts_left_unfinished_is_found_and_aborted_and_nothing_else(
     assert left() == {"own.safetensors"}
     alive.abort_open()
     assert left() == set()
-    client.abort_multipart_upload(Bucket=world.BUCKET, Key="weights/acme/another/a.safetensors", UploadId=stranger["UploadId"])
+    client.abort_multipart_upload(Bucket=fetching.BUCKET, Key="weights/acme/another/a.safetensors", UploadId=stranger["UploadId"])

@@ -15,7 +15,7 @@ from delivery.weights.manifest import Manifest, ManifestFile
 from local_hub.hub import LocalHub
 from steps.fetch_weights import __main__ as command
 from steps.fetch_weights import expectations
-from tests.steps.fetch_weights import world
+from tests.support.worlds import fetching
 
 
 def manifest(**changes: dict[str, object]) -> Manifest:
@@ -31,7 +31,7 @@ def manifest(**changes: dict[str, object]) -> Manifest:
         ),
     ]
     changed = [f.model_copy(update=changes.get(f.path.split(".")[0], {})) for f in files]
-    return Manifest.of(world.release("acme/model").model.weights, changed)
+    return Manifest.of(fetching.release("acme/model").model.weights, changed)
 
 
 def test_the_suite() -> None:
@@ -64,9 +64,9 @@ def test_the_step_checks_its_manifest_before_it_writes_it(
 ) -> None:
     pytest.importorskip("great_expectations")
     caplog.set_level("INFO", logger="steps")
-    world.write_repository(root, "acme/model", world.model_files([2000]))
+    fetching.write_repository(root, "acme/model", fetching.model_files([2000]))
     with LocalHub(root=root, builtin=False) as hub:
-        given = world.release("acme/model", hub.revision("acme/model"))
+        given = fetching.release("acme/model", hub.revision("acme/model"))
         release = tmp_path / "release.json"
         release.write_text(given.to_json())
         arguments = ["--release", str(release), "--hub-endpoint", hub.endpoint, "--output", str(tmp_path / "output")]
@@ -75,11 +75,11 @@ def test_the_step_checks_its_manifest_before_it_writes_it(
             broken.setattr(Manifest, "of", lambda *_: other)
             with pytest.raises(DeliveryError, match="expect_table_row_count_to_equal"):
                 command.main([*arguments, "--expectations"])
-        assert "manifest.json" not in world.keys(aws, given)
+        assert "manifest.json" not in fetching.keys(aws, given)
         monkeypatch.setattr(expectations, "LARGE_BYTES", 2000)  # undecided, a large model is checked
         command.main(arguments)
     assert "the manifest meets 14 expectations" in caplog.text
-    assert "manifest.json" in world.keys(aws, given)
+    assert "manifest.json" in fetching.keys(aws, given)
 
 
 def test_the_suite_is_for_large_models_and_on_request(monkeypatch: pytest.MonkeyPatch) -> None:

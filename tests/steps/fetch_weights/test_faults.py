@@ -21,8 +21,8 @@ from local_hub.faults import Fault as HubFault
 from local_hub.hub import LocalHub
 from steps.fetch_weights import step
 from steps.fetch_weights.models import FetchArguments, WeightsOutput
-from tests.steps.fetch_weights import world
 from tests.steps.fetch_weights.faulty_s3 import OTHER_CHECKSUM, Fault, FaultyS3, faulty
+from tests.support.worlds import fetching
 
 FAST = FetchSettings(
     part_bytes=5 * MIB,
@@ -33,7 +33,7 @@ FAST = FetchSettings(
     attempts=4,
     longest_retry_after_s=2,
 )
-FILES = world.model_files([6 * MIB, 2 * MIB])
+FILES = fetching.model_files([6 * MIB, 2 * MIB])
 SHARD = "model-00001-of-00002.safetensors"
 _numbers = itertools.count()
 
@@ -43,22 +43,22 @@ class Scene:
 
     def __init__(self, hub: LocalHub, proxy: FaultyS3, repository: str, folder: Path) -> None:
         self.hub, self.s3, self.folder = hub, proxy, folder
-        self.given = world.release(repository, hub.revision(repository))
+        self.given = fetching.release(repository, hub.revision(repository))
 
     def fetch(self, settings: FetchSettings = FAST) -> WeightsOutput:
         return step.run(FetchArguments(self.given, self.hub.endpoint, "exec-1", self.folder), settings)
 
     def assert_complete(self) -> None:
         self.s3.faults.clear()
-        world.assert_complete(self.s3.endpoint, self.given, FILES)
+        fetching.assert_complete(self.s3.endpoint, self.given, FILES)
 
     def assert_refused(self, told: str, settings: FetchSettings = FAST) -> str:
         with pytest.raises(DeliveryError, match=told) as caught:
             self.fetch(settings)
         self.s3.faults.clear()
-        world.assert_nothing_wrong(self.s3.endpoint, self.given, FILES)
-        assert "manifest.json" not in world.keys(self.s3.endpoint, self.given)
-        assert world.open_uploads(self.s3.endpoint, self.given) == []
+        fetching.assert_nothing_wrong(self.s3.endpoint, self.given, FILES)
+        assert "manifest.json" not in fetching.keys(self.s3.endpoint, self.given)
+        assert fetching.open_uploads(self.s3.endpoint, self.given) == []
         assert not (self.folder / "weights.json").exists()
         return str(caught.value)
 
@@ -66,9 +66,9 @@ class Scene:
 @pytest.fixture
 def scene(seaweed: str, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Scene]:
     repository = f"acme/faults-{next(_numbers)}"
-    world.write_repository(root, repository, FILES)
+    fetching.write_repository(root, repository, FILES)
     with LocalHub(root=root, builtin=False) as hub, faulty(seaweed) as proxy:
-        for name, value in world.step_environment(proxy.endpoint).items():
+        for name, value in fetching.step_environment(proxy.endpoint).items():
             monkeypatch.setenv(name, value)
         yield Scene(hub, proxy, repository, tmp_path / "output")
 
@@ -201,8 +201,8 @@ def test_a_later_fetch_costs_one_listing_and_one_manifest_read(scene: Scene) -> 
 def test_what_the_journal_does_not_tell_is_fetched_again_and_nothing_else(scene: Scene) -> None:
     scene.s3.faults.append(Fault("status", "PUT", "manifest.json", status=403, code="AccessDenied", times=99))
     scene.assert_refused("AccessDenied")
-    entry = world.prefix_of(scene.given).removesuffix("/") + f".journal/{SHARD}.json"
-    world.client(scene.s3.endpoint).put_object(Bucket=world.BUCKET, Key=entry, Body=b"{}")
+    entry = fetching.prefix_of(scene.given).removesuffix("/") + f".journal/{SHARD}.json"
+    fetching.client(scene.s3.endpoint).put_object(Bucket=fetching.BUCKET, Key=entry, Body=b"{}")
     asked = len(scene.hub.requests)
     assert scene.fetch().fetched_bytes == sum(map(len, FILES.values()))  # by this execution, in both tries
     assert {r.path.split("?")[0].rsplit("/", 1)[-1] for r in scene.hub.requests[asked:] if r.where == "cdn"} == {SHARD}
@@ -221,20 +221,20 @@ def test_a_finished_file_is_not_sent_again(scene: Scene) -> None:
 
 def test_an_object_that_was_overwritten_after_the_manifest_is_fetched_again(scene: Scene) -> None:
     scene.fetch()
-    first = world.body(scene.s3.endpoint, scene.given, "manifest.json")
+    first = fetching.body(scene.s3.endpoint, scene.given, "manifest.json")
     time.sleep(1.1)  # S3 tells times in whole seconds
-    key = world.prefix_of(scene.given) + SHARD
-    world.client(scene.s3.endpoint).put_object(Bucket=world.BUCKET, Key=key, Body=b"x" * len(FILES[SHARD]))
+    key = fetching.prefix_of(scene.given) + SHARD
+    fetching.client(scene.s3.endpoint).put_object(Bucket=fetching.BUCKET, Key=key, Body=b"x" * len(FILES[SHARD]))
     assert scene.fetch().fetched_bytes >= len(FILES[SHARD])
     scene.assert_complete()
-    assert world.body(scene.s3.endpoint, scene.given, "manifest.json") == first
+    assert fetching.body(scene.s3.endpoint, scene.given, "manifest.json") == first
 
 
 def test_an_s3_without_checksums_is_never_said_to_have_confirmed(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
     scene.s3.hides_checksums = True
     scene.fetch()
     assert "this S3 reports no full-object CRC64NVME (5 of 5 files)" in caplog.text
-    manifest = Manifest.model_validate_json(world.body(scene.s3.endpoint, scene.given, "manifest.json"))
+    manifest = Manifest.model_validate_json(fetching.body(scene.s3.endpoint, scene.given, "manifest.json"))
     assert not any(f.crc64nvme_confirmed_by_s3 for f in manifest.files)
     scene.assert_complete()
 
@@ -243,7 +243,7 @@ def test_an_s3_without_checksums_is_never_said_to_have_confirmed(scene: Scene, c
 def test_an_object_with_another_checksum_than_was_sent_is_deleted_and_refused(scene: Scene, path: str) -> None:
     scene.s3.faults.append(Fault("misreport", "HEAD", path))
     scene.assert_refused(rf"S3 stored \S+/{path} with [\d,]+ bytes and CRC64NVME {OTHER_CHECKSUM}, sent were .* was deleted")
-    assert path not in world.keys(scene.s3.endpoint, scene.given)
+    assert path not in fetching.keys(scene.s3.endpoint, scene.given)
 
 
 def test_an_execution_that_was_overtaken_accepts_what_the_other_completed(scene: Scene, tmp_path: Path) -> None:
@@ -265,8 +265,8 @@ def test_an_execution_that_was_overtaken_accepts_what_the_other_completed(scene:
 
 
 def test_what_does_not_belong_under_the_prefix_is_named_and_nothing_moves(scene: Scene) -> None:
-    key = world.prefix_of(scene.given) + "pickled.bin"
-    world.client(scene.s3.endpoint).put_object(Bucket=world.BUCKET, Key=key, Body=b"x")
+    key = fetching.prefix_of(scene.given) + "pickled.bin"
+    fetching.client(scene.s3.endpoint).put_object(Bucket=fetching.BUCKET, Key=key, Body=b"x")
     with pytest.raises(DeliveryError, match=r"differs from .* in pickled\.bin") as caught:
         scene.fetch()
     assert caught.value.exit_code == 2

@@ -12,7 +12,7 @@ from delivery.hub.fetch_settings import MIB, FetchSettings
 from local_hub.hub import LocalHub
 from steps.fetch_weights import step
 from steps.fetch_weights.models import FetchArguments
-from tests.steps.fetch_weights import world
+from tests.support.worlds import fetching
 
 CONFIG = json.dumps({"architectures": ["LlamaForCausalLM"]}).encode()
 LATE_HOLE = {"a": {"dtype": "U8", "shape": [6 * MIB], "data_offsets": [1, 6 * MIB + 1]}}
@@ -43,13 +43,13 @@ def file_of(header: object, buffer_bytes: int) -> bytes:
 def test_a_weight_file_that_no_engine_could_load_is_refused(
     aws: str, root: Path, tmp_path: Path, name: str, content: bytes, says: str
 ) -> None:
-    world.write_repository(root, "acme/impostor", {"config.json": CONFIG, name: content})
+    fetching.write_repository(root, "acme/impostor", {"config.json": CONFIG, name: content})
     with LocalHub(root=root, builtin=False) as hub:
-        given = world.release("acme/impostor", hub.revision("acme/impostor"))
+        given = fetching.release("acme/impostor", hub.revision("acme/impostor"))
         arguments = FetchArguments(given, hub.endpoint, "exec-1", tmp_path / "output")
         with pytest.raises(InputError, match=says) as refused:
             step.run(arguments, FetchSettings(part_bytes=5 * MIB, stop_grace_s=2))
     assert str(refused.value).startswith(f"{name} is not a")
-    assert "manifest.json" not in world.keys(aws, given)
-    assert name not in world.keys(aws, given)
-    assert world.open_uploads(aws, given) == []
+    assert "manifest.json" not in fetching.keys(aws, given)
+    assert name not in fetching.keys(aws, given)
+    assert fetching.open_uploads(aws, given) == []

@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from steps.fetch_weights.progress import FetchProgress, duration, size
-from tests.steps.fetch_weights import world
+from tests.support.worlds import fetching
 
 SCRIPT = """
 import logging
@@ -61,7 +61,7 @@ def test_sizes_and_durations_for_a_reader() -> None:
 
 
 def test_a_log_has_one_line_after_another() -> None:
-    done = subprocess.run([sys.executable, "-c", SCRIPT], cwd=world.ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", SCRIPT], cwd=fetching.ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines() == [
         "starting",
         "progress: 0 of 3",
@@ -75,7 +75,7 @@ def test_a_log_has_one_line_after_another() -> None:
 @pytest.mark.parametrize(("arguments", "end"), [([], ""), (["break"], "error: it broke\n")])
 def test_a_terminal_has_one_line_drawn_again(arguments: list[str], end: str) -> None:
     ours, theirs = pty.openpty()
-    process = subprocess.Popen([sys.executable, "-c", SCRIPT, *arguments], cwd=world.ROOT, stdout=theirs, stderr=theirs)
+    process = subprocess.Popen([sys.executable, "-c", SCRIPT, *arguments], cwd=fetching.ROOT, stdout=theirs, stderr=theirs)
     os.close(theirs)
     shown = b"".join(iter(lambda: _read(ours), b"")).decode()
     os.close(ours)

@@ -17,10 +17,10 @@ from local_hub.faults import Fault
 from local_hub.hub import LocalHub
 from steps.fetch_weights import step
 from steps.fetch_weights.models import FetchArguments
-from tests.steps.fetch_weights import world
+from tests.support.worlds import fetching
 
 TOKEN = "hf_very_secret"
-FILES = world.model_files([6 * MIB, 2 * MIB])
+FILES = fetching.model_files([6 * MIB, 2 * MIB])
 QUICK = FetchSettings(part_bytes=5 * MIB, attempts=2, first_pause_s=0.01)
 _SIGNATURE = re.compile(r"signature=[0-9a-f]", re.IGNORECASE)
 
@@ -30,11 +30,11 @@ def make_gated(root: Path, make_secret: Callable[[str, str], None]) -> Callable[
     """A Hub, not started yet, that opens acme/gated to TOKEN only, and a release that finds the token in Secrets Manager."""
 
     def make(rate_bytes_per_s: float | None = None) -> tuple[LocalHub, Release]:
-        world.write_repository(root, "acme/gated", FILES)
+        fetching.write_repository(root, "acme/gated", FILES)
         make_secret("hub-token", TOKEN)
         hub = LocalHub(root=root, builtin=False, gated=["acme/gated"], tokens=[TOKEN], rate_bytes_per_s=rate_bytes_per_s)
         environment = {"hub_token_secret": "hub-token"}
-        return hub, world.release("acme/gated", hub.revision("acme/gated"), environment=environment)
+        return hub, fetching.release("acme/gated", hub.revision("acme/gated"), environment=environment)
 
     return make
 
@@ -49,9 +49,9 @@ def assert_public(text: str) -> None:
 
 
 def everything_in_s3(endpoint: str) -> str:
-    s3 = world.client(endpoint)
-    keys = [item["Key"] for item in s3.list_objects_v2(Bucket=world.BUCKET)["Contents"] if item["Key"].endswith(".json")]
-    return "".join(s3.get_object(Bucket=world.BUCKET, Key=key)["Body"].read().decode("latin-1") for key in keys)
+    s3 = fetching.client(endpoint)
+    keys = [item["Key"] for item in s3.list_objects_v2(Bucket=fetching.BUCKET)["Contents"] if item["Key"].endswith(".json")]
+    return "".join(s3.get_object(Bucket=fetching.BUCKET, Key=key)["Body"].read().decode("latin-1") for key in keys)
 
 
 def test_the_token_goes_to_the_hub_and_to_nobody_else(
@@ -98,7 +98,7 @@ def test_a_process_shows_no_secret(aws: str, make_gated: Gated, tmp_path: Path) 
     """Neither its arguments nor its environment, where `ps` and whoever reads /proc look, nor its log, nor its files."""
     hub, given = make_gated(5e6)
     with hub:
-        running = world.Step(given, hub.endpoint, aws, tmp_path / "job", forked=False)
+        running = fetching.Step(given, hub.endpoint, aws, tmp_path / "job", forked=False)
         while not any(r.where == "cdn" for r in hub.requests):
             assert running.process.poll() is None
         process = Path(f"/proc/{running.process.pid}")

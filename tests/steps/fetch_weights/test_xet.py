@@ -19,10 +19,10 @@ from steps.fetch_weights import step
 from steps.fetch_weights.models import FetchArguments
 from steps.fetch_weights.transfer_plan import split
 from steps.fetch_weights.xet import XetSource
-from tests.steps.fetch_weights import world
+from tests.support.worlds import fetching
 
 hf_xet = pytest.importorskip("hf_xet")
-DATA = world.noise(12 * MIB)
+DATA = fetching.noise(12 * MIB)
 
 
 @contextmanager
@@ -84,10 +84,10 @@ def read_all(endpoint: str, file: HubFile) -> bytes:
 
 def test_xet_storage_is_asked_only_where_the_model_file_says_so(aws: str, root: Path, tmp_path: Path) -> None:
     """huggingface_hub brings hf_xet along: that it is there says nothing."""
-    hub, stop = HubRevision("http://hub", "acme/model", world.REVISION), threading.Event()
+    hub, stop = HubRevision("http://hub", "acme/model", fetching.REVISION), threading.Event()
 
     def source(**weights: Any) -> object:
-        request = FetchArguments(world.release("acme/model", **weights), hub.endpoint, "exec-1", tmp_path)
+        request = FetchArguments(fetching.release("acme/model", **weights), hub.endpoint, "exec-1", tmp_path)
         return step.Fetch(request, s3.client("us-east-1"), FetchSettings(), {})._source(hub, stop)
 
     assert isinstance(source(), HubSource)

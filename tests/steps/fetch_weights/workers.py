@@ -12,8 +12,8 @@ from delivery.job import frame
 from delivery.job.host_registry import JobHosts
 from steps.fetch_weights import step
 from steps.fetch_weights.models import FetchArguments
-from tests.steps.fetch_weights import world
 from tests.support.forked import CONTEXT
+from tests.support.worlds import fetching
 
 QUICK = FetchSettings(
     part_bytes=5 * MIB,
@@ -42,7 +42,7 @@ def _run(release: Path, hub: str, aws: str, folder: Path, execution: str, hosts:
     log = os.open(folder / "log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(log, 1)
     os.dup2(log, 2)
-    os.environ.update(world.step_environment(aws))
+    os.environ.update(fetching.step_environment(aws))
 
     def work(_: object) -> None:
         request = FetchArguments(frame.read_release(release), hub, execution, folder / "output", hosts)

@@ -9,7 +9,7 @@ from delivery.names import Fact
 from pipelines.commands.approve import approve
 from steps.verify_approval import step as verify_approval
 from steps.verify_approval.models import VerificationArguments
-from tests.steps.evaluate_staging.world import BUCKET
+from tests.support.worlds.evaluation import BUCKET
 from tests.support.worlds.promotion import PromotionWorld, Version
 
 ENGINEER = "arn:aws:iam::123456789012:role/engineer"

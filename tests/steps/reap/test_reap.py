@@ -16,8 +16,8 @@ from botocore.exceptions import ClientError
 from delivery.errors import DeliveryError
 from steps.reap import step
 from steps.reap.models import ReapArguments
-from tests.steps.evaluate_staging.world import IMAGE, World, closed_loop, iso, world
 from tests.support.waiting import WHOLE_SYSTEM_S
+from tests.support.worlds.evaluation import IMAGE, EvaluationWorld, closed_loop, evaluation_world, iso
 
 pytestmark = pytest.mark.timeout(WHOLE_SYSTEM_S)
 
@@ -25,12 +25,12 @@ LONG = {"load_profiles": {"long": closed_loop(duration_s=60)}}
 
 
 @pytest.fixture(scope="module")
-def staged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with world(tmp_path_factory.mktemp("reap")) as made:
+def staged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EvaluationWorld]:
+    with evaluation_world(tmp_path_factory.mktemp("reap")) as made:
         yield made
 
 
-def test_sigkill_leaves_what_the_reaper_deletes_when_it_has_expired(staged: World, tmp_path: Path) -> None:
+def test_sigkill_leaves_what_the_reaper_deletes_when_it_has_expired(staged: EvaluationWorld, tmp_path: Path) -> None:
     run = staged.start(staged.version(LONG))
     run.wait_for("requests, ")
     run.process.kill()
@@ -57,7 +57,7 @@ def test_sigkill_leaves_what_the_reaper_deletes_when_it_has_expired(staged: Worl
     assert [item["kind"] for item in reaped] == ["endpoint", "endpoint-config", "model"]
 
 
-def test_what_carries_no_expiry_is_never_touched(staged: World) -> None:
+def test_what_carries_no_expiry_is_never_touched(staged: EvaluationWorld) -> None:
     version = staged.version({})
     sagemaker = staged.client("sagemaker")
     sagemaker.update_model_package(ModelPackageArn=version.arn, ModelApprovalStatus="Approved")
@@ -77,7 +77,7 @@ def test_what_carries_no_expiry_is_never_touched(staged: World) -> None:
             sagemaker.delete_model(ModelName=name)
 
 
-def made(staged: World, name: str, expires_at: str) -> None:
+def made(staged: EvaluationWorld, name: str, expires_at: str) -> None:
     staged.client("sagemaker").create_model(
         ModelName=name,
         PrimaryContainer={"Image": IMAGE},
@@ -86,7 +86,7 @@ def made(staged: World, name: str, expires_at: str) -> None:
     )
 
 
-def test_one_that_cannot_be_deleted_keeps_none_of_the_others(staged: World) -> None:
+def test_one_that_cannot_be_deleted_keeps_none_of_the_others(staged: EvaluationWorld) -> None:
     """Somebody's own models among them, with such a tag by mistake: the role lets none but staging's be deleted."""
     sagemaker = staged.client("sagemaker")
     for name in ("not-staging-but-somebodys", "staging-a", "staging-b", "staging-c"):
@@ -112,7 +112,7 @@ def test_one_that_cannot_be_deleted_keeps_none_of_the_others(staged: World) -> N
             sagemaker.delete_model(ModelName=name)
 
 
-def test_a_second_try_replaces_what_a_killed_one_left(staged: World) -> None:
+def test_a_second_try_replaces_what_a_killed_one_left(staged: EvaluationWorld) -> None:
     version = staged.version(LONG)
     first = staged.start(version, execution="samesamesame")
     first.wait_for("requests, ")
@@ -126,14 +126,14 @@ def test_a_second_try_replaces_what_a_killed_one_left(staged: World) -> None:
     assert staged.left() == []
 
 
-def test_an_engine_that_crashes_under_load_ends_in_a_verdict_and_leaves_nothing(staged: World) -> None:
+def test_an_engine_that_crashes_under_load_ends_in_a_verdict_and_leaves_nothing(staged: EvaluationWorld) -> None:
     run = staged.start(staged.version({}, settings={"crash_after_requests": 5}))
     assert run.wait() == 0, run.text
     assert run.evaluation.verdict != "passed"
     assert staged.left() == []
 
 
-def test_an_engine_that_never_comes_up_is_shown_with_its_last_words(staged: World) -> None:
+def test_an_engine_that_never_comes_up_is_shown_with_its_last_words(staged: EvaluationWorld) -> None:
     run = staged.start(staged.version({}, settings={"crash_at_start": True}))
     assert run.wait() == 1
     assert "crash at start, as the simulation asks" in run.text

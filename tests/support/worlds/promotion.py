@@ -33,14 +33,13 @@ from sagemaker_local.testing import RunningServer
 from steps.promote import step
 from steps.promote.models import Promotion, PromotionArguments
 from tests.infra.audit import every_call_is_allowed
-from tests.steps.evaluate_staging.world import BUCKET, IMAGE, ROOT, closed_loop
-from tests.steps.evaluate_staging.world import world as evaluate_world
 from tests.support.clients import ONCE, new_default_session, sturdy
 from tests.support.fake_aws import FakeAws
 from tests.support.fake_aws.s3 import crc64nvme
 from tests.support.forked import start_module
 from tests.support.started_step import StartedStep
 from tests.support.waiting import wait_until
+from tests.support.worlds.evaluation import BUCKET, IMAGE, ROOT, closed_loop, evaluation_world
 
 QUICK = {"ttft_ms": 10, "itl_ms": 5, "output_tokens": 12}
 QUESTION = "Which version are you?"
@@ -358,7 +357,7 @@ class ServedPromotions(PromotionWorld):
 @contextmanager
 def served_promotions(folder: Path) -> Iterator[ServedPromotions]:
     """A server of its own."""
-    with evaluate_world(folder) as base:
+    with evaluation_world(folder) as base:
         yield ServedPromotions(ServersAccount(base.server), folder, base.server)
 
 

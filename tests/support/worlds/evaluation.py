@@ -61,7 +61,7 @@ class Version:
 
 
 @dataclass
-class Run(StartedStep):
+class EvaluationRun(StartedStep):
     """One start of the step."""
 
     version: Version
@@ -73,7 +73,7 @@ class Run(StartedStep):
 
 
 @dataclass
-class World:
+class EvaluationWorld:
     """The server, and short forms of what tests do with it."""
 
     server: RunningServer
@@ -139,7 +139,7 @@ class World:
         file.write_text(release.to_json())
         return Version(release, arn, file)
 
-    def start(self, version: Version, *more: str, execution: str | None = None, with_suite: bool = False) -> Run:
+    def start(self, version: Version, *more: str, execution: str | None = None, with_suite: bool = False) -> EvaluationRun:
         """Start the step as the pipeline does; with great_expectations, whose import takes 4 s, or without."""
         execution = execution or uuid.uuid4().hex[:12]
         output = self.folder / execution
@@ -157,15 +157,15 @@ class World:
         environment = self.environment_in(version.release.environment.roles.evaluate)
         without = () if with_suite else ("great_expectations",)
         process = start_module("steps.evaluate_staging", [*arguments, *more], environment, log, without=without)
-        return Run(process, output, log, version, execution)
+        return EvaluationRun(process, output, log, version, execution)
 
-    def evaluate(self, version: Version, *more: str, execution: str | None = None, with_suite: bool = False) -> Run:
-        """Run the step to its end, which must be a good one."""
+    def evaluate(self, version: Version, *more: str, execution: str | None = None, with_suite: bool = False) -> EvaluationRun:
+        """EvaluationRun the step to its end, which must be a good one."""
         run = self.start(version, *more, execution=execution, with_suite=with_suite)
         assert run.wait() == 0, run.text
         return run
 
-    def store(self, run: Run) -> None:
+    def store(self, run: EvaluationRun) -> None:
         """Upload the step's output, as the processing job does."""
         bucket, prefix = run.version.release.evaluations_prefix.removeprefix("s3://").split("/", 1)
         for file in run.output.rglob("*"):
@@ -199,7 +199,9 @@ def iso(offset_s: float = 0) -> str:
 
 
 @contextmanager
-def world(folder: Path, *more_images: dict[str, Any], capacity: dict[str, int] | None = None) -> Iterator[World]:
+def evaluation_world(
+    folder: Path, *more_images: dict[str, Any], capacity: dict[str, int] | None = None
+) -> Iterator[EvaluationWorld]:
     """A world of its own for one test module; what its processes call is held against their roles when it ends.
 
     `more_images` are entries of its image map, `capacity` is how many endpoint instances of a type it has.
@@ -208,7 +210,7 @@ def world(folder: Path, *more_images: dict[str, Any], capacity: dict[str, int] |
     entry = simulated_engine.image_entry("*/release-serving:simulated")
     images.write_text(yaml.safe_dump({"images": [entry, *more_images], "capacity": capacity or {}}))
     with running(folder / "state", images) as server:
-        made = World(server, folder)
+        made = EvaluationWorld(server, folder)
         made.client("s3").create_bucket(Bucket=BUCKET)
         yield made
     every_call_is_allowed(calls_of(folder / "state"), BUCKET)

@@ -30,12 +30,11 @@ from delivery.names import Fact
 from delivery.weights.manifest import Manifest, ManifestFile
 from pipelines.definitions.requests import model_package
 from sagemaker_local.testing import RunningServer, running
-from tests.local import in_process
-from tests.support import simulated_engine
+from tests.support import in_process, simulated_engine
 from tests.support.forked import start_module
 from tests.support.started_step import StartedStep
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 BUCKET = "release-local"
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/release-serving:simulated"
 QUICK = {"ttft_ms": 5, "itl_ms": 1, "output_tokens": 4}
@@ -54,7 +53,7 @@ class Version:
 
 
 @dataclass
-class Prepared:
+class RegistryWorld:
     """A SageMaker on this machine, and short forms of what tests do with it."""
 
     server: RunningServer
@@ -264,7 +263,7 @@ class Prepared:
 
 
 @contextmanager
-def prepared(folder: Path, **environment: Any) -> Iterator[Prepared]:
+def registry_world(folder: Path, **environment: Any) -> Iterator[RegistryWorld]:
     """A world of its own; `environment` changes the environment file (`production: {…}` for a second account)."""
     images = folder / "images.yaml"
     serving = simulated_engine.image_entry("*/release-serving:*")
@@ -275,4 +274,4 @@ def prepared(folder: Path, **environment: Any) -> Iterator[Prepared]:
     content |= {"kind": "aws", "hub_token_secret": None, **environment}
     with running(folder / "state", images) as server:
         server.client("s3").create_bucket(Bucket=BUCKET)
-        yield Prepared(server, folder, Environment.model_validate(content))
+        yield RegistryWorld(server, folder, Environment.model_validate(content))
