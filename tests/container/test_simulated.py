@@ -21,7 +21,7 @@ import pytest
 from container.engines.simulated.settings import Settings
 from container.errors import EngineError
 from tests.container.processes import ROOT, Server, engine, environment, free_port, run_serve
-from tests.support.waiting import wait_until
+from tests.support.waiting import HANG_S, wait_until
 
 STAMP = "sent_monotonic_ns"
 
@@ -267,7 +267,7 @@ def test_errors_and_crashes_by_count(model: str) -> None:
         assert [server.chat(max_tokens=1)[0] for _ in range(3)] == [200, 200, 500]
         with pytest.raises((OSError, http.client.HTTPException)):
             server.chat(max_tokens=1)
-        assert server.process.wait(timeout=10) == 1
+        assert server.process.wait(timeout=HANG_S) == 1
     with engine("simulated", "--model-path", model, "--sim-ttft-ms", "1", "--sim-error-every", "2") as server:
         assert [server.chat(max_tokens=1)[0] for _ in range(4)] == [200, 500, 200, 500]
 
@@ -293,12 +293,12 @@ def test_health_while_loading_and_never(model: str) -> None:
         assert wait_until(ping, "it answers") == 503
         assert server.chat()[0] == 503
         server.process.send_signal(signal.SIGTERM)
-        assert server.process.wait(timeout=10) == 0
+        assert server.process.wait(timeout=HANG_S) == 0
 
 
 def test_crash_at_start(model: str) -> None:
     with engine("simulated", "--model-path", model, "--sim-crash-at-start", healthy=False) as server:
-        assert server.process.wait(timeout=20) == 1
+        assert server.process.wait(timeout=HANG_S) == 1
         assert server.process.stderr is not None
         assert "crash at start" in server.process.stderr.read()
 
@@ -312,7 +312,7 @@ def test_sigterm_drains(model: str) -> None:
             answer.readline()
             server.process.send_signal(signal.SIGTERM)
             text = answer.read().decode()
-        assert server.process.wait(timeout=10) == 0
+        assert server.process.wait(timeout=HANG_S) == 0
         assert text.count("data: ") == 32
         assert text.endswith("data: [DONE]\n\n")
 
@@ -341,7 +341,7 @@ def test_wrong_settings_are_named(values: dict[str, Any], message: str) -> None:
 def test_wrong_settings_and_flags_end_with_2(model: str) -> None:
     for flags in (["--sim-ttft-ms", "soon"], ["--no-such-flag"], ["--sim-plan", "/none.json"]):
         command = [sys.executable, "-m", "container.engines.simulated", "--model-path", model, *flags]
-        done = subprocess.run(command, env=environment(), cwd=ROOT, capture_output=True, text=True, timeout=30)
+        done = subprocess.run(command, env=environment(), cwd=ROOT, capture_output=True, text=True, timeout=HANG_S)
         assert done.returncode == 2, done.stderr
 
 

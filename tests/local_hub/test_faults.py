@@ -13,6 +13,7 @@ from huggingface_hub import get_hf_file_metadata, hf_hub_url
 from local_hub import Fault, LocalHub
 from local_hub.errors import LocalHubError
 from tests.local_hub.test_hub import MODEL, WEIGHTS, make_repository
+from tests.support.waiting import HANG_S
 
 FILE = "model.safetensors"
 
@@ -30,7 +31,7 @@ def address(hub: LocalHub) -> str:
 
 def get(url: str, first: int | None = None, last: int | None = None) -> httpx.Response:
     headers = {} if first is None else {"Range": f"bytes={first}-{last}"}
-    return httpx.get(url, headers=headers, timeout=10)
+    return httpx.get(url, headers=headers, timeout=HANG_S)
 
 
 def test_status_with_retry_after_then_good_again(hub: LocalHub) -> None:

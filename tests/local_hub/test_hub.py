@@ -17,6 +17,7 @@ from huggingface_hub import HfApi, get_hf_file_metadata, hf_hub_download, hf_hub
 from huggingface_hub.errors import GatedRepoError, RemoteEntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
 
 from local_hub import DEFAULT_TOKEN, SMOLLM2_GGUF, SMOLLM2_REPO, LocalHub
+from tests.support.waiting import HANG_S
 
 MODEL = "acme/tiny"
 WEIGHTS = bytes(range(256)) * 5000
@@ -196,7 +197,7 @@ def test_signed_addresses_expire(tmp_path: Path) -> None:
 
 
 def test_head_and_keep_alive(hub: LocalHub) -> None:
-    connection = http.client.HTTPConnection("localhost", hub.port, timeout=10)
+    connection = http.client.HTTPConnection("localhost", hub.port, timeout=HANG_S)
     for _ in range(3):
         connection.request("HEAD", f"/{MODEL}/resolve/main/config.json")
         answer = connection.getresponse()
@@ -218,7 +219,7 @@ def test_the_builtin_repository_is_real_and_fixed() -> None:
 def test_the_command(tmp_path: Path) -> None:
     make_repository(tmp_path)
     command = [sys.executable, "-m", "local_hub", "--root", str(tmp_path)]
-    listed = subprocess.run([*command, "--list"], capture_output=True, text=True, check=True, timeout=30).stdout
+    listed = subprocess.run([*command, "--list"], capture_output=True, text=True, check=True, timeout=HANG_S).stdout
     assert any(line.split()[0] == MODEL and len(line.split()[1]) == 40 for line in listed.splitlines())
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
@@ -226,8 +227,8 @@ def test_the_command(tmp_path: Path) -> None:
     assert name == "HF_ENDPOINT"
     assert HfApi(endpoint=endpoint, token=False).model_info(MODEL).sha == listed.split(MODEL)[1].split()[0]
     process.terminate()
-    assert process.wait(timeout=10) == 0
-    missing = subprocess.run([*command[:-1], str(tmp_path / "no")], capture_output=True, text=True, timeout=30)
+    assert process.wait(timeout=HANG_S) == 0
+    missing = subprocess.run([*command[:-1], str(tmp_path / "no")], capture_output=True, text=True, timeout=HANG_S)
     assert missing.returncode == 2
     assert "is not a folder" in missing.stderr
 
@@ -240,7 +241,7 @@ def test_large_files_are_sent_fast(tmp_path: Path) -> None:
         location = urlsplit(
             get_hf_file_metadata(hf_hub_url(MODEL, "big.safetensors", endpoint=hub.endpoint), token=False).location
         )
-        connection = http.client.HTTPConnection("127.0.0.1", hub.port, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", hub.port, timeout=HANG_S)
         connection.request("GET", f"{location.path}?{location.query}")
         answer = connection.getresponse()
         buffer = bytearray(1024 * 1024)

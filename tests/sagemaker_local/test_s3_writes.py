@@ -15,7 +15,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from sagemaker_local.testing import RunningServer, running
-from tests.support.waiting import wait_until
+from tests.support.waiting import HANG_S, wait_until
 
 WRITERS = 20
 
@@ -85,7 +85,7 @@ def test_conditions_of_every_kind_of_write(s3: Any, a_bucket: str) -> None:
 
 def test_a_delete_during_a_conditional_write_is_a_conflict(server: RunningServer, s3: Any, a_bucket: str) -> None:
     s3.put_object(Bucket=a_bucket, Key="k", Body=b"before")
-    slow = http.client.HTTPConnection(urlsplit(server.endpoint_url).netloc, timeout=30)
+    slow = http.client.HTTPConnection(urlsplit(server.endpoint_url).netloc, timeout=HANG_S)
     slow.putrequest("PUT", f"/{a_bucket}/k")
     credential = "AWS4-HMAC-SHA256 Credential=x/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
     for name, value in {"Content-Length": "4", "If-None-Match": "*", "Authorization": credential}.items():

@@ -28,7 +28,7 @@ from sagemaker_local.session import Session
 from sagemaker_local.testing import RunningServer, running
 from tests.sagemaker_local.conftest import write_images_file
 from tests.sagemaker_local.hosting_client import HostingClient
-from tests.support.waiting import wait_until
+from tests.support.waiting import HANG_S, wait_until
 
 
 def crc64(data: bytes) -> str:
@@ -158,7 +158,7 @@ def test_two_servers_on_one_state_directory_are_refused(server: RunningServer) -
         capture_output=True,
         text=True,
         check=False,
-        timeout=20,
+        timeout=HANG_S,
     )
     assert second.returncode == 2
     assert "Another sagemaker_local runs on" in second.stderr
@@ -185,7 +185,7 @@ def test_a_wrong_images_file_is_refused_with_the_entry(tmp_path: Path) -> None:
     images.write_text("images: [{match: '*', comand: [x]}]")
     started = subprocess.run(
         [sys.executable, "-m", "sagemaker_local", "--state", str(tmp_path / "s"), "--images", str(images)],
-        capture_output=True, text=True, check=False, timeout=20,
+        capture_output=True, text=True, check=False, timeout=HANG_S,
     )  # fmt: skip
     assert started.returncode == 2
     assert "images[0] has the unknown key 'comand'" in started.stderr
@@ -243,7 +243,7 @@ def test_a_multipart_upload_has_a_full_object_checksum(s3: Any, a_bucket: str) -
 def test_an_answers_date_is_of_the_answer(server: RunningServer, s3: Any, a_bucket: str) -> None:
     """The server's clock is known by it, however long the request took."""
     target = s3.generate_presigned_url("put_object", Params={"Bucket": a_bucket, "Key": "slow"})
-    connection = http.client.HTTPConnection(server.endpoint_url.removeprefix("http://"), timeout=30)
+    connection = http.client.HTTPConnection(server.endpoint_url.removeprefix("http://"), timeout=HANG_S)
     connection.putrequest("PUT", target.removeprefix(server.endpoint_url))
     connection.putheader("Content-Length", "1")
     connection.endheaders()
@@ -349,7 +349,7 @@ def test_the_page_about_what_is_emulated_is_what_the_code_says() -> None:
 def test_the_aws_cli_talks_to_it(server: RunningServer) -> None:
     ran = subprocess.run(
         [str(Path(sys.executable).with_name("aws")), "sagemaker", "list-endpoints", "--output", "json"],
-        env={"PATH": os.environ["PATH"], **server.environment()}, capture_output=True, text=True, check=False, timeout=60,
+        env={"PATH": os.environ["PATH"], **server.environment()}, capture_output=True, text=True, check=False, timeout=HANG_S,
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
     assert "Endpoints" in json.loads(ran.stdout)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.sagemaker_local.pipelines.definitions import ROLE, definition, fail, parameter, token
+from tests.support.waiting import HANG_S
 
 if TYPE_CHECKING:
     from tests.sagemaker_local.pipelines.conftest import Server
@@ -26,7 +27,7 @@ def aws(server: Server, *words: str) -> Any:
     }
     program = str(Path(sys.executable).with_name("aws"))
     done = subprocess.run(
-        [program, "sagemaker", *words, "--output", "json"], env=environment, capture_output=True, text=True, timeout=60
+        [program, "sagemaker", *words, "--output", "json"], env=environment, capture_output=True, text=True, timeout=HANG_S
     )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
+from tests.support.waiting import HANG_S
+
 OTHER_CHECKSUM = "AAAAAAAAAAA="
 """A CRC64NVME as S3 writes it, of no file of these tests."""
 
@@ -92,7 +94,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return
         if fault is not None and fault.kind == "flip":
             body[len(body) // 2] ^= 1
-        connection = http.client.HTTPConnection(self.upstream, timeout=30)
+        connection = http.client.HTTPConnection(self.upstream, timeout=HANG_S)
         connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
         for name, value in self.headers.items():
             if name.lower() not in {"connection", "expect"}:

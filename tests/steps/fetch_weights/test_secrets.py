@@ -17,6 +17,7 @@ from local_hub.faults import Fault
 from local_hub.hub import LocalHub
 from steps.fetch_weights import step
 from steps.fetch_weights.models import FetchArguments
+from tests.support.waiting import wait_until
 from tests.support.worlds import fetching
 
 TOKEN = "hf_very_secret"
@@ -99,8 +100,7 @@ def test_a_process_shows_no_secret(aws: str, make_gated: Gated, tmp_path: Path) 
     hub, given = make_gated(5e6)
     with hub:
         running = fetching.Step(given, hub.endpoint, aws, tmp_path / "job", forked=False)
-        while not any(r.where == "cdn" for r in hub.requests):
-            assert running.process.poll() is None
+        wait_until(lambda: any(r.where == "cdn" for r in hub.requests), "it fetches")
         process = Path(f"/proc/{running.process.pid}")
         shown = (process / "cmdline").read_text() + (process / "environ").read_text()
         hub.set_rate(None)

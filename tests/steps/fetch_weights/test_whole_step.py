@@ -9,6 +9,7 @@ from pathlib import Path
 
 from local_hub.faults import Fault
 from local_hub.hub import LocalHub
+from tests.support.waiting import wait_until
 from tests.support.worlds import fetching
 
 MIB = 1024**2
@@ -70,8 +71,7 @@ def test_sigterm_leaves_nothing_half_done(seaweed: str, root: Path, tmp_path: Pa
     with LocalHub(root=root, builtin=False, rate_bytes_per_s=40e6) as hub:
         given = fetching.release("acme/stopped", hub.revision("acme/stopped"))
         step = fetching.Step(given, hub.endpoint, seaweed, tmp_path / "job")
-        while not fetching.open_uploads(seaweed, given):
-            assert step.process.poll() is None
+        wait_until(lambda: fetching.open_uploads(seaweed, given), "an upload is under way")
         step.process.terminate()
         code, log = step.finish()
     assert code == 143, log
