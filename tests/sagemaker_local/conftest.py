@@ -12,6 +12,7 @@ import yaml
 
 from sagemaker_local.testing import RunningServer, running
 from tests.sagemaker_local.hosting_client import HostingClient
+from tests.support.clients import ONCE, sturdy
 
 CONTAINER = Path(__file__).with_name("container.py")
 IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/tests:1"
@@ -42,13 +43,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 def client(server: RunningServer) -> Callable[[str], Any]:
     """boto3 clients of the server, one a service."""
     clients: dict[str, Any] = {}
-    from botocore.config import Config
-
-    config = Config(retries={"total_max_attempts": 1}, max_pool_connections=64)
 
     def get(service: str) -> Any:
         if service not in clients:
-            clients[service] = server.client(service, config=config)
+            clients[service] = sturdy(server.client(service, config=ONCE))
         return clients[service]
 
     return get

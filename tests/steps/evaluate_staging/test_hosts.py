@@ -38,7 +38,7 @@ from tests.support.worlds.evaluation import BUCKET, ROOT, EvaluationWorld, Versi
 
 pytestmark = pytest.mark.timeout(WHOLE_SYSTEM_S)
 
-QUICK = Timing(heartbeat_s=0.2, host_silence_s=2, host_start_s=60, look_s=0.05, check_s=0.2, lead_s=1.2)
+QUICK = Timing(heartbeat_s=0.2, host_silence_s=6, host_start_s=60, look_s=0.05, check_s=0.2, lead_s=1.2)
 NAMES = ("algo-1", "algo-2")
 STEPS_IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/release-steps:local"
 

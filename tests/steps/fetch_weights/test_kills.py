@@ -13,7 +13,7 @@ import pytest
 from delivery.job.host_registry import JobHosts
 from local_hub.hub import LocalHub
 from tests.steps.fetch_weights import workers
-from tests.support.waiting import WHOLE_SYSTEM_S
+from tests.support.waiting import HANG_S, WHOLE_SYSTEM_S, wait_until
 from tests.support.worlds import fetching
 
 pytestmark = pytest.mark.timeout(WHOLE_SYSTEM_S)
@@ -46,7 +46,7 @@ def test_twenty_kills(seaweed: str, root: Path, tmp_path: Path) -> None:
         assert in_the_middle >= KILLS // 3
         hub.set_rate(None)
         last = workers.start(given_path, hub.endpoint, seaweed, job, "exec-last")
-        last.join(60)
+        last.join(HANG_S)
     assert last.exitcode == 0, (job / "log").read_text()
     fetching.assert_complete(seaweed, given, files)
 
@@ -83,7 +83,7 @@ def test_one_host_of_three_is_killed_and_the_others_say_what_is_left(seaweed: st
             wait_for_beat(seaweed, given.weights_prefix, name)
         first[1].kill()
         for process in first:
-            process.join(60)
+            process.join(HANG_S)
         assert [p.exitcode for p in first] == [1, -9, 1]
         message = (tmp_path / "first" / "algo-1" / "message").read_text()
         assert "algo-2 has been silent for" in message
@@ -98,7 +98,7 @@ def test_one_host_of_three_is_killed_and_the_others_say_what_is_left(seaweed: st
         hub.set_rate(None)
         second = job(tmp_path / "second", "exec-2")
         for process in second:
-            process.join(60)
+            process.join(HANG_S)
         assert [p.exitcode for p in second] == [0, 0, 0], (tmp_path / "second" / "algo-1" / "log").read_text()
         again = {r.path.split("/")[-1].split("?")[0] for r in hub.requests[asked:] if r.where == "cdn"}
         assert not again & done
@@ -111,11 +111,11 @@ def test_one_host_of_three_is_killed_and_the_others_say_what_is_left(seaweed: st
 def wait_for_beat(endpoint: str, weights_prefix: str, host: str) -> None:
     """Until the host has said once more that it lives."""
     key = weights_prefix.removeprefix(f"s3://{fetching.BUCKET}/").removesuffix("/") + f".hosts/exec-1/{host}.json"
-    seen = set()
-    for _ in range(400):
+    seen: set[str] = set()
+
+    def beats_twice() -> bool:
         found = fetching.client(endpoint).list_objects_v2(Bucket=fetching.BUCKET, Prefix=key).get("Contents", [])
-        seen |= {item["ETag"] for item in found}
-        if len(seen) > 1:
-            return
-        time.sleep(0.05)
-    raise AssertionError(f"{host} never said that it lives")
+        seen.update(item["ETag"] for item in found)
+        return len(seen) > 1
+
+    wait_until(beats_twice, f"{host} says that it lives")
