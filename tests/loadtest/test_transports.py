@@ -179,6 +179,7 @@ SPOILT: dict[str, tuple[tuple[bytes, ...], dict[str, Any], str]] = {
     "aborted by the engine": ((*WORDS, chunk(finish="abort"), DONE), {}, "wrong_finish"),
     "not UTF-8": ((WORDS[1], b'data: {"choices": [{"delta": {"content": "\xff\xfe"}}]}\n\n'), {}, "invalid_utf8"),
     "not JSON": ((WORDS[1], b"data: {nothing\n\n"), {}, "malformed"),
+    "JSON nested 200,000 deep": ((WORDS[1], b"data: " + b"[" * 200_000 + b"\n\n"), {}, "malformed"),
     "an error in the stream": ((WORDS[1], chunk(error={"message": "CUDA out of memory"})), {}, "error_in_stream"),
     "too slow": ((*WORDS, OPEN), {}, "timeout"),
     "refused": ((b"no instance free",), {"status": "503 Service Unavailable"}, "http_503"),

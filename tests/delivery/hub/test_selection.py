@@ -97,3 +97,10 @@ def test_patterns_match_whole_paths() -> None:
     found = listing("a.safetensors", "original/a.safetensors", "b.gguf")
     assert paths(choose(found, exclude=["original/*"])) == ["a.safetensors", "b.gguf"]
     assert paths(choose(found, include=["*.gguf"])) == ["b.gguf"]
+
+
+@pytest.mark.parametrize("path", ["config.json", "model.safetensors.index.json"])
+def test_a_document_nested_without_end_is_one_clear_error(path: str) -> None:
+    words = Weights.model_validate({"repository": "acme/model", "revision": "0" * 40})
+    with pytest.raises(InputError, match=f"{path} of acme/model at 0+ is not JSON"):
+        select(listing("model.safetensors", path), {path: b'{"a":' * 10_000}, words)
