@@ -71,11 +71,7 @@ def standing_rejection(events: Iterable[Event], version: int) -> Event | None:
 def objection(events: Iterable[Event], version: int) -> str:
     """Say what of the version's history is against its promotion, as `standing_rejection` finds it; empty when nothing is."""
     event = standing_rejection(events, version)
-    if event is None:
-        return ""
-    what = "production was rolled back from it" if event.kind == "rolled_back" else "it was rejected"
-    comment = event.details.get("comment")
-    return f"{what} at {event.at} by {event.by}{f', {comment!r}' if comment else ''}"
+    return _describe(event) if event is not None else ""
 
 
 def refusals(events: Iterable[Event], version: int, model: str) -> list[str]:
@@ -170,12 +166,16 @@ def _newest_decision(events: Iterable[Event], version: int) -> Event | None:
 
 
 def _overtaken(event: Event, version: int) -> DecisionOvertaken:
+    return DecisionOvertaken(
+        f"version {version} was decided about by somebody else meanwhile: {_describe(event)}, and that stands; look at it, then decide again"
+    )
+
+
+def _describe(event: Event) -> str:
+    """Say what was decided, when, by whom and why."""
     comment = event.details.get("comment")
     what = "production was rolled back from it" if event.kind == "rolled_back" else f"it was {event.kind}"
-    return DecisionOvertaken(
-        f"version {version} was decided about by somebody else meanwhile: {what} at {event.at} by {event.by}"
-        f"{f', {comment!r}' if comment else ''}, and that stands; look at it, then decide again"
-    )
+    return f"{what} at {event.at} by {event.by}{f', {comment!r}' if comment else ''}"
 
 
 def note(

@@ -68,7 +68,8 @@ def approve(name: str, env: str, number: int, comment: str, *, force: bool) -> D
     if package.approval_status == "Rejected":
         decisions.note_if_made_elsewhere(model.ledger, package)  # in the console: a person's, as much as one of `reject`
     seen = model.ledger.events()
-    objection = "; ".join(filter(None, (decisions.objection(seen, number), _objection(package))))
+    of_gate = _objection(package)
+    objection = "; ".join(filter(None, (decisions.objection(seen, number), of_gate)))
     tried = decisions.failed_try(seen, number)
     if package.approval_status == "Approved" and tried is None and not decisions.standing_rejection(seen, number):
         now = serving_history.version_now(seen) == package.version
@@ -77,7 +78,7 @@ def approve(name: str, env: str, number: int, comment: str, *, force: bool) -> D
     if objection:
         _require_reason(model, package, objection, comment, force=force)
     by = caller(model.environment)
-    if _objection(package):
+    if of_gate:
         model_packages.annotate(model.sagemaker, package.arn, {Fact.GATE_WAIVED_BY: by})
     details: dict[str, JsonValue] = {"despite": objection} if objection else {}
     if tried is not None:
