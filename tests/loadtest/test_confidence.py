@@ -180,6 +180,15 @@ def test_what_is_beyond_the_measured_time_belongs_to_its_nearest_slice(place: in
     assert beyond.quantile("ttft", 0.5) == wanted.quantile("ttft", 0.5)
 
 
+@pytest.mark.parametrize(("first", "second"), [(0, 1), (SLICES - 2, SLICES - 1)])
+def test_the_slices_at_either_end_are_slices_of_their_own(first: int, second: int) -> None:
+    """A hundred 10s in one and a hundred 1000s in the other: many draws have one of them alone, or most of it."""
+    slices = TimeSlices()
+    slices.sample("ttft", first, [10.0] * 100)
+    slices.sample("ttft", second, [1000.0] * 100)
+    assert slices.quantile("ttft", 0.25) == pytest.approx((10, 1000), rel=0.002)
+
+
 def test_the_same_requests_have_the_same_interval_every_time() -> None:
     assert of_counts(range(SLICES)).rate("done", 3.0) == of_counts(range(SLICES)).rate("done", 3.0)
 
