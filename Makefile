@@ -28,7 +28,7 @@ demo: $(FOR_DEMO)
 	@KEEP="$(KEEP)" $(RUN) -m pipelines.commands.demo $(MODEL)
 
 test: $(FOR_DEV)
-	$(RUN) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(RUN) -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 soak: $(FOR_DEV)
 	$(RUN) -m pytest -m soak --timeout=1800 $(ARGS)

@@ -50,21 +50,25 @@ def supervise(argv: Sequence[str]) -> int:
 
     Signals that arrive meanwhile go to the child. Orphans adopted as process 1 are reaped as they end.
     """
-    # Blocked until the child exists, so that a signal in between is neither lost nor ends this process.
-    signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
+    # Blocked for good, and taken one by one: a handler of Python's runs between two of its instructions, so that a signal which
+    # arrives just before a wait begins would be passed on only when the server has ended by itself.
+    taken = {*_FORWARDED, signal.SIGCHLD}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, taken)
     child = os.fork()
     if child == 0:
         os.setpgid(0, 0)  # a terminal's Ctrl-C reaches this process alone, and so the server's children neither
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before - taken)
         try:
             become(argv)
         except LaunchRefused as error:
             os.write(2, f"serve: {error}\n".encode())
             os._exit(127)
-    for number in _FORWARDED:
-        signal.signal(number, lambda received, _frame: _pass_on(child, received))
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, _FORWARDED)
-    return _reap_until(child)
+    while True:
+        number = signal.sigwait(taken)
+        if number != signal.SIGCHLD:
+            _pass_on(child, number)
+        elif (status := _reap(child)) is not None:
+            return _exit_code(status)
 
 
 def _pass_on(child: int, number: int) -> None:
@@ -72,11 +76,14 @@ def _pass_on(child: int, number: int) -> None:
         os.kill(child, number)
 
 
-def _reap_until(child: int) -> int:
+def _reap(child: int) -> int | None:
+    """Reap what has ended, one signal for many perhaps; return the wait status of `child` if it is among them."""
     while True:
-        process, status = os.wait()
+        process, status = os.waitpid(-1, os.WNOHANG)
         if process == child:
-            return _exit_code(status)
+            return status
+        if process == 0:
+            return None
 
 
 def _exit_code(status: int) -> int:

@@ -125,8 +125,10 @@ def test_supervised_signals_reach_the_server_and_not_its_children() -> None:
         "if child == 0:\n"
         "    os.read(inlet, 1)\n"
         "    os._exit(3)\n"
-        "signal.signal(signal.SIGTERM, lambda *_: os.write(outlet, b'.'))\n"
+        "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])\n"
         "print('up', flush=True)\n"
+        "signal.sigwait([signal.SIGTERM])\n"
+        "os.write(outlet, b'.')\n"
         "sys.exit(40 + os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))\n"
     )
     command = [sys.executable, "-c", SUPERVISED, sys.executable, "-c", code]
