@@ -1,6 +1,7 @@
 # make demo     a whole release on this machine, then a question to production      (KEEP=1 leaves it running)
 # make test     every test                                                          (ARGS="tests/config -k revision" narrows it)
 # make soak     the long forms of promises that `make test` keeps in a small form: minutes each, the machine to itself
+# make faults   every call of a promotion, a rollback, an evaluation … failed in every way: what is lost?  (ARGS="update --sample 50" narrows it)
 # make lint     ruff, mypy --strict, import-linter, deptry; cfn-lint and checkov on infra/
 # make wheels   dist/: sagemaker_local and loadtest, each tried by itself in a fresh environment
 # make mutants  small faults put into the code one at a time: does a test notice?     (ARGS="config.updates" narrows it)
@@ -22,7 +23,7 @@ FOR_INFRA := $(INFRA_VENV)/.installed-lint-infra
 export PYTHONDONTWRITEBYTECODE :=
 export SAGEMAKER_TELEMETRY_OPT_OUT := true
 
-.PHONY: demo test soak lint mutants wheels format schema lock install clean
+.PHONY: demo test soak faults lint mutants wheels format schema lock install clean
 
 demo: $(FOR_DEMO)
 	@KEEP="$(KEEP)" $(RUN) -m pipelines.commands.demo $(MODEL)
@@ -32,6 +33,9 @@ test: $(FOR_DEV)
 
 soak: $(FOR_DEV)
 	$(RUN) -m pytest -m soak --timeout=1800 $(ARGS)
+
+faults: $(FOR_DEV)
+	$(RUN) -m tests.faults $(ARGS)
 
 # --no-cache: a cached answer to "is this import ours?" outlives the moment a room was added, and CI, which has no cache, says otherwise.
 lint: $(FOR_DEV) $(FOR_INFRA)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
+
+from botocore.exceptions import ClientError
 
 from tests.support.fake_aws.accounts import FakeEvents, FakeSts
 from tests.support.fake_aws.hosting import FakeRuntime, FakeSageMaker
@@ -17,6 +22,8 @@ from tests.support.fake_aws.s3 import FakeS3
 from tests.support.fake_aws.shapes import FakeService
 
 Call = dict[str, Any]
+Layer = Callable[[Call, Callable[[], Any]], Any]
+"""Takes a call and what answers it; returns the answer, or raises what boto3 would."""
 
 
 @dataclass
@@ -25,6 +32,10 @@ class FakeAws:
 
     calls: list[Call] = field(default_factory=list)
     """What was called in which role, in the form in which sagemaker_local writes it down."""
+    layer: Layer | None = None
+    """What every call goes through, once it is on record: the faults of `tests.faults`."""
+    now: Callable[[], datetime] = lambda: datetime.now(UTC)
+    """The services' clock: the date of every answer."""
 
     def __post_init__(self) -> None:
         s3, cloudwatch, scaling, logs = FakeS3(), FakeCloudWatch(), FakeScaling(), FakeLogs()
@@ -46,12 +57,24 @@ class FakeAws:
     def client(self, service: str, role_arn: str | None = None) -> Any:
         """A client of a service, in a role or as the account's owner."""
 
-        def record(service: str, action: str, parameters: dict[str, Any]) -> None:
-            self.calls.append({"service": service, "action": action, "parameters": parameters, "role_arn": role_arn})
+        def through(service: str, action: str, parameters: dict[str, Any], answer: Callable[[], Any]) -> Any:
+            call = {"service": service, "action": action, "parameters": parameters, "role_arn": role_arn}
+            self.calls.append(call)
+            dated = partial(self._dated, answer)
+            return dated() if self.layer is None else self.layer(call, dated)
 
         if (service, role_arn) not in self._clients:
-            self._clients[service, role_arn] = self._services[service].client(record)
+            self._clients[service, role_arn] = self._services[service].client(through)
         return self._clients[service, role_arn]
+
+    def _dated(self, answer: Callable[[], Any]) -> Any:
+        """Answer a call as HTTP does: with the date, on errors, too."""
+        head = {"HTTPHeaders": {"date": format_datetime(self.now(), usegmt=True)}}
+        try:
+            return {**answer(), "ResponseMetadata": head}
+        except ClientError as error:
+            error.response.setdefault("ResponseMetadata", {}).update(head)  # type: ignore[typeddict-item]
+            raise
 
     @contextmanager
     def acting_as(self, role_arn: str) -> Iterator[None]:

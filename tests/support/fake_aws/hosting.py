@@ -92,11 +92,23 @@ class FakeSageMaker(FakeRegistry):
         return {}
 
     def _list_models(self, NameContains: str = "", **_: Any) -> dict[str, Any]:
-        return {"Models": [{"ModelName": name} for name in self._made["model"] if NameContains in name]}
+        found = [name for name in self._made["model"] if NameContains in name]
+        return {"Models": [{"ModelName": name, "ModelArn": arn("sagemaker", f"model/{name}")} for name in found]}
 
     def _list_endpoint_configs(self, NameContains: str = "", **_: Any) -> dict[str, Any]:
-        found = [{"EndpointConfigName": name} for name in self._made["endpoint-config"] if NameContains in name]
-        return {"EndpointConfigs": found}
+        found = [name for name in self._made["endpoint-config"] if NameContains in name]
+        return {
+            "EndpointConfigs": [
+                {"EndpointConfigName": name, "EndpointConfigArn": arn("sagemaker", f"endpoint-config/{name}")} for name in found
+            ]
+        }
+
+    def _list_endpoints(self, NameContains: str = "", **_: Any) -> dict[str, Any]:
+        found = [name for name in self._endpoints if NameContains in name]
+        return {"Endpoints": [{"EndpointName": name, "EndpointArn": arn("sagemaker", f"endpoint/{name}")} for name in found]}
+
+    def _describe_pipeline_execution(self, PipelineExecutionArn: str) -> dict[str, Any]:
+        raise client_error("DescribePipelineExecution", "ResourceNotFound", f"{PipelineExecutionArn} does not exist.")
 
     def _create_endpoint(self, EndpointName: str, EndpointConfigName: str, Tags: list[dict[str, str]]) -> dict[str, Any]:
         made = arn("sagemaker", f"endpoint/{EndpointName}")

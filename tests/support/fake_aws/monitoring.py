@@ -29,8 +29,13 @@ class FakeCloudWatch(FakeService):
         return {"MetricAlarms": found, "CompositeAlarms": []}
 
     def _delete_alarms(self, AlarmNames: list[str]) -> dict[str, Any]:
+        if not set(AlarmNames) & set(self.alarms):
+            raise client_error("DeleteAlarms", "ResourceNotFound", f"There is no alarm {AlarmNames[0]}.")
         for name in AlarmNames:
-            del self.alarms[name]
+            self.alarms.pop(name, None)
+        return {}
+
+    def _put_metric_data(self, **_: Any) -> dict[str, Any]:
         return {}
 
     def _set_alarm_state(self, AlarmName: str, StateValue: str, StateReason: str) -> dict[str, Any]:
@@ -85,6 +90,8 @@ class FakeScaling(FakeService):
         return {"ScalingPolicies": [self._policies[ResourceId]] if ResourceId in self._policies else []}
 
     def _deregister_scalable_target(self, ResourceId: str, **_: Any) -> dict[str, Any]:
+        if ResourceId not in self._targets:
+            raise client_error("DeregisterScalableTarget", "ObjectNotFoundException", "No scalable target registered")
         del self._targets[ResourceId]
         self._policies.pop(ResourceId, None)
         return {}

@@ -21,8 +21,12 @@ class FakeRegistry(FakeService):
         self._packages: dict[str, dict[str, Any]] = {}
 
     def _create_model_package_group(self, ModelPackageGroupName: str, **_: Any) -> dict[str, Any]:
+        made = arn("sagemaker", f"model-package-group/{ModelPackageGroupName}")
+        if ModelPackageGroupName in self._groups:
+            message = f"ModelPackageGroup already exists: {made}"
+            raise client_error("CreateModelPackageGroup", "ValidationException", message)
         self._groups[ModelPackageGroupName] = 0
-        return {"ModelPackageGroupArn": arn("sagemaker", f"model-package-group/{ModelPackageGroupName}")}
+        return {"ModelPackageGroupArn": made}
 
     def _describe_model_package_group(self, ModelPackageGroupName: str) -> dict[str, Any]:
         made = arn("sagemaker", f"model-package-group/{ModelPackageGroupName}")

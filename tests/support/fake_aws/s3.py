@@ -7,7 +7,6 @@ import hashlib
 import io
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from email.utils import format_datetime
 from threading import Lock
 from typing import Any
 
@@ -53,14 +52,14 @@ class FakeS3(FakeService):
             raise client_error("GetObject", "NoSuchKey", "The specified key does not exist.")
         if IfMatch not in (None, found.etag):
             raise client_error("GetObject", "PreconditionFailed")
-        return {"Body": _Body(found.body), "ETag": found.etag, "ContentLength": len(found.body), **_at()}
+        return {"Body": _Body(found.body), "ETag": found.etag, "ContentLength": len(found.body)}
 
     def _head_object(self, Bucket: str, Key: str, **_: Any) -> dict[str, Any]:
         found = self._objects.get((Bucket, Key))
         if found is None:
             raise client_error("HeadObject", "404", "Not Found")
         kept = {"ChecksumCRC64NVME": found.crc64nvme, "ChecksumType": "FULL_OBJECT"} if found.crc64nvme else {}
-        return {"ETag": found.etag, "ContentLength": len(found.body), **kept, **_at()}
+        return {"ETag": found.etag, "ContentLength": len(found.body), **kept}
 
     def _put_object(self, Bucket: str, Key: str, Body: bytes = b"", **more: Any) -> dict[str, Any]:
         body = Body if isinstance(Body, bytes) else Body.encode()
@@ -81,7 +80,7 @@ class FakeS3(FakeService):
                     "PutObject", "PreconditionFailed", "At least one of the pre-conditions you specified did not hold"
                 )
             self._objects[Bucket, Key] = stored
-        return {"ETag": stored.etag, **_at()}
+        return {"ETag": stored.etag}
 
     def _delete_object(self, Bucket: str, Key: str) -> dict[str, Any]:
         self._objects.pop((Bucket, Key), None)
@@ -92,7 +91,3 @@ class FakeS3(FakeService):
         found = [(key, one) for key, one in found if Delimiter is None or Delimiter not in key.removeprefix(Prefix)]
         listed = [{"Key": key, "Size": len(one.body), "ETag": one.etag, "LastModified": one.modified} for key, one in found]
         return {"Contents": listed}
-
-
-def _at() -> dict[str, Any]:
-    return {"ResponseMetadata": {"HTTPHeaders": {"date": format_datetime(datetime.now(UTC), usegmt=True)}}}

@@ -14,8 +14,8 @@ from botocore.model import ServiceModel
 from botocore.validate import ParamValidator
 
 ACCOUNT, REGION = "123456789012", "us-east-1"
-Record = Callable[[str, str, dict[str, Any]], None]
-"""Takes a service, an action and its parameters."""
+Layer = Callable[[str, str, dict[str, Any], Callable[[], Any]], Any]
+"""Takes a service, an action, its parameters and what answers the call; returns the answer."""
 _SIGNED_AS = {"sagemaker-runtime": "sagemaker"}
 _PAGE = 2  # small, so that whoever reads one page alone is found out
 
@@ -48,9 +48,9 @@ class FakeService:
     SERVICE = ""
     exceptions = SimpleNamespace(ClientError=ClientError)
 
-    def client(self, record: Record) -> Any:
-        """A client whose calls are put on record."""
-        return _Client(self, record)
+    def client(self, layer: Layer) -> Any:
+        """A client whose calls go through that layer."""
+        return _Client(self, layer)
 
 
 class _Client:
@@ -58,8 +58,8 @@ class _Client:
 
     exceptions = FakeService.exceptions
 
-    def __init__(self, service: FakeService, record: Record) -> None:
-        self._service, self._record = service, record
+    def __init__(self, service: FakeService, layer: Layer) -> None:
+        self._service, self._layer = service, layer
         self.meta = SimpleNamespace(endpoint_url="http://fake", events=SimpleNamespace(register=lambda *_: None))
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
@@ -69,8 +69,8 @@ class _Client:
         def call(**request: Any) -> Any:
             report = ParamValidator().validate(request, model.operation_model(action).input_shape)  # type: ignore[arg-type]
             assert not report.has_errors(), f"{action}: {report.generate_report()}"
-            self._record(_SIGNED_AS.get(self._service.SERVICE, self._service.SERVICE), action, request)
-            return getattr(self._service, f"_{name}")(**request)
+            service = _SIGNED_AS.get(self._service.SERVICE, self._service.SERVICE)
+            return self._layer(service, action, request, lambda: getattr(self._service, f"_{name}")(**request))
 
         return call
 
@@ -80,5 +80,5 @@ class _Client:
 
 
 def _pages(answer: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    [(member, items)] = answer.items()
+    [(member, items)] = ((name, found) for name, found in answer.items() if name != "ResponseMetadata")
     yield from ({member: items[at : at + _PAGE]} for at in range(0, max(len(items), 1), _PAGE))

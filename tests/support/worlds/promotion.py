@@ -134,6 +134,7 @@ class PromotionWorld:
         verdict: str = "passed",
         age: timedelta = timedelta(0),
         status: str = "Approved",
+        evaluated: bool = True,
         prompt_checks: list[dict[str, Any]] | None = None,
         image: str = IMAGE,
         more_facts: dict[str, str] | None = None,
@@ -152,11 +153,20 @@ class PromotionWorld:
         if number == 1:
             sagemaker.create_model_package_group(ModelPackageGroupName=release.package_group)
         arn = sagemaker.create_model_package(**model_package(release, facts))["ModelPackageArn"]
+        version = Version(release, arn, self.folder / f"release-{uuid.uuid4().hex[:8]}.json")
+        version.file.write_text(release.to_json())
+        if evaluated:
+            self._evaluate(version, verdict, age, status)
+        return version
+
+    def _evaluate(self, version: Version, verdict: str, age: timedelta, status: str) -> None:
+        """Note a verdict on a version, and what was decided then."""
+        release, arn = version.release, version.arn
         evaluated_at = (datetime.now(UTC) - age).isoformat(timespec="seconds")
         report = json.dumps({"verdict": verdict, "model_package": arn, "evaluated_at": evaluated_at}).encode()
-        key = f"evaluations/{name}/{uuid.uuid4().hex[:8]}/evaluation.json"
+        key = f"evaluations/{release.name}/{uuid.uuid4().hex[:8]}/evaluation.json"
         self._put(release, key, report)
-        sagemaker.update_model_package(
+        self.client("sagemaker").update_model_package(
             ModelPackageArn=arn,
             ModelApprovalStatus=status,
             CustomerMetadataProperties={
@@ -166,9 +176,6 @@ class PromotionWorld:
                 Fact.EVALUATED_AT: evaluated_at,
             },
         )
-        file = self.folder / f"release-{uuid.uuid4().hex[:8]}.json"
-        file.write_text(release.to_json())
-        return Version(release, arn, file)
 
     def _versions(self, name: str) -> list[Any]:
         sagemaker = self.client("sagemaker")

@@ -1,0 +1,78 @@
+"""What a scenario is: an account, one thing that is done to it, and what must hold."""
+
+from __future__ import annotations
+
+import io
+import signal
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+
+from delivery.job import frame
+from tests.faults.injector import Injection, Injector
+from tests.faults.kinds import Killed
+from tests.support.fake_aws import FakeAws
+from tests.support.virtual_time import VirtualClock
+
+StepMain = Callable[[Sequence[str]], None]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended."""
+
+    exit_code: int
+    message: str
+    """What SageMaker shows as the job's ExitMessage, or the command's last word."""
+    text: str
+    """All that it wrote."""
+
+
+class Scenario(ABC):
+    """One thing that is done, on an account of its own. Everything but `prepare` happens in a process that is thrown away."""
+
+    name = ""
+
+    def __init__(self, folder: Path, clock: VirtualClock) -> None:
+        self.folder, self.clock = folder, clock
+        self.injector = Injector()
+        self.aws = FakeAws(layer=self.injector)
+        self.aws.now = clock.now
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Make what is there before."""
+
+    @abstractmethod
+    def attack(self, execution: str) -> Ended:
+        """Do it, each caller's calls on record."""
+
+    def again(self, execution: str) -> Ended:
+        """Do it again, the fault being over; `attack`, where nothing else is said."""
+        return self.attack(execution)
+
+    @abstractmethod
+    def after_attack(self, ended: Ended, injection: Injection | None) -> Iterator[str]:
+        """Yield what is wrong after a run with that fault."""
+
+    @abstractmethod
+    def after_all(self, ended: Ended) -> Iterator[str]:
+        """Yield what is wrong after the run without a fault that followed."""
+
+
+def run_step(main: StepMain, arguments: Sequence[str], folder: Path) -> Ended:
+    """Run a step in this process, in the frame of every job."""
+    message = folder / "message"
+    message.unlink(missing_ok=True)
+    written = io.StringIO()
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        with redirect_stdout(written), redirect_stderr(written):
+            code = frame.main(main, [*arguments, "--message-file", str(message)])
+    except Killed:
+        code = 128 + signal.SIGKILL
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return Ended(code, message.read_text() if message.exists() else "", written.getvalue())

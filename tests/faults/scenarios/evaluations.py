@@ -1,0 +1,281 @@
+"""Evaluations, and what the gate does with them: a staging endpoint is measured, a version that failed is rejected, the reaper comes."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+from unittest import mock
+from urllib.parse import urlsplit
+
+from delivery.errors import DeliveryError
+from delivery.history.ledger import Event
+from delivery.names import EXPIRES_TAG, Fact
+from delivery.registry import model_packages
+from delivery.registry.model_packages import ModelPackage
+from loadtest.measurement.measurement import Measurement
+from loadtest.measurement.request_record import RequestRecord
+from loadtest.runner import ProfileRun
+from steps.evaluate_staging import __main__ as evaluate
+from steps.evaluate_staging import measure, publish
+from steps.evaluate_staging.models import Evaluation
+from steps.reap import __main__ as reap
+from steps.reject import __main__ as reject
+from tests.faults import invariants
+from tests.faults.injector import Injection
+from tests.faults.scenario import Ended, Scenario, run_step
+from tests.support.worlds.evaluation import REAP_ROLE
+from tests.support.worlds.promotion import PromotionWorld, Version
+
+_NAME = "chat"
+_SECOND = 1_000_000_000
+_COSTS_NOTHING = ("DeleteEndpoint", "DeleteEndpointConfig", "DeleteModel", "PutMetricData")
+"""Calls for decorations and cleaning up: that they fail costs no result."""
+
+
+class _Staged(Scenario):
+    """A version that is registered, and production of the one before it."""
+
+    version: Version
+
+    @property
+    def world(self) -> PromotionWorld:
+        """The account, and short forms of what is done with it."""
+        return PromotionWorld(self.aws, self.folder)
+
+    @property
+    def output(self) -> Path:
+        """The folder of the evaluation step's files."""
+        return self.folder / "evaluation"
+
+    @property
+    def package(self) -> ModelPackage:
+        """The version as the registry has it."""
+        return model_packages.read(self.aws.client("sagemaker"), self.version.arn)
+
+    def prepare(self) -> None:
+        """Promote the first version, register the second."""
+        self.world.serve(self.world.version(_NAME))
+        self.version = self.world.version(_NAME, evaluated=False)
+
+    def evaluate(self, execution: str, caller: str = "") -> Ended:
+        """Run the step, the load taken for done; SageMaker stores its files when it ends well."""
+        arguments = [
+            *("--release", str(self.version.file), "--model-package", self.version.arn),
+            *("--execution", execution, "--output", str(self.output)),
+        ]
+        role = self.version.release.environment.roles.evaluate
+        with self.aws.acting_as(role), _load_taken_for_done(), self.injector.calls_of(caller):
+            ended = run_step(evaluate.main, arguments, self.folder)
+        if ended.exit_code == 0:
+            self._store(execution)
+        return ended
+
+    def _store(self, execution: str) -> None:
+        prefix = urlsplit(f"{self.version.release.evaluations_prefix}/{execution}/")
+        for file in self.output.glob("*.json"):
+            key = prefix.path.removeprefix("/") + file.name
+            self.aws.client("s3").put_object(Bucket=prefix.netloc, Key=key, Body=file.read_bytes())
+
+    def reap(self, caller: str = "") -> Ended:
+        """Run one pass of the reaper."""
+        with self.aws.acting_as(REAP_ROLE), self.injector.calls_of(caller):
+            return run_step(reap.main, ["--region", "us-east-1", "--wait-s", "60"], self.folder)
+
+    def staged(self) -> list[str]:
+        """List what is there of staging: endpoints, endpoint configs, models."""
+        sagemaker = self.aws.client("sagemaker")
+        endpoints = [one["EndpointArn"] for one in sagemaker.list_endpoints(NameContains="staging-")["Endpoints"]]
+        for arn in endpoints:
+            for _ in range(2):  # one that is being deleted is gone at the second look
+                self.world.endpoint(arn.rsplit("/", 1)[1])
+        endpoints = [one["EndpointArn"] for one in sagemaker.list_endpoints(NameContains="staging-")["Endpoints"]]
+        configs = [
+            one["EndpointConfigArn"] for one in sagemaker.list_endpoint_configs(NameContains="staging-")["EndpointConfigs"]
+        ]
+        models = [one["ModelArn"] for one in sagemaker.list_models(NameContains="staging-")["Models"]]
+        return [*endpoints, *configs, *models]
+
+    def let_expire(self) -> None:
+        """Let all of it be past its time."""
+        for arn in self.staged():
+            expired = {"Key": EXPIRES_TAG, "Value": "2020-01-01T00:00:00+00:00"}
+            self.aws.client("sagemaker").add_tags(ResourceArn=arn, Tags=[expired])
+
+    def told(self, kind: str) -> list[Event]:
+        """Return the ledger's events of that kind about the version."""
+        return [event for event in self.world.events(self.version) if (event.kind, event.version) == (kind, self.version.number)]
+
+    def production_is_as_it_was(self) -> Iterator[str]:
+        """Production serves the first version, and the ledger says so."""
+        now = invariants.serving(self.world, self.version)
+        yield from invariants.in_service(now, 1)
+        if now.config != now.recorded:
+            yield f"production and the ledger differ: {now}"
+
+
+class Evaluate(_Staged):
+    """The second version of a model is evaluated, with the first in production to compare with."""
+
+    name = "evaluate"
+
+    def attack(self, execution: str) -> Ended:
+        """Run the step."""
+        return self.evaluate(execution, "evaluate")
+
+    def after_attack(self, ended: Ended, injection: Injection | None) -> Iterator[str]:
+        """The version waits, production is untouched, and after one pass of the reaper nothing is left."""
+        yield from invariants.the_cause_is_named(ended, injection)
+        yield from self.production_is_as_it_was()
+        if self.package.approval_status != "PendingManualApproval":
+            yield f"the version is {self.package.approval_status}"
+        if ended.exit_code == 0:
+            yield from self._has_one_result()
+        elif injection is not None and injection.call.split(":")[1] in _COSTS_NOTHING and not _ends_the_process(injection):
+            yield f"the result is lost for {injection.call}: {ended.message}"
+        self.let_expire()
+        if (reaped := self.reap()).exit_code:
+            yield f"the reaper failed: {reaped.message}"
+        if left := self.staged():
+            yield f"left after one pass of the reaper: {left}"
+
+    def after_all(self, ended: Ended) -> Iterator[str]:
+        """There is a result that holds: with it the version is promoted, once somebody approves it."""
+        if ended.exit_code:
+            yield f"the run after it ended with {ended.exit_code}: {ended.message}"
+            return
+        yield from self._has_one_result()
+        if left := self.staged():
+            yield f"left: {left}"
+        told = [event.by for event in self.told("registered")]
+        if len(set(told)) != len(told) or not told:
+            yield f"that the version was registered, the ledger has from {told}"
+        model_packages.approve(self.aws.client("sagemaker"), self.version.arn, "good")
+        try:
+            self.world.serve(self.version)
+        except DeliveryError as error:
+            yield f"it cannot be promoted: {error}"
+
+    def _has_one_result(self) -> Iterator[str]:
+        written = hashlib.sha256((self.output / "evaluation.json").read_bytes()).hexdigest()
+        noted = self.package.facts.get(Fact.EVALUATION_SHA256)
+        told = [event.details.get("sha256") for event in self.told("evaluated")][-1:]
+        verdict = Evaluation.model_validate_json((self.output / "evaluation.json").read_bytes())
+        if verdict.verdict != "passed":
+            yield f"the verdict is {verdict.verdict}: {verdict.summary}"
+        if noted != written or told != [written]:
+            yield f"evaluation.json is {written[:8]}, on the version is {noted}, in the ledger {told}"
+
+
+class Reject(_Staged):
+    """The gate rejects a version."""
+
+    name = "reject"
+
+    def prepare(self) -> None:
+        """Evaluate the second version."""
+        super().prepare()
+        assert self.evaluate("execution-eval").exit_code == 0
+
+    def attack(self, execution: str) -> Ended:
+        """Run the step."""
+        arguments = [
+            *("--release", str(self.version.file), "--model-package", self.version.arn, "--execution", execution),
+            *("--evaluation", str(self.output / "evaluation.json"), "--output", str(self.folder / "rejection")),
+        ]
+        with self.aws.acting_as(self.version.release.environment.roles.evaluate), self.injector.calls_of("reject"):
+            return run_step(reject.main, arguments, self.folder)
+
+    def after_attack(self, ended: Ended, injection: Injection | None) -> Iterator[str]:
+        """Production is untouched, and success is success."""
+        yield from invariants.the_cause_is_named(ended, injection)
+        yield from self.production_is_as_it_was()
+        if ended.exit_code == 0:
+            yield from self.after_all(ended)
+
+    def after_all(self, ended: Ended) -> Iterator[str]:
+        """The version is rejected, and the ledger says so, once."""
+        if ended.exit_code:
+            yield f"the run after it ended with {ended.exit_code}: {ended.message}"
+        if self.package.approval_status != "Rejected":
+            yield f"the version is {self.package.approval_status}"
+        if (number := len(self.told("rejected"))) != 1:
+            yield f"the ledger has it {number} times that the version was rejected"
+
+
+class Reap(_Staged):
+    """The reaper comes for two evaluations that were killed; a third one runs."""
+
+    name = "reap"
+    living: list[str]
+
+    def prepare(self) -> None:
+        """Leave what two evaluations had, and what a third has."""
+        super().prepare()
+        for execution in ("execution-dead-1", "execution-dead-2"):
+            self._leave(execution)
+        self.let_expire()
+        expired = self.staged()
+        self._leave("execution-alive")
+        self.living = sorted(set(self.staged()) - set(expired))
+
+    def _leave(self, execution: str) -> None:
+        with mock.patch("delivery.endpoint.hosting.Hosting.remove"):
+            assert self.evaluate(execution).exit_code == 0
+
+    def attack(self, execution: str) -> Ended:
+        """Run one pass."""
+        return self.reap("reap")
+
+    def after_attack(self, ended: Ended, injection: Injection | None) -> Iterator[str]:
+        """What lives stays; what failed once kept nothing else."""
+        yield from invariants.the_cause_is_named(ended, injection)
+        yield from self.production_is_as_it_was()
+        if missing := set(self.living) - set(self.staged()):
+            yield f"deleted though it had not expired: {sorted(missing)}"
+        left = set(self.staged()) - set(self.living)
+        if ended.exit_code == 0 and left:
+            yield f"success, though these are left: {sorted(left)}"
+        once = injection is not None and not injection.lasts and not injection.kind.spreads and not _ends_the_process(injection)
+        if once and len({_owner(arn) for arn in left}) > 1:
+            yield f"one call that failed once kept several: {sorted(left)}: {ended.message}"
+
+    def after_all(self, ended: Ended) -> Iterator[str]:
+        """What had expired is gone, what lives is there."""
+        if ended.exit_code:
+            yield f"the pass after it ended with {ended.exit_code}: {ended.message}"
+        if self.staged() and sorted(self.staged()) != self.living:
+            yield f"there should be {self.living}: {sorted(self.staged())}"
+
+
+@contextmanager
+def _load_taken_for_done() -> Iterator[None]:
+    """An evaluation whose load was put on already: what is asked of AWS is all that it does."""
+    with ExitStack() as stack:
+        stack.enter_context(mock.patch.object(measure._EndpointUnderTest, "put_loads_on", lambda self: (None, {"short": _run()})))
+        stack.enter_context(mock.patch.object(publish, "_draw_page"))
+        stack.enter_context(mock.patch.dict(sys.modules, {"great_expectations": None}))
+        yield
+
+
+def _run() -> ProfileRun:
+    measurement = Measurement(0, _SECOND)
+    for number in range(20):
+        due = number * _SECOND // 20
+        moments: Any = [due + 10_000_000 * place for place in range(1, 9)]
+        measurement.add(RequestRecord(due, due, moments, moments[-1], 8, 32, finish_reason="length"))
+    return ProfileRun(measurement)
+
+
+def _ends_the_process(injection: Injection) -> bool:
+    return injection.fault in {"killed", "terminated"}
+
+
+def _owner(arn: str) -> str:
+    return arn.rsplit("/", 1)[1]
+
+
+SCENARIOS = (Evaluate, Reject, Reap)

@@ -1,0 +1,61 @@
+"""A slice of `make faults`, and that it sees what is lost."""
+
+from __future__ import annotations
+
+from unittest import mock
+
+import pytest
+
+from steps.promote import record
+from tests.faults import plan, report, runner
+from tests.faults.plan import Case
+from tests.faults.runner import Result
+from tests.faults.scenarios import SCENARIOS
+
+_SLICE = 4
+
+
+def examined(case: Case) -> list[str]:
+    """What is lost in one case."""
+    with runner.prepared(case.scenario) as scenario:
+        return runner.examine(scenario, case)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_a_slice_of_what_ends_by_itself_is_survived(name: str) -> None:
+    passing = [case for case in runner.planned(name) if case.injection.kind.retried and not case.injection.lasts]
+    found = [Result(case, examined(case)) for case in plan.sample(passing, _SLICE, seed=12)]
+    assert not report.losses(found)
+
+
+def test_a_change_that_the_ledger_does_not_have_is_lost() -> None:
+    case = Case.parse("update/promote/cloudwatch:DescribeAlarms/reset/1/same")
+    assert not examined(case)
+    with mock.patch.object(record, "_write_event"):
+        problems = examined(case)
+    assert problems[0].startswith(
+        "after it: production and the ledger differ: the endpoint is InService with production-chat-v2-"
+    )
+
+
+def test_a_version_that_is_left_to_a_wrong_one_is_lost() -> None:
+    case = Case.parse("update-bad/promote/sagemaker:UpdateEndpoint/reset/1/other")
+    with mock.patch("steps.promote.production_endpoint.ProductionEndpoint.smoke_test", return_value=[]):
+        problems = examined(case)
+    assert "after it: production should serve 1: the endpoint is InService with production-chat-v2-on-first" in problems[0]
+
+
+def test_a_loss_is_printed_with_the_command_that_shows_it_again() -> None:
+    case = Case.parse("update/promote/s3:PutObject:event/denied/2+/other")
+    [text] = report.losses([Result(case, ["it was lost"])])
+    assert text.splitlines() == [
+        "LOST update/promote/s3:PutObject:event/denied/2+/other",
+        "     it was lost",
+        "     python -m tests.faults update/promote/s3:PutObject:event/denied/2+/other",
+    ]
+    survived = Result(Case.parse("update/promote/s3:PutObject:event/denied/1/same"), [])
+    assert report.table([Result(case, ["it was lost"]), survived]).splitlines()[-1].split() == ["all", "1", "2", "1", "1"]
+
+
+def test_a_case_that_is_not_made_any_more_is_no_survivor() -> None:
+    assert "was never made" in examined(Case.parse("update/promote/s3:PutObject:event/denied/99/same"))[0]
