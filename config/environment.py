@@ -7,9 +7,16 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from config.base import Strict
+from config.base import Strict, Written
 from config.errors import MisplacedValue
 from config.instances import gpu_count
+
+_ACCOUNT = Written(r"^\d{12}$", "an AWS account: 12 digits without dashes")
+_ADDRESS = Written(r"^https?://[^/]+$", "an address without a path, as in https://huggingface.co")
+_PLAN_ARN = Written(
+    r"^arn:aws[a-z-]*:sagemaker:[a-z0-9-]+:\d{12}:[a-z0-9-]{1,14}/.+$",
+    "the ARN of a training plan, as in arn:aws:sagemaker:us-west-2:111122223333:training-plan/NAME",
+)
 
 
 class Roles(Strict):
@@ -61,7 +68,7 @@ class CapacityReservation(Strict):
     """Reserved instances: a SageMaker training plan whose target is `endpoint`. An endpoint uses one plan, and only of its own instance
     type (SageMaker developer guide, "Using training plans for SageMaker inference endpoints")."""
 
-    arn: Annotated[str, Field(pattern=r"^arn:aws[a-z-]*:sagemaker:[a-z0-9-]+:\d{12}:[a-z0-9-]{1,14}/.+$", max_length=258)]
+    arn: Annotated[str, _PLAN_ARN, Field(max_length=258)]
     """The plan's ARN. While it is over, or full, endpoints that name it do not start: SageMaker knows no other preference."""
     instance_type: str
     """The instance type that the plan reserves."""
@@ -93,7 +100,7 @@ def _check_reservations(reservations: list[CapacityReservation]) -> None:
 class ProductionAccount(Strict):
     """Another account that production is in. Registry, bucket, images and pipelines stay in the environment's own."""
 
-    account_id: Annotated[str, Field(pattern=r"^\d{12}$")]
+    account_id: Annotated[str, _ACCOUNT]
     """The AWS account."""
     role: str
     """The IAM role there that Promote, `status` and `rollback` assume; it trusts the environment's promote role."""
@@ -128,7 +135,7 @@ class Environment(Strict):
     """`local` starts a SageMaker on this machine; `aws` uses the account that the credentials name."""
     region: str
     """The AWS region."""
-    account_id: Annotated[str, Field(pattern=r"^\d{12}$")]
+    account_id: Annotated[str, _ACCOUNT]
     """The AWS account."""
     bucket: str
     """The S3 bucket of weights, evaluations and release files."""
@@ -136,7 +143,7 @@ class Environment(Strict):
     """IAM roles."""
     images: Images
     """Container images."""
-    hub_endpoint: Annotated[str, Field(pattern=r"^https?://[^/]+$")] = "https://huggingface.co"
+    hub_endpoint: Annotated[str, _ADDRESS] = "https://huggingface.co"
     """Where huggingface.co is reached: another address is a mirror of it, for networks that cannot go there."""
     hub_token_secret: str | None = None
     """The Secrets Manager secret that holds the Hugging Face token; needed for gated repositories only."""

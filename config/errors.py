@@ -11,6 +11,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+Location = tuple[str | int, ...]
+"""The way to a value in a file: keys and list indexes from the top."""
+
 
 @dataclass(frozen=True)
 class Problem:
@@ -19,6 +22,10 @@ class Problem:
     file: Path
     message: str
     line: int | None = None
+    column: int | None = None
+    """From 1."""
+    code: str = "invalid"
+    """What kind of mistake it is, for programs: words with dashes."""
 
     def __str__(self) -> str:
         place = str(self.file) if self.line is None else f"{self.file}:{self.line}"
@@ -39,6 +46,6 @@ class ConfigError(Exception):
 class MisplacedValue(ValueError):
     """A mistake in one entry of a mapping, found while the whole mapping was checked; `location` leads from there to the entry."""
 
-    def __init__(self, location: tuple[str | int, ...], message: str) -> None:
+    def __init__(self, location: Location, message: str) -> None:
         self.location = location
         super().__init__(message)

@@ -7,11 +7,15 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from config.base import Strict
+from config.base import Strict, Written
 from config.errors import MisplacedValue
 from config.instances import check_each
 from config.suggest import did_you_mean
 from loadtest.profiles import METRICS, S3_ADDRESS, LoadProfile, Objective
+
+_TASK_NAME = Written(r"^[A-Za-z][A-Za-z0-9_]*$", "the name of a task of lm-eval: letters, digits and _, as in gsm8k")
+_ARCHIVE = Written(r"^s3://[^/]+/.+\.zip$", "the S3 address of a zip, as in s3://BUCKET/load/tasks.zip")
+_PROFILE_NAME = Written(r"^[a-z][a-z0-9_]*$", "lower-case letters, digits and _, beginning with a letter, as in long_chat")
 
 
 class PromptCheck(Strict):
@@ -53,9 +57,9 @@ class LmEvalTask(Objective):
 class LmEval(Strict):
     """Tasks of lm-eval against the staging endpoint's chat API, after the load. Needs the group `lm-eval` in the image of the steps."""
 
-    tasks: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")], LmEvalTask] = Field(min_length=1)
+    tasks: dict[Annotated[str, _TASK_NAME], LmEvalTask] = Field(min_length=1)
     """Task name → bound. Only tasks that generate can be asked of a chat API (gsm8k, ifeval, mmlu_pro, …)."""
-    archive: str | None = Field(default=None, pattern=r"^s3://[^/]+/.+\.zip$")
+    archive: Annotated[str, _ARCHIVE] | None = None
     """S3 address of a zip of tasks of your own: their YAML files and, named relative to these, their data. For a job without a way to the
     Hub. The role of the evaluation reads the project's bucket below load/."""
     concurrency: int = Field(default=16, ge=1)
@@ -84,7 +88,7 @@ class Staging(Strict):
 class Evaluation(Strict):
     """What staging must show before a version may reach production."""
 
-    load_profiles: dict[Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")], LoadProfile] = Field(min_length=1)
+    load_profiles: dict[Annotated[str, _PROFILE_NAME], LoadProfile] = Field(min_length=1)
     """Name → load profile, run in this order."""
     prompt_checks: list[PromptCheck] = []
     """Prompts with known answers; one wrong answer fails the gate."""

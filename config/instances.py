@@ -1,59 +1,115 @@
-"""The GPU instance types that SageMaker hosts endpoints on, and how many GPUs each has.
+"""The GPU instance types that SageMaker hosts endpoints on: how many GPUs each has, which, and how large.
 
-Counts: AWS's pages "Amazon EC2 P4/P5/P6 instances" and "Amazon EC2 G5/G6/G6e instances". Names: botocore's enum
-`ProductionVariantInstanceType` (a test compares them).
+Names: botocore's enum `ProductionVariantInstanceType`; tests fail when it has a type with GPUs that is not here. GPUs and memory: EC2's
+DescribeInstanceTypes (`GpuInfo`), as moto ships its answers (a test compares them), rounded down to what NVIDIA calls gigabytes; P6e-GB200:
+AWS, "Amazon EC2 P6e UltraServers". Compute capability: NVIDIA, "CUDA GPU Compute Capability". What SGLang needs: its "Install SGLang",
+"FlashInfer supports sm75 and above"; bfloat16 begins with sm80.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from config.errors import MisplacedValue
 from config.suggest import did_you_mean
 
-_G_SIZES = {
-    "xlarge": 1,
-    "2xlarge": 1,
-    "4xlarge": 1,
-    "8xlarge": 1,
-    "12xlarge": 4,
-    "16xlarge": 1,
-    "24xlarge": 4,
-    "48xlarge": 8,
+_LEAST_CAPABILITY = 7.5
+
+
+@dataclass(frozen=True)
+class Gpu:
+    """One GPU."""
+
+    name: str
+    memory_gb: float
+    """10^9 bytes."""
+    capability: float
+    """CUDA's compute capability."""
+
+    @property
+    def has_bfloat16(self) -> bool:
+        """Whether it computes in bfloat16; without, SGLang needs dtype: half."""
+        return self.capability >= 8.0
+
+    @property
+    def has_fp8(self) -> bool:
+        """Whether it computes in FP8; without, FP8 weights are unpacked by Marlin kernels (from 8.0 on)."""
+        return self.capability >= 8.9
+
+
+_FIFTH = {"xlarge": 1, "2xlarge": 1, "4xlarge": 1, "8xlarge": 1, "12xlarge": 4, "16xlarge": 1, "24xlarge": 4, "48xlarge": 8}
+_SEVENTH = {"2xlarge": 1, "4xlarge": 1, "8xlarge": 1, "12xlarge": 2, "24xlarge": 4, "48xlarge": 8}
+
+_FAMILIES: dict[str, tuple[Gpu, dict[str, int]]] = {
+    "g4dn": (Gpu("T4", 16, 7.5), {"xlarge": 1, "2xlarge": 1, "4xlarge": 1, "8xlarge": 1, "12xlarge": 4, "16xlarge": 1}),
+    "g5": (Gpu("A10G", 24, 8.6), _FIFTH),
+    "g6": (Gpu("L4", 24, 8.9), _FIFTH),
+    "g6e": (Gpu("L40S", 48, 8.9), _FIFTH),
+    "g7": (Gpu("RTX PRO 4500", 32, 12.0), _SEVENTH),
+    "g7e": (Gpu("RTX PRO 6000", 96, 12.0), _SEVENTH),
+    "p2": (Gpu("K80", 12, 3.7), {"xlarge": 1, "8xlarge": 8, "16xlarge": 16}),
+    "p3": (Gpu("V100", 16, 7.0), {"2xlarge": 1, "8xlarge": 4, "16xlarge": 8}),
+    "p4d": (Gpu("A100", 40, 8.0), {"24xlarge": 8}),
+    "p4de": (Gpu("A100", 80, 8.0), {"24xlarge": 8}),
+    "p5": (Gpu("H100", 80, 9.0), {"4xlarge": 1, "48xlarge": 8}),
+    "p5e": (Gpu("H200", 141, 9.0), {"48xlarge": 8}),
+    "p5en": (Gpu("H200", 141, 9.0), {"48xlarge": 8}),
+    "p6-b200": (Gpu("B200", 179, 10.0), {"48xlarge": 8}),
+    "p6-b300": (Gpu("B300", 268, 10.3), {"48xlarge": 8}),
+    "p6e-gb200": (Gpu("GB200", 185, 10.0), {"36xlarge": 4}),
 }
+
+KNOWN_COUNTS: dict[str, int] = {
+    f"ml.{family}.{size}": count for family, (_, sizes) in _FAMILIES.items() for size, count in sizes.items()
+}
+"""Every GPU instance type → how many GPUs it has, those that are too old for SGLang among them."""
 
 GPU_COUNTS: dict[str, int] = {
-    "ml.p4d.24xlarge": 8,
-    "ml.p4de.24xlarge": 8,
-    "ml.p5.4xlarge": 1,
-    "ml.p5.48xlarge": 8,
-    "ml.p5e.48xlarge": 8,
-    "ml.p5en.48xlarge": 8,
-    "ml.p6-b200.48xlarge": 8,
-    "ml.p6-b300.48xlarge": 8,
-    "ml.p6e-gb200.36xlarge": 4,
-    **{f"ml.{family}.{size}": count for family in ("g5", "g6", "g6e") for size, count in _G_SIZES.items()},
+    name: count for name, count in KNOWN_COUNTS.items() if _FAMILIES[name.split(".")[1]][0].capability >= _LEAST_CAPABILITY
 }
+"""Every instance type that SGLang runs on → how many GPUs it has."""
 
 
-_GPU_MEMORY_GB = {
-    "p4d": 40, "p4de": 80, "p5": 80, "p5e": 141, "p5en": 141, "p6-b200": 179, "p6-b300": 268, "p6e-gb200": 185, "g5": 24, "g6": 24, "g6e": 48,
-}  # fmt: skip
+def gpu(instance_type: str) -> Gpu:
+    """Return what GPUs it has; ValueError as `gpu_count`."""
+    gpu_count(instance_type)
+    return _FAMILIES[instance_type.split(".")[1]][0]
 
 
 def gpu_memory_bytes(instance_type: str) -> int:
-    """Return how much memory one of its GPUs has, as the same pages say. Bytes; ValueError as `gpu_count`."""
-    gpu_count(instance_type)
-    return _GPU_MEMORY_GB[instance_type.split(".")[1]] * 10**9
+    """Return how much memory one of its GPUs has. Bytes; ValueError as `gpu_count`."""
+    return int(gpu(instance_type).memory_gb * 10**9)
 
 
 def gpu_count(instance_type: str) -> int:
     """Return how many GPUs one instance has; ValueError names the nearest known type, and where all of them are."""
     count = GPU_COUNTS.get(instance_type)
     if count is None:
-        raise ValueError(
-            f"{instance_type!r} is not a GPU instance type that this project knows; {did_you_mean(instance_type, GPU_COUNTS)}"
-            "All of them: config/instances.py"
-        )
+        raise ValueError(f"{instance_type!r} {_why_not(instance_type)}")
     return count
+
+
+def _why_not(instance_type: str) -> str:
+    whole = instance_type.strip().lower()
+    whole = whole if whole.startswith("ml.") else f"ml.{whole}"
+    if whole in KNOWN_COUNTS and whole not in GPU_COUNTS:
+        chip = _FAMILIES[whole.split(".")[1]][0]
+        return (
+            f"has {chip.name} GPUs of compute capability {chip.capability}, and SGLang needs {_LEAST_CAPABILITY} or more; "
+            "choose a newer type, as in ml.g6.xlarge"
+        )
+    if whole in GPU_COUNTS:
+        return f"is not how SageMaker writes it; write {whole}"
+    family, _, size = whole.removeprefix("ml.").partition(".")
+    if family in _FAMILIES and whole.removeprefix("ml.").count("."):
+        sizes = ", ".join(f"ml.{family}.{one}" for one in _FAMILIES[family][1])
+        return f"is not a size that SageMaker has of ml.{family}; {did_you_mean(f'ml.{family}.{size}', GPU_COUNTS)}it has {sizes}"
+    if family.startswith(("inf", "trn", "dl")):
+        return "has no NVIDIA GPUs, which SGLang's image is built for; choose a type with GPUs, as in ml.p5.48xlarge"
+    return (
+        f"is not a GPU instance type that this project knows; {did_you_mean(whole if '.' in instance_type else instance_type, GPU_COUNTS)}"
+        "All of them: config/instances.py"
+    )
 
 
 def check_each(instance_types: list[str]) -> list[str]:

@@ -7,13 +7,16 @@ read as data: no room imports the other.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from config import yaml_scalars
 from config.errors import MisplacedValue
 from config.suggest import did_you_mean
+from config.vocabulary import flag_elsewhere
 
 _FILE = Path(__file__).parents[1] / "container" / "sglang_flags.json"
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -24,6 +27,17 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "size": (int, str),
     "json": (str, dict, list),
     "json-list": (str, list),
+}
+_SIZE = re.compile(r"\d+(\.\d+)?[kMGT]|\d+[KMGT]i|[+-]?\d+")
+"""As container/launch.py has it."""
+_WORDS = {
+    "bool": "true or false",
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a text",
+    "size": "a whole number or a size as in 32k",
+    "json": "JSON",
+    "json-list": "a list",
 }
 
 
@@ -36,11 +50,19 @@ def check_flags(flags: Mapping[str, Any]) -> None:
     for name, value in flags.items():
         flag = table["flags"].get(name)
         if flag is None:
-            hint = did_you_mean(name, table["flags"])
             raise MisplacedValue(
-                (name,), f"SGLang {table['version']} has no flag {name!r}; {hint}All of them: container/sglang_flags.json"
+                (name,),
+                f"SGLang {table['version']} has no flag {name!r}; {_meant(name, table['flags'])}All of them: container/sglang_flags.json",
             )
         _check_value(name, flag, value)
+
+
+def _meant(name: str, known: Mapping[str, Any]) -> str:
+    """Return what to write instead: the same word as this file spells it, another engine's word, or one that looks like it."""
+    plain = name.strip().lower().removeprefix("sm_sglang_").lstrip("-").replace("_", "-")
+    if plain in known:
+        return f"write it as {plain!r}, without leading dashes, with dashes inside. "
+    return flag_elsewhere(plain) or did_you_mean(plain, known)
 
 
 def check_flags_for_aws(flags: Mapping[str, Any]) -> None:
@@ -70,15 +92,29 @@ def _lost_on_aws(flag: Mapping[str, Any], value: Any) -> str:
 def _check_value(name: str, flag: Mapping[str, Any], value: Any) -> None:
     if flag["nargs"] == 0:
         if not isinstance(value, bool):
-            raise MisplacedValue((name,), f"{name} is a switch: write true or false, not {value!r}")
+            raise MisplacedValue(
+                (name,), f"{name} is a switch: write true or false, not {value!r}{_instead(name, 'bool', value)}"
+            )
         return
     values = value if flag["nargs"] in ("*", "+") and isinstance(value, list) else [value]
     expected = _TYPES[flag["type"]]
     for item in values:
         if not isinstance(item, expected) or (isinstance(item, bool) and bool not in expected):
-            raise MisplacedValue((name,), f"{name} takes {flag['type']}, not {item!r}")
+            raise MisplacedValue(
+                (name,), f"{name} takes {_WORDS[flag['type']]}, not {item!r}{_instead(name, flag['type'], item)}"
+            )
+        if flag["type"] == "size" and isinstance(item, str) and not _SIZE.fullmatch(item):
+            raise MisplacedValue((name,), f"{name} takes {_WORDS['size']}, not {item!r}{_instead(name, 'int', item)}")
         if "choices" in flag and item not in flag["choices"]:
-            raise MisplacedValue((name,), f"{name} is one of {', '.join(map(str, flag['choices']))}, not {item!r}")
+            meant = did_you_mean(str(item), map(str, flag["choices"]))
+            raise MisplacedValue(
+                (name,), f"{name} is one of {', '.join(map(str, flag['choices']))}, not {item!r}; {meant}".rstrip("; ")
+            )
+
+
+def _instead(name: str, kind: str, value: Any) -> str:
+    hint = yaml_scalars.advice(f"{kind}_type", str(value), (name,)) if kind in {"int", "float", "bool"} else ""
+    return f"; {hint}" if hint else ""
 
 
 @cache

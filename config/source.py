@@ -7,10 +7,9 @@ from typing import Any
 
 import yaml
 
-from config.errors import ConfigError, Problem
-
-Location = tuple[str | int, ...]
-"""The way to a value: keys and list indexes from the top."""
+from config import yaml_syntax
+from config.errors import ConfigError, Location, Problem
+from config.yaml_scalars import Loader
 
 _MAX_FILE_BYTES = 256 * 1024
 """Model and environment files have some kilobytes; PyYAML reads about 100 kB a second."""
@@ -27,21 +26,21 @@ class YamlFile:
         self.path = path
         try:
             text = _read(path).decode()
+            yaml_syntax.refuse_conflict_markers(path, text)
             _check_depth(path, text)
-            self._root = yaml.compose(text, Loader=yaml.SafeLoader)
+            self._root = yaml.compose(text, Loader=Loader)
             _count(path, self._root)
-            self.data: Any = yaml.safe_load(text)
+            self.data: Any = Loader("").construct_document(self._root) if self._root else None  # type: ignore[no-untyped-call]
         except OSError as error:
             raise ConfigError([Problem(path, f"cannot be read: {error.strerror}")]) from error
         except UnicodeDecodeError as error:
             raise ConfigError([Problem(path, "is not UTF-8 text")]) from error
         except yaml.MarkedYAMLError as error:
-            line = error.problem_mark.line + 1 if error.problem_mark else None
-            raise ConfigError([Problem(path, f"is not YAML: {error.problem}", line)]) from error
+            raise ConfigError([yaml_syntax.problem(path, text, error)]) from error
         except (yaml.YAMLError, ValueError) as error:
             raise ConfigError([Problem(path, f"is not YAML: {error}")]) from error
         if not isinstance(self._root, yaml.MappingNode):
-            raise ConfigError([Problem(path, "must be a mapping of keys to values", 1)])
+            raise ConfigError([Problem(path, _not_a_mapping(self._root), 1)])
         duplicates = list(_duplicates(self._root))
         if duplicates:
             raise ConfigError(
@@ -56,24 +55,28 @@ class YamlFile:
 
         Parts that are no key of the file (pydantic names the member of a union there) are passed over.
         """
-        node: yaml.Node = self._root  # type: ignore[assignment]  # a MappingNode: __init__ saw to it
-        line = node.start_mark.line + 1
-        for part in location:
-            step = _child(node, part)
-            if step is not None:
-                node, line = step
-        return line
+        return self._mark(location).line + 1
 
-    def is_quoted_number(self, location: Location) -> bool:
-        """Return whether the value there is a number or a truth value, but for its quotes; False for what is no value of the file."""
+    def column_of(self, location: Location) -> int:
+        """Return the column, from 1, of what `line_of` returns the line of."""
+        return self._mark(location).column + 1
+
+    def text_at(self, location: Location) -> str | None:
+        """Return the scalar there as it is written, without its quotes; None where there is no scalar of the file."""
         node: yaml.Node = self._root  # type: ignore[assignment]
         for part in location:
             step = _child(node, part)
             node = step[0] if step is not None else node
-        if not isinstance(node, yaml.ScalarNode) or node.style not in {"'", '"'}:
-            return False
-        unquoted: str = yaml.SafeLoader("").resolve(yaml.ScalarNode, node.value, (True, False))  # type: ignore[no-untyped-call]
-        return unquoted.rpartition(":")[2] in {"int", "float", "bool"}
+        return node.value if isinstance(node, yaml.ScalarNode) else None
+
+    def _mark(self, location: Location) -> yaml.Mark:
+        node: yaml.Node = self._root  # type: ignore[assignment]  # a MappingNode: __init__ saw to it
+        mark = node.start_mark
+        for part in location:
+            step = _child(node, part)
+            if step is not None:
+                node, mark = step
+        return mark
 
 
 def _read(path: Path) -> bytes:
@@ -89,7 +92,7 @@ def _read(path: Path) -> bytes:
 def _check_depth(path: Path, text: str) -> None:
     """Refuse values nested deeper than any setting is: what composes and validates them would run out of stack."""
     depth = 0
-    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+    for event in yaml.parse(text, Loader=Loader):
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > _MAX_DEPTH:
@@ -131,16 +134,23 @@ def _children(node: yaml.Node) -> list[yaml.Node]:
     return list(node.value) if isinstance(node, yaml.SequenceNode) else []
 
 
-def _child(node: yaml.Node, part: str | int) -> tuple[yaml.Node, int] | None:
-    """Return the node under `part` and the line where it begins; None when there is none."""
+def _child(node: yaml.Node, part: str | int) -> tuple[yaml.Node, yaml.Mark] | None:
+    """Return the node under `part` and where it begins; None when there is none."""
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             if key.value == str(part):
-                return value, key.start_mark.line + 1
+                return value, key.start_mark
     elif isinstance(node, yaml.SequenceNode) and isinstance(part, int) and part < len(node.value):
         item = node.value[part]
-        return item, item.start_mark.line + 1
+        return item, item.start_mark
     return None
+
+
+def _not_a_mapping(root: yaml.Node | None) -> str:
+    expected = "expected keys with values, as in `approval: manual`; config/models has files to copy"
+    if root is None:
+        return f"is empty; {expected}"
+    return f"is {'a list' if isinstance(root, yaml.SequenceNode) else 'one text'}; {expected}"
 
 
 def _duplicates(node: yaml.Node) -> list[tuple[str, int]]:

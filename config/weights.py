@@ -12,6 +12,7 @@ from pydantic import Field, field_validator
 from config.base import Strict
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_INSIDE_URL = re.compile(r"^(?:https?://[^/]+/|hf://)?(?:models/)?([\w.-]+/[\w.-]+)(?:/|$)")
 _REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 
 
@@ -63,7 +64,9 @@ class Weights(Strict):
     @classmethod
     def _repository_has_owner(cls, value: str) -> str:
         if not _REPOSITORY.fullmatch(value):
-            raise ValueError(f"{value!r} is not ORGANISATION/NAME, as in Qwen/Qwen3-32B")
+            inside = _INSIDE_URL.search(value)
+            hint = f"; write {inside[1]}" if inside else ", as in Qwen/Qwen3-32B"
+            raise ValueError(f"{value!r} is not ORGANISATION/NAME{hint}")
         return value
 
     @field_validator("revision")

@@ -17,7 +17,7 @@ import typer
 from typer.core import TyperGroup
 
 from pipelines import diagnostics
-from pipelines.errors import CommandError
+from pipelines.errors import CommandError, UsageError
 
 _BRIEF = """Bring a model from a Hugging Face revision to a SageMaker production endpoint, through a gate.
   python -m pipelines.run MODEL               release config/models/MODEL.yaml on this machine (--env aws: in AWS)
@@ -32,8 +32,20 @@ class _ModelIsRelease(TyperGroup):
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         if args and args[0] not in self.commands and not args[0].startswith("-"):
+            self._refuse_what_is_neither(args[0])
             args = ["release", *args]
         return super().resolve_command(ctx, args)
+
+    def _refuse_what_is_neither(self, word: str) -> None:
+        """Raise UsageError for a word that is no command, no model's name and no path of a file."""
+        from config.loader import model_names
+        from config.suggest import did_you_mean
+
+        models = model_names()
+        if "/" in word or word.endswith((".yaml", ".yml")) or word in models:
+            return
+        meant = did_you_mean(word, [*self.commands, *models])
+        raise UsageError(f"no command or model called {word!r}; {meant}Models: {', '.join(models)}; commands: --help")
 
 
 app = typer.Typer(cls=_ModelIsRelease, add_completion=False, no_args_is_help=False, pretty_exceptions_enable=False)

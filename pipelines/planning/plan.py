@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from config.instances import gpu_memory_bytes
+from config.rules import model_rules
 from config.schema import Release
 from config.updates import LONGEST_UPDATE_S
 from delivery.names import RELEASE_STEPS
@@ -187,9 +188,10 @@ def _quotas(release: Release, observed: ObservedState) -> list[QuotaNeed]:
 
 
 def warnings(release: Release, observed: ObservedState) -> list[str]:
-    """List what works and is still worth a thought: one instance, one zone, timeouts and memory that may not do. Nothing on this machine."""
+    """List what works and is still worth a thought: what the rules of `config` say, one instance, one zone, timeouts and memory that
+    may not do. On this machine the rules alone."""
     production, serving, evaluation = release.model.production, release.model.serving, release.model.evaluation
-    found: list[str] = []
+    found = [str(finding) for finding in model_rules.findings(release.model) if not finding.is_error]
     if release.environment.kind == "local":
         return found  # nothing here has zones, GPUs or reservations
     if production.least_instances == 1:

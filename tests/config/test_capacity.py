@@ -18,6 +18,7 @@ from config.instances import GPU_COUNTS, gpu_memory_bytes
 from config.loader import ENVIRONMENTS, MODELS, load_environment, load_model
 from config.serving import Serving
 
+KEY = "arn:aws:kms:us-west-2:111122223333:key/11111111-2222-3333-4444-555555555555"
 RESERVATION = "arn:aws:sagemaker:us-west-2:111122223333:training-plan/h100"
 SAGEMAKER = botocore.session.get_session().get_service_model("sagemaker")
 
@@ -100,7 +101,7 @@ def test_a_fallback_that_would_not_do_is_refused_with_its_line(tmp_path: Path, l
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
-        ({"kms_key": "k", "job_instance_types": {"fetch": "ml.m5d.4xlarge"}}, "ml.m5d.4xlarge has local storage"),
+        ({"kms_key": KEY, "job_instance_types": {"fetch": "ml.g5.4xlarge"}}, "ml.g5.4xlarge has local storage"),
         ({"tags": {"release:model": "x"}}, "tags that begin with"),
         ({"tags": {"aws:x": "x"}}, "tags that begin with"),
         ({"capacity_reservations": [{"arn": "mine", "instance_type": "ml.p5.48xlarge"}]}, "mine"),
@@ -122,8 +123,8 @@ def test_a_mistake_in_the_environment_file_is_refused(tmp_path: Path, changes: d
 
 
 def test_a_key_goes_with_types_that_have_no_storage_of_their_own(tmp_path: Path) -> None:
-    assert load_environment(environment_file(tmp_path, kms_key="k")).kms_key == "k"  # the defaults: m5, c5, t3
-    assert load_environment(environment_file(tmp_path, job_instance_types={"fetch": "ml.m5d.4xlarge"})).kms_key is None
+    assert load_environment(environment_file(tmp_path, kms_key=KEY)).kms_key == KEY  # the defaults: m5, c5, t3
+    assert load_environment(environment_file(tmp_path, job_instance_types={"fetch": "ml.g5.4xlarge"})).kms_key is None
 
 
 def test_a_reservation_is_for_its_type_and_endpoints_and_in_its_account(tmp_path: Path) -> None:

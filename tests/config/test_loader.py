@@ -75,7 +75,7 @@ def test_qwen_is_served_over_eight_gpus_under_sglangs_own_flag_names() -> None:
             ["no such metric; Known: ttft_p50_ms, ", "usd_per_million_output_tokens"],
         ),
         ("mem-fraction-static: 0.88", "qqq: 1", ["no flag 'qqq'; All of them: container/sglang_flags.json"]),
-        ("mem-fraction-static: 0.88", "mem-fraction-static: high", ["takes float", "'high'"]),
+        ("mem-fraction-static: 0.88", "mem-fraction-static: high", ["takes a number", "'high'"]),
         ("reasoning-parser: qwen3", "reasoning-parser: qwen33", ["is one of", "qwen3"]),
         ("enable-metrics: true", "enable-metrics: 1", ["is a switch"]),
         ("enable-metrics: true", "tp-size: 4", ["use serving.tensor_parallel_size"]),
@@ -93,7 +93,7 @@ def test_qwen_is_served_over_eight_gpus_under_sglangs_own_flag_names() -> None:
         ("strategy: rolling", "strategy: gentle", ["strategy", "'rolling'"]),
         ("batch_percent: 50", "batch: 50", ["unknown key", "did you mean 'batch_percent'"]),
         ("prompt_checks:", "prompt_check:", ["unknown key", "did you mean 'prompt_checks'"]),
-        ("prompt_checks:", "canaries:", ["unknown key", "it is called 'prompt_checks' now"]),
+        ("prompt_checks:", "canaries:", ["unknown key", "it is called 'prompt_checks' here"]),
     ],
 )
 def test_a_mistake_is_one_line_with_its_place(tmp_path: Path, written: str, instead: str, says: list[str]) -> None:

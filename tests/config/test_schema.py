@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+from pathlib import Path
 from typing import Any
 
 import botocore.session
@@ -12,14 +15,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from config import aws_facts, vocabulary
 from config.__main__ import SCHEMA_FILE, schema_text
-from config.instances import GPU_COUNTS
+from config.environment import Environment
+from config.instances import GPU_COUNTS, KNOWN_COUNTS
 from config.loader import load_environment, load_model
-from config.schema import Release
+from config.schema import ModelFile, Release
 from config.serving import Serving
 from config.updates import Update
 from loadtest.profiles import Objective
 
+FLAGS = Path(__file__).parents[2] / "container" / "sglang_flags.json"
 SAGEMAKER = botocore.session.get_session().get_service_model("sagemaker")
 
 
@@ -27,10 +33,25 @@ def test_schema_json_is_what_the_code_says() -> None:
     assert SCHEMA_FILE.read_text() == schema_text(), "run `make schema`"
 
 
-def test_every_instance_type_is_one_that_sagemaker_hosts() -> None:
+def test_every_instance_type_with_gpus_that_botocore_knows_is_in_the_table_and_no_other() -> None:
+    """Families with NVIDIA GPUs begin with p or g: AWS, "Amazon EC2 instance type naming conventions"."""
     shape = SAGEMAKER.shape_for("ProductionVariantInstanceType")
     assert isinstance(shape, StringShape)
-    assert set(GPU_COUNTS) <= set(shape.enum)
+    assert {name for name in shape.enum if re.match(r"ml\.(p|g|gr)\d", name)} == set(KNOWN_COUNTS)
+    assert {"ml.p3.2xlarge", "ml.p2.xlarge"} & set(GPU_COUNTS) == set()  # too old for SGLang
+
+
+def test_aws_facts_json_is_what_botocore_says() -> None:
+    assert aws_facts.FILE.read_text() == aws_facts.as_text(aws_facts.collect()), "run `make schema`"
+
+
+def test_what_other_engines_names_lead_to_is_there() -> None:
+    known = {spelling.removeprefix("--") for flag in json.loads(FLAGS.read_text())["flags"] for spelling in flag["spellings"]}
+    assert {name for name in vocabulary.FLAGS.values() if "." not in name} <= known
+    assert not set(vocabulary.FLAGS) & known
+    assert not set(vocabulary.DEFAULTS) & known
+    keys = {key for node in (ModelFile, Environment) for key in re.findall(r'"(\w+)": \{', json.dumps(node.model_json_schema()))}
+    assert {target.rpartition(".")[2] for target in vocabulary.KEYS.values()} <= keys
 
 
 def test_a_release_survives_being_written_and_read() -> None:

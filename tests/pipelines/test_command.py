@@ -55,7 +55,8 @@ def test_no_model_can_be_called_like_a_subcommand() -> None:
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["qwen3"], "did you mean 'qwen3-32b'"),
+        (["qwen3"], "no command or model called 'qwen3'; did you mean 'qwen3-32b'?"),
+        (["stauts"], "no command or model called 'stauts'; did you mean 'status'?"),
         (["release", "qwen3"], "did you mean 'qwen3-32b'"),
         (["definition", "no/such/file.yaml"], "there is no such model file"),
         (["qwen3-32b", "--env", "asw"], "did you mean 'aws'"),
