@@ -30,6 +30,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
 }
 _SIZE = re.compile(r"\d+(\.\d+)?[kMGT]|\d+[KMGT]i|[+-]?\d+")
 """As container/launch.py has it."""
+_UNITS = {"k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 _WORDS = {
     "bool": "true or false",
     "int": "a whole number",
@@ -63,6 +64,21 @@ def _meant(name: str, known: Mapping[str, Any]) -> str:
     if plain in known:
         return f"write it as {plain!r}, without leading dashes, with dashes inside. "
     return flag_elsewhere(plain) or did_you_mean(plain, known)
+
+
+def primary_name(name: str) -> str:
+    """Return SGLang's first spelling of a flag, without dashes: `tensor-parallel-size` and `tp-size` are one. As given for an unknown one."""
+    flag = _table()["flags"].get(name)
+    return name if flag is None else str(flag["spellings"][0]).removeprefix("--")
+
+
+def size_in_units(text: str) -> int | float | str:
+    """Return the number that a size stands for (32k: 32,000; 32Ki: 32,768); the text itself where it is none."""
+    match = re.fullmatch(r"([+-]?\d+(?:\.\d+)?)(k|M|G|T|Ki|Mi|Gi|Ti)?", text)
+    if match is None:
+        return text
+    number = float(match[1]) if "." in match[1] else int(match[1])
+    return number * _UNITS[match[2]] if match[2] else number
 
 
 def check_flags_for_aws(flags: Mapping[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from config.rules import evaluation_rules, objective_rules
+from config.rules import evaluation_rules, objective_rules, serving_rules
 from config.rules.finding import Finding
 from config.schema import ModelFile
 
@@ -17,6 +17,7 @@ def findings(model: ModelFile) -> list[Finding]:
     return [
         *_weights(model),
         *_serving(model),
+        *serving_rules.findings(model),
         *objective_rules.findings(model.evaluation),
         *evaluation_rules.findings(model.evaluation),
         *_production(model),

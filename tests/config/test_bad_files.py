@@ -51,8 +51,8 @@ def m(right: str, wrong: str, *says: str, at: str = "") -> Mistake:
     return Mistake(right, wrong, says, at)
 
 
-def sglang(flag: str, *says: str) -> Mistake:
-    return m("enable-metrics: true", flag, *says)
+def sglang(flag: str, *says: str, at: str = "") -> Mistake:
+    return m("enable-metrics: true", flag, *says, at=at)
 
 
 def objective(text: str, *says: str) -> Mistake:
@@ -228,6 +228,35 @@ MISTAKES = [
     m("mem-fraction-static: 0.88", "mem-fraction-static: 88%", "write 0.88"),
     m("mem-fraction-static: 0.88", "mem-fraction-static: high", "takes a number"),
     m("    context-length: 32768\n", "    - context-length: 32768\n", "line it up", at="mem-fraction-static"),
+    # --- flags against each other, and against the instance
+    m("mem-fraction-static: 0.88", "mem-fraction-static: 88", "more than 0 and less than 1", "write 0.88 for 88 %"),
+    m("mem-fraction-static: 0.88", "mem-fraction-static: 0", "more than 0"),
+    m("context-length: 32768", "context-length: -1", "at least 1"),
+    m("max-running-requests: 256", "max-running-requests: 0", "at least 1"),
+    m("chunked-prefill-size: 8192", "chunked-prefill-size: 0", "at least 1 or -1"),
+    sglang("pp-size: 2", "tp-size 8 x pp-size 2 takes 16 GPUs, and one ml.p5.48xlarge has 8"),
+    sglang("pipeline-parallel-size: 2", "takes 16 GPUs"),
+    sglang("dp-size: 8", "tp-size 8 x dp-size 8 takes 64 GPUs", "enable-dp-attention: true"),
+    sglang("dp-size: 0", "at least 1"),
+    sglang("nnodes: 2", "a machine of its own", "leave it out"),
+    sglang("dist-init-addr: 10.0.0.1:5000", "a machine of its own"),
+    sglang("disaggregation-mode: prefill", "a second server and a router"),
+    sglang("dp-size: 3\n    enable-dp-attention: true", "3 is no divisor"),
+    sglang("ep-size: 16", "experts are spread over the 8 GPUs of tp-size, and 16 are more", "lower it"),
+    sglang("ep: 3", "3 is no divisor of tp-size 8"),
+    sglang("moe-dp-size: 3", "tp-size 8 must be a multiple of moe-dp-size 3"),
+    sglang("page-size: 24", "8192 must be a multiple of page-size 24", at="chunked"),
+    sglang("page-size: 0", "at least 1"),
+    sglang("max-total-tokens: 1000", "no request of context-length 32768 fits into 1000 tokens"),
+    sglang("enable-priority-scheduling: true\n    schedule-policy: lpm", "it is fcfs or lof", at="schedule-policy"),
+    sglang("enable-lora: true", "needs lora-paths"),
+    sglang("export-metrics-to-file: true", "needs export-metrics-to-file-dir"),
+    sglang("lora-paths: [team/adapter]", "the container has no network", "/opt/ml/model"),
+    sglang("lora-paths: [sql=team/adapter]", "'team/adapter' would be fetched"),
+    sglang('lora-paths: ["{\\"lora_name\\": \\"sql\\", \\"lora_path\\": \\"team/adapter\\"}"]', "'team/adapter' would be fetched"),
+    sglang("speculative-draft-model-path: lmsys/sglang-EAGLE3", "the container has no network"),
+    sglang("tokenizer-path: Qwen/Qwen3-32B", "the container has no network"),
+    sglang(f"chat-template: {'x' * 1100}", "1,100 characters", "1,024"),
     # --- load profiles
     m("kind: closed_loop", "kind: closed-loop", "did you mean 'closed_loop'?"),
     m("kind: closed_loop", "kind: nonsense", "expected one of", "closed_loop"),

@@ -35,6 +35,15 @@ ODD_MODELS = {
     "a size with a unit": ("context-length: 32768", "context-length: 32Ki"),
     "a flag's other spelling": ("mem-fraction-static: 0.88", "max-queued-requests: 5"),
     "a switch that is off": ("enable-metrics: true", "enable-metrics: false"),
+    "replicas inside attention": ("enable-metrics: true", "enable-dp-attention: true\n    dp-size: 8"),
+    "four GPUs in two stages": (
+        "  tensor_parallel_size: 8\n  sglang:\n",
+        "  tensor_parallel_size: 4\n  sglang:\n    pp-size: 2\n",
+    ),
+    "two replicas": ("  tensor_parallel_size: 8\n  sglang:\n", "  tensor_parallel_size: 4\n  sglang:\n    dp-size: 2\n"),
+    "experts over all GPUs": ("enable-metrics: true", "ep-size: 8"),
+    "no chunks": ("chunked-prefill-size: 8192", "chunked-prefill-size: -1"),
+    "an adapter beside the weights": ("enable-metrics: true", "lora-paths: [sql=/opt/ml/model/adapters/sql]"),
     "an image by digest": (
         "  sglang:\n",
         f"  image: 111122223333.dkr.ecr.us-west-2.amazonaws.com/a/b@sha256:{'a' * 64}\n  sglang:\n",
