@@ -11,7 +11,6 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from config.environment import CapacityReservation, Environment
 from config.schema import Release
-from config.suggest import nearest
 from delivery.aws.accounts import production_session
 from pipelines.checks.findings import Finding, Findings
 from pipelines.planning.observed_state import availability_zones, hub_token, weights_bytes
@@ -42,9 +41,7 @@ def checks(environment: Environment, releases: list[Release]) -> Iterator[Findin
     """Run every check, one after the other; yield what each found. Without credentials only that is checked."""
     session = boto3.Session(region_name=environment.region)
     identity = Findings("credentials")
-    _region(environment, session, identity)
-    if not identity:
-        _credentials(environment, session, identity)
+    _credentials(environment, session, identity)
     yield from identity
     if identity[-1].status == "fail":
         return
@@ -65,19 +62,6 @@ def checks(environment: Environment, releases: list[Release]) -> Iterator[Findin
         found = Findings(subject)
         check(account, found)
         yield from found
-
-
-def _region(environment: Environment, session: boto3.Session, found: Findings) -> None:
-    known = {
-        region
-        for partition in ("aws", "aws-us-gov", "aws-cn")
-        for region in session.get_available_regions("sagemaker", partition)
-    }
-    if environment.region not in known:
-        found.fail(
-            f"SageMaker is in no region {environment.region!r}",
-            f"set `region` in the environment file; did you mean {nearest(environment.region, known)!r}?",
-        )
 
 
 def _credentials(environment: Environment, session: boto3.Session, found: Findings) -> None:

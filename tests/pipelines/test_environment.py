@@ -26,8 +26,8 @@ OUTPUTS = {
     "StepsRepository": f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/release-steps",
     "ServingRepository": f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/release-serving",
     "HubTokenSecret": "release/hugging-face-token",
-    "Subnets": "subnet-1,subnet-2",
-    "SecurityGroups": "sg-1",
+    "Subnets": "subnet-00000001,subnet-00000002",
+    "SecurityGroups": "sg-00000001",
 }
 
 
@@ -62,7 +62,7 @@ def test_the_shipped_file_becomes_the_stacks(server: RunningServer, tmp_path: Pa
     assert (written.account_id, written.region, written.bucket) == (ACCOUNT, REGION, OUTPUTS["Bucket"])
     assert written.roles.reap == ROLES["Reap"]
     assert written.kms_key == OUTPUTS["KmsKey"]
-    assert (written.subnets, written.security_groups) == (["subnet-1", "subnet-2"], ["sg-1"])
+    assert (written.subnets, written.security_groups) == (["subnet-00000001", "subnet-00000002"], ["sg-00000001"])
     assert "# only gated repositories need it" in text
     assert written.inference_ami_version == "al2023-ami-sagemaker-inference-gpu-4-1"
     again = command(server, "release", "--file", str(file))
