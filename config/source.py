@@ -30,7 +30,7 @@ class YamlFile:
             _check_depth(path, text)
             self._root = yaml.compose(text, Loader=Loader)
             _count(path, self._root)
-            self.data: Any = Loader("").construct_document(self._root) if self._root else None  # type: ignore[no-untyped-call]
+            self.data: Any = Loader("").construct_document(self._root) if self._root else None
         except OSError as error:
             raise ConfigError([Problem(path, f"cannot be read: {error.strerror}")]) from error
         except UnicodeDecodeError as error:

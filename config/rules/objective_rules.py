@@ -23,7 +23,7 @@ def findings(evaluation: Evaluation) -> Iterator[Finding]:
     """Yield what is wrong with the objectives of every load profile, and with lm-eval's bounds."""
     for name, profile in evaluation.load_profiles.items():
         for metric, objective in profile.objectives.items():
-            location = ("evaluation", "load_profiles", name, "objectives", metric)
+            location: Location = ("evaluation", "load_profiles", name, "objectives", metric)
             yield from _side(location, metric, objective)
             yield from _relative(location, objective)
             yield from _value(location, metric, objective, profile)
