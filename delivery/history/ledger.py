@@ -9,14 +9,20 @@ What the chain shows: that an event with another behind it was changed, or one w
 changed, or that events were cut off at the end. On AWS the bucket's policy keeps anybody from either (infra/delivery.yaml): an event is
 written without that condition, or deleted, by nobody who did not change the policy first, and CloudTrail has that. On this machine
 nothing does.
+
+Reading costs the same however long the ledger is: what this process has verified before it does not read again, and a process that begins
+takes the checkpoint (`delivery.history.checkpoint`). Both are verified from the first event on and hold as long as their last event is what
+its own object says: by the chain, all events before it are then what they were, too. Whether each one's object still is, `audit` looks.
 """
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -25,9 +31,12 @@ from pydantic import Field, JsonValue, ValidationError
 from config.base import Strict
 from delivery.aws import s3
 from delivery.errors import DeliveryError, LedgerBroken
+from delivery.history import checkpoint
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
+
+logger = logging.getLogger(__name__)
 
 EventKind = Literal["fetched", "registered", "evaluated", "approved", "rejected", "promoted", "rolled_back", "refused"]
 """What happened. `refused`: a version was to be promoted and was not; production serves what it did before."""
@@ -35,6 +44,8 @@ EventKind = Literal["fetched", "registered", "evaluated", "approved", "rejected"
 _KEY = re.compile(r"(\d{8})\.json")
 _TRIES = 50  # of a number: as many writers at once would have to be faster each time
 _READERS = 16
+_CHECKPOINT_EVERY = 8  # events: how many a process that begins may have to read one by one
+_BLOCK_DIGITS = 4  # events are listed by the digits before these: release files' folders, called by a digest, begin otherwise
 
 
 class Event(Strict):
@@ -62,6 +73,23 @@ class Event(Strict):
     def to_json(self) -> bytes:
         """Return the object's bytes."""
         return (self.model_dump_json(indent=2) + "\n").encode()
+
+
+@dataclass(frozen=True)
+class _Chain:
+    """Events from the first one on, verified."""
+
+    events: tuple[Event, ...] = ()
+    bodies: tuple[bytes, ...] = ()
+    """Their bytes."""
+    etag: str = ""
+    """The entity tag of the last one's object."""
+    in_checkpoint: int = 0
+    """How many of them the checkpoint has."""
+
+
+_verified: dict[str, _Chain] = {}
+"""What this process has read of each ledger: good as long as the last event's object has that entity tag."""
 
 
 class Ledger:
@@ -99,28 +127,27 @@ class Ledger:
 
         Raises:
             DeliveryError: S3 refused, or others were faster 50 times in a row.
+            LedgerBroken: The chain does not hold.
         """
         for _ in range(_TRIES):
-            if check is None:
-                last = max(self._numbers(), default=0)
-            else:
-                events = self.events()
-                check(events)
-                last = len(events)
+            chain = self._read_chain()
+            if check is not None:
+                check(list(chain.events))
             event = Event(
-                sequence=last + 1,
+                sequence=len(chain.events) + 1,
                 at=datetime.now(UTC).isoformat(timespec="milliseconds"),
                 kind=kind,
                 version=version,
                 model_package=model_package,
                 by=by,
                 details=dict(details or {}),
-                previous_sha256=hashlib.sha256(self._read(last)).hexdigest() if last else None,
+                previous_sha256=_sha256(chain.bodies),
             )
             body = event.to_json()
             written = s3.write_json(self._s3, self._uri(event.sequence), body, only_if_absent=True, **self._options)
             # Refused, but ours: boto3 sends a request again whose answer got lost.
             if written or s3.read(self._s3, self._uri(event.sequence)) == body:
+                self._write_checkpoint(chain)
                 return event
         raise DeliveryError(f"could not write to the ledger {self._prefix}: others were faster {_TRIES} times; start again")
 
@@ -150,25 +177,71 @@ class Ledger:
         return self.append(kind, by=by, version=version, model_package=model_package, details=details)
 
     def events(self) -> list[Event]:
-        """Read and verify every event, oldest first.
+        """Return every event, oldest first, as the chain that ends in the last one's object holds them.
 
         Raises:
             LedgerBroken: The chain does not hold; the message names the first bad event.
             DeliveryError: S3 refused.
         """
-        numbers = self._numbers()
+        return list(self._read_chain().events)
+
+    def audit(self) -> list[Event]:
+        """Read and verify each event's own object, oldest first: one request an event. Errors as of `events`."""
+        return list(self._extended(_Chain(), self._list(1)).events)
+
+    def _read_chain(self) -> _Chain:
+        """Read what is new since this process, or whoever wrote the checkpoint, read the ledger."""
+        known = _verified.get(str(self._prefix), _Chain())
+        listed = self._list(len(known.events)) if known.events else {}
+        if not known.events or listed.get(len(known.events)) != known.etag:
+            known, listed = self._from_checkpoint()
+        chain = self._extended(known, listed)
+        _verified[str(self._prefix)] = chain
+        return chain
+
+    def _from_checkpoint(self) -> tuple[_Chain, dict[int, str]]:
+        """Return the events of the checkpoint, and the listing from its last one on; no event when that one's object is another, or none."""
+        bodies = checkpoint.read(self._s3, self._prefix)
+        listed = self._list(len(bodies))
+        if not bodies:
+            return _Chain(), listed
+        try:
+            chain = self._followed(_Chain(), bodies)
+            if len(bodies) not in listed:
+                raise LedgerBroken(f"{self._uri(len(bodies))}, its last event, is not there")
+            if self._read(len(bodies)) != bodies[-1]:
+                raise LedgerBroken(f"{self._uri(len(bodies))}, its last event, is another one")
+        except LedgerBroken as error:
+            logger.warning(f"the checkpoint of {self._prefix} is not used, and each event is read: {error}")
+            return _Chain(), self._list(1)
+        return replace(chain, etag=listed[len(bodies)], in_checkpoint=len(bodies)), listed
+
+    def _extended(self, chain: _Chain, listed: Mapping[int, str]) -> _Chain:
+        """Read the events behind those of a chain, and verify that they follow it."""
+        numbers = [number for number in listed if number > len(chain.events)]
         with ThreadPoolExecutor(_READERS) as readers:
             bodies = list(readers.map(self._read, numbers))
-        events: list[Event] = []
-        previous: str | None = None
-        for place, (number, body) in enumerate(zip(numbers, bodies, strict=True), start=1):
+        for place, number in enumerate(numbers, start=len(chain.events) + 1):
             if number != place:
                 raise LedgerBroken(
                     f"the ledger is broken at {self._uri(place)}: it is gone, but later events are there; {_WHAT_NEXT}"
                 )
-            events.append(self._checked(number, body, previous))
-            previous = hashlib.sha256(body).hexdigest()
-        return events
+        return replace(self._followed(chain, bodies), etag=listed[numbers[-1]]) if numbers else chain
+
+    def _followed(self, chain: _Chain, bodies: Sequence[bytes]) -> _Chain:
+        """Put events behind a chain, each of which must hold the digest of the one before it."""
+        events, previous = list(chain.events), _sha256(chain.bodies)
+        for body in bodies:
+            events.append(self._checked(len(events) + 1, body, previous))
+            previous = _sha256([body])
+        return replace(chain, events=tuple(events), bodies=(*chain.bodies, *bodies))
+
+    def _write_checkpoint(self, chain: _Chain) -> None:
+        """Write the checkpoint when it is far enough behind."""
+        if len(chain.events) - chain.in_checkpoint < _CHECKPOINT_EVERY:
+            return
+        if checkpoint.write(self._s3, self._prefix, chain.bodies, **self._options):
+            _verified[str(self._prefix)] = replace(chain, in_checkpoint=len(chain.events))
 
     def _checked(self, number: int, body: bytes, previous: str | None) -> Event:
         place = self._uri(number)
@@ -185,17 +258,25 @@ class Ledger:
             )
         return event
 
-    def _numbers(self) -> list[int]:
-        """List the events that are there, ascending. Below the prefix are also the release files, each in a folder: the delimiter skips them."""
-        found: list[int] = []
+    def _list(self, first: int) -> dict[int, str]:
+        """List the events from this number on, ascending, each with its entity tag."""
+        found: dict[int, str] = {}
+        size = 10**_BLOCK_DIGITS
+        block = first // size
         with s3.translate_client_errors(f"list {self._prefix}"):
-            pages = self._s3.get_paginator("list_objects_v2").paginate(
-                Bucket=self._prefix.bucket, Prefix=self._prefix.key, Delimiter="/"
-            )
-            for page in pages:
-                names = (item["Key"].removeprefix(self._prefix.key) for item in page.get("Contents", []))
-                found += [int(match[1]) for name in names if (match := _KEY.fullmatch(name))]
-        return sorted(found)
+            while True:
+                pages = self._s3.get_paginator("list_objects_v2").paginate(
+                    Bucket=self._prefix.bucket,
+                    Prefix=self._prefix.key + f"{block * size:08d}"[:-_BLOCK_DIGITS],
+                    Delimiter="/",
+                    StartAfter=self._uri(max(first, 1) - 1).key,
+                )
+                for item in (item for page in pages for item in page.get("Contents", [])):
+                    if match := _KEY.fullmatch(item["Key"].removeprefix(self._prefix.key)):
+                        found[int(match[1])] = item["ETag"]
+                block += 1
+                if block * size - 1 not in found:
+                    return found
 
     def _read(self, number: int) -> bytes:
         body = s3.read(self._s3, self._uri(number))
@@ -205,6 +286,11 @@ class Ledger:
 
     def _uri(self, number: int) -> s3.S3Uri:
         return self._prefix / f"{number:08d}.json"
+
+
+def _sha256(bodies: Sequence[bytes]) -> str | None:
+    """Return the digest of the last of these events, hexadecimal; None when there is none."""
+    return hashlib.sha256(bodies[-1]).hexdigest() if bodies else None
 
 
 _WHAT_NEXT = (

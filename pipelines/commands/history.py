@@ -29,7 +29,7 @@ _SHOWN_DETAILS = ("comment", "reason", "summary", "verdict", "despite", "action"
 def history(name: str, env: str, *, as_json: bool) -> None:
     """Print what happened to a model's versions. LedgerBroken, naming the first bad event, when the chain does not hold."""
     model = open_model(name, env)
-    events = model.ledger.events()
+    events = model.ledger.audit()
     if as_json:
         shown = [event.model_dump(mode="json") for event in events]
         print(json.dumps({"model": model.name, "chain": "intact", "events": shown}))

@@ -86,8 +86,11 @@ class FakeS3(FakeService):
         self._objects.pop((Bucket, Key), None)
         return {}
 
-    def _list_objects_v2(self, Bucket: str, Prefix: str = "", Delimiter: str | None = None, **_: Any) -> dict[str, Any]:
+    def _list_objects_v2(
+        self, Bucket: str, Prefix: str = "", Delimiter: str | None = None, StartAfter: str = "", **_: Any
+    ) -> dict[str, Any]:
         found = sorted((key, one) for (bucket, key), one in self._objects.items() if bucket == Bucket and key.startswith(Prefix))
+        found = [(key, one) for key, one in found if key > StartAfter]
         found = [(key, one) for key, one in found if Delimiter is None or Delimiter not in key.removeprefix(Prefix)]
         listed = [{"Key": key, "Size": len(one.body), "ETag": one.etag, "LastModified": one.modified} for key, one in found]
         return {"Contents": listed}
