@@ -15,11 +15,10 @@ import random
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
 from botocore.exceptions import ClientError
@@ -27,6 +26,7 @@ from pydantic import ValidationError
 
 from config.base import Strict
 from delivery.aws import s3
+from delivery.aws.clock import ServiceClock
 from delivery.errors import DeliveryError, LeaseHeld, LeaseLost
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def read(client: S3Client, bucket: str, endpoint: str) -> tuple[LeaseRecord, boo
     """
     stored = _LeaseObject(client, bucket, endpoint)
     found = stored.read()
-    return None if found is None else (found.record, found.record.is_held(stored.now))
+    return None if found is None else (found.record, found.record.is_held(stored.clock.at))
 
 
 @contextmanager
@@ -156,8 +156,8 @@ class Lease:
         pause = _POLL_S[0]
         while True:
             found = self._stored.read()
-            if found is None or not found.record.is_held(self._stored.now) or found.record.execution == self._execution:
-                self._taken_at = self._stored.now.isoformat(timespec="seconds")
+            if found is None or not found.record.is_held(self._stored.clock.at) or found.record.execution == self._execution:
+                self._taken_at = self._stored.clock.at.isoformat(timespec="seconds")
                 if self._write(found.etag if found else None):
                     break
                 continue  # somebody was faster: look again who
@@ -223,13 +223,13 @@ class Lease:
         It is good for us no longer than it is for others, who go by what is written: from the answer that told the time, however long this
         process stood still since.
         """
-        good_until = self._stored.asked_at + self._expires_s - _DATE_S
+        good_until = self._stored.clock.asked_at + self._expires_s - _DATE_S
         record = LeaseRecord(
             owner=self._owner,
             execution=self._execution,
             token=self._token,
             taken_at=self._taken_at,
-            expires_at=(self._stored.now + timedelta(seconds=self._expires_s)).isoformat(timespec="milliseconds"),
+            expires_at=(self._stored.clock.at + timedelta(seconds=self._expires_s)).isoformat(timespec="milliseconds"),
             released=released,
         )
         written = self._stored.write(record, etag)
@@ -254,10 +254,8 @@ class _LeaseObject:
     def __init__(self, client: S3Client, bucket: str, endpoint: str) -> None:
         self._s3, self.endpoint = client, endpoint
         self._uri = s3.S3Uri(bucket, f"leases/{endpoint}.json")
-        self.now = datetime.now(UTC)
-        """S3's clock when it answered last."""
-        self.asked_at = time.monotonic()
-        """When it was asked for that answer, time.monotonic()."""
+        self.clock = ServiceClock()
+        """S3's."""
 
     def read(self) -> _StoredLease | None:
         asked_at = time.monotonic()
@@ -266,11 +264,11 @@ class _LeaseObject:
                 answer = self._s3.get_object(Bucket=self._uri.bucket, Key=self._uri.key)
                 body = answer["Body"].read()
             except ClientError as error:
-                self._note_time(error.response, asked_at)
+                self.clock.note(error.response, asked_at)
                 if s3.error_code(error) == "NoSuchKey":
                     return None
                 raise
-        self._note_time(answer, asked_at)
+        self.clock.note(answer, asked_at)
         try:
             return _StoredLease(LeaseRecord.model_validate_json(body), answer["ETag"])
         except ValidationError as error:
@@ -292,10 +290,5 @@ class _LeaseObject:
                 # Refused, but ours: boto3 sends a request again whose answer got lost.
                 found = self.read()
                 return found.etag if found is not None and found.record == record else None
-        self._note_time(answer, asked_at)
+        self.clock.note(answer, asked_at)
         return str(answer["ETag"])
-
-    def _note_time(self, answer: Mapping[str, Any], asked_at: float) -> None:
-        self.asked_at = asked_at
-        date = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date")
-        self.now = parsedate_to_datetime(date) if date else datetime.now(UTC)

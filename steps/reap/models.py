@@ -48,14 +48,28 @@ class ReapedResource(Strict):
     """Why it could not be deleted."""
 
 
+class Unread(Strict):
+    """Something that AWS did not let the reaper read."""
+
+    kind: ResourceKind | Literal["execution"]
+    """What it is. Resources of which it is not known whether they have outlived their run make the pass fail; an execution does not, since
+    what it made is not past its expiry yet."""
+    name: str
+    """Its name; empty where all of this kind could not be listed."""
+    error: str
+    """Why it could not be read."""
+
+
 class ReapPass(Strict):
     """reaped.json: one pass of the reaper."""
 
     schema_version: Literal[1] = 1
     """The format of this file."""
     at: str
-    """When, ISO 8601 UTC."""
+    """When, ISO 8601 UTC, by SageMaker's clock."""
     seen: int
     """How many resources carry an expiry at all."""
     reaped: list[ReapedResource]
     """Those that had outlived their run."""
+    unread: list[Unread] = []
+    """What could not be read; the next pass tries again."""
