@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import ClientError
@@ -46,6 +47,8 @@ class EndpointState:
     """What its instances run, as SageMaker resolved it: REPOSITORY@DIGEST on AWS."""
     pending: str = ""
     """The endpoint config that it is being given; empty when none is."""
+    created: datetime | None = None
+    """When it was made: tells it from another one of its name."""
 
     @property
     def is_busy(self) -> bool:
@@ -93,6 +96,7 @@ class Hosting:
             found.get("FailureReason", ""),
             tuple(image["ResolvedImage"] for image in images if "ResolvedImage" in image),
             found.get("PendingDeploymentSummary", {}).get("EndpointConfigName", ""),
+            found.get("CreationTime"),
         )
 
     def tags(self, arn: str) -> dict[str, str]:

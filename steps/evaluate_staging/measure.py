@@ -24,6 +24,7 @@ from steps.evaluate_staging.load_errors import translate_load_errors
 from steps.evaluate_staging.models import BatchConsistency, PromptCheckSummary
 from steps.evaluate_staging.prepare import Prepared
 from steps.evaluate_staging.staging import StagingEndpoint, staging
+from steps.evaluate_staging.watch import EndpointWatch
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +44,8 @@ class Measured:
     """What running each load profile gave."""
     lm_eval: dict[str, dict[str, float]] | str
     """Task → every number that lm-eval gives; or how lm-eval failed."""
+    unconfirmed: str = ""
+    """Why it is not known whether the endpoint was the same to the end; empty when it was."""
 
 
 def measure(prepared: Prepared) -> Measured:
@@ -55,23 +58,28 @@ def measure(prepared: Prepared) -> Measured:
         What was measured. Loads and tasks that could not be put on are among it, with the reason.
 
     Raises:
-        DeliveryError: The endpoint did not come up, or went away. It is deleted whatever happened.
+        InputError: The version was deleted meanwhile.
+        DeliveryError: The endpoint did not come up, went away, or became another one. It is deleted whatever happened.
     """
     arguments = prepared.arguments
-    with staging(prepared.hosting, arguments.release, prepared.package, arguments.execution) as staged:
-        endpoint = _EndpointUnderTest(prepared, staged)
+    with (
+        staging(prepared.hosting, arguments.release, prepared.package, arguments.execution) as staged,
+        EndpointWatch(prepared, staged) as watch,
+    ):
+        endpoint = _EndpointUnderTest(prepared, staged, watch)
         with translate_load_errors():
             checks = endpoint.ask_prompt_checks()
             batch, loads = endpoint.put_loads_on()
         lm_eval = endpoint.ask_lm_eval()
-    return Measured(staged, checks.model_copy(update={"batch": batch}), loads, lm_eval)
+        unconfirmed = watch.confirm()
+    return Measured(staged, checks.model_copy(update={"batch": batch}), loads, lm_eval, unconfirmed)
 
 
 class _EndpointUnderTest:
     """Everything that is asked of one endpoint."""
 
-    def __init__(self, prepared: Prepared, staged: StagingEndpoint) -> None:
-        self._prepared, self._staged = prepared, staged
+    def __init__(self, prepared: Prepared, staged: StagingEndpoint, watch: EndpointWatch) -> None:
+        self._prepared, self._staged, self._watch = prepared, staged, watch
         self._region = prepared.arguments.release.environment.region
         self._evaluation = prepared.arguments.release.model.evaluation
         self._runtime = boto3.client("sagemaker-runtime", region_name=self._region)
@@ -99,7 +107,8 @@ class _EndpointUnderTest:
                 lag_at_most_ms=lag_ms,
             )
             for seed, (name, profile) in enumerate(self._evaluation.load_profiles.items()):
-                loads[name] = runner.run(profile, seed, _progress_of(name))
+                loads[name] = runner.run(profile, seed, self._progress_of(name))
+                self._watch.check()
                 logger.info(f"load profile {name}: {len(loads[name].measurement.counted)} requests measured")
         return batch, loads
 
@@ -110,9 +119,22 @@ class _EndpointUnderTest:
             return {}
         try:
             return accuracy.ask(self._openai(), accuracy.wanted.timeout_s, max(0.0, self._staged.until_s - time.monotonic()))
-        except DeliveryError as error:
+        except (
+            DeliveryError,
+            OSError,
+            ValueError,
+        ) as error:  # the last two: its files cannot be written or read, as on a full disk
             logger.warning(str(error))
             return str(error)
+
+    def _progress_of(self, name: str) -> Callable[[str], None]:
+        """Show how far a load is, and end it where there is nothing to measure any more."""
+
+        def show(detail: str) -> None:
+            self._watch.check()
+            progress(f"{name}: {detail}")
+
+        return show
 
     def _transport(self, profile: LoadProfile) -> Transport:
         if profile.client == "sagemaker":
@@ -136,7 +158,3 @@ class _EndpointUnderTest:
             f"prompt check {check.prompt!r} in a batch: {same} of {len(together)} answers are the one that it gives alone"
         )
         return BatchConsistency(prompt=check.prompt, alone=alone.text[:_SHOWN], asked=len(together), same=same)
-
-
-def _progress_of(name: str) -> Callable[[str], None]:
-    return lambda detail: progress(f"{name}: {detail}")

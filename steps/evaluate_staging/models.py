@@ -12,6 +12,8 @@ from delivery.endpoint.prompt_checks import PromptCheckResult
 from loadtest.measurement.models import ObjectiveResult, ProfileResult
 from steps.evaluate_staging.coordination.host import Host
 
+IMAGE_DIGEST = "image_digest"
+"""In an evaluation's `environment`: what the image's tag meant; not there for an image that has no digest."""
 Verdict = Literal["passed", "failed", "invalid"]
 """`invalid`: the numbers cannot decide, because nothing was measured, or too little, or the client was the bottleneck. It is not passed."""
 
@@ -106,3 +108,5 @@ class Evaluation(Strict):
     """Each lm-eval task's score."""
     expectations: Expectations | None = None
     """The suite over every request; None where great_expectations is not installed."""
+    not_done: list[str] = []
+    """What could not be done beside measuring: a page not drawn, metrics not sent, the staging endpoint not deleted. One line each."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import boto3
 
+from config.schema import Release
 from delivery.aws import s3
 from delivery.endpoint.hosting import Hosting
+from delivery.errors import DeliveryError, InputError
 from delivery.history.ledger import Ledger
 from delivery.names import Fact
-from delivery.registry import images, model_packages
+from delivery.registry import images
 from delivery.registry.model_packages import ModelPackage
 from loadtest.inputs import LoadInputs
 from steps.evaluate_staging import baseline
@@ -20,9 +22,9 @@ from steps.evaluate_staging.baseline import Baseline
 from steps.evaluate_staging.lm_eval_tasks import LmEvalTasks
 from steps.evaluate_staging.load_errors import translate_load_errors
 from steps.evaluate_staging.models import EvaluationArguments
+from steps.evaluate_staging.recorder import Recorder
 
-if TYPE_CHECKING:
-    from types_boto3_sagemaker.client import SageMakerClient
+_ROOM_BYTES = 50_000_000
 
 
 @dataclass(frozen=True)
@@ -31,14 +33,10 @@ class Prepared:
 
     arguments: EvaluationArguments
     """Arguments of this run."""
-    sagemaker: SageMakerClient
-    """Of the environment's region."""
+    recorder: Recorder
+    """Where the evaluation is to stand; it knows the version."""
     hosting: Hosting
     """The endpoints there."""
-    ledger: Ledger
-    """The model's."""
-    package: ModelPackage
-    """The version to evaluate."""
     image_facts: dict[str, str]
     """What is to be noted on the version of its image: the digest that its tag means now."""
     baseline: Baseline
@@ -48,36 +46,75 @@ class Prepared:
     accuracy: LmEvalTasks | None
     """The lm-eval tasks, all of them loaded; None where the model file names none."""
 
+    @property
+    def package(self) -> ModelPackage:
+        """The version to evaluate."""
+        return self.recorder.package
 
-def prepare(arguments: EvaluationArguments, folder: Path) -> Prepared:
-    """Read the version, production's evaluation and the files of the load; let lm-eval load its tasks.
+    @property
+    def measure_again(self) -> str:
+        """What to do where there is no verdict."""
+        return measure_again(self.arguments.release, self.package.version)
+
+
+def measure_again(release: Release, version: int) -> str:
+    """Say how the same version is measured again.
 
     Args:
-        arguments: Arguments of this run.
+        release: The resolved model file.
+        version: Its number.
+    """
+    where = " --env aws" if release.environment.kind == "aws" else ""
+    return f"measure it again: python -m pipelines.run evaluate {release.name} {version}{where}"
+
+
+def prepare(recorder: Recorder, folder: Path) -> Prepared:
+    """Read production's evaluation and the files of the load; let lm-eval load its tasks.
+
+    Args:
+        recorder: This run's.
         folder: Where files are kept until the load is over; whoever made it removes it.
 
     Returns:
         What `measure` and `publish` need.
 
     Raises:
-        InputError: There is no such version, or a trace, a prompts file, the tokenizer or a task can never work.
-        DeliveryError: AWS could not be asked.
+        InputError: The version was rejected, or a trace, a prompts file, the tokenizer or a task can never work.
+        DeliveryError: AWS could not be asked, or there is no room on the disk.
     """
+    arguments, package, client = recorder.arguments, recorder.package, recorder.client
     release = arguments.release
     region, evaluation = release.environment.region, release.model.evaluation
-    sagemaker = boto3.client("sagemaker", region_name=region)
-    hosting = Hosting(sagemaker, boto3.client("logs", region_name=region))
-    client = s3.client(region)
-    package = model_packages.read(sagemaker, arguments.model_package)
-    ledger = Ledger(client, release.environment.bucket, release.name)
-    _note_registration(ledger, package, arguments.execution)
+    _require_room(folder, arguments.output)
+    _require_undecided(package)
+    hosting = Hosting(recorder.sagemaker, boto3.client("logs", region_name=region))
+    _note_registration(recorder.ledger, package, arguments.execution)
     image_facts = images.fact(package, lambda ecr_region: boto3.client("ecr", region_name=ecr_region), release.environment.kind)
-    found = baseline.read(release, hosting, sagemaker, client)
+    found = baseline.read(release, hosting, recorder.sagemaker, client)
     inputs = LoadInputs(lambda uri: s3.read(client, s3.S3Uri.parse(uri)), folder, f"{release.weights_prefix}tokenizer.json")
     with translate_load_errors():
         inputs.check(evaluation.load_profiles.values())
     accuracy = LmEvalTasks.prepare(evaluation.lm_eval, client, folder / "lm_eval")
-    return Prepared(arguments, sagemaker, hosting, ledger, package, image_facts, found, inputs, accuracy)
+    return Prepared(arguments, recorder, hosting, image_facts, found, inputs, accuracy)
+
+
+def _require_room(*folders: Path) -> None:
+    """Raise DeliveryError where a disk is nearly full: better now than when an hour of an endpoint was paid for."""
+    for folder in folders:
+        there = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+        free = shutil.disk_usage(there).free
+        if free < _ROOM_BYTES:
+            raise DeliveryError(
+                f"the disk of {folder} has {free / 1e6:.0f} MB left, and an evaluation is not begun with less than {_ROOM_BYTES / 1e6:.0f} MB; "
+                "make room there"
+            )
+
+
+def _require_undecided(package: ModelPackage) -> None:
+    """Raise InputError for a version that somebody rejected: its numbers would decide nothing."""
+    if package.approval_status == "Rejected":
+        why = f": {package.approval_description}" if package.approval_description else ""
+        raise InputError(f"version {package.version} is rejected{why}; it is not measured")
 
 
 def _note_registration(ledger: Ledger, package: ModelPackage, execution: str) -> None:

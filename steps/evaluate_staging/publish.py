@@ -1,67 +1,99 @@
 """Third phase of an evaluation: score what was measured and record it, in files, on the version, in the ledger, in CloudWatch.
 
-The verdict is what the step exists for. A decoration that cannot be recorded (the page, the data docs, a metric) never undoes it.
+The verdict is what the step exists for: it is stored first. A decoration that cannot be made (the table, the suite, the page, a metric)
+never undoes it; the evaluation names it.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import boto3
+from botocore.config import Config
 
 from config.schema import Release
+from delivery.aws import s3
 from delivery.aws.client_errors import translate_client_errors
-from delivery.errors import DeliveryError
-from delivery.history.ledger import Ledger
 from delivery.job.frame import progress
-from delivery.names import EVALUATION_FILE, REPORT_PAGE, Fact
-from delivery.registry import model_packages
+from delivery.names import REPORT_PAGE, Fact
 from loadtest.measurement import request_table
 from loadtest.runner import ProfileRun
 from steps.evaluate_staging import expectations
 from steps.evaluate_staging.measure import Measured
-from steps.evaluate_staging.models import Evaluation, Expectations
+from steps.evaluate_staging.models import IMAGE_DIGEST, Evaluation, Expectations
 from steps.evaluate_staging.prepare import Prepared
+from steps.evaluate_staging.recorder import Recorder, forget
 from steps.evaluate_staging.scoring import score
-from steps.evaluate_staging.verdicts import number
 
 logger = logging.getLogger(__name__)
 
 _NAMESPACE = "Release/Evaluation"
-_FACT_LIMIT = 40  # of the 50 that a version may have
+_TABLE = "requests.parquet"
+_IMPATIENT = Config(connect_timeout=5, read_timeout=10, retries={"mode": "standard", "total_max_attempts": 3})
+"""A CloudWatch that hangs holds up no verdict."""
 
 
 def publish(prepared: Prepared, measured: Measured) -> Evaluation:
-    """Score what was measured, write OUTPUT/evaluation.json and the report beside it, note the verdict on the version and in the ledger.
+    """Score what was measured, store evaluation.json and the report beside it, note the verdict on the version and in the ledger.
 
     Args:
         prepared: What `prepare` found.
         measured: What `measure` measured.
 
     Returns:
-        The evaluation, as it was written.
+        The evaluation, as it is stored.
+
+    Raises:
+        DeliveryError: S3, the registry or the ledger could not be written to; the message has the verdict.
+    """
+    release, recorder = prepared.arguments.release, prepared.recorder
+    evaluation = recorder.store(score(prepared, measured))
+    logger.info(f"{evaluation.verdict}: {evaluation.summary}")
+    undone = list(evaluation.not_done)
+    with decoration("the metrics in CloudWatch", undone):
+        send_metrics(evaluation, release.environment.region)
+    evaluation = evaluation.model_copy(update={"not_done": undone})
+    folder = prepared.arguments.output
+    evaluation = recorder.store(write_report(evaluation, release, measured.loads, prepared.baseline.evaluation, folder))
+    recorder.record(evaluation, prepared.image_facts)
+    progress(f"{evaluation.verdict}: {evaluation.summary}")
+    return evaluation
+
+
+def publish_again(recorder: Recorder, evaluation: Evaluation) -> None:
+    """Note what an earlier run of this step stored, where that is missing, and write it into the output.
+
+    Args:
+        recorder: It found the evaluation.
+        evaluation: The one that it found.
 
     Raises:
         DeliveryError: The registry or the ledger could not be written to.
     """
-    arguments = prepared.arguments
-    release, folder = arguments.release, arguments.output
-    evaluation = score(prepared, measured)
-    folder.mkdir(parents=True, exist_ok=True)
-    evaluation = write_report(evaluation, release, measured.loads, prepared.baseline.evaluation, folder)
-    body = (evaluation.model_dump_json(indent=2) + "\n").encode()
-    (folder / EVALUATION_FILE).write_bytes(body)
-    facts = _facts(release, evaluation, hashlib.sha256(body).hexdigest()) | prepared.image_facts
-    model_packages.annotate(prepared.sagemaker, arguments.model_package, facts)
-    _note_verdict(prepared.ledger, evaluation, facts)
-    _send_metrics(evaluation, release.environment.region)
-    logger.info(f"{evaluation.verdict}: {evaluation.summary}")
+    recorder.write_output()
+    with decoration("the report", [], page := recorder.arguments.output / REPORT_PAGE):
+        if s3.read(recorder.client, recorder.folder / REPORT_PAGE) is None:
+            _draw_page(evaluation, None, page)
+    digest = evaluation.environment.get(IMAGE_DIGEST)
+    recorder.record(evaluation, {str(Fact.IMAGE_DIGEST): digest} if digest else {})
     progress(f"{evaluation.verdict}: {evaluation.summary}")
-    return evaluation
+
+
+@contextmanager
+def decoration(what: str, undone: list[str], *files: Path) -> Iterator[None]:
+    """Make something that a verdict can do without: what fails inside becomes a line of `undone` and of the log, and its files are deleted."""
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001  (AWS's, a library's, a full disk's: none may cost a verdict that an endpoint was paid for)
+        line = f"{what} could not be made: {type(error).__name__}: {error}"
+        logger.warning(f"{line}; the verdict stands without it")
+        undone.append(line)
+        for file in files:
+            forget(file)
 
 
 def write_report(
@@ -69,21 +101,23 @@ def write_report(
 ) -> Evaluation:
     """Write requests.parquet, the data docs and the report into `folder`; return the evaluation with what the suite found."""
     progress("writing the report")
-    rows = request_table.build({name: outcome.measurement for name, outcome in loads.items()})
-    request_table.write(rows, folder / "requests.parquet")
+    undone = list(evaluation.not_done)
+    rows: dict[str, list[Any]] = {}
+    with decoration("the table of requests", undone, folder / _TABLE):
+        folder.mkdir(parents=True, exist_ok=True)
+        rows = request_table.build({name: outcome.measurement for name, outcome in loads.items()})
+        request_table.write(rows, folder / _TABLE)
     suite = _check_expectations(rows, release, folder / "data_docs")
-    evaluation = evaluation.model_copy(update={"expectations": suite})
-    _draw_page(evaluation, production, folder / REPORT_PAGE)
-    return evaluation
+    evaluation = evaluation.model_copy(update={"expectations": suite, "not_done": undone})
+    with decoration("the report", undone, folder / REPORT_PAGE):
+        _draw_page(evaluation, production, folder / REPORT_PAGE)
+    return evaluation.model_copy(update={"not_done": undone})
 
 
 def _draw_page(evaluation: Evaluation, production: Evaluation | None, page: Path) -> None:
     from steps.evaluate_staging import report  # deferred: matplotlib costs a second, and is needed last
 
-    try:
-        page.write_text(report.render(evaluation, production), encoding="utf-8")
-    except Exception as error:  # noqa: BLE001  (a library's, of any kind; a stored evaluation can be drawn again)
-        logger.warning(f"the report could not be drawn: {type(error).__name__}: {error}; the verdict stands without it")
+    page.write_text(report.render(evaluation, production), encoding="utf-8")
 
 
 def _check_expectations(rows: dict[str, list[Any]], release: Release, docs: Path) -> Expectations | None:
@@ -96,40 +130,16 @@ def _check_expectations(rows: dict[str, list[Any]], release: Release, docs: Path
         return Expectations(success=False, checked=0, failed=[failed])
 
 
-def _facts(release: Release, evaluation: Evaluation, sha256: str) -> dict[str, str]:
-    """Return what the registry keeps: the verdict, where the report is, its digest, the headline numbers."""
-    found = {
-        Fact.EVALUATION_VERDICT: evaluation.verdict,
-        Fact.EVALUATION_REPORT: f"{release.evaluations_prefix}/{evaluation.execution}/{EVALUATION_FILE}",
-        Fact.EVALUATION_SHA256: sha256,
-        Fact.EVALUATED_AT: evaluation.evaluated_at,
-    }
-    numbers = [
-        (f"evaluation:{name}:{metric}", number(result.value))
-        for name, profile in evaluation.profiles.items()
-        for metric, result in profile.objectives.items()
-    ] + [(f"evaluation:lm_eval:{task}", number(result.value)) for task, result in evaluation.lm_eval.items()]
-    return {str(key): value for key, value in found.items()} | dict(numbers[: _FACT_LIMIT - len(found)])
+def send_metrics(evaluation: Evaluation, region: str) -> None:
+    """Send every metric by model, version and profile, and every lm-eval score, so that versions can be seen beside one another.
 
+    Args:
+        evaluation: Whose metrics.
+        region: Where to.
 
-def _note_verdict(ledger: Ledger, evaluation: Evaluation, facts: Mapping[str, str]) -> None:
-    """Write the verdict into the ledger, and which report it stands in."""
-    ledger.append_once(
-        "evaluated",
-        by=evaluation.execution,
-        version=evaluation.version,
-        model_package=evaluation.model_package,
-        details={
-            "verdict": evaluation.verdict,
-            "summary": evaluation.summary,
-            "report": facts[Fact.EVALUATION_REPORT],
-            "sha256": facts[Fact.EVALUATION_SHA256],
-        },
-    )
-
-
-def _send_metrics(evaluation: Evaluation, region: str) -> None:
-    """Send every metric by model, version and profile, and every lm-eval score, so that versions can be seen beside one another."""
+    Raises:
+        DeliveryError: CloudWatch refused, or did not answer soon.
+    """
     version = {"Model": evaluation.model, "Version": str(evaluation.version)}
     data = [
         _datum(metric, value, {**version, "Profile": name})
@@ -141,13 +151,10 @@ def _send_metrics(evaluation: Evaluation, region: str) -> None:
         for task, result in evaluation.lm_eval.items()
         if result.value is not None
     ]
-    client = boto3.client("cloudwatch", region_name=region)
-    try:
-        with translate_client_errors("publish the evaluation's metrics to CloudWatch"):
-            for first in range(0, len(data), 500):  # 1,000 metrics a call at most (API reference of PutMetricData)
-                client.put_metric_data(Namespace=_NAMESPACE, MetricData=data[first : first + 500])
-    except DeliveryError as error:
-        logger.warning(f"{error}; the verdict stands without them")
+    client = boto3.client("cloudwatch", region_name=region, config=_IMPATIENT)
+    with translate_client_errors("publish the evaluation's metrics to CloudWatch"):
+        for first in range(0, len(data), 500):  # 1,000 metrics a call at most (API reference of PutMetricData)
+            client.put_metric_data(Namespace=_NAMESPACE, MetricData=data[first : first + 500])
 
 
 def _datum(metric: str, value: float, dimensions: dict[str, str]) -> Any:

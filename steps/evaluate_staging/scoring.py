@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from delivery.names import Fact
 from loadtest.measurement.models import ProfileResult
 from loadtest.measurement.scoring import profile_result
 from steps.evaluate_staging import verdicts
 from steps.evaluate_staging.lm_eval_tasks import results
 from steps.evaluate_staging.measure import Measured
-from steps.evaluate_staging.models import Evaluation
+from steps.evaluate_staging.models import IMAGE_DIGEST, Evaluation
 from steps.evaluate_staging.prepare import Prepared
 
 
@@ -28,7 +29,8 @@ def score(prepared: Prepared, measured: Measured) -> Evaluation:
     instances = f"{model.evaluation.instance_count} {measured.staged.instance_type}"
     profiles = _score_loads(prepared, measured, instances)
     lm_eval = results(model.evaluation.lm_eval, measured.lm_eval, prepared.baseline.lm_eval, prepared.baseline.why_none)
-    verdict, summary = verdicts.judge(measured.prompt_checks, profiles, lm_eval)
+    verdict, summary = verdicts.judge(measured.prompt_checks, profiles, lm_eval, measured.unconfirmed)
+    digest = prepared.image_facts.get(Fact.IMAGE_DIGEST)
     return Evaluation(
         model=release.name,
         version=prepared.package.version,
@@ -41,6 +43,7 @@ def score(prepared: Prepared, measured: Measured) -> Evaluation:
             "repository": model.weights.repository,
             "revision": model.weights.revision,
             "image": release.serving_image,
+            **({IMAGE_DIGEST: digest} if digest else {}),
             "instances": instances,
             **model.container_environment(),
         },
@@ -48,6 +51,7 @@ def score(prepared: Prepared, measured: Measured) -> Evaluation:
         prompt_checks=measured.prompt_checks,
         profiles=profiles,
         lm_eval=lm_eval,
+        not_done=[measured.staged.left_behind] if measured.staged.left_behind else [],
     )
 
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from config.schema import Release
 from delivery.endpoint.deployment import Deployment
-from delivery.endpoint.hosting import Hosting
+from delivery.endpoint.hosting import EndpointState, Hosting
 from delivery.errors import DeliveryError
 from delivery.job.frame import progress, uninterrupted
 from delivery.registry.model_packages import ModelPackage
@@ -24,7 +24,7 @@ requested ML compute capacity due to InsufficientInstanceCapacity error", quoted
 "CapacityError: …" before that), or as CreateEndpoint's error (ResourceLimitExceeded: the account's quota is in use)."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class StagingEndpoint:
     """A staging endpoint that is InService."""
 
@@ -33,6 +33,10 @@ class StagingEndpoint:
     """What it runs on: one of `evaluation.staging.instance_types`."""
     until_s: float
     """When it expires, on the monotonic clock. Seconds."""
+    state: EndpointState
+    """What it was when it came up."""
+    left_behind: str = ""
+    """Behind the `with` block: why it could not be deleted, and who deletes it; empty when it is gone."""
 
 
 @contextmanager
@@ -50,18 +54,30 @@ def staging(hosting: Hosting, release: Release, package: ModelPackage, execution
         execution: The pipeline execution.
 
     Yields:
-        The endpoint, InService.
+        The endpoint, InService. That it cannot be deleted costs nothing that was measured, and hides no other failure: `left_behind` says so.
 
     Raises:
         DeliveryError: It did not come up; with the last lines of its container's log.
     """
     start = _Start(hosting, release, package, execution)
     try:
-        yield start.run()
-    finally:
-        with uninterrupted():
-            hosting.remove(start.endpoint)
-            logger.info(f"staging endpoint {start.endpoint} is deleted")
+        staged = start.run()
+        yield staged
+    except DeliveryError as error:
+        if left := start.end():
+            raise _with_remainder(error, left) from error
+        raise
+    except BaseException:
+        start.end()
+        raise
+    staged.left_behind = start.end()
+
+
+def _with_remainder(error: DeliveryError, left: str) -> DeliveryError:
+    """Put what stays behind what went wrong; the exit code is the cause's."""
+    both = DeliveryError(f"{error}; {left}")
+    both.exit_code = error.exit_code
+    return both
 
 
 class _Start:
@@ -71,6 +87,7 @@ class _Start:
         self._hosting, self._release, self._package, self._execution = hosting, release, package, execution
         self.endpoint = self._deployment(release).name
         self._until_s = 0.0
+        self._expires_at: str | None = None
 
     def run(self) -> StagingEndpoint:
         """Try every instance type, then all again; DeliveryError when none comes up."""
@@ -82,34 +99,51 @@ class _Start:
                 progress(f"no capacity of {' or '.join(types)}; waiting, retry {retry} of {wanted.capacity_retries}")
                 time.sleep(wanted.capacity_wait_s)
             for instance_type in types:
-                reason = self._try(instance_type)
-                if reason is None:
-                    return StagingEndpoint(self.endpoint, instance_type, self._until_s)
+                found = self._try(instance_type)
+                if isinstance(found, EndpointState):
+                    return StagingEndpoint(self.endpoint, instance_type, self._until_s, found)
+                reason = found
                 logger.warning(f"there is no capacity of {instance_type} now: {reason}")
         raise DeliveryError(
             f"there was no capacity of {' or '.join(types)} in {wanted.capacity_retries + 1} tries, the last time: {reason}; name more "
             "types in evaluation.staging.instance_types, raise capacity_retries or capacity_wait_s there, or reserve capacity"
         )
 
-    def _try(self, instance_type: str) -> str | None:
-        """Start it once; None when it is up, else why there was no capacity. DeliveryError for every other failure."""
+    def end(self) -> str:
+        """Delete it and what was made for it; say what stays, empty when nothing does."""
+        with uninterrupted():
+            try:
+                self._hosting.remove(self.endpoint)
+            except Exception as error:  # noqa: BLE001  (nothing that fails here may cost what was measured)
+                expiry = (
+                    f"it expires at {self._expires_at}, and the reaper deletes it then" if self._expires_at else "none was made"
+                )
+                left = f"the staging endpoint {self.endpoint} could not be deleted ({expiry}): {error}"
+                logger.warning(left)
+                return left
+            logger.info(f"staging endpoint {self.endpoint} is deleted")
+        return ""
+
+    def _try(self, instance_type: str) -> EndpointState | str:
+        """Start it once; its state when it is up, else why there was no capacity. DeliveryError for every other failure."""
         _clear(self._hosting, self.endpoint)
         self._until_s = time.monotonic() + self._release.model.evaluation.max_runtime_s
         deployment = self._deployment(_on(self._release, instance_type))
         timeout_s = min(self._release.model.evaluation.max_runtime_s, self._release.start_s)
+        self._expires_at = deployment.expires_at
         try:
             self._hosting.create(self.endpoint, deployment)
             logger.info(
                 f"staging endpoint {self.endpoint} is being created on {instance_type}; it expires at {deployment.expires_at}"
             )
-            self._hosting.wait(self.endpoint, timeout_s, progress)
+            state = self._hosting.wait(self.endpoint, timeout_s, progress)
         except DeliveryError as error:
             reason = self._why(error)
             if not any(words in reason for words in _NO_CAPACITY):
                 raise
             return reason
         logger.info(f"staging endpoint {self.endpoint} is InService")
-        return None
+        return state
 
     def _why(self, error: DeliveryError) -> str:
         """Return what AWS says, without the container's log: of the endpoint, or where it refused to make one."""

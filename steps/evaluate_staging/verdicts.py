@@ -10,7 +10,10 @@ from steps.evaluate_staging.models import PromptCheckSummary, Verdict
 
 
 def judge(
-    prompt_checks: PromptCheckSummary, profiles: Mapping[str, ProfileResult], lm_eval: Mapping[str, ObjectiveResult]
+    prompt_checks: PromptCheckSummary,
+    profiles: Mapping[str, ProfileResult],
+    lm_eval: Mapping[str, ObjectiveResult],
+    unconfirmed: str = "",
 ) -> tuple[Verdict, str]:
     """Judge a version by everything that was scored. Numbers that cannot decide come before those that are bad.
 
@@ -18,6 +21,7 @@ def judge(
         prompt_checks: Their answers.
         profiles: Each load profile's result.
         lm_eval: Each lm-eval task's result.
+        unconfirmed: Why it is not known what was measured; empty when it is.
 
     Returns:
         The verdict, and one line for people.
@@ -26,7 +30,8 @@ def judge(
         >>> judge(PromptCheckSummary(failed=0, results=[]), {}, {})
         ('passed', '')
     """
-    invalid = [f"{name}: {reason}" for name, profile in profiles.items() if (reason := _undecidable(profile))]
+    invalid = [unconfirmed] if unconfirmed else []
+    invalid += [f"{name}: {reason}" for name, profile in profiles.items() if (reason := _undecidable(profile))]
     invalid += [
         f"{name}: {result.undecided}"
         for name, profile in profiles.items()

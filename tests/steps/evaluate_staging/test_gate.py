@@ -171,7 +171,10 @@ def test_metrics_that_cloudwatch_refuses_cost_no_verdict(monkeypatch: pytest.Mon
         raise ClientError({"Error": {"Code": "Throttling", "Message": "slow down"}}, "PutMetricData")
 
     monkeypatch.setattr("boto3.client", lambda *_, **__: SimpleNamespace(put_metric_data=refuse))
-    publish._send_metrics(evaluation(1), "us-west-2")
+    undone: list[str] = []
+    with publish.decoration("the metrics", undone):
+        publish.send_metrics(evaluation(1), "us-west-2")
+    assert "slow down" in undone[0]
 
 
 def test_the_suite_says_which_rows_broke_which_expectation_and_keeps_all_in_its_data_docs(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from config.evaluation import Staging
 from delivery.endpoint.deployment import Deployment
-from delivery.endpoint.hosting import Hosting
+from delivery.endpoint.hosting import EndpointState, Hosting
 from delivery.errors import DeliveryError
 from loadtest.profiles import COST
 from steps.evaluate_staging.staging import staging
@@ -171,9 +171,10 @@ class Scripted:
             raise DeliveryError(f"could not create the endpoint {endpoint}: {failure}")
         self._failure = failure
 
-    def wait(self, endpoint: str, timeout_s: float, on_progress: Any) -> None:
+    def wait(self, endpoint: str, timeout_s: float, on_progress: Any) -> EndpointState:
         if self._failure:
             raise DeliveryError(f"the endpoint {endpoint} is Failed: {self._failure}; its container wrote nothing")
+        return EndpointState("arn", "InService", endpoint, "")
 
     def state(self, endpoint: str) -> Any:
         return SimpleNamespace(failure=self._failure) if self._failure else None

@@ -33,6 +33,7 @@ class _Endpoint:
     policy: dict[str, Any] = field(default_factory=dict)
     keep_counts: bool = False
     looks: int = 0
+    created: datetime = field(default_factory=lambda: datetime.now(UTC))
     modified: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
@@ -165,6 +166,7 @@ class FakeSageMaker(FakeRegistry):
             "EndpointArn": arn("sagemaker", f"endpoint/{EndpointName}"),
             "EndpointStatus": endpoint.status,
             "ProductionVariants": [{"VariantName": "AllTraffic", **counts}],
+            "CreationTime": endpoint.created,
             "LastModifiedTime": endpoint.modified,
             "LastDeploymentConfig": endpoint.policy,
         }
