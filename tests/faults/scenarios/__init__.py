@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.faults.scenario import Scenario
-from tests.faults.scenarios import evaluations, promotions
+from tests.faults.scenarios import decisions, evaluations, promotions
 
-SCENARIOS: dict[str, type[Scenario]] = {scenario.name: scenario for scenario in (*promotions.SCENARIOS, *evaluations.SCENARIOS)}
+_ALL = (*promotions.SCENARIOS, *decisions.SCENARIOS, *evaluations.SCENARIOS)
+SCENARIOS: dict[str, type[Scenario]] = {scenario.name: scenario for scenario in _ALL}
