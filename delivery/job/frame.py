@@ -8,6 +8,7 @@ How far a step is goes through `progress`.
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import signal
 import sys
@@ -26,6 +27,7 @@ from delivery.errors import DeliveryError, InputError
 from delivery.job import terminal
 
 _MESSAGE_LIMIT = 1024  # characters of ExitMessage (API reference of DescribeProcessingJob)
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _OURS = ("config", "delivery", "loadtest", "steps")
 """Whose INFO is in the job's log; of libraries, warnings are."""
 
@@ -66,6 +68,8 @@ def main(step: Callable[[Sequence[str]], None], arguments: Sequence[str]) -> int
     except Terminated:
         return _fail("terminated by SIGTERM", 128 + signal.SIGTERM, message_file)
     except Exception as error:  # noqa: BLE001  (the last frame: everything must reach the failure message)
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            return _fail(_disk_full(error), 1, message_file)
         traceback.print_exc()
         return _fail(f"{type(error).__name__}: {error}", 1, message_file)
     terminal.end_line()
@@ -155,9 +159,19 @@ def _fail(message: str, exit_code: int, message_file: Path | None) -> int:
     terminal.end_line()
     print(f"error: {message}", file=sys.stderr, flush=True)  # noqa: T201
     if message_file is not None:
-        message_file.parent.mkdir(parents=True, exist_ok=True)
-        message_file.write_text(message[:_MESSAGE_LIMIT], encoding="utf-8")
+        try:
+            message_file.parent.mkdir(parents=True, exist_ok=True)
+            message_file.write_text(message[:_MESSAGE_LIMIT], encoding="utf-8")
+        except OSError as unsaid:  # a full disk, as a rule: the log has the message, and the exit code stays what it is
+            print(f"{message_file} could not be written: {unsaid}", file=sys.stderr, flush=True)  # noqa: T201
     return exit_code
+
+
+def _disk_full(error: OSError) -> str:
+    return (
+        f"there is no room on the disk: {error}; make room (on AWS give the step's job a larger volume), and start the step again: what it "
+        "finished before is kept"
+    )
 
 
 def _raise_terminated(_signal: int, _frame: FrameType | None) -> NoReturn:

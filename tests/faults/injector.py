@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tests.faults.calls import name_of
-from tests.faults.kinds import FAULTS, Fault
+from tests.faults.kinds import FAULTS, Event, Fault
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,8 @@ class Injector:
         self.injection: Injection | None = None
         self.struck = 0
         """How many calls were failed."""
+        self.events: dict[str, Callable[[], None]] = {}
+        """What happens, by the faults' names, where a fault is an event."""
         self._caller = ""
         self._numbers: Counter[tuple[str, str]] = Counter()
         self._lock = threading.Lock()  # the ledger is read in threads
@@ -72,8 +74,18 @@ class Injector:
         if self.injection is None or not strikes:
             return answer()
         kind = self.injection.kind
+        if isinstance(kind, Event):
+            return self._happen(kind.name, answer)
         is_spread = kind.spreads and self.struck > 1
         return kind.strike(call["action"], _nothing if is_spread else answer, lasts=self.injection.lasts or kind.spreads)
+
+    def _happen(self, name: str, answer: Callable[[], Any]) -> Any:
+        try:
+            return answer()
+        finally:
+            caller, self._caller = self._caller, ""
+            self.events[name]()
+            self._caller = caller
 
     def _strikes(self, name: str, number: int) -> bool:
         if self.injection is None:

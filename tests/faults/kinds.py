@@ -67,6 +67,10 @@ class Fault:
             return  # this answer is lost, too
 
 
+class Event(Fault):
+    """Something happens around a call, which is answered: what, the scenario says (`Scenario.events`)."""
+
+
 class Termination(Fault):
     """SIGTERM arrives while a call is under way, which is answered."""
 
@@ -103,7 +107,15 @@ FAULTS = {
         Fault("cut-off", _lost(ConnectionClosedError), spreads=True, words=_CLOSED),
         Fault("killed", lambda _: Killed(), applied=True, retried=False, spreads=True),
         Termination("terminated", lambda _: Killed(), words="SIGTERM"),
+        Event("clock-ahead", lambda _: Killed(), retried=False),
+        Event("clock-behind", lambda _: Killed(), retried=False),
+        Event("disk-full", lambda _: Killed(), retried=False),
+        Event("endpoint-deleted", lambda _: Killed(), retried=False),
+        Event("endpoint-set-back", lambda _: Killed(), retried=False),
+        Event("version-deleted", lambda _: Killed(), retried=False),
+        Event("bucket-emptied", lambda _: Killed(), retried=False),
     )
 }
 """By name. After `denied`, `throttled`, `500` and `reset` the service has done nothing; after `lost-answer` and `hangs` it has; `expired` are the
-credentials, for every service at once, and `cut-off` is the network."""
+credentials, for every service at once, and `cut-off` is the network. The clock is that of the services, an hour from this machine's; what is
+deleted, emptied or set back was so by hand."""

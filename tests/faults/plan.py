@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, Self, get_args
 
 from tests.faults.injector import Injection
-from tests.faults.kinds import FAULTS
+from tests.faults.kinds import FAULTS, Event
 
 Again = Literal["same", "other"]
 """Who does it again: the same execution (SageMaker retries a step), or another."""
@@ -44,7 +44,7 @@ class Case:
         return cls(scenario, injection, again)  # type: ignore[arg-type]
 
 
-def cases(scenario: str, record: Mapping[tuple[str, str], int]) -> list[Case]:
+def cases(scenario: str, record: Mapping[tuple[str, str], int], moments: Mapping[str, Iterable[str]]) -> list[Case]:
     """Make every case of a scenario.
 
     A fault strikes once, at the first and at the last of a caller's calls of one name, or lasts, from the first or the last of them on. Two
@@ -53,11 +53,16 @@ def cases(scenario: str, record: Mapping[tuple[str, str], int]) -> list[Case]:
 
     Args:
         scenario: Its name.
-        record: How many calls of each name each caller made without a fault.
+        record: How many calls of each name each caller made without a fault, in their order.
+        moments: At the last of which calls something happens, by the event's name; an empty name is the first call of all.
     """
-    found = []
+    (caller, earliest), found = next(iter(record)), []
+    for event, calls in moments.items():
+        for call in calls:
+            at = Injection(caller, call or earliest, event, record[caller, call] if call else 1, lasts=False)
+            found += [Case(scenario, at, again) for again in get_args(Again)]
     for (caller, call), number in sorted(record.items()):
-        for fault in FAULTS:
+        for fault in (name for name, kind in FAULTS.items() if not isinstance(kind, Event)):
             for first, lasts, again in _moments(fault, number):
                 found.append(Case(scenario, Injection(caller, call, fault, first, lasts), again))
     return found

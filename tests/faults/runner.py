@@ -53,12 +53,12 @@ def prepared(name: str) -> Iterator[Scenario]:
 
 def planned(name: str) -> list[Case]:
     """Every case of a scenario, by the calls that it makes without a fault; without one it must be survived, too."""
-    with prepared(name) as scenario:
+    with prepared(name) as scenario, redirect_stdout(io.StringIO()):
         ended = scenario.attack(_FIRST)
         record = scenario.injector.record
         problems = [*scenario.after_attack(ended, None), *scenario.after_all(ended)]
     assert not problems, f"{name} fails without a fault: {'; '.join(problems)}"
-    return plan.cases(name, record)
+    return plan.cases(name, record, scenario.moments)
 
 
 def run(scenario: Scenario, cases: Iterable[Case], processes: int) -> Iterator[Result]:
@@ -84,7 +84,7 @@ def examine(scenario: Scenario, case: Case) -> list[str]:
     ended = scenario.attack(_FIRST)
     if not scenario.injector.struck:
         return ["the call to fail was never made: the code has changed since this case was planned"]
-    scenario.injector.injection = None
+    scenario.end_of_fault()
     problems = [f"after it: {problem}" for problem in scenario.after_attack(ended, case.injection)]
     if case.again == "other":
         scenario.clock.pass_by(_EXPIRED_S)

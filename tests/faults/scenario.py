@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import io
+import resource
 import signal
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
+from typing import ClassVar
 
 from delivery.job import frame
 from tests.faults.injector import Injection, Injector
@@ -34,16 +37,32 @@ class Scenario(ABC):
     """One thing that is done, on an account of its own. Everything but `prepare` happens in a process that is thrown away."""
 
     name = ""
+    moments: ClassVar[Mapping[str, tuple[str, ...]]] = {"clock-ahead": ("",), "clock-behind": ("",), "disk-full": ("",)}
+    """At the last of which calls an event happens; an empty name is the first call of all."""
 
     def __init__(self, folder: Path, clock: VirtualClock) -> None:
         self.folder, self.clock = folder, clock
         self.injector = Injector()
+        self.injector.events = {
+            "clock-ahead": lambda: self._set_clock(3600),
+            "clock-behind": lambda: self._set_clock(-3600),
+            "disk-full": lambda: limit_file_size(0),
+        }
         self.aws = FakeAws(layer=self.injector)
         self.aws.now = clock.now
+
+    def _set_clock(self, ahead_s: float) -> None:
+        """Let the services' clock be so far ahead of this machine's."""
+        self.aws.now = lambda: self.clock.now() + timedelta(seconds=ahead_s)
 
     @abstractmethod
     def prepare(self) -> None:
         """Make what is there before."""
+
+    def end_of_fault(self) -> None:
+        """Let the fault be over: calls are answered, the disk has room again. The clock stays as it is."""
+        self.injector.injection = None
+        limit_file_size(resource.RLIM_INFINITY)
 
     @abstractmethod
     def attack(self, execution: str) -> Ended:
@@ -62,6 +81,13 @@ class Scenario(ABC):
         """Yield what is wrong after the run without a fault that followed."""
 
 
+def limit_file_size(size_bytes: int) -> None:
+    """Let this process write no file that is longer."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # an OSError instead, as of a full disk
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, hard))
+
+
 def run_step(main: StepMain, arguments: Sequence[str], folder: Path) -> Ended:
     """Run a step in this process, in the frame of every job."""
     message = folder / "message"
@@ -75,4 +101,7 @@ def run_step(main: StepMain, arguments: Sequence[str], folder: Path) -> Ended:
         code = 128 + signal.SIGKILL
     finally:
         signal.signal(signal.SIGTERM, before)
-    return Ended(code, message.read_text() if message.exists() else "", written.getvalue())
+    text = written.getvalue()
+    if "could not be written" in text:  # then the log alone has it
+        return Ended(code, text[text.rfind("error: ") :], text)
+    return Ended(code, message.read_text() if message.exists() else "", text)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import signal
 from collections.abc import Sequence
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -37,6 +39,18 @@ def test_how_it_ended_is_an_exit_code_and_a_message(
     shown = capsys.readouterr().err
     assert f"error: {message[:100]}" in shown
     assert ("Traceback" in shown) is isinstance(error, RuntimeError), "a bug keeps its traceback, an error is its message alone"
+
+
+def test_a_full_disk_is_one_error_that_keeps_its_exit_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def step(_: Sequence[str]) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "promotion.json")
+
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with mock.patch.object(Path, "write_text", side_effect=full):
+        assert frame.main(step, ["--message-file", str(tmp_path / "message")]) == 1
+    shown = capsys.readouterr().err
+    assert "error: there is no room on the disk: [Errno 28] No space left on device: 'promotion.json'; make room" in shown
+    assert "Traceback" not in shown
 
 
 def test_a_step_gets_its_own_arguments_and_zero_is_done(tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ class Evaluate(_Staged):
             yield f"the version is {self.package.approval_status}"
         if ended.exit_code == 0:
             yield from self._has_one_result()
-        elif injection is not None and injection.call.split(":")[1] in _COSTS_NOTHING and not _ends_the_process(injection):
+        elif injection is not None and injection.call.split(":")[1] in _COSTS_NOTHING and not _goes_on(injection):
             yield f"the result is lost for {injection.call}: {ended.message}"
         self.let_expire()
         if (reaped := self.reap()).exit_code:
@@ -239,7 +239,7 @@ class Reap(_Staged):
         left = set(self.staged()) - set(self.living)
         if ended.exit_code == 0 and left:
             yield f"success, though these are left: {sorted(left)}"
-        once = injection is not None and not injection.lasts and not injection.kind.spreads and not _ends_the_process(injection)
+        once = injection is not None and not injection.lasts and not _goes_on(injection)
         if once and len({_owner(arn) for arn in left}) > 1:
             yield f"one call that failed once kept several: {sorted(left)}: {ended.message}"
 
@@ -270,8 +270,9 @@ def _run() -> ProfileRun:
     return ProfileRun(measurement)
 
 
-def _ends_the_process(injection: Injection) -> bool:
-    return injection.fault in {"killed", "terminated"}
+def _goes_on(injection: Injection) -> bool:
+    """Whether more than that call fails."""
+    return injection.kind.spreads or injection.fault == "terminated"
 
 
 def _owner(arn: str) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
 
 from delivery.history import decisions
 from delivery.history.ledger import Ledger
@@ -12,10 +13,12 @@ from steps.promote import __main__ as promote
 from tests.faults import invariants
 from tests.faults.injector import Injection
 from tests.faults.scenario import Ended, Scenario, run_step
+from tests.support.virtual_time import VirtualClock
 from tests.support.worlds.promotion import QUESTION, PromotionWorld, Version
 
 _WRONG = {"answers": {QUESTION: "something else a b c d e f g h i j"}}
 _NAME = "chat"
+_BY_HAND = ("endpoint-deleted", "endpoint-set-back", "version-deleted", "bucket-emptied")
 _LEASE = {"wait_s": 600, "expires_s": 120}
 
 
@@ -96,7 +99,70 @@ class Promotion(Scenario):
         yield from invariants.recorded_once(self.world.events(self.version))
 
 
-class Create(Promotion):
+class _ByHand(Promotion):
+    """A promotion under which somebody changes things by hand."""
+
+    moments: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        **Promotion.moments,
+        "endpoint-deleted": ("sagemaker:InvokeEndpoint", "cloudwatch:DescribeAlarms"),
+        "version-deleted": ("sagemaker:CreateModel", "sagemaker:InvokeEndpoint"),
+        "bucket-emptied": ("sagemaker:CreateModel", "sagemaker:InvokeEndpoint"),
+    }
+    event = ""
+    """What happened; empty when nothing did."""
+
+    def __init__(self, folder: Path, clock: VirtualClock) -> None:
+        super().__init__(folder, clock)
+        sagemaker = self.aws.client("sagemaker")
+        self.injector.events |= {
+            "endpoint-deleted": lambda: sagemaker.delete_endpoint(EndpointName=self.version.endpoint),
+            "endpoint-set-back": self._set_back,
+            "version-deleted": lambda: sagemaker.delete_model_package(ModelPackageName=self.version.arn),
+            "bucket-emptied": self._empty_bucket,
+        }
+
+    def _set_back(self) -> None:
+        """Give the endpoint the config that the first version had."""
+        [config] = {name for name in self.world.definitions(_NAME) if "-v1-" in name and not name.endswith("-errors")}
+        self.aws.client("sagemaker").update_endpoint(
+            EndpointName=self.version.endpoint, EndpointConfigName=config, DeploymentConfig={}, RetainAllVariantProperties=True
+        )
+        invariants.serving(self.world, self.version)  # until it is done
+
+    def _empty_bucket(self) -> None:
+        s3, bucket = self.aws.client("s3"), self.version.release.environment.bucket
+        for found in s3.list_objects_v2(Bucket=bucket)["Contents"]:
+            s3.delete_object(Bucket=bucket, Key=found["Key"])
+
+    def after_attack(self, ended: Ended, injection: Injection | None) -> Iterator[str]:
+        """What was changed by hand is noticed, and the ledger does not say what is not so."""
+        self.event = injection.fault if injection is not None and injection.fault in _BY_HAND else ""
+        if not self.event:
+            yield from super().after_attack(ended, injection)
+            return
+        now = invariants.serving(self.world, self.version)
+        yield from invariants.the_cause_is_named(ended, None)
+        if now.recorded != now.config and invariants.version_in(now.recorded) == self.version.number:
+            yield f"the ledger has a promotion that is not so: {now}; exit code {ended.exit_code}: {ended.message}"
+        if ended.exit_code == 0 and now.version != self.version.number:
+            yield f"success, but {now}"
+        if now.config and not any(name == now.config for name in self.world.definitions(_NAME)):
+            yield f"what production serves was deleted: {now}"
+
+    def after_all(self, ended: Ended) -> Iterator[str]:
+        """Where the version is still to be had it serves; where it is not, one that was approved does."""
+        if self.event not in {"version-deleted", "bucket-emptied"}:
+            yield from super().after_all(ended)
+            return
+        now = invariants.serving(self.world, self.version)
+        yield from invariants.the_cause_is_named(ended, None)
+        if now.status != "Failed":  # without a lease to delete it with
+            yield from invariants.in_service(now, self.before, self.version.number)
+        if self.event == "version-deleted":
+            yield from invariants.the_ledger_is_right(now, ended, None)
+
+
+class Create(_ByHand):
     """The first version of a model."""
 
     name = "create"
@@ -116,10 +182,14 @@ class CreateBad(Create):
         self.version = self.make(settings=_WRONG)
 
 
-class Update(Promotion):
+class Update(_ByHand):
     """The second version of a model."""
 
     name, before = "update", 1
+    moments: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        **_ByHand.moments,
+        "endpoint-set-back": ("sagemaker:InvokeEndpoint", "cloudwatch:DescribeAlarms"),
+    }
 
     def prepare(self) -> None:
         """Promote the first one."""

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import urlsplit
 
+from botocore.exceptions import ClientError
+
 from tests.support.fake_aws.monitoring import FakeCloudWatch, FakeLogs, FakeScaling
 from tests.support.fake_aws.registry import FakeRegistry
 from tests.support.fake_aws.s3 import FakeS3
@@ -32,6 +34,8 @@ class _Endpoint:
     counts: int = 0
     policy: dict[str, Any] = field(default_factory=dict)
     keep_counts: bool = False
+    engine: dict[str, Any] = field(default_factory=dict)
+    """The settings of what it runs."""
     looks: int = 0
     created: datetime = field(default_factory=lambda: datetime.now(UTC))
     modified: datetime = field(default_factory=lambda: datetime.now(UTC))
@@ -44,15 +48,21 @@ class FakeSageMaker(FakeRegistry):
         super().__init__()
         self._s3, self._cloudwatch, self._scaling, self._logs = s3, cloudwatch, scaling, logs
         self._made: dict[str, dict[str, dict[str, Any]]] = {"model": {}, "endpoint-config": {}}
+        self._containers: dict[str, dict[str, Any]] = {}
+        """What each model runs, whatever becomes of the version that it was made from."""
         self._endpoints: dict[str, _Endpoint] = {}
         self._tags: dict[str, dict[str, str]] = {}
 
     def _create_model(self, ModelName: str, Tags: list[dict[str, str]], **request: Any) -> dict[str, Any]:
-        package = request["PrimaryContainer"].get("ModelPackageName")
-        if package and (status := self.package(package)["ModelApprovalStatus"]) != "Approved":
-            message = f"ModelPackage {package} is {status}; only an approved version can be deployed."
-            raise client_error("CreateModel", "ValidationException", message)
-        return {"ModelArn": self._make("model", ModelName, request, Tags)}
+        container = request["PrimaryContainer"]
+        if package := container.get("ModelPackageName"):
+            if (status := self.package(package)["ModelApprovalStatus"]) != "Approved":
+                message = f"ModelPackage {package} is {status}; only an approved version can be deployed."
+                raise client_error("CreateModel", "ValidationException", message)
+            [container] = self.package(package)["InferenceSpecification"]["Containers"]
+        made = self._make("model", ModelName, request, Tags)
+        self._containers[ModelName] = container
+        return {"ModelArn": made}
 
     def _create_endpoint_config(self, EndpointConfigName: str, Tags: list[dict[str, str]], **request: Any) -> dict[str, Any]:
         return {"EndpointConfigArn": self._make("endpoint-config", EndpointConfigName, request, Tags)}
@@ -189,13 +199,13 @@ class FakeSageMaker(FakeRegistry):
             endpoint.counts = endpoint.counts if endpoint.keep_counts else count
         is_first = not endpoint.config
         if is_first or not endpoint.failure:
-            endpoint.config = endpoint.pending
+            endpoint.config, endpoint.engine = endpoint.pending, self._engine(endpoint.pending)
         endpoint.status = "Failed" if is_first and endpoint.failure else "InService"
         endpoint.pending, endpoint.modified = "", datetime.now(UTC)
 
     def _why_not(self, endpoint: _Endpoint) -> str:
         """Why its new config does not come into service; empty if it does."""
-        settings = self.engine(endpoint.pending)
+        settings = self._engine(endpoint.pending)
         if settings.get("crash_at_start") or settings.get("never_healthy"):
             self._logs.lines[f"/aws/sagemaker/Endpoints/{endpoint.name}"] = ["simulated: crash_at_start"]
             return _UNHEALTHY
@@ -203,20 +213,20 @@ class FakeSageMaker(FakeRegistry):
         ringing = self._cloudwatch.in_alarm(watched)
         return f"The alarms {', '.join(ringing)} are in ALARM." if ringing else ""
 
-    def engine(self, config: str) -> dict[str, Any]:
-        """The settings of the engine behind an endpoint config: simulated.json among its weights."""
-        model = self._made["model"][self._made["endpoint-config"][config]["ProductionVariants"][0]["ModelName"]]
-        container = model["PrimaryContainer"]
-        if "ModelPackageName" in container:
-            [container] = self.package(container["ModelPackageName"])["InferenceSpecification"]["Containers"]
+    def _engine(self, config: str) -> dict[str, Any]:
+        """The settings of the engine behind an endpoint config: simulated.json among its weights; without weights none comes up."""
+        container = self._containers[self._made["endpoint-config"][config]["ProductionVariants"][0]["ModelName"]]
         prefix = urlsplit(container["ModelDataSource"]["S3DataSource"]["S3Uri"])
-        stored = self._s3._get_object(prefix.netloc, prefix.path.removeprefix("/") + "simulated.json")
+        try:
+            stored = self._s3._get_object(prefix.netloc, prefix.path.removeprefix("/") + "simulated.json")
+        except ClientError:
+            return {"never_healthy": True}
         settings: dict[str, Any] = json.loads(stored["Body"].read())
         return settings
 
-    def served(self, name: str) -> str:
-        """The endpoint config that an endpoint serves."""
-        return self._endpoint(name).config
+    def serving(self, name: str) -> dict[str, Any]:
+        """The settings of the engine that an endpoint runs."""
+        return self._endpoint(name).engine
 
     def _list_tags(self, ResourceArn: str) -> dict[str, Any]:
         return {"Tags": in_words(self._tags.get(ResourceArn, {}))}
@@ -239,6 +249,6 @@ class FakeRuntime(FakeService):
 
     def _invoke_endpoint(self, EndpointName: str, Body: bytes, **_: Any) -> dict[str, Any]:
         prompt = json.loads(Body)["messages"][-1]["content"]
-        answers = self._sagemaker.engine(self._sagemaker.served(EndpointName)).get("answers", {})
+        answers = self._sagemaker.serving(EndpointName).get("answers", {})
         content = next((answer for part, answer in answers.items() if part in prompt), "")
         return {"Body": io.BytesIO(json.dumps({"choices": [{"message": {"content": content}}]}).encode())}
