@@ -20,6 +20,7 @@
     ├── StepFailed                a pipeline's step failed: why, and how retry policies name it
     ├── StepStopped               a step was stopped before it had succeeded or failed
     ├── FunctionError             a Lambda function raised, or did not end in time
+    ├── UnsafeNameError           a name from outside is none of a file below its folder
     ├── DownloadError             model data cannot be had: the message is the endpoint's FailureReason
     ├── InstanceFailed            an instance cannot serve: the message is the endpoint's FailureReason
     ├── UpdateFailed              an endpoint's update was rolled back: the message is the endpoint's FailureReason
@@ -33,6 +34,8 @@ boto3 does not retry, since what they say stays so.
 from __future__ import annotations
 
 import errno
+
+_LONGEST_NAME = 200
 
 
 class SagemakerLocalError(Exception):
@@ -167,6 +170,14 @@ class FunctionError(SagemakerLocalError):
 
     def __init__(self, error_type: str, message: str) -> None:
         super().__init__(f"{error_type}: {message}" if message else error_type)
+
+
+class UnsafeNameError(SagemakerLocalError):
+    """A key or an archive's member that is not written: it would be outside of its folder, over another file, or is no file name here."""
+
+    def __init__(self, name: str, why: str) -> None:
+        shown = ascii(name) if len(name) <= _LONGEST_NAME else f"{name[:_LONGEST_NAME]!a}…"
+        super().__init__(f"{shown} is not written: {why}")
 
 
 class DownloadError(SagemakerLocalError):

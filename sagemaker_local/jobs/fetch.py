@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from sagemaker_local.errors import InputError
+from sagemaker_local.errors import InputError, UnsafeNameError
+from sagemaker_local.received_files import ReceivedFiles
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
 _IN_ONE_GET_BYTES = 8 * 1024 * 1024  # smaller objects: one plain GET, without the transfer manager's threads
 
@@ -39,14 +41,20 @@ class S3Source:
     """``FullyReplicated`` or ``ShardedByS3Key``."""
 
 
-def bring(s3: Any, source: S3Source, folders: Sequence[Path]) -> None:
+def bring(s3: Any, source: S3Source, folders: Sequence[Path], *, may_be_empty: bool = False) -> None:
     """Fetch a source into each instance's folder: whole (FullyReplicated) or its share of the keys (ShardedByS3Key).
 
+    Args:
+        s3: a client with the job's role.
+        source: what and where.
+        folders: one an instance; made here.
+        may_be_empty: nothing at the address is no error.
+
     Raises:
-        InputError: there is nothing at the address, or S3 refuses it.
+        InputError: there is nothing at the address, S3 refuses it, or a key cannot be a file of the folder.
     """
     objects = list(_objects(s3, source))
-    if not objects:
+    if not objects and not may_be_empty:
         raise InputError(
             f'ClientError: Failed to download data. No S3 objects found under S3 URL "{source.uri}" given in input '
             f"{source.name!r}."
@@ -54,8 +62,9 @@ def bring(s3: Any, source: S3Source, folders: Sequence[Path]) -> None:
     sharded = source.distribution == "ShardedByS3Key"
     for index, folder in enumerate(folders):
         folder.mkdir(parents=True, exist_ok=True)
+        files = ReceivedFiles(folder)
         for entry in objects[index :: len(folders)] if sharded else objects:
-            _fetch(s3, entry, folder)
+            _fetch(s3, entry, files)
 
 
 def split_uri(uri: str) -> tuple[str, str]:
@@ -104,25 +113,27 @@ def _relative(prefix: str, key: str) -> str:
 
 def _manifest_objects(s3: Any, bucket: str, key: str) -> Iterator[_S3Object]:
     """Yield the objects of a manifest: ``[{"prefix": "s3://BUCKET/FOLDER/"}, "RELATIVE", …]`` (API reference, S3DataSource)."""
-    entries = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
-    if not entries or not isinstance(entries[0], dict) or "prefix" not in entries[0]:
-        raise InputError(f'ClientError: The manifest s3://{bucket}/{key} does not start with {{"prefix": "s3://…"}}.')
-    target_bucket, prefix = split_uri(entries[0]["prefix"])
-    for relative in entries[1:]:
+    try:
+        first, *names = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+        target_bucket, prefix = split_uri(first["prefix"])
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise InputError(f'ClientError: The manifest s3://{bucket}/{key} does not start with {{"prefix": "s3://…"}}.') from None
+    for relative in names:
+        if not isinstance(relative, str):
+            raise InputError(f"ClientError: The manifest s3://{bucket}/{key} names {relative!r}, which is no key.")
         head = s3.head_object(Bucket=target_bucket, Key=prefix + relative)
         yield _S3Object(target_bucket, prefix + relative, relative, head["ContentLength"])
 
 
-def _fetch(s3: Any, entry: _S3Object, target: Path) -> None:
-    path = target / entry.relative
-    if not path.resolve().is_relative_to(target.resolve()):
-        raise InputError(f"ClientError: S3 key {entry.key!r} would leave the input's folder.")
-    path.parent.mkdir(parents=True, exist_ok=True)
+def _fetch(s3: Any, entry: _S3Object, files: ReceivedFiles) -> None:
     try:
-        if entry.size_bytes > _IN_ONE_GET_BYTES:
-            s3.download_file(entry.bucket, entry.key, str(path))
-            return
-        with path.open("wb") as file:
-            shutil.copyfileobj(s3.get_object(Bucket=entry.bucket, Key=entry.key)["Body"], file)
+        with files.writing(entry.relative) as path:
+            if entry.size_bytes > _IN_ONE_GET_BYTES:
+                s3.download_file(entry.bucket, entry.key, str(path))
+                return
+            with path.open("wb") as file:
+                shutil.copyfileobj(s3.get_object(Bucket=entry.bucket, Key=entry.key)["Body"], file)
+    except UnsafeNameError as error:
+        raise InputError(f"ClientError: Failed to download data. Of the keys in s3://{entry.bucket}, {error}.") from error
     except s3.exceptions.ClientError as error:
         raise InputError(f"ClientError: Failed to download data. s3://{entry.bucket}/{entry.key}: {error}") from error

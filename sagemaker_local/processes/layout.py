@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import posixpath
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -30,8 +31,8 @@ class InstanceLayout:
         return self.root / "opt" / "ml"
 
     def local(self, path: str) -> Path:
-        """Return where a container's path really is. Paths outside ``/opt/ml`` get a place inside the sandbox too."""
-        return self.root / path.lstrip("/")
+        """Return where a container's path really is: always inside the sandbox, as a container has no other files."""
+        return self.root / posixpath.normpath(f"/{path}").lstrip("/")
 
     def rewrite(self, text: str) -> str:
         """Return ``text`` with every ``/opt/ml`` path in it pointing at this instance's stand-in."""

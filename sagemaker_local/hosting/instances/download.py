@@ -9,12 +9,14 @@ import tarfile
 import threading
 import time
 import uuid
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_local.errors import AwsError, DownloadError
+from sagemaker_local.errors import AwsError, DownloadError, UnsafeNameError
 from sagemaker_local.identity.identities import Caller
+from sagemaker_local.received_files import ReceivedFiles, extract
 from sagemaker_local.s3.front import open_object
 
 if TYPE_CHECKING:
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from sagemaker_local.hosting.instances.containers import ModelData
 
 _BLOCK_BYTES = 4 << 20
+_Listed = tuple[str, str, str, int]
+"""An object: path below the destination, key, ETag, size."""
 
 
 @dataclass
@@ -62,9 +66,7 @@ class ModelDataCache:
                 partial = self.root / f"{digest}.{uuid.uuid4().hex[:8]}.partial"
                 partial.mkdir(parents=True)
                 try:
-                    for relative, name, _, _ in objects:
-                        self.context.calls.made(caller, "s3", "GetObject", {"Bucket": bucket, "Key": name})
-                        self._fetch(bucket, name, partial / relative, data, until)
+                    self._fetch_all(bucket, objects, ReceivedFiles(partial), data, caller, until)
                     partial.rename(folder)
                 except BaseException:
                     shutil.rmtree(partial, ignore_errors=True)
@@ -81,16 +83,14 @@ class ModelDataCache:
                 if all(file.stat().st_nlink == 1 for file in files):
                     shutil.rmtree(folder, ignore_errors=True)
 
-    def _objects(
-        self, data: ModelData, bucket: str, prefix: str, region: str, role_arn: str | None
-    ) -> list[tuple[str, str, str, int]]:
-        """(path below the destination, key, ETag, size) of every object.
+    def _objects(self, data: ModelData, bucket: str, prefix: str, region: str, role_arn: str | None) -> list[_Listed]:
+        """List every object.
 
         ``S3Prefix`` takes every key below the prefix; a prefix is a folder here, as it must end with a slash there.
         """
         s3 = self.context.client("s3", region, role_arn)
         folder = prefix if prefix.endswith("/") or data.data_type == "S3Object" or not prefix else f"{prefix}/"
-        found: list[tuple[str, str, str, int]] = []
+        found: list[_Listed] = []
         try:
             for listing in s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=folder):
                 found += [_entry(data, folder, item) for item in listing.get("Contents", []) if not item["Key"].endswith("/")]
@@ -102,8 +102,18 @@ class ModelDataCache:
             raise _missing(data)
         return found
 
+    def _fetch_all(
+        self, bucket: str, objects: list[_Listed], files: ReceivedFiles, data: ModelData, caller: Caller, until: float
+    ) -> None:
+        try:
+            for relative, name, _, _ in objects:
+                self.context.calls.made(caller, "s3", "GetObject", {"Bucket": bucket, "Key": name})
+                with files.writing(relative) as path:
+                    self._fetch(bucket, name, path, data, until)
+        except UnsafeNameError as error:
+            raise _unsafe(data, error) from error
+
     def _fetch(self, bucket: str, name: str, destination: Path, data: ModelData, until: float) -> None:
-        destination.parent.mkdir(parents=True, exist_ok=True)
         try:
             source = open_object(self.context.moto, bucket, name)
         except AwsError as error:
@@ -120,29 +130,36 @@ class ModelDataCache:
             _extract(destination, data)
 
 
-def _entry(data: ModelData, folder: str, item: dict[str, Any]) -> tuple[str, str, str, int]:
+def _entry(data: ModelData, folder: str, item: dict[str, Any]) -> _Listed:
     key = item["Key"]
     relative = key.rpartition("/")[2] if data.data_type == "S3Object" else key.removeprefix(folder)
     return relative, key, item["ETag"], item["Size"]
 
 
 def _extract(archive: Path, data: ModelData) -> None:
-    """Replace a .tar.gz by its content."""
+    """Replace a .tar.gz by its content, which may have a file of the archive's own name."""
+    packed = archive.rename(archive.with_name(f"{uuid.uuid4().hex}.archive"))
     try:
-        with tarfile.open(archive, "r:*") as tar:
-            tar.extractall(archive.parent, filter="data")
-    except (tarfile.TarError, OSError) as error:
+        extract(packed, archive.parent)
+    except (tarfile.TarError, OSError, EOFError, zlib.error) as error:
         raise DownloadError(
             f'Failed to extract model data archive from URL: "{data.uri}". The model data archive is malformed: {error}. '
             "Please ensure that it is a valid archive of type tar.gz."
         ) from error
-    archive.unlink()
+    packed.unlink()
 
 
 def _missing(data: ModelData) -> DownloadError:
     return DownloadError(
         f'Failed to download model data for container "container_1" from URL: "{data.uri}". Please ensure that there is an object '
         "located at the URL and that the role passed to CreateModel has permissions to download the object."
+    )
+
+
+def _unsafe(data: ModelData, error: UnsafeNameError) -> DownloadError:
+    return DownloadError(
+        f'Failed to download model data for container "container_1" from URL: "{data.uri}". Of the files there, {error}. Please '
+        "ensure that each of them is a file below that URL or in that archive, by a name of its own."
     )
 
 

@@ -6,7 +6,6 @@ SageMaker AI Processes Training S3Output".
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import re
 import shutil
@@ -15,7 +14,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_local.errors import InputError, NotImplementedHere
+from sagemaker_local.errors import NotImplementedHere
 from sagemaker_local.jobs.cluster import DEFAULT_MAX_RUNTIME_S, ClusterJob, Container
 from sagemaker_local.jobs.fetch import S3Source, bring
 from sagemaker_local.jobs.table import JobEnding, JobKind, JobTable
@@ -154,8 +153,7 @@ class TrainingJob(ClusterJob):
         if config is None:
             return []
         folders = [layout.local(config.get("LocalPath", "/opt/ml/checkpoints")) for layout in layouts]
-        with contextlib.suppress(InputError):  # the first run has none
-            bring(s3, S3Source("checkpoints", config["S3Uri"]), folders)
+        bring(s3, S3Source("checkpoints", config["S3Uri"]), folders, may_be_empty=True)  # the first run has none
         return [S3Output(config["S3Uri"], folders, continuous=True)]
 
     def _container(self, instance_type: str) -> Container:
