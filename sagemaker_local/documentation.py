@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from sagemaker_local import images, limits
 from sagemaker_local.api import dispatch, unsupported, validation
 from sagemaker_local.cloudwatch import refusals
+from sagemaker_local.events import schedules
 from sagemaker_local.hosting import autoscaling_refusals
 from sagemaker_local.identity import call_log
 from sagemaker_local.pipelines.definitions.model import STEP_TYPES
@@ -134,7 +135,7 @@ What a container image means on this machine, and what this machine plays to be:
 """
 
 _MOTO_GAPS = (
-    "s3/front", "s3/writes", "s3/objects", "events/rules", "cloudwatch/alarms", "cloudwatch/composite_alarms",
+    "s3/front", "s3/writes", "s3/objects", "events/rules", "events/schedules", "cloudwatch/alarms", "cloudwatch/composite_alarms",
     "cloudwatch/refusals", "hosting/autoscaling", "hosting/autoscaling_refusals", "logs/log_store", "registry/packages", "lambdas/functions",
     "state/snapshot",
 )  # fmt: skip
@@ -143,6 +144,7 @@ _ERROR = "`NotImplemented` (HTTP 501, which AWS's SDKs do not retry)"
 
 def page() -> str:
     """Return the whole page, as Markdown."""
+_REFUSED_OF_MOTO = (*refusals.NOT_EMULATED, *autoscaling_refusals.NOT_EMULATED, *schedules.NOT_EMULATED)
     own = sorted(dispatch.table())
     delegated = sorted(name for name in unsupported.DELEGATED if validation.known_action(name))
     refused = sorted(set(validation.service_model().operation_names) - set(own) - set(delegated))
@@ -162,7 +164,7 @@ def page() -> str:
             "| --- | --- |",
             *(f"| {action} | `{member}` |" for action, members in unsupported.MEMBERS.items() for member in members),
             "\nBeside these, with these messages:\n",
-            *(f"- {message}" for message in sorted([*_messages(), *refusals.NOT_EMULATED, *autoscaling_refusals.NOT_EMULATED])),
+            *(f"- {message}" for message in sorted([*_messages(), *_REFUSED_OF_MOTO])),
             f"\n## Actions refused by name with {_ERROR} ({len(refused)})\n",
             _names(refused),
             "",

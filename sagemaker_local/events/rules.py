@@ -8,6 +8,7 @@ taken from the event, publishes to SNS and runs Lambda functions; what cannot be
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import re
@@ -41,12 +42,21 @@ def install(of_account: Callable[[str], Context]) -> None:
     # deferred: moto costs 0.5 s, and reads its settings when it is imported
     from moto.events.models import Rule
 
-    moto_delivers = Rule.send_to_targets
-
     def send_to_targets(rule: Rule, event: EventMessageType, transform_input: bool = True) -> None:
-        _send(of_account(rule.account_id), moto_delivers, rule, event)
+        # A rule with a schedule and no pattern meets no event; moto takes it for one that meets all.
+        if rule.event_pattern.get_pattern() and rule.event_pattern.matches_event(_message(event)):
+            deliver(of_account(rule.account_id), rule, event)
 
-    replace_method(Rule, moto_delivers, send_to_targets)
+    replace_method(Rule, _moto_delivers(), send_to_targets)
+
+
+@functools.cache
+def _moto_delivers() -> Deliver:
+    """Return moto's own delivery. First called before it is replaced."""
+    # deferred: moto costs 0.5 s, and reads its settings when it is imported
+    from moto.events.models import Rule
+
+    return Rule.send_to_targets
 
 
 def listen(context: Context) -> None:
@@ -72,22 +82,29 @@ def _publish(context: Context, event: SageMakerEvent) -> None:
         rule.send_to_targets(message)
 
 
-def _send(context: Context, moto_delivers: Deliver, rule: Rule, event: EventMessageType) -> None:
+def _message(event: EventMessageType) -> EventMessageType:
+    """Return an event as targets and patterns see it: its time is text."""
     message = event.copy()
     message.pop("ingestion-time", None)
     at = message.get("time")
     if isinstance(at, (int, float)):
         message["time"] = iso(at)
-    if rule.state == "DISABLED" or not rule.event_pattern.matches_event(message):
+    return message
+
+
+def deliver(context: Context, rule: Rule, event: EventMessageType) -> None:
+    """Send an event to every target of a rule, unless the rule is disabled; what fails goes to the target's dead-letter queue."""
+    if rule.state == "DISABLED":
         return
+    message = _message(event)
     for target in list(rule.targets):
-        deliver = _DELIVERIES.get(_kind(target["Arn"]))
-        if deliver is None:
-            _by_moto(moto_delivers, rule, target, event)
+        send = _DELIVERIES.get(_kind(target["Arn"]))
+        if send is None:
+            _by_moto(_moto_delivers(), rule, target, event)
             continue
         payload = payload_of(target, dict(message), rule.arn, rule.name)
         try:
-            deliver(context, rule.region_name, target, payload, dict(message))
+            send(context, rule.region_name, target, payload, dict(message))
         except Exception as error:
             _LOGGER.exception("rule %s: target %s", rule.name, target["Arn"])
             _dead_letter(context, rule, target, payload, error)

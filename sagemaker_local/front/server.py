@@ -21,7 +21,7 @@ from sagemaker_local.api import dispatch
 from sagemaker_local.api.actions import RESUMES
 from sagemaker_local.context import Context
 from sagemaker_local.event_queue import EventQueue
-from sagemaker_local.events import rules
+from sagemaker_local.events import rules, schedules
 from sagemaker_local.front.accounts import Accounts
 from sagemaker_local.front.application import Application
 from sagemaker_local.hosting import monitor
@@ -166,7 +166,8 @@ def _start_rooms(accounts: Accounts) -> None:
 
 def _start_account(context: Context) -> None:
     rules.listen(context)
-    context.closers.append(asyncio.run_coroutine_threadsafe(monitor.run(context), context.loop).cancel)
+    for repeated in (monitor.run(context), schedules.run(context)):
+        context.closers.append(asyncio.run_coroutine_threadsafe(repeated, context.loop).cancel)
     for resume in RESUMES:
         resume(context)
 
@@ -176,6 +177,7 @@ async def _close(context: Context) -> None:
     for close in context.closers:
         await asyncio.to_thread(close)
     await asyncio.to_thread(context.processes.close, _CHILD_GRACE_S)
+    schedules.install()
     await asyncio.to_thread(context.events.close)
     context.logs.close()
 

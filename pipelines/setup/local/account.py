@@ -1,16 +1,16 @@
-"""What an account has before the first release, on this machine: bucket, EventBridge rule, secret. In AWS, infra/ makes them."""
+"""What an account has before the first release, on this machine: bucket, EventBridge rules, secret. In AWS, infra/ makes them."""
 
 from __future__ import annotations
 
 import json
 import os
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import boto3
 
 from config.environment import Environment
 from config.schema import PACKAGE_GROUP_PREFIX
-from delivery.names import PROMOTION_PIPELINE
+from delivery.names import PROMOTION_PIPELINE, REAP_PIPELINE
 
 if TYPE_CHECKING:  # the stubs are a dev dependency
     from types_boto3_events.type_defs import TargetTypeDef
@@ -19,11 +19,26 @@ if TYPE_CHECKING:  # the stubs are a dev dependency
 
 APPROVAL_RULE = "release-approved"
 """The EventBridge rule that an approval in the registry meets, here as in infra/delivery.yaml."""
+REAP_RULE = "release-reap"
+"""The EventBridge rule that starts the reaper every hour, likewise."""
 
 
 def prepare(environment: Environment) -> None:
-    """Make what infra/ makes in an AWS account: the bucket, the rule for approvals, and the Hub's token if the user has one. Idempotent."""
-    _put_approval_rule(environment)
+    """Make what infra/ makes in an AWS account: bucket, rules, and the secret with the Hub's token if the user has one. Idempotent."""
+    approved = {
+        "source": ["aws.sagemaker"],
+        "detail-type": ["SageMaker Model Package State Change"],
+        "detail": {"ModelPackageGroupName": [{"prefix": PACKAGE_GROUP_PREFIX}], "ModelApprovalStatus": ["Approved"]},
+    }
+    version = {"PipelineParameterList": [{"Name": "ModelPackageArn", "Value": "$.detail.ModelPackageArn"}]}
+    _put_rule(
+        environment,
+        APPROVAL_RULE,
+        PROMOTION_PIPELINE,
+        {"EventPattern": json.dumps(approved)},
+        {"SageMakerPipelineParameters": version},
+    )
+    _put_rule(environment, REAP_RULE, REAP_PIPELINE, {"ScheduleExpression": "rate(1 hour)"}, {})
 
     s3 = boto3.client("s3", region_name=environment.region)
     if environment.bucket not in {bucket["Name"] for bucket in s3.list_buckets()["Buckets"]}:
@@ -42,29 +57,20 @@ def prepare(environment: Environment) -> None:
             secrets.put_secret_value(SecretId=environment.hub_token_secret, SecretString=token)
 
 
-def _put_approval_rule(environment: Environment) -> None:
-    """Put the EventBridge rule of infra/delivery.yaml: a version that is approved in the registry starts the promotion pipeline.
+def _put_rule(environment: Environment, name: str, pipeline: str, when: dict[str, str], more: dict[str, Any]) -> None:
+    """Put a rule of infra/delivery.yaml, which starts a pipeline: `when` it does, and what `more` its target has.
 
     One that is there already is left as it is, disabled if somebody disabled it.
     """
     events = boto3.client("events", region_name=environment.region)
     try:
-        events.describe_rule(Name=APPROVAL_RULE)
+        events.describe_rule(Name=name)
         return
     except events.exceptions.ResourceNotFoundException:
-        pattern = {
-            "source": ["aws.sagemaker"],
-            "detail-type": ["SageMaker Model Package State Change"],
-            "detail": {"ModelPackageGroupName": [{"prefix": PACKAGE_GROUP_PREFIX}], "ModelApprovalStatus": ["Approved"]},
-        }
-        events.put_rule(Name=APPROVAL_RULE, EventPattern=json.dumps(pattern), State="ENABLED")
-    pipeline = f"arn:aws:sagemaker:{environment.region}:{environment.account_id}:pipeline/{PROMOTION_PIPELINE}"
-    target: TargetTypeDef = {
-        "Id": "promotion",
-        "Arn": pipeline,
+        events.put_rule(Name=name, State="ENABLED", **cast("Any", when))
+    target = {
+        "Id": pipeline,
+        "Arn": f"arn:aws:sagemaker:{environment.region}:{environment.account_id}:pipeline/{pipeline}",
         "RoleArn": f"arn:aws:iam::{environment.account_id}:role/release-events",
-        "SageMakerPipelineParameters": {
-            "PipelineParameterList": [{"Name": "ModelPackageArn", "Value": "$.detail.ModelPackageArn"}]
-        },
     }
-    events.put_targets(Rule=APPROVAL_RULE, Targets=[target])
+    events.put_targets(Rule=name, Targets=[cast("TargetTypeDef", target | more)])
