@@ -21,13 +21,22 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--token", default=DEFAULT_TOKEN, help=f"opens gated repositories (default {DEFAULT_TOKEN})")
     parser.add_argument("--rate", type=float, metavar="BYTES_PER_S", help="cap all transfers together")
     options = parser.parse_args(words)
+    parser.add_argument(
+        "--allowed-host", action="append", default=[], metavar="NAME", help="a name that clients call it by, besides loopback's"
+    )
     try:
         if options.list:
             for identifier, repository in repositories(options.root).items():
                 snapshot = repository.snapshot()
                 print(identifier, snapshot.revision, sum(file.size for file in snapshot.files.values()))
             return 0
-        hub = LocalHub(options.root, port=options.port, tokens=[options.token], rate_bytes_per_s=options.rate)
+        hub = LocalHub(
+            options.root,
+            port=options.port,
+            tokens=[options.token],
+            rate_bytes_per_s=options.rate,
+            allowed_hosts=options.allowed_host,
+        )
     except (LocalHubError, OSError) as error:
         sys.stderr.write(f"local_hub: {error}\n")
         return 2

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
 
+from local_hub import browsers
 from local_hub.api import TREE_PAGE, RepositoryIndex
 from local_hub.builtin import builtin_repositories
 from local_hub.faults import FaultPlan
@@ -33,7 +34,8 @@ class LocalHub:
 
     `root` holds repositories as `ORG/NAME/`; one that is put there later is found when it is asked for. `gated` and
     `private` add to what their `.hub.json` says. `tokens` open
-    those. `rate_bytes_per_s` caps all transfers together; `address_lifetime_s` is how long a signed address is good.
+    those. `rate_bytes_per_s` caps all transfers together; `address_lifetime_s` is how long a signed address is good;
+    `allowed_hosts` are names that clients call it by, besides loopback's.
     `faults` plans faults (see `local_hub.faults`), and `requests` is every request so far.
     """
 
@@ -49,6 +51,7 @@ class LocalHub:
         rate_bytes_per_s: float | None = None,
         address_lifetime_s: float = 3600,
         tree_page: int = TREE_PAGE,
+        allowed_hosts: Iterable[str] = (),
     ) -> None:
         self._repositories = repositories(root, builtin=builtin)
         for identifier in gated:
@@ -57,7 +60,8 @@ class LocalHub:
             self._repositories[identifier].private = True
         cache = cache_for(root)
         hub = RepositoryIndex(self._repositories, tree_page, lambda: folder_repositories(root, cache) if root is not None else {})
-        self._server = HubServer(hub, port, frozenset(tokens), address_lifetime_s)
+        hosts = browsers.LOOPBACK | {name.lower() for name in allowed_hosts}
+        self._server = HubServer(hub, port, frozenset(tokens), address_lifetime_s, hosts)
         self._server.rate.bytes_per_s = rate_bytes_per_s
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="local_hub", daemon=True)
 

@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, quote, unquote, urlsplit
 
+from local_hub import browsers
 from local_hub.api import RepositoryIndex, Requester, paths_info
 from local_hub.errors import HubHttpError, LocalHubError
 from local_hub.faults import Fault, FaultPlan, RateCap
@@ -55,14 +56,18 @@ class RequestRecord:
 
 
 class HubServer(http.server.ThreadingHTTPServer):
-    """Listens on 127.0.0.1:`port` (0: any free one) and serves `hub`. Gated and private repositories want one of `tokens`."""
+    """Listens on 127.0.0.1:`port` (0: any free one) and serves `hub`. Gated and private repositories want one of `tokens`. Clients call it by
+    one of `hosts`; web pages are refused."""
 
     daemon_threads = True
     request_queue_size = 256
     allow_reuse_address = True
 
-    def __init__(self, hub: RepositoryIndex, port: int, tokens: frozenset[str], address_lifetime_s: float) -> None:
+    def __init__(
+        self, hub: RepositoryIndex, port: int, tokens: frozenset[str], address_lifetime_s: float, hosts: frozenset[str]
+    ) -> None:
         self.hub = hub
+        self.hosts = hosts
         self.tokens = tokens
         self.address_lifetime_s = address_lifetime_s
         self.faults = FaultPlan()
@@ -129,6 +134,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def _guard(self, act: Callable[[], None]) -> None:
         try:
+            if refused := browsers.refusal(self.headers, self.server.hosts):
+                self.close_connection = True  # what follows may be a body that is written like another request
+                raise HubHttpError(403, None, f"local_hub: {refused}", {"Connection": "close"})
             act()
         except HubHttpError as error:
             self._error(error)

@@ -31,6 +31,13 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1)")
     parser.add_argument("--port", type=int, default=0, help="port to listen on (default: a free one)")
     parser.add_argument(
+        "--allowed-host",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="a name by which clients call this server, besides 127.0.0.1, localhost and [::1]; may be repeated",
+    )
+    parser.add_argument(
         "--state",
         type=Path,
         default=Path(".sagemaker_local"),
@@ -45,7 +52,7 @@ def main(argv: list[str] | None = None) -> int:
 
     try:
         images = ImageMap.load(arguments.images.resolve()) if arguments.images else ImageMap()
-        serve(arguments.state, images, arguments.host, arguments.port)
+        serve(arguments.state, images, arguments.host, arguments.port, arguments.allowed_host)
     except (ImagesFileError, RuntimeError, OSError) as error:
         print(f"sagemaker_local: {error}", file=sys.stderr)
         return 2

@@ -100,11 +100,15 @@ An execution that reaches a step of another type fails there, by its name: {othe
 ## What is different from AWS
 
 Nothing here checks who calls: signatures, roles and policies are not evaluated, and an OpenAI client may send any bearer token (one
-that the SageMaker SDK made is refused once it has expired). But who calls is known: a container has temporary credentials of its role,
-and an account that `sts:AssumeRole` leads to keeps its resources apart from the default account's (123456789012). VPC, KMS and network
-isolation settings are kept and returned; network isolation takes the AWS endpoint and credentials away from a container, and nothing
-else. Debugger's and the profiler's configurations, experiments, spot instances and a training job's RetryStrategy are kept and nothing
-acts on them. Instance types are names, unless the images file says how many there are.
+that the SageMaker SDK made is refused once it has expired). But pages in a browser are refused, since whoever reaches this server runs
+programs as you: what has an `Origin` or a `Referer`, is a preflight, or says by `Sec-Fetch-Site` or `User-Agent` that a page sent it;
+and so is every `Host` but 127.0.0.1, localhost (a bucket's `BUCKET.localhost` too), [::1], the address of `--host` and the names of
+`--allowed-host` (`host.docker.internal`, say, for clients in containers). A container's own port is the container's matter. Who calls
+is known: a container has temporary credentials of its role, and an account that `sts:AssumeRole` leads to keeps its resources apart
+from the default account's (123456789012). VPC, KMS and network isolation settings are kept and returned; network isolation takes the
+AWS endpoint and credentials away from a container, and nothing else. Debugger's and the profiler's configurations, experiments, spot
+instances and a training job's RetryStrategy are kept and nothing acts on them. Instance types are names, unless the images file says
+how many there are.
 
 Where the service does not say how it decides, this is what happens here: PREFIX_AWARE sends equal beginnings of requests (512
 bytes) to the same instance; KV_AWARE sends a request to the instance that has seen the longest part of it; both give way to the least

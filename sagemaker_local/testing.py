@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from sagemaker_local.session import make_client
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
 _STOP_TIMEOUT_S = 30.0
@@ -54,13 +54,19 @@ class RunningServer:
 
 
 @contextmanager
-def running(state_dir: Path, images: Path | None = None, port: int = 0) -> Iterator[RunningServer]:
+def running(state_dir: Path, images: Path | None = None, port: int = 0, arguments: Sequence[str] = ()) -> Iterator[RunningServer]:
     """Run a server process for the time of the ``with`` block; it and its children are ended afterwards.
+
+    Args:
+        state_dir: the server's ``--state``; made if it is not there.
+        images: its ``--images``.
+        port: its ``--port``.
+        arguments: more of its options.
 
     Raises:
         RuntimeError: it did not start; the message has what it wrote to stderr.
     """
-    command = [sys.executable, "-m", "sagemaker_local", "--state", str(state_dir), "--port", str(port)]
+    command = [sys.executable, "-m", "sagemaker_local", "--state", str(state_dir), "--port", str(port), *arguments]
     if images is not None:
         command += ["--images", str(images)]
     state_dir.mkdir(parents=True, exist_ok=True)

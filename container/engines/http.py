@@ -12,8 +12,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -21,6 +22,8 @@ __all__ = ["MAX_BODY_BYTES", "BadRequest", "Exchange", "Handler", "HttpServer"]
 
 MAX_BODY_BYTES = 64 * 1024 * 1024
 _MAX_HEAD_BYTES = 64 * 1024
+_HOST_NAME = re.compile(r"\[[^\]]*\]|[^:]*")
+_LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
 
 
 class BadRequest(Exception):
@@ -113,10 +116,13 @@ class HttpServer:
         self.tasks: set[asyncio.Task[None]] = set()
         self.idle = asyncio.Event()
         self._server: asyncio.Server | None = None
+        self.loopback = False
+        """Whether only this machine reaches it: then pages that a browser on it visits are refused."""
 
     async def start(self, host: str, port: int) -> int:
         """Listen on `host`:`port` (0: any free one) and return the port. Raises `OSError` when that is not possible."""
         loop = asyncio.get_running_loop()
+        self.loopback = host in _LOOPBACK
         self._server = await loop.create_server(lambda: _Connection(self), host, port, backlog=1024)
         return int(self._server.sockets[0].getsockname()[1])
 
@@ -134,6 +140,13 @@ class HttpServer:
         for connection in list(self.connections):
             connection.transport.abort()
         return drained
+
+
+def _is_of_page(headers: Mapping[str, str]) -> bool:
+    """Return whether a browser's page sent a request: of a site, or of this server's own origin by a name that leads here (DNS rebinding)."""
+    of_site = headers.keys() & {"origin", "referer"} or headers.get("sec-fetch-site", "none") != "none"
+    name = _HOST_NAME.match(headers.get("host", "localhost").lower())
+    return bool(of_site) or name is None or name[0] not in _LOOPBACK
 
 
 class _Connection(asyncio.Protocol):
@@ -235,6 +248,8 @@ class _Connection(asyncio.Protocol):
                 self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
             return None
         self._continued = False
+        if self._server.loopback and _is_of_page(headers):
+            raise BadRequest(403, "a page in a browser sent this, and this engine answers programs alone")
         return Exchange(self, method, target, headers, body)
 
     def _body(self, start: int, headers: dict[str, str]) -> bytes | None:

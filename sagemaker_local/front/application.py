@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sagemaker_local.context import Context
     from sagemaker_local.front.accounts import Accounts
     from sagemaker_local.identity.identities import Caller
+    from sagemaker_local.web.browsers import BrowserGuard
     from sagemaker_local.web.request import AsgiScope, Receive, Send
 
 _LOGGER = logging.getLogger(__name__)
@@ -41,8 +42,9 @@ _ON_FIRST_USE: dict[str, Callable[[], None]] = {
 class Application:
     """The ASGI application."""
 
-    def __init__(self, accounts: Accounts) -> None:
+    def __init__(self, accounts: Accounts, guard: BrowserGuard) -> None:
         self._accounts = accounts
+        self._guard = guard
         self._context = accounts.default
         self._workers = wsgi.WorkerPools()
         self._s3 = S3Front(self._context.moto, self._workers)
@@ -54,6 +56,9 @@ class Application:
             return
         request = HttpRequest(scope, receive, _dated(send))
         try:
+            if refusal := self._guard.refusal(request.method, scope["headers"]):
+                await wsgi.refuse(request, AwsError("AccessDenied", f"sagemaker_local: {refusal}.", 403))
+                return
             await self._route(request)
         except ClientDisconnected:
             return

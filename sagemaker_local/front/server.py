@@ -33,9 +33,10 @@ from sagemaker_local.moto_bridge.bridge import DEFAULT_ACCOUNT_ID, Moto
 from sagemaker_local.processes.table import ProcessTable
 from sagemaker_local.state.snapshot import Snapshots
 from sagemaker_local.state.store import Store, stop_waiting
+from sagemaker_local.web.browsers import BrowserGuard
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from sagemaker_local.images import ImageMap
@@ -49,7 +50,7 @@ _ARENAS = 2
 _SWITCH_INTERVAL_S = 0.0005  # what a thread that computes may keep the gateway waiting; Python's own is 5 ms
 
 
-def serve(state_dir: Path, images: ImageMap, host: str = "127.0.0.1", port: int = 0) -> None:
+def serve(state_dir: Path, images: ImageMap, host: str = "127.0.0.1", port: int = 0, allowed_hosts: Sequence[str] = ()) -> None:
     """Run a server until SIGTERM or SIGINT. Prints ``AWS_ENDPOINT_URL=...`` when it is ready, and ends its children before it returns.
 
     Raises:
@@ -58,13 +59,20 @@ def serve(state_dir: Path, images: ImageMap, host: str = "127.0.0.1", port: int 
     """
     state_dir.mkdir(parents=True, exist_ok=True)
     with _only_one(state_dir), socket.create_server((host, port), backlog=2048) as listener:
+    Args:
+        state_dir: for state and logs; made if it is not there.
+        images: which command stands for which container image.
+        host: the address to listen on; clients may call the server by it.
+        port: 0 is a free one.
+        allowed_hosts: names by which clients may call the server, besides ``host`` and loopback's.
+
         # Accepted sockets inherit it. asyncio sets it only where the listener was made with IPPROTO_TCP.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         _log_to(state_dir / "sagemaker_local.log")
         _raise_open_files_limit()
         _give_memory_back()
         sys.setswitchinterval(_SWITCH_INTERVAL_S)
-        asyncio.run(_serve(state_dir.resolve(), images, listener))
+        asyncio.run(_serve(state_dir.resolve(), images, listener, BrowserGuard.of(host, *allowed_hosts)))
 
 
 class _UvicornServer(uvicorn.Server):
@@ -76,7 +84,7 @@ class _UvicornServer(uvicorn.Server):
         yield
 
 
-async def _serve(state_dir: Path, images: ImageMap, listener: socket.socket) -> None:
+async def _serve(state_dir: Path, images: ImageMap, listener: socket.socket, guard: BrowserGuard) -> None:
     host, port = listener.getsockname()[:2]
     url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # noqa: S104 -- compared, not bound
     moto = Moto(DEFAULT_ACCOUNT_ID)
@@ -87,7 +95,8 @@ async def _serve(state_dir: Path, images: ImageMap, listener: socket.socket) -> 
     snapshots.start()
     server = _UvicornServer(
         uvicorn.Config(
-            Application(accounts),
+            Application(accounts, guard),
+            ws="none",  # nothing here speaks WebSocket, so an upgrade is a GET like others
             log_config=None,
             access_log=False,
             lifespan="off",

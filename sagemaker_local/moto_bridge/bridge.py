@@ -26,6 +26,7 @@ def _configure() -> None:
     """Moto reads its settings from the environment; ours are set before its first import."""
     os.environ.setdefault("MOTO_ALLOW_NONEXISTENT_REGION", "false")
     os.environ.setdefault("MOTO_IAM_LOAD_MANAGED_POLICIES", "false")
+    os.environ["MOTO_DISABLE_GLOBAL_CORS"] = "true"  # else it tells every web page that it may call and read everything
     # moto's own clients (in its Lambda and Step Functions backends) need credentials to exist.
     os.environ.setdefault("AWS_ACCESS_KEY_ID", "local")
     os.environ.setdefault("AWS_SECRET_ACCESS_KEY", "local")

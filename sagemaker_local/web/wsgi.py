@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from concurrent.futures import Executor
 
+    from sagemaker_local.errors import AwsError
     from sagemaker_local.web.request import Headers, HttpRequest
 
 OWN_USER_AGENT = "sagemaker_local"
@@ -142,7 +143,14 @@ async def send(request: HttpRequest, answer: WsgiResponse) -> None:
     await request.send({"type": "http.response.body", "body": b""})
 
 
-def _refuse(answer: WsgiResponse, environment: dict[str, Any], error: NotImplementedHere) -> None:
+async def refuse(request: HttpRequest, error: AwsError) -> None:
+    """Answer a request with an error, without reading its body."""
+    answer = WsgiResponse()
+    _refuse(answer, environ(request, io.BytesIO(), 0), error)
+    await send(request, answer)
+
+
+def _refuse(answer: WsgiResponse, environment: dict[str, Any], error: AwsError) -> None:
     """Answer with an error in the shape that the service's protocol has ("AWS query protocol", "AWS restXml protocol" in Smithy's documentation)."""
     answer.status = error.status
     found = _SIGNED_FOR.search(environment.get("HTTP_AUTHORIZATION", ""))

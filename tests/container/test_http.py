@@ -99,3 +99,27 @@ def test_a_handler_that_fails_answers_500_and_the_connection_lives() -> None:
         assert await reader.read() == b""
 
     talk(conversation)
+
+
+@pytest.mark.parametrize(
+    "header", ["origin: null", "referer: http://evil/", "sec-fetch-site: cross-site", "host: evil.example:80"]
+)
+def test_a_page_in_a_browser_is_refused_and_its_body_is_no_request(header: str) -> None:
+    async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        body = b"GET /smuggled HTTP/1.1\r\n\r\n"
+        writer.write(f"POST /a HTTP/1.1\r\n{header}\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
+        assert (await answer(reader))[0] == 403
+        assert await reader.read() == b""
+
+    talk(conversation)
+
+
+@pytest.mark.parametrize(
+    "header", ["host: 127.0.0.1:80", "host: LOCALHOST", "host: [::1]:80", "sec-fetch-mode: cors", "sec-fetch-site: none"]
+)
+def test_a_program_is_answered(header: str) -> None:
+    async def conversation(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(f"GET /a HTTP/1.1\r\n{header}\r\n\r\n".encode())
+        assert (await answer(reader))[0] == 200
+
+    talk(conversation)

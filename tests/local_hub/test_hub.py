@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import socket
 import subprocess
 import sys
 import time
@@ -261,3 +262,37 @@ def test_a_folder_put_there_later_is_found_when_it_is_asked_for(tmp_path: Path) 
         folder.mkdir(parents=True)
         (folder / "config.json").write_text("{}")
         assert [file.rfilename for file in HfApi(endpoint=hub.endpoint).model_info("acme/late").siblings or []] == ["config.json"]
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Origin: null",
+        "Referer: http://evil/",
+        "Sec-Fetch-Site: same-site",
+        "User-Agent: Mozilla/5.0 (X11)",
+        "Host: evil.example:80",
+    ],
+)
+def test_a_page_in_a_browser_is_refused_and_its_body_is_no_request(hub: LocalHub, header: str) -> None:
+    body = "DELETE /_local_hub/faults HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    host = "" if header.startswith("Host") else "Host: localhost\r\n"
+    request = f"POST /_local_hub/faults HTTP/1.1\r\n{host}{header}\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+    with socket.create_connection(("127.0.0.1", hub.port), timeout=HANG_S) as connection:
+        connection.sendall(request.encode())
+        answer = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+    assert answer.startswith("HTTP/1.1 403 ")
+    assert "answers" in answer
+    assert "access-control" not in answer.lower()
+    assert [(request.method, request.status) for request in hub.requests] == [("POST", 403)]
+
+
+def test_a_hub_answers_to_the_names_that_it_is_given() -> None:
+    with LocalHub(builtin=False, allowed_hosts=["Hub.test"]) as hub:
+        statuses = {}
+        for name in ("hub.test", "127.0.0.1", "other.test"):
+            connection = http.client.HTTPConnection("127.0.0.1", hub.port)
+            connection.request("GET", "/api/models", headers={"Host": f"{name}:{hub.port}"})
+            statuses[name] = connection.getresponse().status
+            connection.close()
+    assert statuses == {"hub.test": 200, "127.0.0.1": 200, "other.test": 403}

@@ -42,23 +42,30 @@ class Visit:
     """Colour scheme → PNG of the whole page."""
 
 
-def visit(page: Path, expressions: tuple[str, ...] = (), schemes: tuple[str, ...] = (), width: int = 1280) -> Visit:
-    """Open a file in Chromium (`PROGRAM` must not be None), wait until it is loaded, evaluate the expressions, take screenshots. `width` is the
-    window's, in pixels."""
+def visit(
+    page: Path | str,
+    expressions: tuple[str, ...] = (),
+    schemes: tuple[str, ...] = (),
+    width: int = 1280,
+    flags: tuple[str, ...] = (),
+) -> Visit:
+    """Open a file or an address in Chromium (`PROGRAM` must not be None), wait until it is loaded, evaluate the expressions (of a promise, what
+    it resolves to), take screenshots. `width` is the window's, in pixels; `flags` are Chromium's."""
+    url = page if isinstance(page, str) else page.as_uri()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        command = [str(PROGRAM), *_FLAGS, f"--user-data-dir={profile}", "--remote-debugging-port=0", "about:blank"]
+        command = [str(PROGRAM), *_FLAGS, *flags, f"--user-data-dir={profile}", "--remote-debugging-port=0", "about:blank"]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True)
         try:
             assert process.stderr is not None
             line = next(line for line in process.stderr if line.startswith("DevTools listening on "))
             host = line.removeprefix("DevTools listening on ws://").split("/", 1)[0]
-            return asyncio.run(_visit(host, page, expressions, schemes, width))
+            return asyncio.run(_visit(host, url, expressions, schemes, width))
         finally:
             os.killpg(process.pid, signal.SIGKILL)  # with its helpers, which write into the profile
             process.wait()
 
 
-async def _visit(host: str, page: Path, expressions: tuple[str, ...], schemes: tuple[str, ...], width: int) -> Visit:
+async def _visit(host: str, url: str, expressions: tuple[str, ...], schemes: tuple[str, ...], width: int) -> Visit:
     async with aiohttp.ClientSession() as session:
         async with session.get(f"http://{host}/json/list") as response:
             target = next(one for one in await response.json() if one["type"] == "page")
@@ -67,11 +74,11 @@ async def _visit(host: str, page: Path, expressions: tuple[str, ...], schemes: t
             for domain in ("Network", "Log", "Runtime", "Page"):
                 await tab.call(f"{domain}.enable")
             await tab.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
-            await tab.call("Page.navigate", url=page.as_uri())
+            await tab.call("Page.navigate", url=url)
             await tab.until("Page.loadEventFired")
             await asyncio.sleep(_SETTLE_S)  # for requests that a page makes when it is loaded
             for expression in expressions:
-                answer = await tab.call("Runtime.evaluate", expression=expression, returnByValue=True)
+                answer = await tab.call("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
                 tab.seen.answers[expression] = answer["result"].get("value")
             for scheme in schemes:
                 await tab.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
