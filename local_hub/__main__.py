@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import threading
@@ -20,10 +21,11 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--list", action="store_true", help="print every repository's id, revision and bytes, and stop")
     parser.add_argument("--token", default=DEFAULT_TOKEN, help=f"opens gated repositories (default {DEFAULT_TOKEN})")
     parser.add_argument("--rate", type=float, metavar="BYTES_PER_S", help="cap all transfers together")
-    options = parser.parse_args(words)
     parser.add_argument(
         "--allowed-host", action="append", default=[], metavar="NAME", help="a name that clients call it by, besides loopback's"
     )
+    options = parser.parse_args(words)
+    os.umask(0o077)  # what it writes names files of private repositories
     try:
         if options.list:
             for identifier, repository in repositories(options.root).items():

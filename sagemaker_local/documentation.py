@@ -18,6 +18,7 @@ from sagemaker_local.hosting import autoscaling_refusals
 from sagemaker_local.identity import call_log
 from sagemaker_local.pipelines.definitions.model import STEP_TYPES
 from sagemaker_local.pipelines.steps import RUN
+from sagemaker_local.service_models import service_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,11 +89,11 @@ session = PipelineSession(boto_session=Session())  # talks to $AWS_ENDPOINT_URL,
 and `SAGEMAKER_VALIDATE_ROLE=false` in the environment, since a role's permissions are not simulated. An image with AWS's training toolkit
 (script mode) is `command: ["{python}", "-m", "sagemaker_local.jobs.training.script"]` in the images file.
 
-State and logs are in the folder that `--state` names (`.sagemaker_local`) and survive a restart; a server that is killed comes back as it
-was half a second before, and what ran is recorded as failed. What a container wrote is in `logs/` there, and in CloudWatch Logs under the
-groups' usual names (`/aws/sagemaker/ProcessingJobs`, ...); the server's own log is `sagemaker_local.log`. Two servers with a folder each do
-not touch one another. In tests: `sagemaker_local.testing.running(DIR)` (a context manager) and
-`sagemaker_local.testing.server_fixture()` (a pytest fixture).
+State and logs are in the folder that `--state` names (`.sagemaker_local`), which only you can read, and survive a restart; a server
+that is killed comes back as it was half a second before, and what ran is recorded as failed. What a container wrote is in `logs/`
+there, and in CloudWatch Logs under the groups' usual names (`/aws/sagemaker/ProcessingJobs`, ...); the server's own log is
+`sagemaker_local.log`. Two servers with a folder each do not touch one another. In tests: `sagemaker_local.testing.running(DIR)` (a
+context manager) and `sagemaker_local.testing.server_fixture()` (a pytest fixture).
 
 Steps that run: {steps}.
 An execution that reaches a step of another type fails there, by its name: {other_steps}.
@@ -143,15 +144,15 @@ _MOTO_GAPS = (
     "cloudwatch/refusals", "hosting/autoscaling", "hosting/autoscaling_refusals", "logs/log_store", "registry/packages", "lambdas/functions",
     "state/snapshot",
 )  # fmt: skip
+_REFUSED_OF_MOTO = (*refusals.NOT_EMULATED, *autoscaling_refusals.NOT_EMULATED, *schedules.NOT_EMULATED)
 _ERROR = "`NotImplemented` (HTTP 501, which AWS's SDKs do not retry)"
 
 
 def page() -> str:
     """Return the whole page, as Markdown."""
-_REFUSED_OF_MOTO = (*refusals.NOT_EMULATED, *autoscaling_refusals.NOT_EMULATED, *schedules.NOT_EMULATED)
     own = sorted(dispatch.table())
     delegated = sorted(name for name in unsupported.DELEGATED if validation.known_action(name))
-    refused = sorted(set(validation.service_model().operation_names) - set(own) - set(delegated))
+    refused = sorted(set(service_model("sagemaker").operation_names) - set(own) - set(delegated))
     return "\n".join(
         [
             _introduction(),

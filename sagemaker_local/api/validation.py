@@ -10,9 +10,8 @@ import functools
 import re
 from typing import TYPE_CHECKING, Any
 
-import botocore.session
-
 from sagemaker_local.errors import AwsError, ValidationError
+from sagemaker_local.service_models import service_model
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,15 +31,9 @@ _TYPES: dict[str, tuple[type, ...]] = {
 }
 
 
-@functools.cache
-def service_model() -> Any:
-    """botocore's model of SageMaker, loaded once (its JSON is large)."""
-    return botocore.session.get_session().get_service_model("sagemaker")
-
-
 def known_action(name: str) -> bool:
     """Return whether SageMaker has this action at all."""
-    return name in service_model().operation_names
+    return name in service_model("sagemaker").operation_names
 
 
 def check(action: str, request: Any) -> None:
@@ -52,7 +45,7 @@ def check(action: str, request: Any) -> None:
 
     >>> check("DescribeModel", {"ModelName": "chat"})
     """
-    shape = service_model().operation_model(action).input_shape
+    shape = service_model("sagemaker").operation_model(action).input_shape
     if shape is None:
         return
     problems = list(_problems(shape, request, ""))

@@ -47,18 +47,18 @@ _CONNECTION_GRACE_S = 2
 _M_MMAP_THRESHOLD, _M_ARENA_MAX = -3, -8  # mallopt(3)
 _LARGE_BLOCK_BYTES = 256 * 1024
 _ARENAS = 2
+_STATE = frozenset({
+    "accounts", "calls.jsonl", "endpoints", "lambda", "lock", "logs", "logs.sqlite", "logs.sqlite-shm", "logs.sqlite-wal", "model-data",
+    "moto", "processing-jobs", "sagemaker_local.log", "server.json", "state.sqlite", "state.sqlite-shm", "state.sqlite-wal", "stderr.log",
+    "training-jobs", "transform-jobs",
+})  # fmt: skip
+"""What a state folder has."""
 _SWITCH_INTERVAL_S = 0.0005  # what a thread that computes may keep the gateway waiting; Python's own is 5 ms
 
 
 def serve(state_dir: Path, images: ImageMap, host: str = "127.0.0.1", port: int = 0, allowed_hosts: Sequence[str] = ()) -> None:
     """Run a server until SIGTERM or SIGINT. Prints ``AWS_ENDPOINT_URL=...`` when it is ready, and ends its children before it returns.
 
-    Raises:
-        OSError: the port is taken.
-        RuntimeError: another server runs on this state directory.
-    """
-    state_dir.mkdir(parents=True, exist_ok=True)
-    with _only_one(state_dir), socket.create_server((host, port), backlog=2048) as listener:
     Args:
         state_dir: for state and logs; made if it is not there.
         images: which command stands for which container image.
@@ -66,6 +66,14 @@ def serve(state_dir: Path, images: ImageMap, host: str = "127.0.0.1", port: int 
         port: 0 is a free one.
         allowed_hosts: names by which clients may call the server, besides ``host`` and loopback's.
 
+    Raises:
+        OSError: the port is taken.
+        RuntimeError: another server runs on this state directory.
+    """
+    os.umask(0o077)  # state has secrets, weights and logs: nobody else's to read, nor what the containers write
+    state_dir.mkdir(parents=True, exist_ok=True)
+    _close_to_others(state_dir)
+    with _only_one(state_dir), socket.create_server((host, port), backlog=2048) as listener:
         # Accepted sockets inherit it. asyncio sets it only where the listener was made with IPPROTO_TCP.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         _log_to(state_dir / "sagemaker_local.log")
@@ -168,6 +176,7 @@ def _start_rooms(accounts: Accounts) -> None:
     _ = accounts.default.moto.application
     dispatch.table()
     rules.install(accounts.of)
+    schedules.install()
     accounts.started.append(_start_account)
     _start_account(accounts.default)
     accounts.take_up()
@@ -186,9 +195,17 @@ async def _close(context: Context) -> None:
     for close in context.closers:
         await asyncio.to_thread(close)
     await asyncio.to_thread(context.processes.close, _CHILD_GRACE_S)
-    schedules.install()
     await asyncio.to_thread(context.events.close)
     context.logs.close()
+
+
+def _close_to_others(state_dir: Path) -> None:
+    """Take from others what a folder of an earlier version gives them. A folder that has other things too is not closed itself."""
+    ours = [entry for entry in state_dir.iterdir() if entry.name in _STATE and not entry.is_symlink()]
+    for entry in ours:
+        entry.chmod(0o700 if entry.is_dir() else 0o600)
+    if len(ours) == len(list(state_dir.iterdir())):
+        state_dir.chmod(0o700)
 
 
 @contextmanager

@@ -3,12 +3,12 @@
 ``{"at": "2026-11-25T13:00:00.123Z", "service": "s3", "action": "PutObject", "account": "123456789012", "role_arn": "arn:…" or null,
 "job": the ARN of the job or endpoint whose container called, or null, "parameters": {…}}``
 
-``service`` is the prefix that IAM policies use, and ``action`` the operation's name in the service's model; a call of the OpenAI path is
-``CallWithBearerToken`` and ``InvokeEndpoint``, the two that AWS asks for ("Invoke endpoints with OpenAI-compatible APIs"). Calls that
-SageMaker itself makes with a role are there as well: a pipeline's steps with the pipeline's role, a job's inputs and outputs with the
-job's, a model's data with the model's execution role, a rule's target with the target's role. ``parameters`` has what the request names:
-members that are short; longer ones are left out. The file is a fraction of a second behind, is appended to by later servers on the same
-state, and is the user's to delete.
+``service`` is the prefix that IAM policies use, and ``action`` the operation's name in the service's model; a call of the OpenAI path
+is ``CallWithBearerToken`` and ``InvokeEndpoint``, the two that AWS asks for ("Invoke endpoints with OpenAI-compatible APIs"). Calls
+that SageMaker itself makes with a role are there as well: a pipeline's steps with the pipeline's role, a job's inputs and outputs with
+the job's, a model's data with the model's execution role, a rule's target with the target's role. ``parameters`` has what the request
+names: members that are short; longer ones are left out, and of secrets, environments, commands and messages only ``***`` is there. The
+file is a fraction of a second behind, is appended to by later servers on the same state, and is the user's to delete.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from urllib.parse import parse_qsl
 
 from werkzeug.exceptions import HTTPException
 
+from sagemaker_local.identity.redaction import redacted
 from sagemaker_local.timestamps import iso_ms
 from sagemaker_local.web import wsgi
 
@@ -61,6 +62,7 @@ class CallLog:
 
     def __init__(self, path: Path) -> None:
         self._file = path.open("a", buffering=1)
+        path.chmod(0o600)  # an earlier version's may be everybody's to read
         self._queue: queue.SimpleQueue[_SeenCall | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="calls", daemon=True)
         self._thread.start()
@@ -92,9 +94,11 @@ def _entry(seen: _SeenCall) -> dict[str, Any]:
         action, parameters = str(seen.action), dict(seen.parameters or {})
     else:
         action, parameters = _understood(seen.service, seen.request, seen.body)
+    service = _PREFIXES.get(seen.service, seen.service)
+    parameters = redacted(service, action, parameters)
     return {
         "at": iso_ms(seen.at),
-        "service": _PREFIXES.get(seen.service, seen.service),
+        "service": service,
         "action": action,
         "account": seen.caller.account_id,
         "role_arn": seen.caller.role_arn,

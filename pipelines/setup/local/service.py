@@ -12,6 +12,7 @@ import urllib.request
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
 from pipelines.errors import LocalError
 
@@ -50,9 +51,16 @@ class Service:
         return True
 
 
+def open_private(path: Path, mode: str) -> IO[Any]:
+    """Open a file for writing that only its owner can read, new or not."""
+    file = open(path, mode, opener=lambda name, flags: os.open(name, flags, 0o600))  # noqa: SIM115 -- the caller's to close
+    os.fchmod(file.fileno(), 0o600)
+    return file
+
+
 def spawn(command: list[str], log: Path) -> subprocess.Popen[bytes]:
-    """Start Python with these arguments as a process that outlives this one; what it prints goes to `log`."""
-    with log.open("wb") as output:
+    """Start Python with these arguments as a process that outlives this one; what it prints goes to `log`, its owner's alone like all it writes."""
+    with open_private(log, "wb") as output:
         return subprocess.Popen(
             [sys.executable, *command],
             cwd=PROJECT,
@@ -60,6 +68,7 @@ def spawn(command: list[str], log: Path) -> subprocess.Popen[bytes]:
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C stops the command, not production
+            umask=0o077,
             env={name: value for name, value in os.environ.items() if name != "HF_TOKEN"},
         )
 

@@ -29,6 +29,8 @@ STATE = Path(os.environ.get("RELEASE_LOCAL_STATE", PROJECT / ".local"))
 _RECORD = "services.json"
 _SERVICES = ("sagemaker_local", "local_hub")
 _LOOPBACK = ("127.0.0.1", "localhost")
+_OWN = {_RECORD, f"{_RECORD}.new", "images.json", "lock", "hub", "sagemaker", *(f"{name}.log" for name in _SERVICES)}
+"""What a state folder has."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,8 @@ def _read_record(state: Path) -> dict[str, Service]:
 
 def _write_record(services: dict[str, Service], state: Path) -> None:
     written = state / f"{_RECORD}.new"
-    written.write_text(json.dumps({name: asdict(known) for name, known in services.items()}))
+    with service.open_private(written, "w") as file:
+        json.dump({name: asdict(known) for name, known in services.items()}, file)
     written.replace(state / _RECORD)  # whole or not at all, also on a full disk
 
 
@@ -154,9 +157,10 @@ def _stack(state: Path, services: dict[str, Service]) -> LocalStack:
 def _start(state: Path, alive: dict[str, Service]) -> LocalStack:
     """Start those that are not alive: production outlives a Hub that died."""
     images = state / "images.json"  # JSON is YAML
-    images.write_text(json.dumps(image_map(), indent=2))
+    with service.open_private(images, "w") as file:  # a proxy's address may have a password
+        json.dump(image_map(), file, indent=2)
     hub = state / "hub"  # a folder put here, hub/ORG/NAME/, is a repository of the local Hub
-    hub.mkdir(exist_ok=True)
+    hub.mkdir(mode=0o700, exist_ok=True)
     commands = {
         "sagemaker_local": ["-m", "sagemaker_local", "--state", str(state / "sagemaker"), "--images", str(images)],
         "local_hub": ["-m", "local_hub", "--root", str(hub)],
@@ -187,7 +191,9 @@ def _locked(state: Path) -> Iterator[None]:
     """Let one command at a time start or stop services."""
     try:
         state.mkdir(parents=True, exist_ok=True)
-        lock = (state / "lock").open("w")
+        if {entry.name for entry in state.iterdir()} <= _OWN:  # a folder of the user's with other things in it stays as it is
+            state.chmod(0o700)
+        lock = service.open_private(state / "lock", "w")
     except OSError as error:
         raise _unwritable(state, error) from error
     with lock:

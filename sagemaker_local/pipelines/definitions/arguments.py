@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_local.api.validation import service_model
 from sagemaker_local.errors import ValidationError
+from sagemaker_local.service_models import service_model
 
 if TYPE_CHECKING:
     from sagemaker_local.pipelines.definitions.model import StepSpec
@@ -43,7 +43,7 @@ def check_arguments(step: StepSpec) -> None:
     for name in _NOT_IN_A_STEP.get(step.type, ()):
         if name in step.arguments:
             raise _unknown(name)
-    _check(service_model().operation_model(CALLS[step.type]).input_shape, step.arguments)
+    _check(service_model("sagemaker").operation_model(CALLS[step.type]).input_shape, step.arguments)
 
 
 def _check(shape: Any, value: Any) -> None:

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from sagemaker_local.api.validation import service_model
 from sagemaker_local.errors import UnresolvedError, ValidationError
 from sagemaker_local.pipelines.definitions.functions import path_keys
+from sagemaker_local.service_models import service_model
 
 if TYPE_CHECKING:
     from sagemaker_local.pipelines.definitions.model import StepSpec
@@ -38,7 +38,7 @@ def check_property(step: StepSpec, path: str, reference: str) -> None:
     except UnresolvedError as error:
         raise _invalid(str(error)) from error
     if step.type in DESCRIBED_BY:
-        shape = service_model().operation_model(DESCRIBED_BY[step.type]).output_shape
+        shape = service_model("sagemaker").operation_model(DESCRIBED_BY[step.type]).output_shape
         for key in keys:
             shape = _member(shape, key, reference)
     elif step.type == "Condition" and keys != ["Outcome"]:
