@@ -133,6 +133,53 @@ def decide(
     )
 
 
+def reject_for_gate(
+    ledger: Ledger, registry: SageMakerClient, package: ModelPackage, *, execution: str, reason: str
+) -> DecisionOvertaken | None:
+    """Reject a version that the gate refused, in ledger and registry, unless a person decided about it: a person's word wins. Idempotent.
+
+    Args:
+        ledger: The model's.
+        registry: A boto3 SageMaker client of the registry's account.
+        package: The version, as the registry has it now.
+        execution: The gate's.
+        reason: Why it refused.
+
+    Returns:
+        Whose decision stands in its way; None where the version is rejected.
+
+    Raises:
+        DeliveryError: AWS refused.
+        LedgerBroken: The chain does not hold.
+    """
+
+    def check(events: list[Event]) -> None:
+        newest = _newest_decision(events, package.version)
+        if newest is not None and _is_persons(newest):
+            raise _overtaken(newest, package.version)
+
+    note_if_made_elsewhere(ledger, package)  # an approval in the console is a person's, too
+    by, events = f"{GATE}{execution}", ledger.events()
+    event = last_decision(events, package.version)
+    try:
+        if event is None or event.by != by:
+            event = ledger.append(
+                "rejected", by=by, version=package.version, model_package=package.arn, details={"comment": reason}, check=check
+            )
+        else:
+            check(events)
+        model_packages.reject(registry, package.arn, reason)
+        settle(ledger, registry, package, event)
+    except DecisionOvertaken as stands:
+        return stands
+    return None
+
+
+def _is_persons(event: Event) -> bool:
+    """Tell whether a person decided: by an ARN, or in the console, where CloudTrail knows who; the policy is an execution."""
+    return not event.by.startswith(GATE) and ":" in event.by
+
+
 def settle(ledger: Ledger, registry: SageMakerClient, package: ModelPackage, event: Event) -> None:
     """Give the registry the ledger's last word, after it was changed to say `event`: another decision may have come in between.
 

@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 def run(release: Release, model_package: str, execution: str, evaluation: Path, output: Path) -> Rejection:
-    """Mark the version, note it in the ledger and write OUTPUT/rejection.json. Idempotent.
+    """Mark the version, note it in the ledger and write OUTPUT/rejection.json. Idempotent. What a person decided stands.
 
     Args:
         release: The resolved model file.
@@ -41,15 +41,13 @@ def run(release: Release, model_package: str, execution: str, evaluation: Path, 
         summary: str = json.loads(evaluation.read_bytes())["summary"]
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{evaluation} is not an evaluation: {error}") from error
-    rejection = Rejection(model_package=model_package, reason=summary)
     region = release.environment.region
     sagemaker = boto3.client("sagemaker", region_name=region)
-    model_packages.reject(sagemaker, model_package, summary)
     ledger = Ledger(s3.client(region), release.environment.bucket, release.name)
-    decisions.note(
-        ledger, "rejected", model_packages.read(sagemaker, model_package), by=f"{decisions.GATE}{execution}", comment=summary
-    )
+    package = model_packages.read(sagemaker, model_package)
+    stands = decisions.reject_for_gate(ledger, sagemaker, package, execution=execution, reason=summary)
+    rejection = Rejection(model_package=model_package, reason=f"{summary}; {stands}" if stands else summary)
     output.mkdir(parents=True, exist_ok=True)
     (output / REJECTION_FILE).write_text(rejection.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    logger.info(f"rejected {model_package}: {summary}")
+    logger.info(f"{'did not reject' if stands else 'rejected'} {model_package}: {rejection.reason}")
     return rejection

@@ -206,3 +206,49 @@ def test_settling_an_undisputed_decision_changes_nothing(ledger: Ledger) -> None
     approved = decisions.decide(ledger, "approved", package(), by="ana", comment="good", seen=[])
     decisions.settle(ledger, registry, package(), approved)  # type: ignore[arg-type]
     assert registry.status == ""
+
+
+def reject_for_gate(ledger: Ledger, registry: Registry, made: ModelPackage) -> str:
+    """What is in the way of the gate's rejection, and empty where nothing is."""
+    stands = decisions.reject_for_gate(ledger, registry, made, execution="e1", reason="too slow")  # type: ignore[arg-type]
+    return str(stands or "")
+
+
+def test_the_gate_rejects_once_however_often_its_step_runs(ledger: Ledger) -> None:
+    registry = Registry()
+    for _ in range(2):
+        assert reject_for_gate(ledger, registry, package("PendingManualApproval")) == ""
+        assert registry.status == "Rejected"
+    assert told(ledger) == [("rejected", "the gate of e1", "too slow")]
+
+
+def test_the_gate_rejects_what_the_policy_approved(ledger: Ledger) -> None:
+    ledger.append("approved", by="0123456789ab", version=3)
+    assert reject_for_gate(ledger, Registry(), package()) == ""
+
+
+def test_a_persons_approval_stands_against_the_gate(ledger: Ledger) -> None:
+    registry = Registry()
+    decisions.decide(ledger, "approved", package(), by="arn:aws:iam::1:user/ana", comment="it will do", seen=[], despite="slow")
+    assert "it was approved at" in reject_for_gate(ledger, registry, package())
+    assert registry.status == "", "the registry is left alone"
+    assert [kind for kind, _, _ in told(ledger)] == ["approved"]
+
+
+def test_so_does_one_that_was_given_in_the_console(ledger: Ledger) -> None:
+    registry = Registry()
+    made = package(approval_description="it will do", changed_by="arn:aws:iam::1:user/ana")
+    assert "by arn:aws:iam::1:user/ana, 'it will do'" in reject_for_gate(ledger, registry, made)
+    assert registry.status == ""
+
+
+def test_one_that_comes_while_the_gate_rejects_is_given_back_to_the_registry(ledger: Ledger) -> None:
+    class Overtaken(Registry):
+        def update_model_package(self, **changes: str) -> None:
+            super().update_model_package(**changes)
+            if changes["ModelApprovalStatus"] == "Rejected":
+                ledger.append("approved", by="arn:aws:iam::1:user/ana", version=3, details={"comment": "it will do"})
+
+    registry = Overtaken()
+    assert "it will do" in reject_for_gate(ledger, registry, package("PendingManualApproval"))
+    assert registry.status == "Approved"
