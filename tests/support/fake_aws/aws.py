@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import format_datetime
-from functools import partial
+from functools import lru_cache, partial
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -39,7 +39,7 @@ class FakeAws:
 
     def __post_init__(self) -> None:
         s3, cloudwatch, scaling, logs = FakeS3(), FakeCloudWatch(), FakeScaling(), FakeLogs()
-        sagemaker = FakeSageMaker(s3, cloudwatch, scaling, logs)
+        self.sagemaker = sagemaker = FakeSageMaker(s3, cloudwatch, scaling, logs)
         services: list[FakeService] = [
             s3,
             cloudwatch,
@@ -69,7 +69,7 @@ class FakeAws:
 
     def _dated(self, answer: Callable[[], Any]) -> Any:
         """Answer a call as HTTP does: with the date, on errors, too."""
-        head = {"HTTPHeaders": {"date": format_datetime(self.now(), usegmt=True)}}
+        head = {"HTTPHeaders": {"date": _http_date(self.now())}}
         try:
             return {**answer(), "ResponseMetadata": head}
         except ClientError as error:
@@ -89,3 +89,8 @@ class FakeAws:
             mock.patch("delivery.endpoint.hosting._QUICK_POLL_S", 0),
         ):
             yield
+
+
+@lru_cache(maxsize=8)
+def _http_date(at: datetime) -> str:
+    return format_datetime(at, usegmt=True)

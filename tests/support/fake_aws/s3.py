@@ -7,6 +7,7 @@ import hashlib
 import io
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cached_property
 from threading import Lock
 from typing import Any
 
@@ -27,7 +28,7 @@ class _Stored:
     """None where it was uploaded with another checksum: boto3's own choice is CRC32."""
     modified: datetime = field(default_factory=lambda: datetime.now(UTC))
 
-    @property
+    @cached_property
     def etag(self) -> str:
         return f'"{hashlib.md5(self.body, usedforsecurity=False).hexdigest()}"'
 

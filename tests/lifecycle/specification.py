@@ -1,0 +1,140 @@
+"""What may happen in the life of a model's versions, told from the ledger alone: it shares no code with the project.
+
+`History` takes the ledger event by event and says what was against the rules. It is the whole of the promises: read it as such.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+
+class Broken(AssertionError):
+    """A promise was broken."""
+
+
+@dataclass
+class Version:
+    """What is known of a version."""
+
+    verdict: str = ""
+    """The last evaluation's."""
+    approved: bool = False
+    """Whether the last decision about it was an approval."""
+    by_person: bool = False
+    """Whether a person made that decision."""
+    against: bool = False
+    """Whether a person rejected it, or took it out of production, and nobody overruled that by name."""
+    waived: bool = False
+    """Whether a person approved it although the gate had refused it, and said why."""
+    served: bool = False
+    """Whether production ever served it."""
+
+
+def _is_person(by: str) -> bool:
+    return by.startswith(("arn:", "unknown:"))
+
+
+def _in_short(details: dict[str, Any]) -> str:
+    return ", ".join(f"{name}: {value}" for name, value in details.items() if name != "deployment")
+
+
+@dataclass
+class History:
+    """The ledger so far."""
+
+    versions: dict[int, Version] = field(default_factory=dict)
+    serving: int | None = None
+    """The version that production serves."""
+    last_sha256: str | None = None
+    events: list[dict[str, Any]] = field(default_factory=list)
+
+    def take(self, body: bytes, forced: set[str]) -> None:
+        """Take the next event.
+
+        Args:
+            body: As it is stored.
+            forced: The executions of rollbacks that a person forced, with a comment.
+
+        Raises:
+            Broken: It must not be there.
+        """
+        event = json.loads(body)
+        self._require(event["previous_sha256"] == self.last_sha256, event, "the chain is broken")
+        self._require(event["sequence"] == len(self.events) + 1, event, "it is out of its place")
+        self.last_sha256 = hashlib.sha256(body).hexdigest()
+        self.events.append(event)
+        version = self.versions.setdefault(event["version"], Version())
+        take = getattr(self, f"_{event['kind']}", None)
+        if take is not None:
+            take(event, version, forced)
+
+    def _evaluated(self, event: dict[str, Any], version: Version, _: set[str]) -> None:
+        version.verdict = event["details"]["verdict"]
+
+    def _approved(self, event: dict[str, Any], version: Version, _: set[str]) -> None:
+        by_name = bool(event["details"].get("despite"))
+        self._require(not by_name or bool(event["details"]["comment"]), event, "overruling takes a comment")
+        if not _is_person(event["by"]):
+            self._require(version.verdict == "passed", event, "the policy approves what passed")
+            self._require(not (version.by_person and not version.approved), event, "a person rejected it")
+        self._require(by_name or not version.against, event, "a person is against it, and was not overruled by name")
+        version.approved, version.by_person, version.against = True, _is_person(event["by"]), False
+        version.waived = version.waived or (by_name and version.verdict != "passed")
+
+    def _rejected(self, event: dict[str, Any], version: Version, _: set[str]) -> None:
+        by_person = _is_person(event["by"])
+        if not by_person:
+            self._require(version.verdict == "failed", event, f"the gate rejects what failed, and it is {version.verdict}")
+            self._require(not version.by_person, event, "a person's word wins over the gate's")
+        version.approved, version.by_person = False, by_person
+        version.against = version.against or by_person
+
+    def _promoted(self, event: dict[str, Any], version: Version, _: set[str]) -> None:
+        self._require(version.approved, event, "it was not approved after its last rejection")
+        self._require(not version.against, event, "a person is against it")
+        self._require(version.verdict == "passed" or version.waived, event, f"its evaluation is {version.verdict}")
+        self._require(self.serving is None or self.serving <= event["version"], event, f"production serves {self.serving}")
+        version.served = True
+        self.serving = event["version"]
+
+    def _rolled_back(self, event: dict[str, Any], version: Version, forced: set[str]) -> None:
+        self._require(version.served, event, "production never served it")
+        is_forced = event["details"]["execution"] in forced
+        self._require(is_forced or not version.against, event, "a person is against it, and nobody forced it")
+        left = event["details"]["previous_version"]
+        if left is not None and left != event["version"]:
+            self.versions[left].approved, self.versions[left].against = False, True
+        version.against = False
+        self.serving = event["version"]
+
+    def _retired(self, event: dict[str, Any], version: Version, _: set[str]) -> None:
+        version.approved, version.against = False, True
+        self.serving = None
+
+    def _require(self, holds: bool, event: dict[str, Any], why: str) -> None:
+        if not holds:
+            raise Broken(f"event {event['sequence']}, {event['kind']} {event['version']} by {event['by']}: {why}\n{self}")
+
+    def __str__(self) -> str:
+        return "\n".join(
+            f"{event['sequence']:4} {event['kind']} {event['version'] or ''} by {event['by']} {_in_short(event['details'])}"
+            for event in self.events
+        )
+
+    # What somebody was told
+
+    def decided(self, since: int, person: str, kind: str, version: int) -> bool:
+        """Tell whether the person's decision is among the events after the first so many."""
+        return any((event["kind"], event["version"], event["by"]) == (kind, version, person) for event in self.events[since:])
+
+    def status(self, version: int) -> str:
+        """Return the approval status that the ledger's last word about a version is."""
+        for event in reversed(self.events):
+            if event["version"] == version and event["kind"] in ("approved", "rejected"):
+                return {"approved": "Approved", "rejected": "Rejected"}[event["kind"]]
+            if event["kind"] == "rolled_back" and event["details"]["previous_version"] == version != event["version"]:
+                return "Rejected"
+        return "PendingManualApproval"
