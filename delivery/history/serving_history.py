@@ -122,15 +122,15 @@ def returning_to(events: Iterable[Event], version: int | None, serving: int | No
     if not served:
         raise InputError("production never served a version: there is nothing to return to")
     last = served[-1].version or 0
+    earlier = served[:-1]
     if serving is not None and serving > last:
-        served.append(served[-1].model_copy(update={"version": serving}))
-        last = serving
+        earlier, last = served, serving
     if version is None:
-        if len(served) < 2:
+        if not earlier:
             raise InputError(
                 f"production never served another version than {last}: there is nothing to return to; --to names one"
             )
-        return served[-2]
+        return earlier[-1]
     if version == last:
         raise InputError(f"production serves version {version} now")
     brought = [event for event in events if event.kind in ("promoted", "rolled_back") and event.version == version]

@@ -76,6 +76,16 @@ def test_any_other_refusal_is_an_error(s3: FakeS3) -> None:
     assert s3.objects == {}
 
 
+def test_a_lease_that_may_not_be_read_is_an_error(s3: FakeS3, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(**_: object) -> None:
+        raise s3.error("AccessDenied", "GetObject")
+
+    monkeypatch.setattr(s3, "get_object", denied)
+    with pytest.raises(DeliveryError, match=r"could not read the lease s3://release/leases/chat\.json.*AccessDenied"):
+        taken(s3, "first")
+    assert s3.objects == {}
+
+
 def lose_the_answer(s3: FakeS3) -> None:
     """Have S3 do the next write and lose its answer: boto3 sends it again, and the condition does not hold any more."""
 

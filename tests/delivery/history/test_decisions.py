@@ -181,13 +181,28 @@ def test_a_decision_about_another_version_is_in_nobodys_way(ledger: Ledger) -> N
     assert decisions.decide(ledger, "approved", package(), by="ben", comment="", seen=seen).sequence == 3
 
 
+def test_a_rollback_from_the_version_is_a_decision_about_it(ledger: Ledger) -> None:
+    seen = ledger.events()
+    ledger.append("rolled_back", by="e2", version=2, details={"previous_version": 3, "comment": "answers in Latin"})
+    with pytest.raises(DecisionOvertaken, match=r"production was rolled back from it at .* by e2, 'answers in Latin', and that stands"):
+        decisions.decide(ledger, "approved", package(), by="ben", comment="", seen=seen)
+
+
+@pytest.mark.parametrize("kind", ["rolled_back", "promoted"])
+def test_no_other_rollback_and_no_promotion_is(ledger: Ledger, kind: EventKind) -> None:
+    seen = ledger.events()
+    ledger.append(kind, by="e2", version=2, details={"previous_version": 3 if kind == "promoted" else 4})
+    assert decisions.decide(ledger, "approved", package(), by="ben", comment="", seen=seen).sequence == 2
+
+
 class Registry:
     """A registry that keeps a status."""
 
     status = ""
+    description = ""
 
     def update_model_package(self, **changes: str) -> None:
-        self.status = changes["ModelApprovalStatus"]
+        self.status, self.description = changes["ModelApprovalStatus"], changes["ApprovalDescription"]
 
 
 def test_the_registry_ends_with_the_ledgers_last_word(ledger: Ledger) -> None:
@@ -198,7 +213,7 @@ def test_the_registry_ends_with_the_ledgers_last_word(ledger: Ledger) -> None:
     registry.status = "Approved"
     with pytest.raises(DecisionOvertaken, match="by ben"):
         decisions.settle(ledger, registry, package(), approved)  # type: ignore[arg-type]
-    assert registry.status == "Rejected"
+    assert (registry.status, registry.description) == ("Rejected", "rejected by ben: bad")
 
 
 def test_settling_an_undisputed_decision_changes_nothing(ledger: Ledger) -> None:

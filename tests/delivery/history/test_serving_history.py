@@ -77,6 +77,13 @@ def test_what_a_rollback_returns_to(told: tuple[int, ...], serving: int | None, 
 
 def test_a_rollback_to_a_named_version_returns_to_what_it_ran_last() -> None:
     assert serving_history.returning_to(history(3, 4, -3, 5), 3).sequence == 3
+    assert serving_history.returning_to(history(3, 4, 5), 3).sequence == 1
+
+
+def test_a_version_that_was_only_refused_is_not_among_those_that_served() -> None:
+    refused = history(1, 2, 8)[-1].model_copy(update={"kind": "refused"})
+    with pytest.raises(InputError, match=r"production never served version 8; it served 1, 2$"):
+        serving_history.returning_to([*history(1, 2), refused], 8)
 
 
 @pytest.mark.parametrize(
