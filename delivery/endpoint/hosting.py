@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
 from delivery.aws.client_errors import is_absent, translate_client_errors
 from delivery.endpoint.deployment import Deployment
@@ -318,8 +318,8 @@ class Hosting:
             events = self._logs.get_log_events(
                 logGroupName=group, logStreamName=streams[0]["logStreamName"], limit=lines, startFromHead=False
             )["events"]
-        except ClientError:
-            return []  # no log group: no container ever started
+        except (ClientError, BotoCoreError):
+            return []  # no log group: no container ever started; or the logs cannot be had, which hides no reason
         return [event["message"].rstrip("\n") for event in events][-lines:]
 
     def define(self, deployment: Deployment) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from typing import Any, cast
+from unittest import mock
 
 import pytest
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, ConnectionClosedError
 
 from delivery.endpoint import hosting
 from delivery.endpoint.hosting import Hosting
@@ -57,3 +58,11 @@ def test_somebody_elses_update_is_waited_for_and_the_lease_confirmed_each_time(m
     monkeypatch.setattr(hosting, "_QUICK_POLL_S", 0.0)
     sagemaker = Updating(busy("old", pending="another"), busy("old", pending=""), refuse=2)
     assert switch(sagemaker) == sagemaker.updates == 3
+
+
+def test_logs_that_cannot_be_had_hide_no_reason() -> None:
+    unreachable = mock.Mock(side_effect=ConnectionClosedError(endpoint_url="https://logs"))
+    logs = mock.Mock(
+        describe_log_streams=mock.Mock(return_value={"logStreams": [{"logStreamName": "one"}]}), get_log_events=unreachable
+    )
+    assert Hosting(cast(Any, None), logs).recent_logs("chat") == "; its container wrote nothing"

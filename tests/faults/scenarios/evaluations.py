@@ -126,6 +126,17 @@ class Evaluate(_Staged):
         """Run the step."""
         return self.evaluate(execution, "evaluate")
 
+    def again(self, execution: str) -> Ended:
+        """Run it again; a result that decides nothing is kept, and `evaluate MODEL VERSION` is another execution."""
+        ended = self.attack(execution)
+        if ended.exit_code == 0 and self._evaluation.verdict == "invalid":
+            ended = self.attack(f"{execution}-2")
+        return ended
+
+    @property
+    def _evaluation(self) -> Evaluation:
+        return Evaluation.model_validate_json((self.output / "evaluation.json").read_bytes())
+
     def after_attack(self, ended: Ended, injection: Injection | None) -> Iterator[str]:
         """The version waits, production is untouched, and after one pass of the reaper nothing is left."""
         yield from invariants.the_cause_is_named(ended, injection)
@@ -133,7 +144,7 @@ class Evaluate(_Staged):
         if self.package.approval_status != "PendingManualApproval":
             yield f"the version is {self.package.approval_status}"
         if ended.exit_code == 0:
-            yield from self._has_one_result()
+            yield from self._has_one_result("passed", "invalid")
         elif injection is not None and injection.call.split(":")[1] in _COSTS_NOTHING and not _goes_on(injection):
             yield f"the result is lost for {injection.call}: {ended.message}"
         self.let_expire()
@@ -147,7 +158,7 @@ class Evaluate(_Staged):
         if ended.exit_code:
             yield f"the run after it ended with {ended.exit_code}: {ended.message}"
             return
-        yield from self._has_one_result()
+        yield from self._has_one_result("passed")
         if left := self.staged():
             yield f"left: {left}"
         told = [event.by for event in self.told("registered")]
@@ -159,13 +170,15 @@ class Evaluate(_Staged):
         except DeliveryError as error:
             yield f"it cannot be promoted: {error}"
 
-    def _has_one_result(self) -> Iterator[str]:
+    def _has_one_result(self, *verdicts: str) -> Iterator[str]:
+        if not (self.output / "evaluation.json").exists():
+            yield "success without an evaluation.json, which the gate reads"
+            return
         written = hashlib.sha256((self.output / "evaluation.json").read_bytes()).hexdigest()
         noted = self.package.facts.get(Fact.EVALUATION_SHA256)
         told = [event.details.get("sha256") for event in self.told("evaluated")][-1:]
-        verdict = Evaluation.model_validate_json((self.output / "evaluation.json").read_bytes())
-        if verdict.verdict != "passed":
-            yield f"the verdict is {verdict.verdict}: {verdict.summary}"
+        if self._evaluation.verdict not in verdicts:
+            yield f"the verdict is {self._evaluation.verdict}: {self._evaluation.summary}"
         if noted != written or told != [written]:
             yield f"evaluation.json is {written[:8]}, on the version is {noted}, in the ledger {told}"
 
