@@ -8,7 +8,7 @@ from typing import Any
 _KEYS = (
     (r"leases/", "lease"),
     (r"releases/[^/]+/\d{8}\.json", "event"),
-    (r"releases/[^/]+/$", "events"),
+    (r"releases/[^/]+/\d*$", "events"),
     (r"releases/", "release-file"),
     (r"weights/.*manifest\.json", "manifest"),
     (r"weights/", "weights"),

@@ -107,6 +107,8 @@ FAULTS = {
         Fault("cut-off", _lost(ConnectionClosedError), spreads=True, words=_CLOSED),
         Fault("killed", lambda _: Killed(), applied=True, retried=False, spreads=True),
         Termination("terminated", lambda _: Killed(), words="SIGTERM"),
+        Event("server-killed", lambda _: Killed(), retried=False),
+        Event("two-at-once", lambda _: Killed(), retried=False),
         Event("clock-ahead", lambda _: Killed(), retried=False),
         Event("clock-behind", lambda _: Killed(), retried=False),
         Event("disk-full", lambda _: Killed(), retried=False),

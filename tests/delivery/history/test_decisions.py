@@ -184,7 +184,9 @@ def test_a_decision_about_another_version_is_in_nobodys_way(ledger: Ledger) -> N
 def test_a_rollback_from_the_version_is_a_decision_about_it(ledger: Ledger) -> None:
     seen = ledger.events()
     ledger.append("rolled_back", by="e2", version=2, details={"previous_version": 3, "comment": "answers in Latin"})
-    with pytest.raises(DecisionOvertaken, match=r"production was rolled back from it at .* by e2, 'answers in Latin', and that stands"):
+    with pytest.raises(
+        DecisionOvertaken, match=r"production was rolled back from it at .* by e2, 'answers in Latin', and that stands"
+    ):
         decisions.decide(ledger, "approved", package(), by="ben", comment="", seen=seen)
 
 

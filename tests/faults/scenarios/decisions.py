@@ -12,7 +12,7 @@ from unittest import mock
 
 from delivery.history import decisions
 from delivery.registry import model_packages
-from pipelines import run
+from pipelines import released_model, run
 from steps.verify_approval import __main__ as verify
 from steps.verify_approval.models import Approval
 from tests.faults import invariants
@@ -51,7 +51,7 @@ class _Decided(Scenario):
         before = signal.signal(signal.SIGTERM, _die)  # the command has no handler of its own
         with (
             self.aws.acting_as(_PERSON),
-            mock.patch("pipelines.released_model.attach"),
+            mock.patch.object(released_model, "attach"),
             mock.patch.object(sys, "argv", ["run", *arguments]),
             redirect_stdout(written),
             redirect_stderr(written),

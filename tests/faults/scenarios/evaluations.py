@@ -210,13 +210,14 @@ class Reject(_Staged):
             yield from self.after_all(ended)
 
     def after_all(self, ended: Ended) -> Iterator[str]:
-        """The version is rejected, and the ledger says so, once."""
+        """The version is rejected, and the ledger says so, once for each gate."""
         if ended.exit_code:
             yield f"the run after it ended with {ended.exit_code}: {ended.message}"
         if self.package.approval_status != "Rejected":
             yield f"the version is {self.package.approval_status}"
-        if (number := len(self.told("rejected"))) != 1:
-            yield f"the ledger has it {number} times that the version was rejected"
+        told = [event.by for event in self.told("rejected")]
+        if len(set(told)) != len(told) or not told:
+            yield f"that the version was rejected, the ledger has from {told}"
 
 
 class Reap(_Staged):

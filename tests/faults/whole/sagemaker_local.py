@@ -18,7 +18,6 @@ from unittest import mock
 
 from sagemaker_local import __main__ as command
 from sagemaker_local.front import application, server
-from sagemaker_local.front.accounts import Accounts
 from sagemaker_local.identity.call_log import _PREFIXES, _understood
 from sagemaker_local.web.request import AsgiScope, HttpRequest, Receive, Send
 from tests.faults.calls import name_of
@@ -32,8 +31,8 @@ _ENDS = {"killed": signal.SIGKILL, "terminated": signal.SIGTERM}
 class FaultyApplication(application.Application):
     """The application, behind the layer."""
 
-    def __init__(self, accounts: Accounts) -> None:
-        super().__init__(accounts)
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
         self._injection: Injection | None = None
         self._numbers: Counter[tuple[str, str]] = Counter()
         self._struck = 0
@@ -76,6 +75,8 @@ class FaultyApplication(application.Application):
         await request.respond_json({"record": record, "struck": self._struck})
 
     async def _strike(self, found: Injection, request: HttpRequest, body: bytes, answer: Answer) -> None:
+        if found.fault == "server-killed":
+            os.kill(os.getpid(), signal.SIGKILL)
         if found.fault in _ENDS:
             await answer.to(request.send if found.fault == "terminated" else _nobody)
             end_process_of(request, _ENDS[found.fault])
