@@ -5,6 +5,7 @@ DeliveryError           something failed at run time: exit code 1
 ├─ TransientError       may be gone the next time: it is retried, and never leaves `delivery.hub` otherwise
 ├─ LedgerBroken         the ledger's chain does not hold: an event was tampered with
 ├─ DecisionOvertaken    somebody else decided about the version meanwhile: nothing was changed
+├─ ChangedByHand        somebody changed the production endpoint while a promotion looked it over: what serves now is their choice
 ├─ LeaseHeld            another execution works on the production endpoint
 ├─ LeaseLost            another execution took the lease over: this one must touch nothing more
 └─ HostLost             another host of the same job failed or fell silent (`steps.evaluate_staging.coordination`)
@@ -52,6 +53,10 @@ class LedgerBroken(DeliveryError):
 
 class DecisionOvertaken(DeliveryError):
     """Somebody else decided about the version meanwhile; the message says who, when and what stands now."""
+
+
+class ChangedByHand(DeliveryError):
+    """Somebody gave the endpoint another config, or deleted it, while a promotion looked it over: what serves now is their choice."""
 
 
 class LeaseHeld(DeliveryError):

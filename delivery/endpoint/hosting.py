@@ -238,7 +238,7 @@ class Hosting:
             _pause(started)
 
     def delete(self, endpoint: str, *, before_each_try: Callable[[], None] = lambda: None) -> None:
-        """Delete the endpoint and the config and models behind it. Idempotent: what is gone already is no error.
+        """Delete the endpoint; what is behind it stays. Idempotent: what is gone already is no error.
 
         While something changes the endpoint, it asks again.
 
@@ -249,12 +249,8 @@ class Hosting:
         Raises:
             DeliveryError: SageMaker refused, or something changed the endpoint for more than half an hour.
         """
-        state = self.state(endpoint)
-        if state is None:
-            return
-        self._delete_when_allowed(endpoint, before_each_try)
-        if state.config:
-            self.delete_config(state.config)
+        if self.state(endpoint) is not None:
+            self._delete_when_allowed(endpoint, before_each_try)
 
     def remove(self, name: str) -> None:
         """Delete the endpoint, the config and the model that share this name, each whether or not the others are there."""

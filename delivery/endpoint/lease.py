@@ -55,6 +55,8 @@ class LeaseRecord(Strict):
     """Until when it is good unless renewed, ISO 8601 UTC. S3's clock."""
     released: bool = False
     """Whether it was given back."""
+    work: str = ""
+    """What it is held for: the intent and the version's ARN, as in `promotion arn:…`."""
 
     def is_held(self, now: datetime) -> bool:
         """Tell whether somebody has it.
@@ -69,6 +71,9 @@ class LeaseRecord(Strict):
             (True, False)
         """
         return not self.released and now < datetime.fromisoformat(self.expires_at)
+
+    def __str__(self) -> str:
+        return f"{self.execution} ({self.owner}) has it until {self.expires_at} or longer"
 
 
 def read(client: S3Client, bucket: str, endpoint: str) -> tuple[LeaseRecord, bool] | None:
@@ -100,7 +105,8 @@ def held(
     execution: str,
     wait_s: float,
     expires_s: float,
-    on_wait: Callable[[str], None] = lambda _: None,
+    work: str = "",
+    on_wait: Callable[[LeaseRecord], None] = lambda _: None,
 ) -> Iterator[Lease]:
     """Hold the lease for the time of the `with` block.
 
@@ -114,7 +120,8 @@ def held(
         execution: The pipeline execution. Its own lease it takes over at once: that is the step, started again after it was killed.
         wait_s: How long to wait while another execution has it.
         expires_s: How long it is good without a renewal.
-        on_wait: Told for whom it waits.
+        work: What it is held for; others see it.
+        on_wait: Told at each look who has it; what it raises ends the wait.
 
     Yields:
         The lease. `check` and `confirm` it before what only its holder may do.
@@ -128,7 +135,7 @@ def held(
             held.confirm()
             sagemaker.update_endpoint(...)
     """
-    lease = Lease(_LeaseObject(client, bucket, endpoint), owner, execution, expires_s)
+    lease = Lease(_LeaseObject(client, bucket, endpoint), owner, execution, expires_s, work)
     lease.take(wait_s, on_wait)
     try:
         yield lease
@@ -139,8 +146,8 @@ def held(
 class Lease:
     """A lease that this process has, or had."""
 
-    def __init__(self, stored: _LeaseObject, owner: str, execution: str, expires_s: float) -> None:
-        self._stored, self._owner, self._execution, self._expires_s = stored, owner, execution, expires_s
+    def __init__(self, stored: _LeaseObject, owner: str, execution: str, expires_s: float, work: str = "") -> None:
+        self._stored, self._owner, self._execution, self._expires_s, self._work = stored, owner, execution, expires_s, work
         self._token = secrets.token_hex(16)
         self._taken_at = ""
         self._etag = ""
@@ -150,7 +157,7 @@ class Lease:
         self._done = threading.Event()
         self._renewer = threading.Thread(target=self._renew_until_done, name="lease", daemon=True)
 
-    def take(self, wait_s: float, on_wait: Callable[[str], None]) -> None:
+    def take(self, wait_s: float, on_wait: Callable[[LeaseRecord], None]) -> None:
         """Take it and begin to renew it; see `held`."""
         deadline = time.monotonic() + wait_s
         pause = _POLL_S[0]
@@ -161,13 +168,12 @@ class Lease:
                 if self._write(found.etag if found else None):
                     break
                 continue  # somebody was faster: look again who
-            words = f"{found.record.execution} ({found.record.owner}) has it until {found.record.expires_at} or longer"
+            on_wait(found.record)
             if time.monotonic() >= deadline:
                 raise LeaseHeld(
-                    f"another promotion works on {self._stored.endpoint}: {words}; production.lease.wait_s is {wait_s:g}: "
+                    f"another promotion works on {self._stored.endpoint}: {found.record}; production.lease.wait_s is {wait_s:g}: "
                     "start again when it is over"
                 )
-            on_wait(words)
             time.sleep(min(pause * random.uniform(0.5, 1.5), max(0.0, deadline - time.monotonic())))  # noqa: S311
             pause = min(_POLL_S[1], pause * 1.5)
         self._renewer.start()
@@ -231,6 +237,7 @@ class Lease:
             taken_at=self._taken_at,
             expires_at=(self._stored.clock.at + timedelta(seconds=self._expires_s)).isoformat(timespec="milliseconds"),
             released=released,
+            work=self._work,
         )
         written = self._stored.write(record, etag)
         if written is None:

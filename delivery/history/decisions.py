@@ -4,7 +4,7 @@ The command and the gate write both, the ledger first: the registry takes every 
 ledger's order is the one that counts. One made elsewhere, in the console or with the AWS CLI, is in the registry alone until VerifyApproval
 notes it.
 
-A person's rejection, and a rollback from a version, stand until a person overrules them by name (`approve --force --comment`): no later
+A person's rejection, a rollback from a version and its retirement stand until a person overrules them by name (`approve --force --comment`): no later
 event, no approval in the console and no gate does.
 """
 
@@ -26,6 +26,7 @@ GATE = "the gate of "
 """How the name of the gate begins, as opposed to a person's."""
 DECISIONS: dict[str, Decision] = {"Approved": "approved", "Rejected": "rejected"}
 """A version's approval status in the registry → the kind of ledger event that says so."""
+_TAKEN_OUT = {"rolled_back": "production was rolled back from it", "retired": "it was taken out of service"}
 
 
 def last_decision(events: Iterable[Event], version: int) -> Event | None:
@@ -46,18 +47,18 @@ def last_decision(events: Iterable[Event], version: int) -> Event | None:
 
 
 def standing_rejection(events: Iterable[Event], version: int) -> Event | None:
-    """Find what keeps a version out of production until a person overrules it: a person's rejection of it, or a rollback from it.
+    """Find what keeps a version out of production until a person overrules it: a person's rejection, a rollback from it, its retirement.
 
     Args:
         events: The ledger's, oldest first.
         version: Its number.
 
     Returns:
-        The event `rejected` or `rolled_back`; None when there was none, or it was overruled since.
+        The event `rejected`, `rolled_back` or `retired`; None when there was none, or it was overruled since.
     """
     found: Event | None = None
     for event in events:
-        if event.kind == "rolled_back" and event.details.get("previous_version") == version:
+        if _takes_out(event, version):
             found = event
         elif event.version != version:
             continue
@@ -203,13 +204,18 @@ def settle(ledger: Ledger, registry: SageMakerClient, package: ModelPackage, eve
 
 
 def _newest_decision(events: Iterable[Event], version: int) -> Event | None:
-    """Find the last event that decides about the version: a rollback from it does, too."""
+    """Find the last event that decides about the version: what took it out of production does, too."""
     found = None
     for event in events:
         is_about = event.version == version and event.kind in DECISIONS.values()
-        if is_about or (event.kind == "rolled_back" and event.details.get("previous_version") == version):
+        if is_about or _takes_out(event, version):
             found = event
     return found
+
+
+def _takes_out(event: Event, version: int) -> bool:
+    """Tell whether the event took the version out of production because somebody wanted it out."""
+    return event.kind in ("rolled_back", "retired") and event.details.get("previous_version") == version
 
 
 def _overtaken(event: Event, version: int) -> DecisionOvertaken:
@@ -221,7 +227,7 @@ def _overtaken(event: Event, version: int) -> DecisionOvertaken:
 def _describe(event: Event) -> str:
     """Say what was decided, when, by whom and why."""
     comment = event.details.get("comment")
-    what = "production was rolled back from it" if event.kind == "rolled_back" else f"it was {event.kind}"
+    what = _TAKEN_OUT.get(event.kind) or f"it was {event.kind}"
     return f"{what} at {event.at} by {event.by}{f', {comment!r}' if comment else ''}"
 
 
@@ -282,14 +288,11 @@ def note_if_made_elsewhere(ledger: Ledger, package: ModelPackage) -> Event | Non
     if decision is None or (last is not None and last.kind == decision and again is None):
         return None
     by = package.changed_by or "unknown: CloudTrail has it as UpdateModelPackage"
-    details = {"after": f"event {again.sequence}"} if again else {}
-    return ledger.append(
-        decision,
-        by=by,
-        version=package.version,
-        model_package=package.arn,
-        details={"comment": package.approval_description, **details},
-    )
+    details: dict[str, Any] = {"after": f"event {again.sequence}"} if again else {}
+    try:
+        return decide(ledger, decision, package, by=by, comment=package.approval_description, seen=events, **details)
+    except DecisionOvertaken:
+        return None  # an event may come twice: the other one noted it
 
 
 def _approved_again(events: Iterable[Event], package: ModelPackage) -> Event | None:
@@ -320,7 +323,7 @@ def failed_try(events: Iterable[Event], version: int) -> Event | None:
     for event in events:
         if event.version != version:
             continue
-        if event.kind in ("approved", "promoted", "rolled_back"):
+        if event.kind in ("approved", "promoted", "rolled_back", "retired"):
             found = None
         elif event.kind == "refused" and event.details.get("tried") is True:
             found = event

@@ -38,8 +38,22 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-EventKind = Literal["fetched", "registered", "evaluated", "approved", "rejected", "promoted", "rolled_back", "refused"]
-"""What happened. `refused`: a version was to be promoted and was not; production serves what it did before."""
+EventKind = Literal[
+    "fetched",
+    "registered",
+    "evaluated",
+    "approved",
+    "rejected",
+    "changing",
+    "promoted",
+    "rolled_back",
+    "retired",
+    "settled",
+    "refused",
+]
+"""What happened. `changing`: production is about to be changed (`delivery.history.changes`). `retired`: its endpoint was taken out of service.
+`settled`: what a change of production had left unfinished is done. `refused`: a version was to be promoted and was not; production serves what
+it did before."""
 
 _KEY = re.compile(r"(\d{8})\.json")
 _TRIES = 50  # of a number: as many writers at once would have to be faster each time

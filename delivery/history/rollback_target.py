@@ -28,13 +28,14 @@ class RollbackTarget:
     container is spelled out."""
 
 
-def find(events: Iterable[Event], model_package: str, sagemaker: SageMakerClient) -> RollbackTarget:
+def find(events: Iterable[Event], model_package: str, sagemaker: SageMakerClient, *, begun: bool = False) -> RollbackTarget:
     """Find the version with this ARN in the ledger.
 
     Args:
         events: The ledger's, oldest first.
         model_package: The version's ARN.
         sagemaker: The client of the registry.
+        begun: Whether it may also be one that production was only begun to be given.
 
     Returns:
         The version as it ran in production, even if the registry has it no more.
@@ -43,7 +44,9 @@ def find(events: Iterable[Event], model_package: str, sagemaker: SageMakerClient
         InputError: Production never served it.
         DeliveryError: SageMaker refused.
     """
-    brought = [event for event in events if event.kind in ("promoted", "rolled_back") and event.model_package == model_package]
+    kinds = ("promoted", "rolled_back", "changing") if begun else ("promoted", "rolled_back")
+    about = [event for event in events if event.kind in kinds and event.model_package == model_package]
+    brought = [event for event in about if "deployment" in event.details]
     if not brought or brought[-1].version is None:
         raise InputError(f"production never served {model_package} by the ledger: there is nothing to return to")
     event = brought[-1]

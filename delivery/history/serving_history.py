@@ -76,8 +76,10 @@ def serving_lineage(events: Iterable[Event]) -> list[Event]:
     Args:
         events: The ledger's, oldest first.
 
+    A retirement takes all of it away: nothing is served, and there is nothing to go back to unless it is named.
+
     Returns:
-        One event a version; none when production never served anything.
+        One event a version; none when production never served anything, or was taken out of service.
 
     Example:
         >>> def event(kind, version):
@@ -88,7 +90,9 @@ def serving_lineage(events: Iterable[Event]) -> list[Event]:
     """
     found: list[Event] = []
     for event in events:
-        if event.kind == "promoted":
+        if event.kind == "retired":
+            found = []
+        elif event.kind == "promoted":
             found = [*(before for before in found if before.version != event.version), event]
         elif event.kind == "rolled_back":
             earlier = next((place for place, before in enumerate(found) if before.version == event.version), None)
@@ -96,10 +100,16 @@ def serving_lineage(events: Iterable[Event]) -> list[Event]:
     return found
 
 
-def version_now(events: Iterable[Event]) -> int | None:
-    """Return the version that production serves as far as the ledger knows; None when it never served any."""
+def serving_now(events: Iterable[Event]) -> Event | None:
+    """Return the event that brought what production serves now, by the ledger; None when it serves nothing."""
     served = serving_lineage(events)
-    return served[-1].version if served else None
+    return served[-1] if served else None
+
+
+def version_now(events: Iterable[Event]) -> int | None:
+    """Return the version that production serves as far as the ledger knows; None when it serves none."""
+    now = serving_now(events)
+    return now.version if now else None
 
 
 def returning_to(events: Iterable[Event], version: int | None, serving: int | None = None) -> Event:
@@ -120,7 +130,7 @@ def returning_to(events: Iterable[Event], version: int | None, serving: int | No
     events = list(events)
     served = serving_lineage(events)
     if not served:
-        raise InputError("production never served a version: there is nothing to return to")
+        return _brought(events, version)
     last = served[-1].version or 0
     earlier = served[:-1]
     if serving is not None and serving > last:
@@ -128,13 +138,28 @@ def returning_to(events: Iterable[Event], version: int | None, serving: int | No
     if version is None:
         if not earlier:
             raise InputError(
-                f"production never served another version than {last}: there is nothing to return to; --to names one"
+                f"production never served another version than {last}: there is nothing to return to; --to names one, and retire takes it "
+                "out of service"
             )
         return earlier[-1]
     if version == last:
         raise InputError(f"production serves version {version} now")
-    brought = [event for event in events if event.kind in ("promoted", "rolled_back") and event.version == version]
+    return _brought(events, version)
+
+
+def _brought(events: list[Event], version: int | None) -> Event:
+    """Return the last event that brought the version into production. InputError when none did; None: when production serves nothing."""
+    brought = [event for event in events if event.kind in ("promoted", "rolled_back")]
     if not brought:
-        known = sorted({event.version for event in events if event.kind == "promoted" and event.version is not None})
-        raise InputError(f"production never served version {version}; it served {', '.join(map(str, known))}")
-    return brought[-1]
+        raise InputError("production never served a version: there is nothing to return to")
+    known = ", ".join(map(str, sorted({event.version for event in brought if event.version is not None})))
+    if version is None:
+        retired = [event for event in events if event.kind == "retired"][-1]
+        raise InputError(
+            f"production was taken out of service at {retired.at} by {retired.by}: approve a version, or return to one that it served "
+            f"with --to ({known})"
+        )
+    found = [event for event in brought if event.version == version]
+    if not found:
+        raise InputError(f"production never served version {version}; it served {known}")
+    return found[-1]

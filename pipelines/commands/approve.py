@@ -9,7 +9,9 @@ from datetime import UTC, datetime
 import boto3
 from pydantic import JsonValue
 
-from delivery.history import decisions, serving_history
+from delivery.endpoint import lease
+from delivery.history import changes, decisions, serving_history
+from delivery.history.ledger import Event
 from delivery.names import PROMOTION_PIPELINE, Fact
 from delivery.registry import model_packages
 from delivery.registry.model_packages import ModelPackage
@@ -46,11 +48,11 @@ def approve_and_follow(name: str, env: str, number: int, comment: str, *, force:
     if as_json:
         print(json.dumps({**approval.to_dict(), "status": promotion.view.status, "production": promotion.production}))
     elif promotion.production:
-        print(f"production: endpoint {promotion.production['endpoint']} serves version {promotion.production['version']}")
+        print(following.production_line(promotion.production))
 
 
 def approve(name: str, env: str, number: int, comment: str, *, force: bool) -> DecisionResult:
-    """Approve a version; one that is approved already is left alone, unless its promotion failed since.
+    """Approve a version; one that is approved already is left alone, unless its promotion failed since, or was ended half-way.
 
     Args:
         name: The model's name or file.
@@ -70,7 +72,7 @@ def approve(name: str, env: str, number: int, comment: str, *, force: bool) -> D
     seen = model.ledger.events()
     of_gate = _objection(package)
     objection = "; ".join(filter(None, (decisions.objection(seen, number), of_gate)))
-    tried = decisions.failed_try(seen, number)
+    tried = decisions.failed_try(seen, number) or _left_undone(model, seen, number)
     if package.approval_status == "Approved" and tried is None and not decisions.standing_rejection(seen, number):
         now = serving_history.version_now(seen) == package.version
         next_step = "production serves it" if now else f"to promote it: {_start_by_hand(model, package)}"
@@ -88,12 +90,26 @@ def approve(name: str, env: str, number: int, comment: str, *, force: bool) -> D
         model_packages.reopen(model.sagemaker, package.arn, "approved again")
     model_packages.approve(model.sagemaker, package.arn, description("approved", by, comment))
     decisions.settle(model.ledger, model.sagemaker, package, event)
-    again = f" again, after its promotion failed at {tried.at}" if tried else ""
+    how = "failed" if tried is not None and tried.kind == "refused" else "was ended half-way"
+    again = f" again, after its promotion {how} at {tried.at}" if tried else ""
     text = (
         f"{model.name}: version {number} is approved{again}{f', although {objection}' if objection else ''}\n"
         f"{_next_step(model, package)}"
     )
     return DecisionResult(model.name, number, package.arn, "approved", by, True, text)
+
+
+def _left_undone(model: ReleasedModel, events: list[Event], version: int) -> Event | None:
+    """Find what a promotion of the version left half-way or unfinished; None while somebody works on the endpoint."""
+    now, change = serving_history.serving_now(events), changes.open_change(events)
+    found = change if change is not None and change.version == version and change.details["intent"] == "promotion" else None
+    if now is not None and now.version == version and changes.unfinished(events):
+        found = now
+    if found is None:
+        return None
+    endpoint = found.details.get("endpoint") or serving_history.DeployedVersion.of(found).endpoint
+    stated = lease.read(model.s3, model.environment.bucket, str(endpoint))
+    return None if stated is not None and stated[1] else found
 
 
 def _require_reason(model: ReleasedModel, package: ModelPackage, objection: str, comment: str, *, force: bool) -> None:

@@ -17,12 +17,27 @@ _MARKS = {
     "registered": "cyan",
     "evaluated": "cyan",
     "approved": "green",
+    "changing": "cyan",
     "promoted": "bold green",
+    "settled": "green",
     "rejected": "red",
     "refused": "red",
     "rolled_back": "bold yellow",
+    "retired": "bold yellow",
 }
-_SHOWN_DETAILS = ("comment", "reason", "summary", "verdict", "despite", "action", "endpoint", "previous_version", "from_version")
+_SHOWN_DETAILS = (
+    "comment",
+    "reason",
+    "summary",
+    "verdict",
+    "despite",
+    "action",
+    "intent",
+    "endpoint",
+    "previous_version",
+    "from_version",
+    "unfinished",
+)
 """The details that say something to a person, in the order in which they are shown; `--json` has all."""
 
 

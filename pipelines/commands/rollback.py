@@ -10,17 +10,15 @@ from datetime import UTC, datetime
 
 from delivery.aws import accounts
 from delivery.endpoint.hosting import Hosting
-from delivery.history import serving_history
+from delivery.history import changes, serving_history
 from delivery.history.ledger import Event
-from delivery.names import NOT_GIVEN, PROMOTION_PIPELINE, Fact
+from delivery.names import Fact
+from pipelines.commands import production_change
 from pipelines.errors import UsageError, attach_facts
-from pipelines.executions import following, sending
-from pipelines.executions.execution import Executions
+from pipelines.executions import following
 from pipelines.next_command import command
-from pipelines.released_model import ReleasedModel, caller, open_model
-from pipelines.setup.images import tag_images
+from pipelines.released_model import ReleasedModel, open_model
 
-_LONGEST_COMMENT = 200  # it becomes a container's argument: 256 characters (API reference of AppSpecification)
 _OLD_DAYS = 30
 
 
@@ -34,6 +32,8 @@ class RollbackRequest:
     target: Event
     """The event that brought the version to return to into production."""
     comment: str
+    is_again: bool = False
+    """Whether it does what an earlier rollback to the same version left undone."""
 
     @property
     def endpoint(self) -> str:
@@ -41,6 +41,8 @@ class RollbackRequest:
         return serving_history.DeployedVersion.of(self.target).endpoint
 
     def __str__(self) -> str:
+        if self.is_again:
+            return f"{self.model.name}: {self.endpoint} went back to {self.target.version}; what that left undone is done now"
         return f"{self.model.name}: {self.endpoint} goes back from version {self.current_version} to {self.target.version}"
 
 
@@ -63,14 +65,15 @@ def rollback(name: str, env: str, to: int | None, comment: str, *, force: bool, 
     model = open_model(name, env)
     events = model.ledger.events()
     serving = _serving(model, events)
-    request = RollbackRequest(model, serving, serving_history.returning_to(events, to, serving), comment)
+    undone = _left_undone(events, to)
+    target = undone or serving_history.returning_to(events, to, serving)
+    request = RollbackRequest(model, serving, target, comment, is_again=undone is not None)
     progress = sys.stderr if as_json else sys.stdout
     print(request, file=progress)
     for line in _cautions(request, force=force):
         print(f"  {line}", file=progress)
-    if len(comment) > _LONGEST_COMMENT:
-        raise UsageError(f"the comment has {len(comment)} characters; {_LONGEST_COMMENT} at most")
-    arn = _start(request, Executions(model.environment))
+    production_change.check_comment(comment)
+    arn = production_change.start(model, "rollback", request.target.model_package or "", comment, str(request))
     facts = {"execution": arn, "from": request.current_version, "to": request.target.version}
     if not follow:
         again = command(env, "status", name)
@@ -82,6 +85,14 @@ def rollback(name: str, env: str, to: int | None, comment: str, *, force: bool, 
         print(json.dumps({**facts, "status": promotion.view.status, "production": promotion.production}))
     else:
         print(f"production: endpoint {request.endpoint} serves version {request.target.version} again")
+
+
+def _left_undone(events: list[Event], to: int | None) -> Event | None:
+    """Find the rollback that production serves by now and that has left something undone, unless another version is asked for."""
+    now = serving_history.serving_now(events)
+    if now is None or now.kind != "rolled_back" or to not in (None, now.version):
+        return None
+    return now if now in changes.rejections_due(events) or changes.unfinished(events) else None
 
 
 def _serving(model: ReleasedModel, events: list[Event]) -> int | None:
@@ -120,16 +131,3 @@ def _cautions(request: RollbackRequest, *, force: bool) -> Iterator[str]:
     days = (datetime.now(UTC) - datetime.fromisoformat(at)).days
     if days > _OLD_DAYS:
         yield f"version {request.target.version} was evaluated {days} days ago; a rollback does not mind, a promotion would"
-
-
-def _start(request: RollbackRequest, executions: Executions) -> str:
-    """Start the promotion pipeline; it is sent first where the one that is there is of an earlier release of this project, or none is."""
-    if not executions.has_parameter(PROMOTION_PIPELINE, "Intent"):
-        sending.send_shared(tag_images(request.model.environment), executions)
-    parameters = {
-        "ModelPackageArn": request.target.model_package or "",
-        "Intent": "rollback",
-        "RequestedBy": caller(request.model.environment),
-        "Comment": " ".join(request.comment.split()) or NOT_GIVEN,
-    }
-    return executions.start(PROMOTION_PIPELINE, parameters, str(request)[:3072])

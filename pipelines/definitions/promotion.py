@@ -4,7 +4,7 @@
                                └ no  → NotApproved (why, in that step's failure reason)
 
 One pipeline for all models: EventBridge starts it with the package's ARN and nothing else, and the package knows its release file.
-`rollback` starts it too, with Intent=rollback: then the ledger knows the release file, the package may be gone.
+`rollback` and `retire` start it too, with Intent=rollback and Intent=retirement: then the ledger knows the release file, the package may be gone.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _EXECUTION = ExecutionVariables.PIPELINE_EXECUTION_ID
 def build(environment: Environment) -> Pipeline:
     """Build the promotion pipeline of an environment. Pure; `.definition()` gives the JSON."""
     package = ParameterString("ModelPackageArn")
-    intent = ParameterString("Intent", default_value="promotion", enum_values=["promotion", "rollback"])
+    intent = ParameterString("Intent", default_value="promotion", enum_values=["promotion", "rollback", "retirement"])
     by = ParameterString("RequestedBy", default_value=NOT_GIVEN)
     comment = ParameterString("Comment", default_value=NOT_GIVEN)
     image = ParameterString("StepsImage", default_value=environment.images.steps)

@@ -160,13 +160,14 @@ class Executions:
             request["ClientRequestToken"] = f"{pipeline}-{only_once}".rjust(32, "-")[-128:]
         return self._sagemaker.start_pipeline_execution(**request)["PipelineExecutionArn"]
 
-    def has_parameter(self, pipeline: str, parameter: str) -> bool:
-        """Tell whether the pipeline is there and has such a parameter."""
+    def takes(self, pipeline: str, parameter: str, value: str) -> bool:
+        """Tell whether the pipeline is there and has such a parameter, of which that is a value."""
         try:
             definition = json.loads(self._sagemaker.describe_pipeline(PipelineName=pipeline)["PipelineDefinition"])
         except self._sagemaker.exceptions.ResourceNotFound:
             return False
-        return any(known["Name"] == parameter for known in definition.get("Parameters", []))
+        known = next((one for one in definition.get("Parameters", []) if one["Name"] == parameter), None)
+        return known is not None and value in known.get("EnumValues", [value])
 
     def find_by_display_name(self, pipeline: str, display_name: str) -> str | None:
         """Find the execution with that display name: its ARN, None when there is none."""

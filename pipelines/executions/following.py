@@ -96,7 +96,28 @@ def report_promotion(model: ReleasedModel, arn: str, *, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"execution": arn, "status": promotion.view.status, "production": promotion.production}))
     elif promotion.production:
-        print(f"production: endpoint {promotion.production['endpoint']} serves version {promotion.production['version']}")
+        print(production_line(promotion.production))
+
+
+def production_line(promotion: dict[str, Any]) -> str:
+    """Say in one line what promotion.json says.
+
+    >>> production_line({"endpoint": "chat", "version": 2, "action": "under_way", "execution": "e1"})
+    'production: version 2 of endpoint chat is being promoted by the execution e1'
+    """
+    endpoint, version, execution = promotion["endpoint"], promotion["version"], promotion.get("execution")
+    match promotion["action"]:
+        case "under_way":
+            return f"production: version {version} of endpoint {endpoint} is being promoted by the execution {execution}"
+        case "superseded":
+            serving = promotion["previous_version"]
+            return f"production: endpoint {endpoint} serves version {serving}; version {version} was promoted before it by {execution}"
+        case "unchanged":
+            return f"production: endpoint {endpoint} serves version {version}, promoted by the execution {execution}"
+        case "retired":
+            return f"production: endpoint {endpoint} is out of service"
+        case _:
+            return f"production: endpoint {endpoint} serves version {version}"
 
 
 def wait_for_promotion(model: ReleasedModel, model_package: str, since: datetime, *, not_among: set[str]) -> str:

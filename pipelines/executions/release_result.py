@@ -9,6 +9,7 @@ from typing import Any
 from config.schema import Release
 from delivery.names import EVALUATION_FILE, PROMOTION_FILE, REPORT_PAGE, pipeline_name
 from pipelines.definitions import layout
+from pipelines.executions import following
 from pipelines.executions.execution import Executions, ExecutionView
 from pipelines.next_command import command
 
@@ -50,7 +51,7 @@ def release_result(release: Release, env: str, view: ExecutionView, executions: 
             *_report_lines(release, env, report, evaluation),
         ]
     if promotion:
-        lines += [f"production: endpoint {promotion['endpoint']} serves {promotion['model_package']}", *_call_lines(release)]
+        lines += [following.production_line(promotion), *_call_lines(release)]
     elif view.status == "Succeeded":
         lines += _approval_lines(release, env, view)
     return facts, "\n".join(lines)

@@ -33,7 +33,7 @@ def find_drift(events: Iterable[Event], production: ProductionStatus, sagemaker:
         if production.status != "absent" and production.version is None:
             yield f"the endpoint {production.endpoint} exists, but this project did not make it"
         elif production.status != "absent":
-            yield f"the endpoint {production.endpoint} serves version {production.version}, but the ledger knows of no promotion"
+            yield f"the endpoint {production.endpoint} serves version {production.version}, but by the ledger nothing is in production"
         return
     left = serving_history.DeployedVersion.of(now[-1])
     if production.status == "absent":

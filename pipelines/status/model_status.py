@@ -13,8 +13,8 @@ from botocore.exceptions import ClientError
 
 from delivery.aws import accounts
 from delivery.endpoint import lease
-from delivery.history import serving_history
-from delivery.history.ledger import Event
+from delivery.history import changes, serving_history
+from delivery.history.ledger import Event, newest
 from delivery.names import EXPIRES_TAG, MODEL_TAG, PROMOTION_PIPELINE, Fact, pipeline_name
 from delivery.registry import model_packages
 from pipelines.released_model import RegisteredVersion, ReleasedModel
@@ -28,6 +28,7 @@ from pipelines.status.statuses import (
     StagingStatus,
     VersionStatus,
 )
+from pipelines.status.unfinished import find_unfinished
 
 if TYPE_CHECKING:  # the stubs are a dev dependency
     from types_boto3_sagemaker import SageMakerClient
@@ -43,16 +44,20 @@ def read_status(model: ReleasedModel) -> ModelStatus:
     endpoint = _endpoint_name(model, events)
     production, drift, refused = _production_and_drift(model, events, endpoint) if endpoint else (None, [], "")
     stated = lease.read(model.s3, model.environment.bucket, endpoint) if endpoint else None
+    is_held = stated is not None and stated[1]
+    versions = [_version(model, listed) for listed in model.versions()[:_SHOWN_VERSIONS]]
     return ModelStatus(
         model=model.name,
-        versions=[_version(model, listed) for listed in model.versions()[:_SHOWN_VERSIONS]],
+        versions=versions,
         staging=list(_staging(model.sagemaker, model.name)),
         production=production,
         production_refused=refused,
         ledger_version=serving_history.version_now(events),
         drift=drift,
         executions=list(executions_under_way(model)),
-        lease=LeaseStatus(stated[0].execution, stated[0].owner, stated[0].expires_at) if stated and stated[1] else None,
+        lease=LeaseStatus(stated[0].execution, stated[0].owner, stated[0].expires_at) if stated and is_held else None,
+        unfinished=[] if is_held else list(find_unfinished(events, production, versions, model.name, model.env)),
+        retired=_retired(events),
     )
 
 
@@ -76,11 +81,20 @@ def _production_and_drift(
 
 
 def _endpoint_name(model: ReleasedModel, events: list[Event]) -> str | None:
-    """Name the production endpoint: of the ledger's last promotion, or of the model file."""
-    now = serving_history.serving_lineage(events)
-    if now:
-        return serving_history.DeployedVersion.of(now[-1]).endpoint
+    """Name the production endpoint: of the ledger's last change of production, or of the model file."""
+    last = newest(events, "changing", *changes.ENDINGS)
+    if last is not None:
+        return str(last.details.get("endpoint") or serving_history.DeployedVersion.of(last).endpoint)
     return model.file.production.endpoint if model.file else None
+
+
+def _retired(events: list[Event]) -> str:
+    """Say when, by whom and why production was taken out of service; empty unless it is."""
+    last = newest(events, *changes.ENDINGS)
+    if last is None or last.kind != "retired":
+        return ""
+    comment = last.details.get("comment")
+    return f"out of service since {last.at}, by {last.by}{f': {comment}' if comment else ''}"
 
 
 def _version(model: ReleasedModel, listed: RegisteredVersion) -> VersionStatus:

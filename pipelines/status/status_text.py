@@ -45,6 +45,8 @@ def show_model(found: ModelStatus, env: str) -> None:
     _production(console, found)
     for line in found.drift:
         console.print(Text(f"drift: {line}", style="bold red"))
+    for line in found.unfinished:
+        console.print(Text(f"unfinished: {line}", style="bold red"))
     if found.lease:
         console.print(Text(f"lease: {found.lease.execution} ({found.lease.owner}) until {found.lease.expires_at} or longer"))
     for execution in found.executions:
@@ -77,6 +79,10 @@ def _production(console: Console, found: ModelStatus) -> None:
     if production is None:
         console.print(f"{found.model}: never in production")
         return
+    if found.retired:
+        console.print(Text(f"production: {production.endpoint} is {found.retired}"))
+        if production.status == "absent":
+            return
     console.print(
         Text(
             f"production: {production.endpoint} {production.status} in account {production.account_id}, serves {_serves(production)}"

@@ -91,6 +91,10 @@ class ModelStatus:
     """What production is and the ledger does not know of; empty when they agree."""
     executions: list[ExecutionStatus]
     lease: LeaseStatus | None
+    unfinished: list[str] = field(default_factory=list)
+    """What a change of production left undone; empty while somebody works on it."""
+    retired: str = ""
+    """When, by whom and why production was taken out of service; empty unless it is."""
 
     @property
     def pending(self) -> list[int]:

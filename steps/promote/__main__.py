@@ -23,9 +23,12 @@ def main(arguments: Sequence[str]) -> None:
         "--approval", choices=["manual", "automatic"], required=True, help="automatic: approve a pending version first"
     )
     parser.add_argument(
-        "--intent", choices=["promotion", "rollback"], default="promotion", help="rollback: to a version that production served"
+        "--intent",
+        choices=["promotion", "rollback", "retirement"],
+        default="promotion",
+        help="rollback: to a version that production served; retirement: the endpoint is taken out of service",
     )
-    parser.add_argument("--by", default=NOT_GIVEN, help="who asked for a rollback")
+    parser.add_argument("--by", default=NOT_GIVEN, help="who asked for a rollback or a retirement")
     parser.add_argument("--comment", default=NOT_GIVEN, help="and why")
     parser.add_argument("--output", type=Path, required=True, help="the folder that promotion.json is written to")
     given = parser.parse_args(arguments)

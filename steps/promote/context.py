@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import time
 
-from config.production import Autoscaling
 from config.schema import Release
 from delivery.endpoint.lease import Lease
-from delivery.history import serving_history
-from delivery.history.ledger import Ledger
+from delivery.history.ledger import Event, Ledger
 from delivery.registry import model_packages
 from delivery.registry.model_packages import ModelPackage
 from steps.promote.clients import PromotionClients
@@ -25,6 +23,8 @@ class PromotionContext:
         self.ledger = Ledger(clients.s3, arguments.release.environment.bucket, arguments.release.name)
         self.in_ledger = False
         """Whether the ledger has it that the version reached production."""
+        self.change: Event | None = None
+        """The event `changing` of what this try does, or goes on with; None while production is untouched."""
         self.approval: str | None = None
         """The words of the approval that this try goes by; None where it goes by none, as a rollback does."""
         self._started_s = time.monotonic()
@@ -49,8 +49,3 @@ class PromotionContext:
         package = model_packages.read(self.clients.registry, self.arguments.model_package)
         self.approval = package.approval_description
         return package
-
-    def autoscaling_of(self, config: str | None) -> Autoscaling | None:
-        """Return the autoscaling of what served that endpoint config, by the ledger; None where it had none, or is not known."""
-        deployed = serving_history.deployment_of(self.ledger.events(), config)
-        return deployed.autoscaling if deployed else None

@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 
 from delivery.endpoint.hosting import EndpointState
 from delivery.errors import DeliveryError
-from delivery.history import decisions, rollback_target
+from delivery.history import changes, decisions, rollback_target, serving_history
+from delivery.history.ledger import Event
+from delivery.history.serving_history import DeployedVersion
 from delivery.names import NOT_GIVEN, Fact
 from delivery.registry import model_packages, verification
 from delivery.registry.model_packages import ModelPackage
 from steps.promote.context import PromotionContext
-from steps.promote.production_endpoint import ServedVersion
+from steps.promote.observed_endpoint import ServedVersion
 
 
 @dataclass(frozen=True)
@@ -30,11 +32,31 @@ class Prepared:
     """What is known before the endpoint is changed."""
 
     target: PromotionTarget
-    """The version that production is to serve; nothing speaks against it."""
+    """The version that production is to serve."""
     state: EndpointState | None
     """The endpoint, which nothing changes now; None when there is none."""
     before: ServedVersion | None
     """What it serves; None when there is none, or it failed and serves nobody."""
+    events: list[Event]
+    """The ledger's. Until the lease is given back nobody else writes one of what production serves."""
+    against: list[str]
+    """Why the version must not stay, where an ended try left it in production; otherwise nothing speaks against it."""
+    superseded: Event | None = None
+    """The event of its promotion, where it was promoted since it was approved, and production serves a newer version by now."""
+
+    @property
+    def recorded(self) -> Event | None:
+        """The event that brought what the endpoint serves; None when the ledger says that it serves something else, or nothing."""
+        now = serving_history.serving_now(self.events)
+        is_served = now is not None and self.before is not None and self.before.config == DeployedVersion.of(now).config
+        return now if is_served else None
+
+    @property
+    def left(self) -> Event | None:
+        """The event `changing` to what the endpoint serves, where the try that wrote it was ended half-way."""
+        change = changes.open_change(self.events)
+        is_served = change is not None and self.before is not None and change.details.get("to") == self.before.config
+        return change if is_served else None
 
 
 def prepare(context: PromotionContext) -> Prepared:
@@ -51,15 +73,28 @@ def prepare(context: PromotionContext) -> Prepared:
         InputError: The endpoint is not this model's, or production never served what a rollback names.
     """
     state = context.endpoint.at_rest()
-    before = _served(context, state) if state and not state.has_failed else None
+    before = context.endpoint.served(state) if state and not state.has_failed else None
     target = _find_target(context)  # not before the wait for what changes the endpoint: the approval counts as it is now
-    _verify(context, target.package, before)
-    return Prepared(target, state, before)
+    events = context.ledger.events()
+    known = serving_history.deployment_of(events, before.config) if before else None
+    if before is not None and known is not None:
+        before = replace(before, autoscaling=known.autoscaling)
+    prepared = Prepared(target, state, before, events, [])
+    superseded = _superseded(context, prepared)
+    if superseded is not None:
+        return replace(prepared, superseded=superseded)
+    return replace(prepared, against=_verify(context, prepared))
 
 
-def _served(context: PromotionContext, state: EndpointState) -> ServedVersion:
-    found = context.endpoint.served(state)
-    return replace(found, autoscaling=context.autoscaling_of(found.config))
+def _superseded(context: PromotionContext, prepared: Prepared) -> Event | None:
+    """Find the promotion that an event of the version's approval asked for, where it was made long ago: events may come twice, and late."""
+    package, before = prepared.target.package, prepared.before
+    if context.is_rollback or before is None or (before.version or 0) <= package.version or not prepared.recorded:
+        return None
+    about = [event for event in prepared.events if event.version == package.version]
+    last = next((event for event in reversed(about) if event.kind in ("approved", "promoted")), None)
+    is_rejected = decisions.standing_rejection(prepared.events, package.version) is not None
+    return last if last is not None and last.kind == "promoted" and not is_rejected else None
 
 
 def _find_target(context: PromotionContext) -> PromotionTarget:
@@ -81,25 +116,28 @@ def _find_target(context: PromotionContext) -> PromotionTarget:
     return PromotionTarget(package, spelt_out=False)
 
 
-def _verify(context: PromotionContext, package: ModelPackage, before: ServedVersion | None) -> None:
-    """Raise a DeliveryError that names every reason against the version."""
-    clients = context.clients
+def _verify(context: PromotionContext, prepared: Prepared) -> list[str]:
+    """Return every reason against a version that production serves already without the ledger's knowledge; raise those against any other."""
+    clients, package, before = context.clients, prepared.target.package, prepared.before
+    was_left = prepared.left is not None and prepared.left.version == package.version
     if context.is_rollback:
         against = verification.unchanged(package, context.release, clients.s3, clients.make_ecr)
     else:
         against = [
             *verification.refusals(package, context.release, clients.s3, clients.make_ecr),
-            *decisions.refusals(context.ledger.events(), package.version, context.release.name),
+            *decisions.refusals(prepared.events, package.version, context.release.name),
             *verification.older(package.version, before.version if before else None),
-            *_tried_before(context, package.version),
         ]
-    if against:
+        if not was_left:
+            against += _tried_before(context, prepared.events, package.version)
+    if against and not was_left:
         raise DeliveryError(f"version {package.version} is not promoted; production is untouched: {'; '.join(against)}")
+    return against
 
 
-def _tried_before(context: PromotionContext, version: int) -> Iterator[str]:
+def _tried_before(context: PromotionContext, events: list[Event], version: int) -> Iterator[str]:
     """Refuse to repeat a promotion that failed, where nobody asked for this one: the event of the gate's approval comes after both."""
-    failed = decisions.failed_try(context.ledger.events(), version)
+    failed = decisions.failed_try(events, version)
     arguments = context.arguments
     if failed is not None and arguments.by == NOT_GIVEN and failed.details.get("execution") != arguments.execution:
         yield (

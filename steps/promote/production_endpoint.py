@@ -1,4 +1,4 @@
-"""The production endpoint and the ways in which it changes: created, updated, smoke-tested, restored, tidied up.
+"""The ways in which the production endpoint changes: created, updated, restored, settled, retired, tidied up.
 
 Right before every call that only the lease's holder may make, the lease is confirmed with S3: a step that stopped for a while and lost
 it touches nothing more.
@@ -7,89 +7,43 @@ it touches nothing more.
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from config.production import Autoscaling
 from config.schema import Release
-from delivery.endpoint import deployment, prompt_checks
+from delivery.endpoint import deployment
 from delivery.endpoint.deployment import Deployment
 from delivery.endpoint.hosting import EndpointState
 from delivery.endpoint.lease import Lease
-from delivery.endpoint.prompt_checks import PromptCheckResult
-from delivery.errors import DeliveryError, InputError, LeaseLost, cleaning_up_after
+from delivery.errors import DeliveryError, LeaseLost, cleaning_up_after
 from delivery.job.frame import progress
-from delivery.names import ENDPOINT_TAG, MODEL_TAG, PREVIOUS_TAG, VERSION_TAG, Fact
+from delivery.names import ENDPOINT_TAG, MODEL_TAG
 from steps.promote.clients import PromotionClients
+from steps.promote.observed_endpoint import ObservedEndpoint, ServedVersion
 
 logger = logging.getLogger(__name__)
 
-_WATCH_POLL_S = 1.0
 _MARGIN_S = 900.0  # on top of what an update may take by itself: SageMaker takes instances down, too
 
 
-@dataclass(frozen=True)
-class ServedVersion:
-    """What the endpoint serves."""
-
-    config: str
-    version: int | None
-    """None when this project did not make it."""
-    previous: str | None
-    """The endpoint config before it, where it is known."""
-    autoscaling: Autoscaling | None = None
-    """What it is to have back when its autoscaling was taken away for an update that came to nothing."""
-
-
-class ProductionEndpoint:
+class ProductionEndpoint(ObservedEndpoint):
     """One production endpoint, changed by one promotion at a time."""
 
     def __init__(self, release: Release, clients: PromotionClients, lease: Lease) -> None:
-        self._release, self._clients, self._lease = release, clients, lease
-        self._hosting = clients.hosting
-        self._settings = release.model.production
-        self.name = self._settings.endpoint
+        super().__init__(release, clients, lease)
         self.touched = False
         """Whether what it serves was changed, or begun to."""
         self._timeout_s = 2 * release.update_timeout_s + _MARGIN_S  # there, and back where SageMaker takes it back
+        self._fleet_guards = self._settings.guards.model_copy(update={"no_instance": False})
 
-    def at_rest(self) -> EndpointState | None:
-        """Wait until nothing changes the endpoint any more.
-
-        Returns:
-            The endpoint; None when there is none.
-
-        Raises:
-            InputError: It is not this model's.
-            LeaseLost: Another promotion took over meanwhile.
-        """
-        state = self._hosting.state(self.name)
-        if state is None:
-            return None
-        self._check_owner(state)
-        if state.is_busy:
-            logger.info(f"{self.name} is {state.status}: an earlier try of a promotion, or autoscaling; it is awaited")
-        while state is not None and state.is_busy:
-            progress(f"{self.name} is {state.status}")
-            self._lease.check()
-            time.sleep(_WATCH_POLL_S)
-            state = self._hosting.state(self.name)
-        return state
-
-    def served(self, state: EndpointState) -> ServedVersion:
-        """Return what it serves, by its endpoint config's tags."""
-        tags = self._hosting.config_tags(state.config)
-        version = tags.get(VERSION_TAG)
-        return ServedVersion(state.config, int(version) if version else None, tags.get(PREVIOUS_TAG))
-
-    def create(self, new: Deployment) -> EndpointState:
+    def create(self, new: Deployment, begin: Callable[[], None]) -> EndpointState:
         """Create a first endpoint, or one instead of one that failed. One that does not come up is deleted: nobody is served by it.
 
         Args:
             new: What it is to serve.
+            begin: Called right before the first change; what it raises goes through.
 
         Returns:
             The endpoint, InService.
@@ -98,6 +52,9 @@ class ProductionEndpoint:
             DeliveryError: It did not come up; the message says why.
             LeaseLost: Another promotion took over.
         """
+        self._lease.confirm()
+        self._clients.alarms.put(self._fleet_guards, new.name, new.tags)
+        begin()
         there = self._hosting.state(self.name)
         if there is not None and there.has_failed:
             logger.info(f"{self.name} is Failed and serves nobody: it is deleted")
@@ -114,15 +71,15 @@ class ProductionEndpoint:
             with cleaning_up_after(error):
                 self._delete()
             raise
-        self._clients.alarms.put(self._settings.guards, new.name, new.tags)
         return state
 
-    def update(self, new: Deployment, old: ServedVersion) -> EndpointState:
+    def update(self, new: Deployment, old: ServedVersion, begin: Callable[[], None]) -> EndpointState:
         """Replace what it serves, the way that the model file says.
 
         Args:
             new: What it is to serve.
             old: What it serves.
+            begin: Called right before the first change; what it raises goes through.
 
         Returns:
             The endpoint, which serves the new config.
@@ -145,6 +102,7 @@ class ProductionEndpoint:
             policy[kind]["MaximumExecutionTimeoutInSeconds"] = self._release.update_timeout_s
         if watched:
             policy["AutoRollbackConfiguration"] = {"Alarms": [{"AlarmName": name} for name in watched]}
+        begin()
         self._detach_autoscaling(new, old)
         try:
             with self._forget_unless_begun(new):
@@ -166,31 +124,6 @@ class ProductionEndpoint:
             self._forget(new.name)
         raise taken_back
 
-    def smoke_test(self, state: EndpointState, new: Deployment) -> list[PromptCheckResult]:
-        """Check the image, ask the prompt checks, watch the alarms for as long as the model file says.
-
-        Args:
-            state: The endpoint after its update.
-            new: What it is to serve.
-
-        Returns:
-            The prompt checks' results; all passed.
-
-        Raises:
-            DeliveryError: The first that is not right.
-            LeaseLost: Another promotion took over.
-        """
-        self._check_image(state, new)
-        results = prompt_checks.ask_all(self._clients.runtime, self.name, self._release.model.evaluation.prompt_checks)
-        for result in results:
-            if not result.passed:
-                raise DeliveryError(
-                    f"after the update {self.name} answered {result.prompt!r} with {result.answer!r}, which does not contain "
-                    f"{result.expect!r}"
-                )
-        self._watch([*self._clients.alarms.of_fleet(self._settings.guards, state.config), *self._settings.alarms])
-        return results
-
     def restore(self, previous: str | None, left: str, autoscaling: Autoscaling | None) -> None:
         """Restore the endpoint config that it served before; delete the endpoint where there was none.
 
@@ -204,6 +137,9 @@ class ProductionEndpoint:
             LeaseLost: Another promotion took over.
         """
         self._lease.confirm()
+        state = self._hosting.state(self.name)
+        if state is not None and state.config not in {left, previous}:
+            raise DeliveryError(f"{self.name} serves {state.config}, which somebody gave it meanwhile, and goes on to")
         if previous is None or self._hosting.config(previous) is None:
             if previous is not None:
                 raise DeliveryError(
@@ -220,53 +156,68 @@ class ProductionEndpoint:
             raise DeliveryError(f"{self.name} serves {previous} again{lost}")
         self._forget(left)
 
-    def settle(self, state: EndpointState, new: Deployment) -> None:
-        """Settle the new version, which is to stay: the endpoint's own tags, its alarms, its autoscaling."""
-        self._lease.confirm()
-        self._hosting.tag(state.arn, new)
-        self._clients.alarms.put(self._settings.guards, state.config, new.tags)
-        self._lease.confirm()
-        self._clients.scaling.apply(self._settings.autoscaling)
+    def retire(self, autoscaling: Autoscaling | None) -> None:
+        """Delete the endpoint and its autoscaling; `tidy_up` deletes what is behind it.
 
-    def tidy_up(self, state: EndpointState) -> None:
-        """Delete the endpoint configs, models and alarms that earlier promotions to this endpoint left, killed ones' among them."""
+        Args:
+            autoscaling: What to give it back where it cannot be deleted.
+
+        Raises:
+            DeliveryError: It could not be deleted, and goes on as it was; the message says what it has lost.
+            LeaseLost: Another promotion took over.
+        """
+        self.touched = True
+        try:
+            self._end()
+        except LeaseLost:
+            raise
+        except DeliveryError as error:
+            raise DeliveryError(f"{error}{self._restore_autoscaling(autoscaling) if self.is_there() else ''}") from error
+
+    def settle(self, state: EndpointState, new: Deployment) -> list[str]:
+        """Settle the new version, which is to stay: the endpoint's own tags, its alarms, its autoscaling.
+
+        Args:
+            state: The endpoint, which serves it.
+            new: The version.
+
+        Returns:
+            What could not be done and why, one sentence each: the version serves all the same.
+
+        Raises:
+            LeaseLost: Another promotion took over.
+        """
+        unfinished = []
+        work: dict[str, Callable[[], object]] = {
+            "tags": lambda: self._hosting.tag(state.arn, new),
+            "alarms": lambda: self._clients.alarms.put(self._settings.guards, state.config, new.tags),
+            "autoscaling": lambda: self._clients.scaling.apply(self._settings.autoscaling),
+        }
+        for name, act in work.items():
+            try:
+                self._lease.confirm()
+                act()
+            except LeaseLost:
+                raise
+            except DeliveryError as error:
+                unfinished.append(f"{name}: {error}")
+        return unfinished
+
+    def tidy_up(self, config: str | None) -> None:
+        """Delete the endpoint configs, models and alarms that earlier promotions to this endpoint left, killed ones' among them.
+
+        Args:
+            config: What it serves, which stays; None: nothing.
+        """
         prefix = deployment.prefix("production", self._release)
-        for name in sorted(self._hosting.definitions(prefix) - {state.config}):
+        for name in sorted(self._hosting.definitions(prefix) - {config}):
             tags = self._hosting.config_tags(name) or self._hosting.model_tags(name)
             if (tags.get(MODEL_TAG), tags.get(ENDPOINT_TAG)) == (self._release.name, self.name):
-                self._lease.confirm()
                 self._forget(name)
-
-    def _check_owner(self, state: EndpointState) -> None:
-        owner = self._hosting.tags(state.arn).get(MODEL_TAG)
-        if owner != self._release.name:
-            raise InputError(
-                f"the endpoint {self.name} exists, but was not made for {self._release.name} by this pipeline "
-                f"(its tag release:model is {owner!r}); choose another production.endpoint, or delete that one"
-            )
-
-    def _check_image(self, state: EndpointState, new: Deployment) -> None:
-        """Check that the instances run the image that was evaluated: the tag may have been moved after it was verified."""
-        evaluated = new.package.facts.get(Fact.IMAGE_DIGEST)
-        for image in state.images:
-            _, _, digest = image.partition("@")
-            if evaluated and digest and digest != evaluated:
-                raise DeliveryError(
-                    f"{self.name} runs {image}, but {evaluated} was evaluated: the image's tag was moved meanwhile"
-                )
-
-    def _watch(self, alarms: Sequence[str]) -> None:
-        """Look at the alarms once at least, and for as long as the model file says."""
-        until = time.monotonic() + self._settings.watch_s
-        while True:
-            self._lease.check()
-            if in_alarm := self._clients.alarms.in_alarm(alarms):
-                raise DeliveryError(f"after the update of {self.name} an alarm went off: {'; '.join(in_alarm)}")
-            left = until - time.monotonic()
-            if left <= 0:
-                return
-            progress(f"{self.name} is watched, {left:.0f} s to go")
-            time.sleep(min(left, _WATCH_POLL_S))
+        if config is None and not self.is_there():
+            self._lease.confirm()
+            self._clients.scaling.remove()
+            self._clients.alarms.delete_endpoints_own()
 
     def _detach_autoscaling(self, new: Deployment, old: ServedVersion) -> None:
         """Take the autoscaling away where SageMaker would refuse the update: it changes the instance type of a variant that has some."""
@@ -316,16 +267,26 @@ class ProductionEndpoint:
         return self._hosting.wait(self.name, self._timeout_s, progress, self._lease.check)
 
     def _delete(self) -> None:
+        """Delete the endpoint and what is behind it; the config last: by it the next promotion finds what could not be deleted."""
         state = self._hosting.state(self.name)
+        self._end()
+        self._clients.alarms.delete_endpoints_own()
+        if state is not None and state.config:
+            self._forget(state.config)
+
+    def _end(self) -> None:
         self._lease.confirm()
         self._clients.scaling.remove()
         self._hosting.delete(self.name, before_each_try=self._lease.confirm)
         self._hosting.wait_gone(self.name)
-        self._clients.alarms.delete_endpoints_own()
-        if state is not None and state.config:
-            self._clients.alarms.delete(state.config)
 
     def _forget(self, config: str) -> None:
+        """Delete an endpoint config, its model and its alarms; never what the endpoint serves at this moment, or is being given."""
+        state = self._hosting.state(self.name)
+        if state is not None and not state.has_failed and config in {state.config, state.pending}:
+            logger.warning(f"{config} is not deleted: {self.name} serves it, or is being given it")
+            return
+        self._lease.confirm()
         self._clients.alarms.delete(config)
         if config not in self._hosting.delete_config(config):
             self._hosting.delete_model(config)

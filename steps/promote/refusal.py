@@ -6,12 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from delivery.errors import DeliveryError, LeaseHeld, LeaseLost, LedgerBroken
+from steps.promote import intent
 from steps.promote.context import PromotionContext
 
 
 @contextmanager
 def refusal_in_ledger(context: PromotionContext) -> Iterator[None]:
-    """Write into the ledger why a version did not reach production. One who lost the lease has no say any more."""
+    """Write into the ledger why a version did not reach production. One who lost the lease has no say any more.
+
+    Where the endpoint serves the version, or may be about to, it is no refusal: the change stays open in the ledger for the next run.
+    """
     try:
         yield
     except (LeaseHeld, LeaseLost, LedgerBroken):
@@ -19,6 +23,8 @@ def refusal_in_ledger(context: PromotionContext) -> Iterator[None]:
     except DeliveryError as error:
         if context.in_ledger:
             raise  # it did reach production
+        if open_end := intent.open_end(context):
+            raise DeliveryError(f"{error}; {open_end}") from error
         try:
             write_refusal(context, error)
         except DeliveryError as unsaid:
@@ -30,18 +36,18 @@ def write_refusal(context: PromotionContext, error: DeliveryError) -> None:
     """Append the refusal, with whether production was touched and the words of the approval that the try went by."""
     context.lease.check()
     arguments = context.arguments
-    version = arguments.model_package.rsplit("/", 1)[1]
     context.ledger.append(
         "refused",
         by=arguments.who,
-        version=int(version) if version.isdigit() else None,
+        version=arguments.version,
         model_package=arguments.model_package,
         details={
             "reason": str(error),
             "intent": arguments.intent,
-            "tried": context.endpoint.touched,
+            "tried": context.endpoint.touched and arguments.intent != "retirement",
             "approval": context.approval,
             "execution": arguments.execution,
             "endpoint": context.endpoint.name,
+            **({"closes": context.change.sequence} if context.change else {}),
         },
     )

@@ -19,7 +19,10 @@ def main(arguments: Sequence[str]) -> None:
     parser.add_argument("--model-package", required=True, help="the version's ARN")
     parser.add_argument("--bucket", required=True, help="where the ledger is")
     parser.add_argument(
-        "--intent", choices=["promotion", "rollback"], default="promotion", help="rollback: to a version that production served"
+        "--intent",
+        choices=["promotion", "rollback", "retirement"],
+        default="promotion",
+        help="rollback: to a version that production served; retirement: of the one that it serves",
     )
     parser.add_argument(
         "--output", type=Path, required=True, help="the folder that approval.json and release.json are written to"

@@ -18,8 +18,8 @@ class VerificationArguments:
     """The version's ARN."""
     bucket: str
     """Where the ledger is."""
-    intent: Literal["promotion", "rollback"]
-    """`rollback`: to a version that production served."""
+    intent: Literal["promotion", "rollback", "retirement"]
+    """`rollback`: to a version that production served; `retirement`: of the one that it serves."""
     output: Path
     """The folder that approval.json and release.json are written to."""
     execution: str = NOT_GIVEN

@@ -1,6 +1,7 @@
 """VerifyApproval: every reason against the version, and its release file for the steps that follow.
 
-A rollback returns to a version that production served: its approval then is in the ledger, and the registry may have it no more.
+A rollback returns to a version that production served: its approval then is in the ledger, and the registry may have it no more. Nothing is
+asked of a version that is to be taken out of service.
 """
 
 from __future__ import annotations
@@ -44,14 +45,17 @@ def run(arguments: VerificationArguments) -> Approval:
     client = s3.client(region)
     sagemaker = boto3.client("sagemaker", region_name=region)
     ledger = Ledger(client, arguments.bucket, model_of(arguments.model_package))
-    if arguments.intent == "rollback":
-        package = rollback_target.find(ledger.events(), arguments.model_package, sagemaker).package
+    if arguments.intent != "promotion":
+        begun = arguments.intent == "retirement"
+        package = rollback_target.find(ledger.events(), arguments.model_package, sagemaker, begun=begun).package
     else:
         package = model_packages.read(sagemaker, arguments.model_package)
         decisions.note_if_made_elsewhere(ledger, package)
     body = _release_file(package, client)
     release = Release.model_validate_json(body)
-    if arguments.intent == "rollback":
+    if arguments.intent == "retirement":
+        against, reason = list[str](), f"version {package.version} is to be taken out of service"
+    elif arguments.intent == "rollback":
         against = verification.unchanged(package, release, client, _make_ecr)
         reason = f"production served version {package.version} before, and it is unchanged since"
     else:

@@ -106,7 +106,7 @@ def test_the_one_who_waits_is_told_for_whom(s3: Any, endpoint: str) -> None:
         first.enter_context(held(s3, endpoint, "first"))
 
         def second() -> str:
-            with held(s3, endpoint, "second", wait_s=60, on_wait=lambda words: told.set()):
+            with held(s3, endpoint, "second", wait_s=60, on_wait=lambda holder: told.set()):
                 return "in"
 
         waiting = waiter.submit(second)

@@ -204,7 +204,7 @@ def test_who_waits_is_told_for_whom_and_polls_with_jitter_and_backoff(s3: FakeS3
     monkeypatch.setattr("random.uniform", lambda low, high: (low, high) == (0.5, 1.5))
     told: list[str] = []
     second = of(s3, "second")
-    second.take(3600, told.append)
+    second.take(3600, lambda holder: told.append(str(holder)))
     second._done.set()
     assert pauses == pytest.approx([0.5, 0.75, 1.125, 1.6875, 2.53125, 3.796875, 5, 5])
     assert told == ["first (host of first) has it until 2026-01-01T00:00:20.000+00:00 or longer"] * 8

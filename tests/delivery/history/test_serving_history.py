@@ -12,6 +12,8 @@ from delivery.history import serving_history
 from delivery.history.ledger import Event, EventKind
 from delivery.history.serving_history import DeployedVersion
 
+NOTHING_ELSE = "production never served another version than 5: there is nothing to return to; --to names one, and retire takes it out of service"
+
 
 def history(*told: int) -> list[Event]:
     """Make promotions, one a version; a negative one is a rollback to it."""
@@ -91,8 +93,8 @@ def test_a_version_that_was_only_refused_is_not_among_those_that_served() -> Non
     [
         ((), None, None, "production never served a version: there is nothing to return to"),
         ((), 3, None, "production never served a version: there is nothing to return to"),
-        ((5,), None, None, "production never served another version than 5: there is nothing to return to; --to names one"),
-        ((5,), None, 5, "production never served another version than 5: there is nothing to return to; --to names one"),
+        ((5,), None, None, NOTHING_ELSE),
+        ((5,), None, 5, NOTHING_ELSE),
         ((3, 4), 4, None, "production serves version 4 now"),
         ((3, 4), 5, 5, "production serves version 5 now"),
         ((3, 4, -3), 7, None, "production never served version 7; it served 3, 4"),

@@ -11,7 +11,7 @@ import pytest
 
 from delivery.endpoint.hosting import Hosting
 from delivery.errors import DeliveryError
-from delivery.history.ledger import Ledger
+from delivery.history.ledger import Event, EventKind, Ledger
 from delivery.registry import model_packages
 from steps.promote.autoscaling import EndpointAutoscaling
 from steps.promote.models import Promotion
@@ -54,7 +54,8 @@ def kill() -> None:
 
 
 def kinds(world: PromotionWorld, version: Version) -> list[tuple[str, int | None]]:
-    return [(event.kind, event.version) for event in world.events(version)]
+    """What the ledger tells, without what was only begun."""
+    return [(event.kind, event.version) for event in world.events(version) if event.kind != "changing"]
 
 
 def serves(world: PromotionWorld, version: Version) -> int:
@@ -135,7 +136,14 @@ def test_a_rollback_that_cannot_reject_what_it_left_is_in_the_ledger_as_what_it_
 
 def test_a_reason_outlives_a_ledger_that_cannot_be_written(world: PromotionWorld) -> None:
     version = world.version(world.name(), settings={"crash_at_start": True})
-    with instead(Ledger, "append", refused("SlowDown")), pytest.raises(DeliveryError, match="ping health check") as caught:
+    append = Ledger.append
+
+    def refuses_refusals(self: Ledger, kind: EventKind, **event: Any) -> Event:
+        if kind == "refused":
+            raise DeliveryError("SlowDown")
+        return append(self, kind, **event)
+
+    with mock.patch.object(Ledger, "append", refuses_refusals), pytest.raises(DeliveryError, match="ping health check") as caught:
         world.serve(version)
     assert "nor could the ledger be told of it: SlowDown" in str(caught.value)
 
@@ -157,6 +165,10 @@ def test_a_reason_outlives_an_old_version_that_cannot_be_given_back(world: Promo
     ):
         world.serve(second)
     assert "answered 'Which version are you?' with 'something else" in str(caught.value)
+    assert f"{name} serves version 2 now" in str(caught.value)
+    assert world.events(second)[-1].kind == "changing", "it was not refused: it serves"
+    with pytest.raises(DeliveryError, match="version 2 was taken out of production, it serves version 1 again"):
+        world.serve(second)
     assert kinds(world, second) == [("promoted", 1), ("refused", 2)]
 
 

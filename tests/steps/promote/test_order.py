@@ -23,7 +23,8 @@ from delivery.names import ENDPOINT_TAG, MODEL_TAG
 from delivery.registry.model_packages import ModelPackage
 from steps.promote.context import PromotionContext
 from steps.promote.models import PromotionArguments
-from steps.promote.production_endpoint import ProductionEndpoint, ServedVersion
+from steps.promote.observed_endpoint import ServedVersion
+from steps.promote.production_endpoint import ProductionEndpoint
 from steps.promote.refusal import write_refusal
 
 SCALING = Autoscaling(min_instances=1, max_instances=3, concurrent_requests_per_instance=16)
@@ -111,18 +112,27 @@ class _Room:
 
 IN_SERVICE, FAILED = (EndpointState("arn", status, "old", "") for status in ("InService", "Failed"))
 SERVES_NEW = EndpointState("arn", "InService", "new", "")
+
+
+def begin() -> None:
+    """What is written into the ledger before the first change."""
+
+
 WAYS: dict[str, tuple[Aws, Callable[[ProductionEndpoint], object]]] = {
-    "first": (Aws(None), lambda production: production.create(NEW)),
-    "instead of a failed one": (Aws(FAILED), lambda production: production.create(NEW)),
-    "first, refused": (Aws(None, fails={"hosting.create": "quota"}), lambda production: production.create(NEW)),
-    "first, down": (Aws(None, fails={"hosting.wait": "it crashed"}), lambda production: production.create(NEW)),
-    "update": (Aws(IN_SERVICE), lambda production: production.update(NEW, OLD)),
-    "update, refused": (Aws(IN_SERVICE, fails={"hosting.switch": "quota"}), lambda production: production.update(NEW, OLD)),
-    "update, taken back": (Aws(IN_SERVICE, after="old"), lambda production: production.update(NEW, OLD)),
+    "first": (Aws(None), lambda production: production.create(NEW, begin)),
+    "instead of a failed one": (Aws(FAILED), lambda production: production.create(NEW, begin)),
+    "first, refused": (Aws(None, fails={"hosting.create": "quota"}), lambda production: production.create(NEW, begin)),
+    "first, down": (Aws(None, fails={"hosting.wait": "it crashed"}), lambda production: production.create(NEW, begin)),
+    "update": (Aws(IN_SERVICE), lambda production: production.update(NEW, OLD, begin)),
+    "update, refused": (
+        Aws(IN_SERVICE, fails={"hosting.switch": "quota"}),
+        lambda production: production.update(NEW, OLD, begin),
+    ),
+    "update, taken back": (Aws(IN_SERVICE, after="old"), lambda production: production.update(NEW, OLD, begin)),
     "back": (Aws(IN_SERVICE, after="old"), lambda production: production.restore("old", "new", SCALING)),
     "back to nothing": (Aws(IN_SERVICE), lambda production: production.restore(None, "new", None)),
     "settled": (Aws(IN_SERVICE), lambda production: production.settle(SERVES_NEW, NEW)),
-    "tidied up": (Aws(IN_SERVICE), lambda production: production.tidy_up(SERVES_NEW)),
+    "tidied up": (Aws(IN_SERVICE), lambda production: production.tidy_up("new")),
     "back to what is gone": (Aws(IN_SERVICE), lambda production: production.restore("gone", "new", None)),
 }
 

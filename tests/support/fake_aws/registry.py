@@ -39,6 +39,9 @@ class FakeRegistry(FakeService):
             "ModelPackageGroupSummaryList": [{"ModelPackageGroupName": name} for name in self._groups if NameContains in name]
         }
 
+    def _list_pipeline_executions(self, **_: Any) -> dict[str, Any]:
+        return {"PipelineExecutionSummaries": []}  # tests run the steps themselves
+
     def _create_model_package(self, **request: Any) -> dict[str, Any]:
         group = request["ModelPackageGroupName"]
         self._groups[group] = version = self._groups[group] + 1

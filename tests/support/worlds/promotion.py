@@ -31,7 +31,7 @@ from delivery.weights.manifest import Manifest, ManifestFile
 from pipelines.definitions.requests import model_package
 from sagemaker_local.testing import RunningServer
 from steps.promote import step
-from steps.promote.models import Promotion, PromotionArguments
+from steps.promote.models import Intent, Promotion, PromotionArguments
 from tests.infra.audit import every_call_is_allowed
 from tests.support.clients import ONCE, new_default_session, sturdy
 from tests.support.fake_aws import FakeAws
@@ -250,12 +250,19 @@ class PromotionWorld:
             ChecksumCRC64NVME=crc64nvme(body),
         )
 
-    def serve(self, version: Version, *, intent: Literal["promotion", "rollback"] = "promotion") -> Promotion:
-        """Promote, or roll back to it, in this process."""
-        execution = uuid.uuid4().hex[:12]
+    def serve(
+        self,
+        version: Version,
+        *,
+        intent: Intent = "promotion",
+        execution: str | None = None,
+        approval: Literal["manual", "automatic"] = "manual",
+    ) -> Promotion:
+        """Promote, roll back to it, or retire it, in this process."""
+        execution = execution or uuid.uuid4().hex[:12]
         with self.account.acting_as(version.release.environment.roles.promote):
             return step.run(
-                PromotionArguments(version.release, version.arn, execution, "manual", self.folder / execution, intent)
+                PromotionArguments(version.release, version.arn, execution, approval, self.folder / execution, intent)
             )
 
     def refused(self, version: Version) -> str:
@@ -268,7 +275,11 @@ class PromotionWorld:
 
     def events(self, version: Version) -> list[Event]:
         """The model's ledger, verified."""
-        return Ledger(self.client("s3"), version.release.environment.bucket, version.release.name).events()
+        return self.ledger(version).events()
+
+    def ledger(self, version: Version) -> Ledger:
+        """The model's ledger."""
+        return Ledger(self.client("s3"), version.release.environment.bucket, version.release.name)
 
     def endpoint(self, name: str) -> dict[str, Any] | None:
         """DescribeEndpoint's answer, None when there is none."""

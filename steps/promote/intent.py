@@ -1,0 +1,136 @@
+"""The write-ahead record of a change of production: written before the first touch, so that any next run can tell what an ended one left."""
+
+from __future__ import annotations
+
+from delivery.endpoint.deployment import Deployment
+from delivery.errors import DeliveryError, LeaseLost
+from delivery.history import changes
+from delivery.history.ledger import Event
+from delivery.history.serving_history import DeployedVersion
+from steps.promote.context import PromotionContext
+from steps.promote.observed_endpoint import ServedVersion
+
+
+def begin(context: PromotionContext, new: Deployment, before: ServedVersion | None, *, config: str | None = None) -> None:
+    """Write into the ledger what is about to be changed, from what to what.
+
+    Args:
+        context: What the phases share; its `change` is the event from then on.
+        new: What the endpoint is to serve.
+        before: What it serves; None when it serves nothing.
+        config: The endpoint config that it is to serve, where it is not the deployment's own: an earlier execution made it.
+
+    Raises:
+        DeliveryError: S3 refused: nothing must be changed.
+        LeaseLost: Another promotion took over.
+    """
+    context.lease.confirm()
+    to = config or new.name
+    context.change = context.ledger.append(
+        "changing",
+        by=context.arguments.who,
+        version=new.package.version,
+        model_package=new.package.arn,
+        details={
+            "intent": context.arguments.intent,
+            "from": before.config if before else None,
+            "from_version": before.version if before else None,
+            "to": to,
+            "endpoint": context.endpoint.name,
+            "deployment": deployed_version(context, new, to).model_dump(mode="json"),
+            "execution": context.arguments.execution,
+        },
+    )
+
+
+def begin_retirement(context: PromotionContext, before: ServedVersion | None) -> None:
+    """Write into the ledger that the endpoint is about to be taken out of service. Errors as of `begin`.
+
+    Args:
+        context: What the phases share; its `change` is the event from then on.
+        before: What it serves; None when it is gone, or serves nobody.
+    """
+    context.lease.confirm()
+    context.change = context.ledger.append(
+        "changing",
+        by=context.arguments.who,
+        version=context.arguments.version,
+        model_package=context.arguments.model_package,
+        details={
+            "intent": context.arguments.intent,
+            "from": before.config if before else None,
+            "from_version": before.version if before else None,
+            "to": None,
+            "endpoint": context.endpoint.name,
+            "execution": context.arguments.execution,
+        },
+    )
+
+
+def deployed_version(context: PromotionContext, new: Deployment, config: str) -> DeployedVersion:
+    """Describe what the endpoint serves, or is to serve, with all that is needed to serve it again."""
+    model, package = context.release.model, new.package
+    bounds = model.production.autoscaling
+    return DeployedVersion(
+        endpoint=context.endpoint.name,
+        config=config,
+        instance_type=model.serving.instance_type,
+        instance_count=model.production.instance_count,
+        instance_bounds=(bounds.min_instances, bounds.max_instances) if bounds else None,
+        autoscaling=bounds,
+        container=dict(package.container),
+        facts=dict(package.facts),
+    )
+
+
+def still_ours(context: PromotionContext, events: list[Event]) -> None:
+    """Raise LeaseLost when the ledger has a later change of production: another run took over, and its word counts."""
+    mine = context.change
+    later = [event for event in events if mine is not None and event.sequence > mine.sequence]
+    taken = next((event for event in later if event.kind in (*changes.ENDINGS, "changing")), None)
+    if taken is not None:
+        raise LeaseLost(
+            f"{taken.details.get('execution') or taken.by} took over (the ledger's event {taken.sequence}); nothing more is done here"
+        )
+
+
+def open_end(context: PromotionContext) -> str:
+    """Say what a change that failed left open, by comparing the endpoint with it; empty when production serves what it did, or nothing.
+
+    Args:
+        context: What the phases share.
+
+    Returns:
+        A sentence with what to do next.
+    """
+    change = context.change
+    if change is None:
+        return ""
+    try:
+        now = _what_is_left(context, change)
+    except DeliveryError as error:
+        now = f"what {context.endpoint.name} serves now is not known ({error})"
+    if not now:
+        return ""
+    return f"{now}; the ledger has the change as begun (event {change.sequence}), and the next run ends it: {next_run(context)}"
+
+
+def _what_is_left(context: PromotionContext, change: Event) -> str:
+    """Say what the change has done to the endpoint; empty when it has come to nothing."""
+    name, to = context.endpoint.name, change.details["to"]
+    if to is None:
+        config = change.details["from"]
+        return "" if config and context.endpoint.serves(str(config)) else f"{name} is out of service now, or about to be"
+    return f"{name} serves version {change.version} now, or is being given it" if context.endpoint.may_serve(str(to)) else ""
+
+
+def next_run(context: PromotionContext) -> str:
+    """Return the command that starts a run which finishes what this one left."""
+    command, version = f"python -m pipelines.run {{}} {context.release.name}", context.arguments.version
+    match context.arguments.intent:
+        case "rollback":
+            return f"{command.format('rollback')} --to {version}"
+        case "retirement":
+            return f"{command.format('retire')} --comment WHY"
+        case _:
+            return f"{command.format('approve')} {version}"
