@@ -24,6 +24,7 @@ SUBCOMMANDS = {
     "reject",
     "release",
     "report",
+    "retire",
     "rollback",
     "status",
 }

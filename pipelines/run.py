@@ -242,6 +242,21 @@ def rollback(
 
 
 @app.command()
+def retire(
+    model: Model,
+    comment: Annotated[str, typer.Option("--comment", help="Why: kept in the registry and in the ledger. It must be given.")],
+    env: Env = "local",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask at a terminal.")] = False,
+    follow: Annotated[bool, typer.Option("--follow/--detach", help="Stay until it is over, or leave it running.")] = True,
+    json: AsJson = False,
+) -> None:
+    """Take MODEL's production endpoint out of service: nothing serves it any more. Versions, weights and ledger stay."""
+    from pipelines.commands import retire as command
+
+    command.retire(model, env, comment, yes=yes, follow=follow, as_json=json)
+
+
+@app.command()
 def doctor(
     models: Annotated[list[str] | None, typer.Argument(help="Models to look at; without any: all in config/models.")] = None,
     env: Env = "local",

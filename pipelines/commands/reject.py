@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from delivery.history import decisions, serving_history
+from delivery.history.ledger import Event
 from delivery.registry import model_packages
 from pipelines.commands.decisions import DecisionResult, description, unchanged
 from pipelines.errors import UsageError
 from pipelines.next_command import command
-from pipelines.released_model import caller, open_model
+from pipelines.released_model import ReleasedModel, caller, open_model
 
 
 def reject(name: str, env: str, number: int, comment: str, *, force: bool) -> DecisionResult:
@@ -32,8 +33,8 @@ def reject(name: str, env: str, number: int, comment: str, *, force: bool) -> De
     now = serving_history.version_now(seen)
     if now == number and not force:
         raise UsageError(
-            f"version {number} of {model.name} is what production serves, and would go on to; to take it out: "
-            f"{command(model.env, 'rollback', model.name)}; to reject it all the same: --force"
+            f"version {number} of {model.name} is what production serves, and would go on to; to take it out: {_way_out(model, seen)}; "
+            "to reject it all the same: --force"
         )
     by = caller(model.environment)
     event = decisions.decide(model.ledger, "rejected", package, by=by, comment=comment, seen=seen)
@@ -42,3 +43,10 @@ def reject(name: str, env: str, number: int, comment: str, *, force: bool) -> De
     note = "\nproduction goes on to serve it" if now == number else ""
     text = f"{model.name}: version {number} is rejected; nothing promotes it{note}"
     return DecisionResult(model.name, number, package.arn, "rejected", by, True, text)
+
+
+def _way_out(model: ReleasedModel, events: list[Event]) -> str:
+    """Return the command that takes out of production what it serves."""
+    if len(serving_history.serving_lineage(events)) > 1:
+        return command(model.env, "rollback", model.name)
+    return command(model.env, "retire", model.name, "--comment", "WHY")

@@ -122,5 +122,40 @@ def test_a_version_whose_promotion_was_cut_off_is_left_for_the_one_before_it(wor
     assert result.returncode == 0, result.stderr + result.stdout
     assert "goes back from version 2 to 1" in result.stdout
     assert "the promotion of version 2 was ended before it was done" in result.stdout
-    assert [event.kind for event in world.ledger("cut-off")] == ["promoted", "rolled_back", "rejected"]
+    assert [event.kind for event in world.ledger("cut-off") if event.kind != "changing"] == [
+        "promoted",
+        "rolled_back",
+        "rejected",
+    ]
     assert [world.status(each) for each in (first, second)] == ["Approved", "Rejected"]
+
+
+def test_a_bad_first_version_is_taken_out_of_service_and_a_new_one_takes_its_place(world: RegistryWorld) -> None:
+    first = world.version("retired")
+    assert world.promote(first).returncode == 0
+    refused = world.run("rollback", "retired")
+    assert refused.returncode == 2
+    assert "there is nothing to return to; --to names one, and retire takes it out of service" in refused.stderr
+    assert "retire retired --comment WHY" in world.run("reject", "retired", "1").stderr
+    assert world.run("retire", "retired").returncode == 2, "without a comment"
+    result = world.run("retire", "retired", "--comment", "it answers in rhymes")
+    assert result.returncode == 0, result.stderr + result.stdout
+    assert "deleted: the endpoint retired, its autoscaling and alarms" in result.stdout
+    assert "kept: every version in the Model Registry" in result.stdout
+    assert "endpoint retired is out of service, and version 1 is rejected" in result.stdout
+    assert "retired" not in world.endpoints()
+    assert world.status(first) == "Rejected"
+    kinds = [event.kind for event in world.ledger("retired")]
+    assert kinds == ["changing", "promoted", "changing", "retired", "rejected"]
+    told = world.run("status", "retired").stdout
+    assert "out of service since" in told
+    assert "it answers in rhymes" in told
+    assert "drift" not in told
+    assert "it answers in rhymes" in world.run("history", "retired").stdout
+    assert "was taken out of service at" in world.run("rollback", "retired").stderr
+    again = world.run("retire", "retired", "--comment", "once more", "--json")
+    assert again.returncode == 0, "run again, it finds nothing left to do"
+    assert json.loads(again.stdout)["version"] == 1
+    assert [event.kind for event in world.ledger("retired")] == kinds
+    assert world.promote(world.version("retired")).returncode == 0
+    assert "serves version 2" in world.run("status", "retired").stdout
