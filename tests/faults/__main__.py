@@ -74,7 +74,8 @@ def _whole(given: argparse.Namespace, single: list[Case], wanted: set[str]) -> I
             always = [case for case in found if case.scenario == releases.TWICE]
             cases = always + plan.sample([case for case in found if case not in always], given.whole, given.seed)
         for case in cases:
-            yield releases.examine(attacked, case)
+            if result := releases.examine(attacked, case):
+                yield result
 
 
 if __name__ == "__main__":

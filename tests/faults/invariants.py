@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
-from delivery.history.ledger import Event, newest
-from delivery.history.serving_history import DeployedVersion
+from delivery.history.ledger import Event
+from delivery.history.serving_history import DeployedVersion, serving_lineage
 from tests.faults.injector import Injection
 from tests.faults.scenario import Ended
 from tests.support.worlds.promotion import PromotionWorld, Version
@@ -56,11 +56,11 @@ def serving(world: PromotionWorld, version: Version) -> Serving:
     """Look at production once nothing changes it any more."""
     endpoint = version.endpoint
     described = [world.endpoint(endpoint) for _ in range(3)][-1] or {}
-    last = newest(world.events(version), "promoted", "rolled_back")
+    lineage = serving_lineage(world.events(version))
     return Serving(
         described.get("EndpointStatus", ""),
         described.get("EndpointConfigName", ""),
-        DeployedVersion.of(last).config if last else "",
+        DeployedVersion.of(lineage[-1]).config if lineage else "",
     )
 
 
