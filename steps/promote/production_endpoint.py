@@ -53,7 +53,9 @@ class ProductionEndpoint(ObservedEndpoint):
             LeaseLost: Another promotion took over.
         """
         self._lease.confirm()
-        self._clients.alarms.put(self._fleet_guards, new.name, new.tags)
+        with self._forget_unless_begun(new):
+            self._hosting.define(new)  # before its alarms: whoever tidies up goes by the endpoint configs and models
+            self._clients.alarms.put(self._fleet_guards, new.name, new.tags)
         begin()
         there = self._hosting.state(self.name)
         if there is not None and there.has_failed:

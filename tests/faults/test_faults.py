@@ -13,6 +13,18 @@ from tests.faults.runner import Result
 from tests.faults.scenarios import SCENARIOS
 
 _SLICE = 4
+MENDED = (
+    "create/promote/cloudwatch:PutMetricAlarm/killed/1/other",  # its alarm stayed for ever
+    "create/promote/s3:PutObject:event/denied/1+/other",
+    "update/promote/sagemaker:AddTags/denied/1+/other",  # version 2 served, the ledger had version 1
+    "update/promote/s3:GetObject:lease/disk-full/1/same",  # a traceback about the message that could not be written
+    "update-crash/promote/logs:GetLogEvents/cut-off/1/other",  # a traceback in the place of why the version did not start
+    "update/promote/sagemaker:InvokeEndpoint/endpoint-deleted/1/same",  # success
+    "update/promote/sagemaker:InvokeEndpoint/endpoint-set-back/1/other",  # success, and what production served was deleted
+    "evaluate/evaluate/cloudwatch:PutMetricData/denied/1+/same",
+    "evaluate/evaluate/sagemaker:DeleteEndpoint/denied/1+/other",
+)
+"""Losses that `make faults` found once."""
 
 
 def examined(case: Case) -> list[str]:
@@ -27,6 +39,11 @@ def test_a_slice_of_what_ends_by_itself_is_survived(name: str) -> None:
     passing = [case for case in once if case.injection.kind.retried and not case.injection.kind.spreads]
     found = [Result(case, examined(case)) for case in plan.sample(passing, _SLICE, seed=12)]
     assert not report.losses(found)
+
+
+@pytest.mark.parametrize("case", MENDED)
+def test_what_was_lost_once_is_survived(case: str) -> None:
+    assert not report.losses([Result(found := Case.parse(case), examined(found))])
 
 
 def test_a_change_that_the_ledger_does_not_have_is_lost() -> None:

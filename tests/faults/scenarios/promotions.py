@@ -273,4 +273,27 @@ class Unchanged(Promotion):
         self.world.serve(self.version)
 
 
-SCENARIOS = (Create, CreateBad, Update, UpdateBad, UpdateCrash, UpdateType, Automatic, Rollback, Unchanged)
+class Retire(Promotion):
+    """Production is taken out of service."""
+
+    name, before, intent = "retire", 1, "retirement"
+
+    @property
+    def wanted(self) -> None:
+        """No version is to serve in the end."""
+        return
+
+    def prepare(self) -> None:
+        """Promote a version."""
+        self.version = self.make()
+        self.world.serve(self.version)
+
+    def after_attack(self, ended: Ended, injection: Injection | None) -> Iterator[str]:
+        """Production serves the version or nothing, and the ledger knows which."""
+        now = invariants.serving(self.world, self.version)
+        yield from invariants.the_cause_is_named(ended, injection)
+        yield from invariants.the_ledger_is_right(now, ended, injection)
+        yield from invariants.in_service(now, *([None] if ended.exit_code == 0 else [self.before, None]))
+
+
+SCENARIOS = (Create, CreateBad, Update, UpdateBad, UpdateCrash, UpdateType, Automatic, Rollback, Unchanged, Retire)
