@@ -38,6 +38,8 @@ PROMOTION_STEPS = ["VerifyApproval", "Approved", "Promote"]
 """Those of a promotion that reaches production, in their order."""
 RELEASE_STEPS = ["FetchWeights", "RegisterModel", "EvaluateStaging", "Gate", "Approved", "Promote"]
 """Those of a release that reaches production, in their order: what people are shown of it before they have started."""
+EVALUATION_STEPS = RELEASE_STEPS[RELEASE_STEPS.index("EvaluateStaging") :]
+"""Those of an evaluation of a version that is registered: as a release ends."""
 
 REAP_PIPELINE = "reap"
 """The pipeline that deletes what has outlived its run; a schedule starts it."""
@@ -49,6 +51,11 @@ NOT_GIVEN = "-"
 def pipeline_name(model: str) -> str:
     """Return the name of a model's release pipeline."""
     return f"release-{model}"
+
+
+def evaluation_pipeline_name(model: str) -> str:
+    """Return the name of the pipeline that evaluates a version of the model again."""
+    return f"evaluate-{model}"
 
 
 def model_of(model_package: str) -> str:

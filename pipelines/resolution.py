@@ -16,6 +16,7 @@ SUBCOMMANDS = {
     "definition",
     "doctor",
     "environment",
+    "evaluate",
     "follow",
     "history",
     "images",

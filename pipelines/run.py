@@ -84,7 +84,7 @@ def release(
 
 @app.command()
 def follow(model: Model, env: Env = "local", json: AsJson = False) -> None:
-    """Follow MODEL's newest release, or the promotion or rollback under way, to its end, as after --detach or Ctrl-C."""
+    """Follow MODEL's newest release, or the evaluation, promotion or rollback under way, to its end, as after --detach or Ctrl-C."""
     from pipelines.commands import follow as command
 
     command.follow(model, env, as_json=json)
@@ -148,6 +148,21 @@ def reject(
     from pipelines.commands import reject as command
 
     command.reject(model, env, version, comment, force=force).show(as_json=json)
+
+
+@app.command()
+def evaluate(
+    model: Model,
+    version: Version,
+    env: Env = "local",
+    force: Annotated[bool, typer.Option("--force", help="Although it has a verdict; the new one counts.")] = False,
+    follow: Annotated[bool, typer.Option("--follow/--detach", help="Stay until it is over, or leave it running.")] = True,
+    json: AsJson = False,
+) -> None:
+    """Measure VERSION of MODEL again, where the numbers of its release decided nothing; gate and promotion follow as in a release."""
+    from pipelines.commands import evaluate as command
+
+    command.evaluate(model, env, version, force=force, follow=follow, as_json=json)
 
 
 @app.command()

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from types_boto3_sagemaker_runtime.client import SageMakerRuntimeClient
 
 _SHOWN = 300
+_REFUSALS = ("AccessDenied", "ExpiredToken", "UnrecognizedClient", "InvalidSignature", "InvalidClientTokenId", "Throttling")
+"""How the codes begin with which AWS turns a caller away before a model is asked (Common Errors, SageMaker's API reference)."""
 
 
 class PromptCheckResult(Strict):
@@ -28,6 +30,8 @@ class PromptCheckResult(Strict):
     """The answer, cut to 300 characters; the error, where there was none."""
     passed: bool
     """Whether it did."""
+    refused: bool = False
+    """Whether AWS did not let it be asked: that says nothing about the model."""
 
 
 def ask_all(runtime: SageMakerRuntimeClient, endpoint: str, prompt_checks: Iterable[PromptCheck]) -> list[PromptCheckResult]:
@@ -58,7 +62,11 @@ def _ask(runtime: SageMakerRuntimeClient, endpoint: str, check: PromptCheck) -> 
         answer = str(message["content"] or "")
     except (ClientError, BotoCoreError, ValueError, LookupError, TypeError) as error:
         return PromptCheckResult(
-            prompt=check.prompt, expect=check.expect, answer=f"{type(error).__name__}: {error}"[:_SHOWN], passed=False
+            prompt=check.prompt,
+            expect=check.expect,
+            answer=f"{type(error).__name__}: {error}"[:_SHOWN],
+            passed=False,
+            refused=isinstance(error, ClientError) and error.response.get("Error", {}).get("Code", "").startswith(_REFUSALS),
         )
     passed = check.expect.casefold() in answer.casefold()
     shown = answer[:_SHOWN] or _unanswered(message, check)

@@ -26,6 +26,8 @@ from config.schema import Release
 from delivery.errors import DeliveryError, InputError
 from delivery.job import terminal
 
+logger = logging.getLogger(__name__)
+
 _MESSAGE_LIMIT = 1024  # characters of ExitMessage (API reference of DescribeProcessingJob)
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _OURS = ("config", "delivery", "loadtest", "steps")
@@ -106,10 +108,13 @@ def progress(detail: str) -> None:
     Args:
         detail: How far it is, without the word `progress`.
     """
-    if sys.stdout.isatty():
-        terminal.redraw(detail)
-    else:
-        print(f"progress: {detail}", flush=True)  # noqa: T201  (standard output is the job's log)
+    try:
+        if sys.stdout.isatty():
+            terminal.redraw(detail)
+        else:
+            print(f"progress: {detail}", flush=True)  # noqa: T201  (standard output is the job's log)
+    except OSError as error:  # as on a full disk: a line of a log ends no work
+        logger.debug(f"a progress line could not be written: {error}")
 
 
 def read_release(path: Path) -> Release:

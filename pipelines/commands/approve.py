@@ -117,6 +117,8 @@ def _require_reason(model: ReleasedModel, package: ModelPackage, objection: str,
     evaluated = package.facts.get(Fact.EVALUATION_REPORT) is not None
     if not (force and evaluated):
         hint = "; --force --comment WHY approves it all the same" if evaluated else ""
+        if package.approval_status == "PendingManualApproval" and package.facts.get(Fact.EVALUATION_VERDICT) in {"invalid", None}:
+            hint = f"; measure it again: {command(model.env, 'evaluate', model.name, package.version)}{hint}"
         raise UsageError(f"version {package.version} of {model.name} is not approved: {objection}{hint}")
     if not comment:
         raise UsageError(
@@ -129,9 +131,9 @@ def _objection(package: ModelPackage) -> str:
     verdict = package.facts.get(Fact.EVALUATION_VERDICT)
     if package.facts.get(Fact.EVALUATION_REPORT) is None:
         return "it was never evaluated: there is nothing to go by, and no promotion would take it"
-    return (
-        "" if verdict == "passed" else f"the gate's verdict is {verdict!r} (its report: {package.facts[Fact.EVALUATION_REPORT]})"
-    )
+    if verdict == "passed":
+        return ""
+    return f"the gate's verdict is {verdict!r} (its report: {package.facts[Fact.EVALUATION_REPORT]})"
 
 
 def _next_step(model: ReleasedModel, package: ModelPackage) -> str:

@@ -1,8 +1,8 @@
-"""`follow`: the model's newest release, or the promotion or rollback that came after it, shown to its end."""
+"""`follow`: the model's newest release, or the evaluation, promotion or rollback that came after it, shown to its end."""
 
 from __future__ import annotations
 
-from delivery.names import PROMOTION_PIPELINE, pipeline_name
+from delivery.names import EVALUATION_STEPS, PROMOTION_PIPELINE, evaluation_pipeline_name, pipeline_name
 from pipelines.commands.release import follow_release
 from pipelines.errors import UsageError
 from pipelines.executions import following
@@ -14,7 +14,7 @@ from pipelines.status.model_status import executions_under_way
 
 
 def follow(model: str, env: str, *, as_json: bool) -> None:
-    """Follow the newest release to its end, or the promotion or rollback that came after it, while that is under way.
+    """Follow the newest release to its end, or the evaluation, promotion or rollback that came after it, while that is under way.
 
     Raises:
         UsageError: The model was never released here.
@@ -27,8 +27,11 @@ def follow(model: str, env: str, *, as_json: bool) -> None:
     arn = executions.newest(pipeline_name(resolved.name))
     if arn is None or executions.view(arn).is_over:
         released = open_model(model, env)
-        promotion = next((one.arn for one in executions_under_way(released) if one.pipeline == PROMOTION_PIPELINE), None)
-        if promotion is not None:
+        under_way = {one.pipeline: one.arn for one in executions_under_way(released)}
+        if evaluation := under_way.get(evaluation_pipeline_name(resolved.name)):
+            follow_release(model, env, resolved, executions, evaluation, as_json=as_json, steps=EVALUATION_STEPS)
+            return
+        if promotion := under_way.get(PROMOTION_PIPELINE):
             following.report_promotion(released, promotion, as_json=as_json)
             return
     if arn is None:

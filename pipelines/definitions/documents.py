@@ -34,6 +34,14 @@ def release_document(release: Release) -> PipelineDocument:
     return PipelineDocument(built.name, built.definition(), f"Releases {release.name}: {release.model.weights.repository}")
 
 
+def evaluation_document(release: Release, release_file: str) -> PipelineDocument:
+    """Return the definition of the pipeline that evaluates a version again, `evaluate-MODEL`. Arguments as of `evaluation.build`."""
+    from pipelines.definitions import evaluation  # deferred: the SageMaker SDK costs 3 s of CPU
+
+    built = evaluation.build(release, release_file)
+    return PipelineDocument(built.name, built.definition(), f"Evaluates a version of {release.name} again")
+
+
 def shared_documents(environment: Environment) -> list[PipelineDocument]:
     """Return the definitions that belong to no model: promotion, and reap where the environment has a role for it."""
     from pipelines.definitions import promotion, reaping  # deferred: the SageMaker SDK costs 3 s of CPU

@@ -169,6 +169,11 @@ class Executions:
         known = next((one for one in definition.get("Parameters", []) if one["Name"] == parameter), None)
         return known is not None and value in known.get("EnumValues", [value])
 
+    def parameter(self, arn: str, name: str) -> str | None:
+        """Return the value of an execution's parameter, None when it has none of that name."""
+        given = self._sagemaker.list_pipeline_parameters_for_execution(PipelineExecutionArn=arn)["PipelineParameters"]
+        return next((one["Value"] for one in given if one["Name"] == name), None)
+
     def find_by_display_name(self, pipeline: str, display_name: str) -> str | None:
         """Find the execution with that display name: its ARN, None when there is none."""
         found = (one for one in self._listed(pipeline) if one.get("PipelineExecutionDisplayName") == display_name)

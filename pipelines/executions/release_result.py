@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 from config.schema import Release
-from delivery.names import EVALUATION_FILE, PROMOTION_FILE, REPORT_PAGE, pipeline_name
+from delivery.names import EVALUATION_FILE, PROMOTION_FILE, REPORT_PAGE
 from pipelines.definitions import layout
 from pipelines.executions import following
 from pipelines.executions.execution import Executions, ExecutionView
@@ -33,7 +33,7 @@ def release_result(release: Release, env: str, view: ExecutionView, executions: 
     execution = view.arn.rsplit("/", 1)[1]
     report = f"{release.evaluations_prefix}/{execution}/{EVALUATION_FILE}"
     evaluation = executions.read_json(report)
-    folder = layout.executions(release.environment.bucket, pipeline_name(release.name))
+    folder = layout.executions(release.environment.bucket, view.arn.split("/")[1])
     promotion = executions.read_json(f"{folder}/{execution}/promote/{PROMOTION_FILE}")
     facts = {
         "execution": view.arn,
@@ -49,11 +49,12 @@ def release_result(release: Release, env: str, view: ExecutionView, executions: 
         lines += [
             f"gate: {evaluation['verdict']} — {evaluation['summary']}",
             *_report_lines(release, env, report, evaluation),
+            *(f"not done: {line}" for line in evaluation.get("not_done", [])),
         ]
     if promotion:
         lines += [following.production_line(promotion), *_call_lines(release)]
     elif view.status == "Succeeded":
-        lines += _approval_lines(release, env, view)
+        lines += _approval_lines(release, env, evaluation)
     return facts, "\n".join(lines)
 
 
@@ -74,11 +75,9 @@ def _call_lines(release: Release) -> list[str]:
     ]
 
 
-def _approval_lines(release: Release, env: str, view: ExecutionView) -> list[str]:
-    registered = view.step("RegisterModel")
-    version = registered.detail if registered else "the version"
-    number = version.removeprefix("version ")
+def _approval_lines(release: Release, env: str, evaluation: dict[str, Any] | None) -> list[str]:
+    number = evaluation["version"] if evaluation else "VERSION"
     return [
-        f"{version} passed and waits for a person: approve it in the Model Registry, and the pipeline `promotion` promotes it:",
+        f"version {number} passed and waits for a person: approve it in the Model Registry, and the pipeline `promotion` promotes it:",
         f"  {command(env, 'approve', release.name, number, '--comment', 'WHY')}",
     ]

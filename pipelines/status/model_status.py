@@ -15,7 +15,7 @@ from delivery.aws import accounts
 from delivery.endpoint import lease
 from delivery.history import changes, serving_history
 from delivery.history.ledger import Event, newest
-from delivery.names import EXPIRES_TAG, MODEL_TAG, PROMOTION_PIPELINE, Fact, pipeline_name
+from delivery.names import EXPIRES_TAG, MODEL_TAG, PROMOTION_PIPELINE, Fact, evaluation_pipeline_name, pipeline_name
 from delivery.registry import model_packages
 from pipelines.released_model import RegisteredVersion, ReleasedModel
 from pipelines.status.drift import find_drift
@@ -107,6 +107,7 @@ def _version(model: ReleasedModel, listed: RegisteredVersion) -> VersionStatus:
         revision=f"{facts.get(Fact.REPOSITORY, '')}@{facts.get(Fact.REVISION, '')[:12]}",
         created=listed.created.astimezone(UTC).isoformat(timespec="seconds"),
         waits_for_approval=listed.approval_status == "PendingManualApproval" and verdict == "passed",
+        waits_for_evaluation=listed.approval_status == "PendingManualApproval" and verdict == "invalid",
     )
 
 
@@ -119,9 +120,9 @@ def _staging(sagemaker: SageMakerClient, name: str) -> Iterator[StagingStatus]:
 
 
 def executions_under_way(model: ReleasedModel) -> Iterator[ExecutionStatus]:
-    """Yield the executions under way: of the model's own pipeline, and those of the shared one that concern its versions."""
+    """Yield the executions under way: of the model's own pipelines, and those of the shared one that concern its versions."""
     sagemaker = model.sagemaker
-    for pipeline in (pipeline_name(model.name), PROMOTION_PIPELINE):
+    for pipeline in (pipeline_name(model.name), evaluation_pipeline_name(model.name), PROMOTION_PIPELINE):
         try:
             listed = sagemaker.list_pipeline_executions(
                 PipelineName=pipeline, SortBy="CreationTime", SortOrder="Descending", MaxResults=_NEWEST_EXECUTIONS

@@ -66,6 +66,10 @@ def show_model(found: ModelStatus, env: str) -> None:
     for number in found.pending:
         to_approve = command(env, "approve", found.model, number, "--comment", "WHY")
         console.print(f"waiting: {to_approve}   (or reject)", markup=False)
+    for version in found.versions:
+        if version.waits_for_evaluation:
+            to_evaluate = command(env, "evaluate", found.model, version.version)
+            console.print(f"undecided: {to_evaluate}   (measures it again; or reject)", markup=False)
 
 
 def _production(console: Console, found: ModelStatus) -> None:

@@ -18,6 +18,8 @@ class VersionStatus:
     created: str
     waits_for_approval: bool
     """Whether it passed the gate and waits for a person."""
+    waits_for_evaluation: bool = False
+    """Whether the numbers of its evaluation decided nothing: it is measured again, or rejected."""
 
 
 @dataclass(frozen=True)

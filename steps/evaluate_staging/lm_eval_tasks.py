@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
+import math
 import os
 import subprocess
 import sys
+import time
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +31,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _Z = 1.96  # standard errors to either side: 95 %
+_POLL_S = 1.0
 _SHOWN_LINES = 12
 _SHOWN = 300  # characters of a failure in the report
 _ERROR_OF_CODE = {2: InputError}
@@ -65,13 +70,16 @@ class LmEvalTasks:
         made._run_lm_eval("check", {})
         return made
 
-    def ask(self, transport: OpenAITransport, timeout_s: float, within_s: float) -> dict[str, dict[str, float]]:
+    def ask(
+        self, transport: OpenAITransport, timeout_s: float, within_s: float, on_poll: Callable[[], None] = lambda: None
+    ) -> dict[str, dict[str, float]]:
         """Ask every task's questions.
 
         Args:
             transport: How the endpoint is reached.
             timeout_s: Of one request.
             within_s: After this long the endpoint expires.
+            on_poll: Called every second; what it raises ends lm-eval and goes through.
 
         Returns:
             Task → every number that lm-eval gives.
@@ -86,7 +94,9 @@ class LmEvalTasks:
             "concurrency": self.wanted.concurrency,
             "timeout_s": timeout_s,
         }
-        found: dict[str, dict[str, float]] = self._run_lm_eval("run", order, key=transport.bearer, within_s=within_s)["results"]
+        found: dict[str, dict[str, float]] = self._run_lm_eval(
+            "run", order, key=transport.bearer, within_s=within_s, on_poll=on_poll
+        )["results"]
         for name, task in self.wanted.tasks.items():
             logger.info(f"lm-eval {name}: {task.metric} {found[name].get(task.key)}")
         return found
@@ -104,28 +114,29 @@ class LmEvalTasks:
         if not any((self.folder / "tasks").rglob("*.yaml")):
             raise InputError(f"{address} has no task files; put the YAML files of tasks into it, and their data")
 
-    def _run_lm_eval(self, action: str, more: dict[str, Any], *, key: str = "", within_s: float | None = None) -> dict[str, Any]:
+    def _run_lm_eval(
+        self,
+        action: str,
+        more: dict[str, Any],
+        *,
+        key: str = "",
+        within_s: float = math.inf,
+        on_poll: Callable[[], None] = lambda: None,
+    ) -> dict[str, Any]:
         tasks = self.folder / "tasks"
         tasks.mkdir(exist_ok=True)
         order, answer, log = (self.folder / f"{action}.{kind}" for kind in ("order", "answer", "log"))
         named = {name: task.model_dump(include={"examples", "fewshot", "max_tokens"}) for name, task in self.wanted.tasks.items()}
         order.write_text(json.dumps({**more, "tasks": named, "folder": str(tasks) if self.wanted.archive else None}))
         with log.open("wb") as stream:
-            try:
-                code = subprocess.run(
-                    [sys.executable, "-m", "steps.evaluate_staging.lm_eval_process", action, str(order), str(answer)],
-                    cwd=tasks,  # so that a task's data files are named as they lie beside it
-                    env={**os.environ, "OPENAI_API_KEY": key, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
-                    stdout=stream,
-                    stderr=subprocess.STDOUT,
-                    check=False,
-                    timeout=within_s,
-                ).returncode
-            except subprocess.TimeoutExpired as error:
-                raise DeliveryError(
-                    f"lm-eval had not ended after {error.timeout:.0f} s, when the staging endpoint expires; raise evaluation.max_runtime_s, "
-                    "or bound the tasks' examples"
-                ) from error
+            process = subprocess.Popen(
+                [sys.executable, "-m", "steps.evaluate_staging.lm_eval_process", action, str(order), str(answer)],
+                cwd=tasks,  # so that a task's data files are named as they lie beside it
+                env={**os.environ, "OPENAI_API_KEY": key, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+            )
+            code = _wait(process, within_s, on_poll)
         said: dict[str, Any] = json.loads(answer.read_text()) if answer.exists() else {}
         if code != 0:
             raise _ERROR_OF_CODE.get(code, DeliveryError)(said.get("error") or f"lm-eval ended with {code}: {_tail(log)}")
@@ -161,6 +172,24 @@ def _result(task: LmEvalTask, numbers: dict[str, float], before: ObjectiveResult
     if value is None:
         return result.model_copy(update={"note": f"lm-eval gives no {task.key}; it gives {', '.join(sorted(numbers))}"})
     return result
+
+
+def _wait(process: subprocess.Popen[bytes], within_s: float, on_poll: Callable[[], None]) -> int:
+    """Wait for lm-eval's exit code. It is ended when its time is up, or when `on_poll` raises."""
+    until_s = time.monotonic() + within_s
+    try:
+        while True:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                return process.wait(max(0.0, min(_POLL_S, until_s - time.monotonic())))
+            on_poll()
+            if time.monotonic() >= until_s:
+                raise DeliveryError(
+                    f"lm-eval had not ended after {within_s:.0f} s, when the staging endpoint expires; raise evaluation.max_runtime_s, "
+                    "or bound the tasks' examples"
+                )
+    finally:
+        process.kill()
+        process.wait()
 
 
 def _tail(log: Path) -> str:

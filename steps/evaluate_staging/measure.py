@@ -118,7 +118,8 @@ class _EndpointUnderTest:
         if accuracy is None:
             return {}
         try:
-            return accuracy.ask(self._openai(), accuracy.wanted.timeout_s, max(0.0, self._staged.until_s - time.monotonic()))
+            left_s = max(0.0, self._staged.until_s - time.monotonic())
+            return accuracy.ask(self._openai(), accuracy.wanted.timeout_s, left_s, self._watch.check)
         except (
             DeliveryError,
             OSError,

@@ -96,6 +96,8 @@ class Evaluation(Strict):
     """What the gate is told."""
     summary: str
     """One line for people: the objectives missed with their numbers, or the headline numbers."""
+    next_action: str = ""
+    """What to do now; empty where there is a verdict on the version."""
     environment: dict[str, str]
     """What was measured: repository, revision, image, instance type and count, the container's flags."""
     production: InProduction | None = None

@@ -118,7 +118,12 @@ def _require_undecided(package: ModelPackage) -> None:
 
 
 def _note_registration(ledger: Ledger, package: ModelPackage, execution: str) -> None:
-    """Note that there is a new version. RegisterModel is SageMaker's own step and writes no ledger: the first step after it does."""
+    """Note that there is a new version. RegisterModel is SageMaker's own step and writes no ledger: the first step after it does.
+
+    An evaluation of a version that was evaluated before finds it noted.
+    """
+    if any((event.kind, event.version) == ("registered", package.version) for event in ledger.events()):
+        return
     known = (Fact.REPOSITORY, Fact.REVISION, Fact.WEIGHTS_MANIFEST_SHA256, Fact.RELEASE_FILE)
     details = {str(fact): package.facts[fact] for fact in known if fact in package.facts}
     ledger.append_once("registered", by=execution, version=package.version, model_package=package.arn, details=details)

@@ -39,6 +39,9 @@ def score(prepared: Prepared, measured: Measured) -> Evaluation:
         evaluated_at=datetime.now(UTC).isoformat(timespec="seconds"),
         verdict=verdict,
         summary=summary,
+        next_action=f"{prepared.measure_again}; where the model file must change for that, release it again"
+        if verdict == "invalid"
+        else "",
         environment={
             "repository": model.weights.repository,
             "revision": model.weights.revision,

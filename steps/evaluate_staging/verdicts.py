@@ -8,6 +8,9 @@ from loadtest.measurement.models import ObjectiveResult, ProfileResult
 from loadtest.measurement.scoring import NOTHING_THERE
 from steps.evaluate_staging.models import PromptCheckSummary, Verdict
 
+_DENIED = ("http_401", "http_403")
+"""How SageMaker turns away who has no permission, or whose credentials have expired; what a container answers comes as 424."""
+
 
 def judge(
     prompt_checks: PromptCheckSummary,
@@ -31,6 +34,11 @@ def judge(
         ('passed', '')
     """
     invalid = [unconfirmed] if unconfirmed else []
+    invalid += [
+        f"prompt check {result.prompt!r} could not be asked: {result.answer}"
+        for result in prompt_checks.results
+        if result.refused
+    ]
     invalid += [f"{name}: {reason}" for name, profile in profiles.items() if (reason := _undecidable(profile))]
     invalid += [
         f"{name}: {result.undecided}"
@@ -43,7 +51,9 @@ def judge(
     } | {f"lm-eval {task}": result for task, result in lm_eval.items()}
     missed = [f"{name} {_missed(result)}" for name, result in objectives.items() if not (result.met or result.undecided)]
     wrong = [
-        f"prompt check {result.prompt!r} was answered {result.answer!r}" for result in prompt_checks.results if not result.passed
+        f"prompt check {result.prompt!r} was answered {result.answer!r}"
+        for result in prompt_checks.results
+        if not (result.passed or result.refused)
     ]
     headline = [
         f"{name} {number(result.value)}" + (f" ({result.note})" if result.note not in {"", NOTHING_THERE} else "")
@@ -54,6 +64,10 @@ def judge(
 
 
 def _undecidable(profile: ProfileResult) -> str:
+    """Say why a load's numbers say nothing about the model; empty where they do."""
+    for kind in _DENIED:
+        if count := profile.errors.get(kind):
+            return f"{count} of {profile.requests} requests were denied before the model was asked: {profile.error_examples.get(kind, kind)}"
     return profile.client.bottleneck or ("" if profile.requests else "nothing was measured")
 
 

@@ -23,7 +23,7 @@ from delivery.aws.client_errors import is_absent, translate_client_errors
 from delivery.aws.clock import ServiceClock
 from delivery.endpoint.hosting import is_busy
 from delivery.errors import DeliveryError
-from delivery.names import EXECUTION_TAG, EXPIRES_TAG, MODEL_TAG, REAPED_FILE, pipeline_name
+from delivery.names import EXECUTION_TAG, EXPIRES_TAG, MODEL_TAG, REAPED_FILE, evaluation_pipeline_name, pipeline_name
 from steps.reap.models import ReapArguments, ReapedResource, ReapOutcome, ReapPass, ResourceKind, Unread
 
 if TYPE_CHECKING:
@@ -200,7 +200,11 @@ class Reaper:
         if not model or not execution:
             return None
         account = resource.arn.rsplit(":", 1)[0]  # arn:PARTITION:sagemaker:REGION:ACCOUNT
-        arn = f"{account}:pipeline/{pipeline_name(model)}/execution/{execution}"
+        arns = [f"{account}:pipeline/{of(model)}/execution/{execution}" for of in (pipeline_name, evaluation_pipeline_name)]
+        return next((status for status in map(self._status_of, arns) if status is not None), None)
+
+    def _status_of(self, arn: str) -> str | None:
+        """Return the status of the execution of that ARN, asked for once; None when it is not known."""
         if arn not in self._executions:
             try:
                 with translate_client_errors(f"look at {arn}"):

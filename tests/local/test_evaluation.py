@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -47,10 +48,11 @@ def compared(content: dict[str, Any]) -> None:
 
 @pytest.fixture(scope="module")
 def released(stack: Stack, running: None) -> dict[str, subprocess.CompletedProcess[str]]:
-    """Two first releases."""
+    """Three first releases."""
     files = {
         "client-bound": stack.simulated_model("client-bound", settings=FAST, change=bound_client),
         "worse": stack.simulated_model("worse", settings={**FAST, "ttft_ms": 100}, change=compared),
+        "waiting": stack.simulated_model("waiting", settings=FAST, change=lambda content: content.update(approval="manual")),
     }
     return {name: stack.run_here(file) for name, file in files.items()}
 
@@ -61,10 +63,40 @@ def test_numbers_of_a_late_client_decide_nothing(stack: Stack, released: dict[st
     assert "the client was" in result.stderr
     assert "ms late (p99), more than 0.001 ms" in result.stderr
     [version] = stack.versions("client-bound")
+    assert "the numbers decide nothing, and the version stays pending" in result.stderr
+    assert "measure it again: python -m pipelines.run evaluate client-bound 1" in result.stderr
     assert facts(stack, version)["evaluation:verdict"] == "invalid"
-    assert version["ModelApprovalStatus"] == "Rejected"
+    assert version["ModelApprovalStatus"] == "PendingManualApproval"
     assert "client-bound" not in stack.endpoints()
     assert left_of_staging(stack) == []
+    shown = stack.run_here("status", "client-bound").stdout
+    assert "undecided: python -m pipelines.run evaluate client-bound 1" in shown
+
+
+def test_the_same_version_is_evaluated_again_and_no_other_is_made(stack: Stack, released: dict[str, Any]) -> None:
+    before = facts(stack, stack.versions("client-bound")[0])
+    result = stack.run_here("evaluate", "client-bound", "1")
+    assert result.returncode == 1, result.stdout
+    assert "the numbers decide nothing, and the version stays pending" in result.stderr
+    [version] = stack.versions("client-bound")
+    assert version["ModelApprovalStatus"] == "PendingManualApproval"
+    assert facts(stack, version)["evaluation:sha256"] != before["evaluation:sha256"]
+    kinds = [event["kind"] for event in json.loads(stack.run_here("history", "client-bound", "--json").stdout)["events"]]
+    assert [kind for kind in kinds if kind != "fetched"] == ["registered", "evaluated", "evaluated"]
+
+
+def test_a_version_that_passed_is_evaluated_again_only_by_force(stack: Stack, released: dict[str, Any]) -> None:
+    assert released["waiting"].returncode == 0, released["waiting"].stderr
+    refused = stack.run_here("evaluate", "waiting", "1")
+    assert refused.returncode == 2
+    assert "it passed at " in refused.stderr
+    assert "approve waiting 1 --comment WHY; --force measures it again" in refused.stderr
+    result = stack.run_here("evaluate", "waiting", "1", "--force", "--json")
+    assert result.returncode == 0, result.stderr
+    answer = json.loads(result.stdout)
+    assert (answer["status"], answer["evaluation"]["verdict"], answer["production"]) == ("Succeeded", "passed", None)
+    assert list(answer["steps"]) == ["EvaluateStaging", "Gate", "Approved"]
+    assert facts(stack, stack.versions("waiting")[0])["evaluation:report"] == answer["evaluation"]["report"]
 
 
 def test_a_version_worse_than_production_is_refused_and_production_stays(stack: Stack, released: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -51,6 +52,34 @@ def test_where_a_rule_answers_it_is_named(world: RegistryWorld) -> None:
         events.remove_targets(Rule="release-approved", Ids=["1"])
         events.delete_rule(Name="release-approved")
     assert "the rule release-approved starts the pipeline promotion" in result.stdout
+
+
+def test_what_somebody_decided_about_is_not_evaluated_again(world: RegistryWorld) -> None:
+    """Nor what has a verdict, unless it is asked for by name; nothing is started."""
+    world.version("again", approved=False)
+    assert world.run("reject", "again", "1", "--comment", "it swears").returncode == 0
+    world.version("again")
+    world.version("again", approved=False, verdict="failed")
+    refused = {
+        ("1",): "it was rejected at .*, 'it swears'; .* approve again 1 --force --comment WHY",
+        ("1", "--force"): "it was rejected at .*, 'it swears'",
+        ("2", "--force"): "it is approved, by the evaluation that it has; .* release them as a new version",
+        ("3",): "it failed at .*; .*reject again 3 --comment WHY .*; --force measures it again",
+        ("9",): "again has no version 9",
+    }
+    for arguments, says in refused.items():
+        result = world.run("evaluate", "again", *arguments)
+        assert result.returncode == 2, result.stdout
+        assert re.search(says, result.stderr), result.stderr
+    names = [one["PipelineName"] for one in world.client("sagemaker").list_pipelines()["PipelineSummaries"]]
+    assert "evaluate-again" not in names
+
+
+def test_an_undecided_version_names_the_command_that_measures_it_again(world: RegistryWorld) -> None:
+    world.version("undecided", approved=False, verdict="invalid")
+    result = world.run("approve", "undecided", "1")
+    assert result.returncode == 2
+    assert "measure it again: python -m pipelines.run evaluate undecided 1" in result.stderr
 
 
 def test_what_the_gate_refused_is_approved_only_by_force_with_a_reason(world: RegistryWorld) -> None:

@@ -16,9 +16,9 @@ from botocore.validate import ParamValidator
 
 from config.loader import load_environment, load_model
 from config.schema import Release
-from delivery.names import PROMOTION_STEPS, RELEASE_STEPS
+from delivery.names import EVALUATION_STEPS, PROMOTION_STEPS, RELEASE_STEPS
 from loadtest.profiles import Objective
-from pipelines.definitions import promotion, reaping
+from pipelines.definitions import evaluation, promotion, reaping
 from pipelines.definitions import release as release_pipeline
 from pipelines.planning import plan
 from pipelines.planning.observed_state import ObservedState
@@ -72,6 +72,14 @@ def reaper() -> Definition:
     return definition
 
 
+RELEASE_FILE = "s3://release-111122223333/releases/qwen3-32b/abc/release.json"
+
+
+def evaluation_again() -> Definition:
+    definition: Definition = json.loads(evaluation.build(resolved(), RELEASE_FILE).definition())
+    return definition
+
+
 def all_definitions() -> list[Any]:
     isolated: dict[str, Any] = {
         "subnets": ["subnet-1", "subnet-2"],
@@ -82,6 +90,7 @@ def all_definitions() -> list[Any]:
         pytest.param(lambda: built(resolved()), id="qwen3-32b on AWS"),
         pytest.param(lambda: built(resolved(**isolated)), id="in a VPC, encrypted"),
         pytest.param(lambda: built(resolved("smollm2-135m", "local")), id="smollm2-135m here"),
+        pytest.param(evaluation_again, id="evaluate"),
         pytest.param(lambda: json.loads(promotion.build(load_environment("aws")).definition()), id="promotion"),
         pytest.param(reaper, id="reap"),
     ]
@@ -116,7 +125,13 @@ def test_the_chain_is_the_one_that_the_design_draws() -> None:
     assert [step["Name"] for step in definition["Steps"]] == ["FetchWeights", "RegisterModel", "EvaluateStaging", "Gate"]
     gate = step_of(definition, "Gate")["Arguments"]
     assert [step["Name"] for step in gate["IfSteps"]] == ["Approved"]
-    assert [step["Name"] for step in gate["ElseSteps"]] == ["Reject", "Failed"]
+    assert [step["Name"] for step in gate["ElseSteps"]] == ["Undecided"]
+    undecided = step_of(definition, "Undecided")["Arguments"]
+    assert [(one["LeftValue"]["Std:JsonGet"]["Path"], one["RightValue"]) for one in undecided["Conditions"]] == [
+        ("verdict", "invalid")
+    ]
+    assert [step["Name"] for step in undecided["IfSteps"]] == ["NotDecided"]
+    assert [step["Name"] for step in undecided["ElseSteps"]] == ["Reject", "Failed"]
     assert [step["Name"] for step in step_of(definition, "Approved")["Arguments"]["IfSteps"]] == ["Promote"]
 
 
@@ -133,6 +148,17 @@ def test_the_steps_that_people_are_shown_are_those_of_the_definitions() -> None:
     planned = [step.name.removesuffix("?") for step in plan.build(release, ObservedState()).steps]
     assert list(path(built(release)["Steps"])) == RELEASE_STEPS == planned
     assert list(path(json.loads(promotion.build(release.environment).definition())["Steps"])) == PROMOTION_STEPS
+
+
+def test_a_version_is_evaluated_again_by_the_steps_of_a_release() -> None:
+    definition, release = evaluation_again(), built(resolved())
+    assert list(path(definition["Steps"])) == EVALUATION_STEPS
+    for step in every_step(definition["Steps"]):
+        same = json.dumps(step_of(release, step["Name"])).replace("/executions/release-", "/executions/evaluate-")
+        same = same.replace('{"Get": "Steps.RegisterModel.ModelPackageArn"}', '{"Get": "Parameters.ModelPackageArn"}')
+        assert json.dumps(step) == same, step["Name"]
+    [file] = [one for one in definition["Parameters"] if one["Name"] == "ReleaseFile"]
+    assert file["EnumValues"] == [RELEASE_FILE], "the gate's conditions are those of this file"
 
 
 def test_every_objective_of_the_model_file_is_a_condition_of_its_own() -> None:

@@ -52,12 +52,16 @@ def test_a_job_that_ended_long_ago_is_looked_at_once() -> None:
 
 @pytest.mark.parametrize(
     ("failed", "rejected", "says"),
-    [("RegisterModel", False, "RegisterModel failed: no such group"), ("Failed", True, "is marked as rejected in the registry")],
+    [
+        ("RegisterModel", False, "RegisterModel failed: no such group"),
+        ("NotDecided", False, "no such group\nproduction is untouched"),
+        ("Failed", True, "is marked as rejected in the registry"),
+    ],
 )
 def test_only_what_was_rejected_is_said_to_be(failed: str, rejected: bool, says: str) -> None:
     steps = [StepView("Reject", "Succeeded", job="job")] if rejected else []
     view = ExecutionView("arn", "Failed", steps=[*steps, StepView(failed, "Failed", failure="no such group")])
-    message = release._failure("model", "local", view, cast("Executions", None))
+    message = release._failure(view, cast("Executions", None), "python -m pipelines.run model")
     assert says in message
     assert ("rejected" in message) is rejected
     assert "production is untouched" in message

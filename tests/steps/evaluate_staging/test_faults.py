@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import json
+import re
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
+from delivery.history import decisions
+from delivery.job import frame
 from delivery.names import Fact
 from tests.support.fake_aws.shapes import arn, client_error
 from tests.support.worlds.evaluation_on_fakes import FakeEvaluationWorld, Fault, denied
@@ -205,6 +211,13 @@ def test_a_second_run_after_the_verdict_measures_nothing(world: FakeEvaluationWo
     assert is_whole(world)
 
 
+def test_another_evaluation_of_the_version_counts_from_then_on(world: FakeEvaluationWorld) -> None:
+    world.run()
+    world.run("execution002")
+    assert is_whole(world, "execution002")
+    assert [event.kind for event in world.ledger.events()] == ["registered", "evaluated", "evaluated"]
+
+
 @pytest.mark.parametrize("refused", ["PutObject", "UpdateModelPackage"])
 def test_a_verdict_that_one_of_two_takes_is_not_measured_again(world: FakeEvaluationWorld, refused: str) -> None:
     """The ledger's PUT is the last one."""
@@ -234,3 +247,102 @@ def test_a_report_that_was_laid_there_is_not_taken_for_this_executions(world: Fa
     world.client("s3").put_object(Bucket=bucket, Key=f"{prefix}/execution001/evaluation.json", Body=body)
     assert "is being created" in world.run().text
     assert is_whole(world)
+
+
+def full_disk(*_: Any, **__: Any) -> Any:
+    raise OSError(errno.ENOSPC, "No space left on device", "/opt/ml/processing/output/some.file")
+
+
+@pytest.mark.parametrize("what", ["mkdir", "write_bytes", "write_text", "replace"])
+def test_a_disk_that_is_full_after_the_load_costs_no_result(
+    world: FakeEvaluationWorld, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    """S3 has the evaluation, where SageMaker brings the output to; nothing half written would take its place there."""
+    world.during_load = lambda: monkeypatch.setattr(Path, what, full_disk)
+    ended = world.run()
+    monkeypatch.undo()
+    assert ended.exit_code == 0, ended.text
+    body = world.stored()
+    assert body is not None
+    [event] = world.evaluated()
+    assert {event.details["sha256"], world.facts[Fact.EVALUATION_SHA256]} == {hashlib.sha256(body).hexdigest()}
+    assert "No space left on device" in ended.text
+    assert ended.evaluation is None or (ended.output / "evaluation.json").read_bytes() == body
+
+
+def test_an_evaluation_is_not_begun_on_a_disk_that_is_nearly_full(
+    world: FakeEvaluationWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=3_000_000))
+    ended = world.run()
+    assert ended.exit_code == 1
+    assert re.search(r"the disk of \S+ has 3 MB left, and an evaluation is not begun with less than 50 MB", ended.message)
+    assert not [call for call in world.aws.calls if call["action"] == "CreateEndpoint"]
+
+
+def test_a_progress_line_that_cannot_be_written_ends_no_load(monkeypatch: pytest.MonkeyPatch) -> None:
+    with Path("/dev/full").open("w", buffering=1) as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        frame.progress("short: 5 requests")
+        monkeypatch.undo()
+        with contextlib.suppress(OSError):
+            full.close()
+
+
+@pytest.mark.parametrize("decision", ["approved", "rejected"])
+@pytest.mark.parametrize("where", ["console", "command"])
+def test_the_gate_leaves_a_version_that_a_person_decided_about(world: FakeEvaluationWorld, decision: Any, where: str) -> None:
+    ended = world.run()
+    status = {"approved": "Approved", "rejected": "Rejected"}[decision]
+    if where == "command":
+        decisions.note(world.ledger, decision, world.version, by="arn:aws:sts::1:assumed-role/engineer/ana", comment="I know it")
+    world.client("sagemaker").update_model_package(
+        ModelPackageArn=world.arn, ModelApprovalStatus=status, ApprovalDescription="I know it"
+    )
+    rejected = world.reject(ended.output / "evaluation.json")
+    assert rejected.exit_code == 0, rejected.text
+    assert "the gate's rejection does not stand: version 1 was " in rejected.text
+    assert (world.package["ModelApprovalStatus"], world.package["ApprovalDescription"]) == (status, "I know it")
+    [event] = [event for event in world.ledger.events() if event.kind in ("approved", "rejected")]
+    assert (event.kind, event.details["comment"], event.by.startswith(decisions.GATE)) == (decision, "I know it", False)
+
+
+@pytest.mark.parametrize("action", ["UpdateModelPackage", "PutObject", "ListObjectsV2"])
+def test_the_gates_rejection_is_made_whole_by_the_next_run(world: FakeEvaluationWorld, action: str) -> None:
+    evaluation = world.run().output / "evaluation.json"
+    world.reject(evaluation, Fault(action, denied(action)))
+    assert world.reject(evaluation).exit_code == 0
+    assert world.package["ModelApprovalStatus"] == "Rejected"
+    [event] = [event for event in world.ledger.events() if event.kind == "rejected"]
+    assert event.by == "the gate of execution001"
+
+
+def test_a_version_that_was_rejected_is_not_measured(world: FakeEvaluationWorld) -> None:
+    world.client("sagemaker").update_model_package(
+        ModelPackageArn=world.arn, ModelApprovalStatus="Rejected", ApprovalDescription="it swears"
+    )
+    ended = world.run()
+    assert (ended.exit_code, ended.message) == (2, "version 1 is rejected: it swears; it is not measured")
+    assert not [call for call in world.aws.calls if call["action"] == "CreateEndpoint"]
+
+
+def test_a_prompt_that_aws_refuses_to_ask_is_no_wrong_answer(world: FakeEvaluationWorld) -> None:
+    ended = world.run("execution001", Fault("InvokeEndpoint", denied("InvokeEndpoint")))
+    assert ended.exit_code == 0, ended.text
+    evaluation = ended.evaluation
+    assert evaluation is not None
+    assert evaluation.verdict == "invalid"
+    assert (
+        "prompt check 'The capital of France?' could not be asked: ClientError: An error occurred (AccessDenied"
+        in evaluation.summary
+    )
+    assert "measure it again: python -m pipelines.run evaluate sim 1" in evaluation.next_action
+
+
+@pytest.mark.parametrize(("kind", "verdict"), [("http_403", "invalid"), ("http_401", "invalid"), ("http_424", "failed")])
+def test_requests_of_expired_credentials_are_not_the_models_failures(world: FakeEvaluationWorld, kind: str, verdict: str) -> None:
+    world.failing = (kind, "ExpiredTokenException: The security token included in the request is expired")
+    evaluation = world.run().evaluation
+    assert evaluation is not None
+    assert evaluation.verdict == verdict
+    assert verdict == "failed" or "requests were denied before the model was asked: ExpiredTokenException" in evaluation.summary

@@ -9,7 +9,7 @@ import contextlib
 import io
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ import yaml
 from config.schema import Release
 from delivery.history.ledger import Event, Ledger
 from delivery.job import frame
+from delivery.registry import model_packages
+from delivery.registry.model_packages import ModelPackage
 from loadtest.measurement.measurement import Measurement
 from loadtest.measurement.worker_result import WorkerResult
 from loadtest.runner import ProfileRun
@@ -27,6 +29,7 @@ from pipelines.definitions.requests import model_package
 from steps.evaluate_staging import __main__ as evaluate_staging
 from steps.evaluate_staging import measure
 from steps.evaluate_staging.models import Evaluation
+from steps.reject import __main__ as reject
 from tests.steps.evaluate_staging.evaluations import SECOND, requests
 from tests.support.fake_aws import FakeAws
 from tests.support.fake_aws.shapes import client_error
@@ -87,6 +90,8 @@ class FakeEvaluationWorld:
     aws: FakeAws = field(default_factory=FakeAws)
     during_load: Callable[[], None] = lambda: None
     """What happens while the load is on."""
+    failing: tuple[str, str] | None = None
+    """How every tenth request fails: the kind, and what it says."""
     puts_loads_on: bool = False
     """Whether the step's own runner is called; else its measurement is made up."""
 
@@ -124,7 +129,15 @@ class FakeEvaluationWorld:
 
     def run(self, execution: str = "execution001", *faults: Fault) -> Ended:
         """Run the step once, as the pipeline does, with these faults."""
-        output = self.folder / execution
+        return self._run(evaluate_staging.main, execution, self.folder / execution, [], faults)
+
+    def reject(self, evaluation: Path, *faults: Fault, execution: str = "execution001") -> Ended:
+        """Run the step Reject once, with these faults."""
+        return self._run(reject.main, execution, self.folder / "rejected", ["--evaluation", str(evaluation)], faults)
+
+    def _run(
+        self, main: Callable[[Sequence[str]], None], execution: str, output: Path, more: list[str], faults: tuple[Fault, ...]
+    ) -> Ended:
         release, message = self.folder / "release.json", self.folder / f"{execution}.message"
         release.write_text(self.release.to_json())
         message.unlink(missing_ok=True)
@@ -140,7 +153,7 @@ class FakeEvaluationWorld:
         self.aws.layer = layer
         try:
             with self._patched(), contextlib.redirect_stdout(written), contextlib.redirect_stderr(written):
-                code = frame.main(evaluate_staging.main, [*arguments, "--message-file", str(message)])
+                code = frame.main(main, [*arguments, *more, "--message-file", str(message)])
         finally:
             self.aws.layer = None
             signal.signal(signal.SIGTERM, before)
@@ -162,7 +175,7 @@ class FakeEvaluationWorld:
 
         def put_loads_on(endpoint: Any) -> Any:
             self.during_load()
-            return own(endpoint) if self.puts_loads_on else (None, {"short": ProfileRun(_measurement())})
+            return own(endpoint) if self.puts_loads_on else (None, {"short": ProfileRun(_measurement(self.failing))})
 
         with (
             self.aws.acting_as(ROLE),
@@ -185,10 +198,19 @@ class FakeEvaluationWorld:
         noted: dict[str, str] = self.package["CustomerMetadataProperties"]
         return noted
 
+    @property
+    def version(self) -> ModelPackage:
+        """The version as steps read it."""
+        return model_packages.read(self.client("sagemaker"), self.arn)
+
+    @property
+    def ledger(self) -> Ledger:
+        """The model's."""
+        return Ledger(self.client("s3"), BUCKET, MODEL)
+
     def evaluated(self) -> list[Event]:
         """The verdicts in the ledger."""
-        events = Ledger(self.client("s3"), BUCKET, MODEL).events()
-        return [event for event in events if event.kind == "evaluated"]
+        return [event for event in self.ledger.events() if event.kind == "evaluated"]
 
     def stored(self, execution: str = "execution001") -> bytes | None:
         """The bytes of evaluation.json in S3; None where there is none."""
@@ -202,8 +224,10 @@ class FakeEvaluationWorld:
         return [name for name, one in self.aws._services["sagemaker"]._endpoints.items() if one.status != "Deleting"]  # type: ignore[attr-defined]
 
 
-def _measurement() -> Measurement:
-    """What an engine with no fault would give."""
-    made = Measurement(0, 20 * SECOND)
-    made.merge(WorkerResult(requests(7, 20, rate=5, tokens=8), [400_000] * 100, 0.3))
+def _measurement(failing: tuple[str, str] | None) -> Measurement:
+    """What an engine with no fault would give, and with one."""
+    made, found = Measurement(0, 20 * SECOND), requests(7, 20, rate=5, tokens=8)
+    for result in found[::10] if failing else ():
+        (result.error, result.message), result.finish_reason = failing or ("", ""), ""
+    made.merge(WorkerResult(found, [400_000] * 100, 0.3))
     return made
