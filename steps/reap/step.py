@@ -201,18 +201,22 @@ class Reaper:
             return None
         account = resource.arn.rsplit(":", 1)[0]  # arn:PARTITION:sagemaker:REGION:ACCOUNT
         arns = [f"{account}:pipeline/{of(model)}/execution/{execution}" for of in (pipeline_name, evaluation_pipeline_name)]
-        return next((status for status in map(self._status_of, arns) if status is not None), None)
+        if arns[0] not in self._executions:
+            self._executions[arns[0]] = self._read_first(arns)
+        return self._executions[arns[0]]
 
-    def _status_of(self, arn: str) -> str | None:
-        """Return the status of the execution of that ARN, asked for once; None when it is not known."""
-        if arn not in self._executions:
+    def _read_first(self, arns: list[str]) -> str | None:
+        """Return the status of the execution that one of these is; None when it is not known."""
+        for arn in arns:
             try:
                 with translate_client_errors(f"look at {arn}"):
-                    self._executions[arn] = self._read_execution_status(arn)
+                    status = self._read_execution_status(arn)
             except DeliveryError as error:
                 self._unread.append(Unread(kind="execution", name=arn, error=str(error)))
-                self._executions[arn] = None
-        return self._executions[arn]
+                return None
+            if status is not None:
+                return status
+        return None
 
     def _read_execution_status(self, arn: str) -> str | None:
         """Return its status; None when there is no such execution: what was not made by a pipeline has its expiry alone."""

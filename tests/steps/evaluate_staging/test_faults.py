@@ -218,11 +218,10 @@ def test_another_evaluation_of_the_version_counts_from_then_on(world: FakeEvalua
     assert [event.kind for event in world.ledger.events()] == ["registered", "evaluated", "evaluated"]
 
 
-@pytest.mark.parametrize("refused", ["PutObject", "UpdateModelPackage"])
-def test_a_verdict_that_one_of_two_takes_is_not_measured_again(world: FakeEvaluationWorld, refused: str) -> None:
-    """The ledger's PUT is the last one."""
-    count = range(world.counts()["PutObject"] - 1, sys.maxsize) if refused == "PutObject" else range(sys.maxsize)
-    ended = world.run("execution001", Fault(refused, denied(refused), count))
+@pytest.mark.parametrize(("refused", "key"), [("PutObject", "/00000002.json"), ("UpdateModelPackage", "")])
+def test_a_verdict_that_one_of_two_takes_is_not_measured_again(world: FakeEvaluationWorld, refused: str, key: str) -> None:
+    """Of ledger and version."""
+    ended = world.run("execution001", Fault(refused, denied(refused), key=key))
     assert ended.exit_code == 1
     assert "version 1 was measured (passed: short ttft_p50_ms" in ended.message
     assert "but not all of it could be noted" in ended.message
@@ -346,3 +345,12 @@ def test_requests_of_expired_credentials_are_not_the_models_failures(world: Fake
     assert evaluation is not None
     assert evaluation.verdict == verdict
     assert verdict == "failed" or "requests were denied before the model was asked: ExpiredTokenException" in evaluation.summary
+
+
+def test_a_verdict_is_stored_before_anything_is_drawn(world: FakeEvaluationWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    def terminated(*_: Any) -> Any:
+        raise frame.Terminated
+
+    monkeypatch.setattr("loadtest.measurement.request_table.write", terminated)
+    assert world.run().exit_code == 143
+    assert json.loads(world.stored() or b"{}")["verdict"] == "passed"

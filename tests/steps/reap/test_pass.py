@@ -69,10 +69,12 @@ class FakeSageMaker:
     def describe_pipeline_execution(self, PipelineExecutionArn: str) -> dict[str, Any]:
         execution = PipelineExecutionArn.rsplit("/", 1)[1]
         self._call("DescribePipelineExecution", execution)
-        if execution not in self.executions:
+        if (
+            known := self.executions.get(execution, self.executions.get("/".join(PipelineExecutionArn.split("/")[1::2])))
+        ) is None:
             error: Any = {"Error": {"Code": "ResourceNotFound", "Message": "no such execution"}}
             raise ClientError(error, "DescribePipelineExecution")
-        return {"PipelineExecutionStatus": self.executions[execution]}
+        return {"PipelineExecutionStatus": known}
 
     def delete_endpoint(self, EndpointName: str) -> None:
         self._delete(f"endpoint/{EndpointName}")
@@ -185,6 +187,16 @@ def test_an_execution_that_may_not_be_read_leaves_its_expiry(
     told = json.loads((tmp_path / "reaped.json").read_text())
     assert [(one["kind"], one["name"].rsplit("/", 1)[1]) for one in told["unread"]] == [("execution", "hidden")]
     assert sagemaker.calls.count(("DescribePipelineExecution", "hidden")) == 1, "it is asked once"
+
+
+def test_what_an_evaluation_of_its_own_left_is_deleted_when_that_is_over(sagemaker: FakeSageMaker) -> None:
+    sagemaker.stage("staging-again", ALIVE, execution="again")
+    sagemaker.executions["evaluate-chat/again"] = "Executing"
+    step.run(ReapArguments("us-east-1"))
+    assert len(sagemaker.tags) == 3
+    sagemaker.executions["evaluate-chat/again"] = "Failed"
+    step.run(ReapArguments("us-east-1"))
+    assert not sagemaker.tags
 
 
 @pytest.mark.parametrize("skew", [timedelta(hours=-2), timedelta(hours=-1), timedelta(), timedelta(hours=1), timedelta(hours=2)])
