@@ -56,7 +56,7 @@ class Application:
             return
         request = HttpRequest(scope, receive, _dated(send))
         try:
-            if refusal := self._guard.refusal(request.method, scope["headers"]):
+            if refusal := self._guard.refusal(request.method, scope["headers"], request.credential_scope[1]):
                 await wsgi.refuse(request, AwsError("AccessDenied", f"sagemaker_local: {refusal}.", 403))
                 return
             await self._route(request)

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _HOST = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(?::\d*)?")
+_LOOKING = ("GET", "HEAD")
+_TO_LOOK_AT = ("", "s3")
+"""What an address may be signed for that a person opens: of other services one can name any action, and a mail can have it as a link."""
 _LONGEST_SHOWN = 100
 _ANY_ADDRESS = {"", "0.0.0.0", "::"}  # noqa: S104 -- compared, not bound
 
@@ -46,12 +49,13 @@ class BrowserGuard:
         known = {name.lower() for name in names} - _ANY_ADDRESS
         return cls(LOOPBACK | {f"[{name}]" if ":" in name and not name.startswith("[") else name for name in known})
 
-    def refusal(self, method: str, headers: Sequence[tuple[bytes, bytes]]) -> str | None:
+    def refusal(self, method: str, headers: Sequence[tuple[bytes, bytes]], service: str = "") -> str | None:
         """Return why a request is refused; None where it is not.
 
         Args:
             method: in capitals.
             headers: as ASGI has them: names in lower case, each as often as it came.
+            service: the service that it is signed for; empty where it is not signed.
         """
         hosts = _values(headers, b"host")
         if len(hosts) != 1 or not self._is_ours(hosts[0]):
@@ -61,6 +65,8 @@ class BrowserGuard:
                 "by a name of its own; start it with --allowed-host NAME if a client of yours calls it so"
             )
         sign = _sign_of_page(method, headers)
+        if sign is None and _values(headers, b"sec-fetch-site") and (method not in _LOOKING or service not in _TO_LOOK_AT):
+            sign = "opened from a link, it asks for more than to look at an object"
         if sign is None:
             return None
         return f"a page in a browser sent this ({_shown(sign)}), and this server answers programs alone"

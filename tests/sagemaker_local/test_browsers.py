@@ -107,6 +107,15 @@ def test_node_and_a_person_who_types_the_address_are_not_pages() -> None:
     assert refusal(HERE, ("sec-fetch-site", "none"), ("user-agent", "Mozilla/5.0 (X11)")) is None
 
 
+def test_a_link_in_a_mail_changes_nothing() -> None:
+    """It is opened as an address that was typed, and of most services an address can name any action."""
+    opened = (HERE, ("sec-fetch-site", "none"), ("user-agent", "Mozilla/5.0 (X11)"))
+    guard, headers = BrowserGuard.of(), [(name.encode(), value.encode()) for name, value in opened]
+    assert guard.refusal("GET", headers, "s3") is None  # a report
+    assert "opened from a link" in str(guard.refusal("GET", headers, "sns"))
+    assert "opened from a link" in str(guard.refusal("POST", headers, "s3"))
+
+
 def test_names_that_the_user_gives_are_this_server_s() -> None:
     names = ("host.docker.internal", "Sagemaker", "fd00::1", "0.0.0.0")
     for host in ("host.docker.internal:4566", "SAGEMAKER", "[fd00::1]:4566"):

@@ -21,6 +21,8 @@ _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 30.0
 _ANSWER_TIMEOUT_S = 30.0
 """After this long a service is taken for hung, and `up` starts it anew, with all that it runs: not merely because the machine is busy."""
+_OF_THE_USER = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+"""Variables that no service gets: jobs read the token in the secret."""
 _DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
@@ -69,7 +71,7 @@ def spawn(command: list[str], log: Path) -> subprocess.Popen[bytes]:
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C stops the command, not production
             umask=0o077,
-            env={name: value for name, value in os.environ.items() if name != "HF_TOKEN"},
+            env={name: value for name, value in os.environ.items() if name not in _OF_THE_USER},
         )
 
 

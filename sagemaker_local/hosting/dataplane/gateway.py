@@ -55,7 +55,7 @@ _PASSED_ON = ("content-type", "accept")
 _OWN_PREFIX = "x-amzn-sagemaker-"
 _HOP_BY_HOP = frozenset({
     "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade",
-    "host", "content-length", "authorization", "expect",
+    "host", "content-length", "authorization", "x-amz-security-token", "expect",
 })  # fmt: skip
 _TIMED_OUT = (
     "Your invocation timed out while waiting for a response from container primary. Review the latency metrics for each container "
