@@ -54,6 +54,11 @@ def show_model(found: ModelStatus, env: str) -> None:
     for staging in found.staging:
         expiry = f", expires at {staging.expires_at}" if staging.expires_at else ", without an expiry"
         console.print(Text(f"staging: {staging.endpoint} {staging.status}{expiry}"))
+    _versions(console, found, env)
+
+
+def _versions(console: Console, found: ModelStatus, env: str) -> None:
+    """Print the versions, and what waits for a person."""
     if not found.versions:
         console.print("registry: no version")
         return
