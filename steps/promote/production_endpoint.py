@@ -269,16 +269,30 @@ class ProductionEndpoint(ObservedEndpoint):
         return self._hosting.wait(self.name, self._timeout_s, progress, self._lease.check)
 
     def _delete(self) -> None:
-        """Delete the endpoint and what is behind it; the config last: by it the next promotion finds what could not be deleted."""
+        """Delete the endpoint and what is behind it; the config last: by it the next promotion finds what could not be deleted.
+
+        Nobody is to be served by it any more: it goes also where its autoscaling cannot be taken away, which is said when it is gone.
+        """
         state = self._hosting.state(self.name)
-        self._end()
+        self._lease.confirm()
+        left: DeliveryError | None = None
+        try:
+            self._clients.scaling.remove()
+        except DeliveryError as error:
+            left = error
+        self._end_endpoint()
         self._clients.alarms.delete_endpoints_own()
         if state is not None and state.config:
             self._forget(state.config)
+        if left is not None:
+            raise left
 
     def _end(self) -> None:
         self._lease.confirm()
         self._clients.scaling.remove()
+        self._end_endpoint()
+
+    def _end_endpoint(self) -> None:
         self._hosting.delete(self.name, before_each_try=self._lease.confirm)
         self._hosting.wait_gone(self.name)
 

@@ -21,6 +21,7 @@ MENDED = (
     "update-crash/promote/logs:GetLogEvents/cut-off/1/other",  # a traceback in the place of why the version did not start
     "update/promote/sagemaker:InvokeEndpoint/endpoint-deleted/1/same",  # success
     "update/promote/sagemaker:InvokeEndpoint/endpoint-set-back/1/other",  # success, and what production served was deleted
+    "create-bad/promote/application-autoscaling:DescribeScalableTargets/denied/1+/other",  # the wrong version went on serving
     "evaluate/evaluate/cloudwatch:PutMetricData/denied/1+/same",
     "evaluate/evaluate/sagemaker:DeleteEndpoint/denied/1+/other",
 )
