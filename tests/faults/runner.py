@@ -45,10 +45,13 @@ def prepared(name: str) -> Iterator[Scenario]:
         own = Path(folder, "prepared")
         own.mkdir()
         scenario = SCENARIOS[name](own, clock)
-        with redirect_stdout(io.StringIO()):
-            scenario.prepare()
-        gc.freeze()
-        yield scenario
+        try:
+            with redirect_stdout(io.StringIO()):
+                scenario.prepare()
+            gc.freeze()
+            yield scenario
+        finally:
+            scenario.close()
 
 
 def planned(name: str) -> list[Case]:

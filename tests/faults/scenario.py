@@ -19,6 +19,8 @@ from tests.faults.kinds import Killed
 from tests.support.fake_aws import FakeAws
 from tests.support.virtual_time import VirtualClock
 
+BY_HAND = ("endpoint-deleted", "endpoint-set-back", "version-deleted", "bucket-emptied")
+"""Events that are somebody's doing, whom nothing asks."""
 StepMain = Callable[[Sequence[str]], None]
 
 
@@ -64,6 +66,10 @@ class Scenario(ABC):
         self.injector.injection = None
         limit_file_size(resource.RLIM_INFINITY)
 
+    def close(self) -> None:
+        """End what was started for all cases."""
+        return
+
     @abstractmethod
     def attack(self, execution: str) -> Ended:
         """Do it, each caller's calls on record."""
@@ -79,6 +85,13 @@ class Scenario(ABC):
     @abstractmethod
     def after_all(self, ended: Ended) -> Iterator[str]:
         """Yield what is wrong after the run without a fault that followed."""
+
+
+def empty_bucket(aws: FakeAws, bucket: str) -> None:
+    """Delete everything in it."""
+    s3 = aws.client("s3")
+    for found in s3.list_objects_v2(Bucket=bucket)["Contents"]:
+        s3.delete_object(Bucket=bucket, Key=found["Key"])
 
 
 def limit_file_size(size_bytes: int) -> None:

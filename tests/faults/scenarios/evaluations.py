@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from unittest import mock
 from urllib.parse import urlsplit
 
@@ -26,7 +26,7 @@ from steps.reap import __main__ as reap
 from steps.reject import __main__ as reject
 from tests.faults import invariants
 from tests.faults.injector import Injection
-from tests.faults.scenario import Ended, Scenario, run_step
+from tests.faults.scenario import BY_HAND, Ended, Scenario, empty_bucket, run_step
 from tests.support.worlds.evaluation import REAP_ROLE
 from tests.support.worlds.promotion import PromotionWorld, Version
 
@@ -121,6 +121,31 @@ class Evaluate(_Staged):
     """The second version of a model is evaluated, with the first in production to compare with."""
 
     name = "evaluate"
+    moments: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        **Scenario.moments,
+        "endpoint-deleted": ("sagemaker:InvokeEndpoint",),
+        "version-deleted": ("sagemaker:CreateModel", "sagemaker:InvokeEndpoint"),
+        "bucket-emptied": ("sagemaker:InvokeEndpoint",),
+    }
+    event = ""
+    """What was done by hand; empty when nothing was."""
+
+    def prepare(self) -> None:
+        """Promote the first version, register the second."""
+        super().prepare()
+        sagemaker = self.aws.client("sagemaker")
+        self.injector.events |= {
+            "endpoint-deleted": self._delete_staging,
+            "version-deleted": lambda: sagemaker.delete_model_package(ModelPackageName=self.version.arn),
+            "bucket-emptied": lambda: empty_bucket(self.aws, self.version.release.environment.bucket),
+        }
+
+    def _delete_staging(self) -> None:
+        sagemaker = self.aws.client("sagemaker")
+        [name] = [one["EndpointName"] for one in sagemaker.list_endpoints(NameContains="staging-")["Endpoints"]]
+        sagemaker.delete_endpoint(EndpointName=name)
+        for _ in range(2):
+            self.world.endpoint(name)
 
     def attack(self, execution: str) -> Ended:
         """Run the step."""
@@ -139,6 +164,10 @@ class Evaluate(_Staged):
 
     def after_attack(self, ended: Ended, injection: Injection | None) -> Iterator[str]:
         """The version waits, production is untouched, and after one pass of the reaper nothing is left."""
+        self.event = injection.fault if injection is not None and injection.fault in BY_HAND else ""
+        if self.event:
+            yield from self._after_event(ended)
+            return
         yield from invariants.the_cause_is_named(ended, injection)
         yield from self.production_is_as_it_was()
         if self.package.approval_status != "PendingManualApproval":
@@ -153,8 +182,20 @@ class Evaluate(_Staged):
         if left := self.staged():
             yield f"left after one pass of the reaper: {left}"
 
+    def _after_event(self, ended: Ended) -> Iterator[str]:
+        """What went away under it is an error that says so, no verdict about the version, and leaves nothing."""
+        yield from invariants.the_cause_is_named(ended, None)
+        if self.event != "bucket-emptied" and ended.exit_code == 0 and self._evaluation.verdict != "invalid":
+            yield f"the verdict is {self._evaluation.verdict}: {self._evaluation.summary}"
+        self.let_expire()
+        if (reaped := self.reap()).exit_code or self.staged():
+            yield f"left after one pass of the reaper: {self.staged()}; {reaped.message}"
+
     def after_all(self, ended: Ended) -> Iterator[str]:
         """There is a result that holds: with it the version is promoted, once somebody approves it."""
+        if self.event in {"version-deleted", "bucket-emptied"}:
+            yield from invariants.the_cause_is_named(ended, None)
+            return
         if ended.exit_code:
             yield f"the run after it ended with {ended.exit_code}: {ended.message}"
             return

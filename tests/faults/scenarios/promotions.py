@@ -12,13 +12,12 @@ from delivery.registry import model_packages
 from steps.promote import __main__ as promote
 from tests.faults import invariants
 from tests.faults.injector import Injection
-from tests.faults.scenario import Ended, Scenario, run_step
+from tests.faults.scenario import BY_HAND, Ended, Scenario, empty_bucket, run_step
 from tests.support.virtual_time import VirtualClock
 from tests.support.worlds.promotion import QUESTION, PromotionWorld, Version
 
 _WRONG = {"answers": {QUESTION: "something else a b c d e f g h i j"}}
 _NAME = "chat"
-_BY_HAND = ("endpoint-deleted", "endpoint-set-back", "version-deleted", "bucket-emptied")
 _LEASE = {"wait_s": 600, "expires_s": 120}
 
 
@@ -104,7 +103,7 @@ class _ByHand(Promotion):
 
     moments: ClassVar[Mapping[str, tuple[str, ...]]] = {
         **Promotion.moments,
-        "endpoint-deleted": ("sagemaker:InvokeEndpoint", "cloudwatch:DescribeAlarms"),
+        "endpoint-deleted": ("sagemaker:InvokeEndpoint",),
         "version-deleted": ("sagemaker:CreateModel", "sagemaker:InvokeEndpoint"),
         "bucket-emptied": ("sagemaker:CreateModel", "sagemaker:InvokeEndpoint"),
     }
@@ -118,7 +117,7 @@ class _ByHand(Promotion):
             "endpoint-deleted": lambda: sagemaker.delete_endpoint(EndpointName=self.version.endpoint),
             "endpoint-set-back": self._set_back,
             "version-deleted": lambda: sagemaker.delete_model_package(ModelPackageName=self.version.arn),
-            "bucket-emptied": self._empty_bucket,
+            "bucket-emptied": lambda: empty_bucket(self.aws, self.version.release.environment.bucket),
         }
 
     def _set_back(self) -> None:
@@ -129,14 +128,9 @@ class _ByHand(Promotion):
         )
         invariants.serving(self.world, self.version)  # until it is done
 
-    def _empty_bucket(self) -> None:
-        s3, bucket = self.aws.client("s3"), self.version.release.environment.bucket
-        for found in s3.list_objects_v2(Bucket=bucket)["Contents"]:
-            s3.delete_object(Bucket=bucket, Key=found["Key"])
-
     def after_attack(self, ended: Ended, injection: Injection | None) -> Iterator[str]:
         """What was changed by hand is noticed, and the ledger does not say what is not so."""
-        self.event = injection.fault if injection is not None and injection.fault in _BY_HAND else ""
+        self.event = injection.fault if injection is not None and injection.fault in BY_HAND else ""
         if not self.event:
             yield from super().after_attack(ended, injection)
             return
@@ -188,7 +182,7 @@ class Update(_ByHand):
     name, before = "update", 1
     moments: ClassVar[Mapping[str, tuple[str, ...]]] = {
         **_ByHand.moments,
-        "endpoint-set-back": ("sagemaker:InvokeEndpoint", "cloudwatch:DescribeAlarms"),
+        "endpoint-set-back": ("sagemaker:InvokeEndpoint",),
     }
 
     def prepare(self) -> None:

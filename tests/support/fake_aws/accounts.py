@@ -1,9 +1,10 @@
-"""STS and EventBridge: who calls, and which rules there are."""
+"""STS, EventBridge and Secrets Manager: who calls, which rules there are, and the token of the Hub."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from local_hub.hub import DEFAULT_TOKEN
 from tests.support.fake_aws.shapes import ACCOUNT, FakeService
 
 
@@ -14,6 +15,15 @@ class FakeSts(FakeService):
 
     def _get_caller_identity(self) -> dict[str, Any]:
         return {"Account": ACCOUNT, "UserId": "AIDA", "Arn": f"arn:aws:sts::{ACCOUNT}:assumed-role/engineer/ana"}
+
+
+class FakeSecrets(FakeService):
+    """One secret for every name: the token of the local Hub."""
+
+    SERVICE = "secretsmanager"
+
+    def _get_secret_value(self, SecretId: str) -> dict[str, Any]:
+        return {"Name": SecretId, "SecretString": DEFAULT_TOKEN}
 
 
 class FakeEvents(FakeService):

@@ -14,7 +14,7 @@ from unittest import mock
 
 from botocore.exceptions import ClientError
 
-from tests.support.fake_aws.accounts import FakeEvents, FakeSts
+from tests.support.fake_aws.accounts import FakeEvents, FakeSecrets, FakeSts
 from tests.support.fake_aws.hosting import FakeRuntime, FakeSageMaker
 from tests.support.fake_aws.images import FakeEcr
 from tests.support.fake_aws.monitoring import FakeCloudWatch, FakeLogs, FakeScaling
@@ -50,6 +50,7 @@ class FakeAws:
             FakeEcr(),
             FakeSts(),
             FakeEvents(),
+            FakeSecrets(),
         ]
         self._services = {service.SERVICE: service for service in services}
         self._clients: dict[tuple[str, str | None], Any] = {}

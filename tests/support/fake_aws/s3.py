@@ -87,6 +87,9 @@ class FakeS3(FakeService):
         self._objects.pop((Bucket, Key), None)
         return {}
 
+    def _list_multipart_uploads(self, **_: Any) -> dict[str, Any]:
+        return {"Uploads": []}  # small objects are written in one piece
+
     def _list_objects_v2(
         self, Bucket: str, Prefix: str = "", Delimiter: str | None = None, StartAfter: str = "", **_: Any
     ) -> dict[str, Any]:
