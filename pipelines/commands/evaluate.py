@@ -52,8 +52,13 @@ def evaluate(name: str, env: str, number: int, *, force: bool, follow: bool, as_
     release = _read_release(location, package, model.s3).model_copy(update={"environment": tag_images(model.environment)})
     document = documents.evaluation_document(release, location)
     executions.upsert(document.name, document.definition, document.description)
+    # Of two commands at the same moment, which see the same executions, both get the same one.
+    once = f"version-{number}-{executions.count(document.name) + 1}"
     arn = executions.start(
-        document.name, {"ModelPackageArn": package.arn, "ReleaseFile": location}, f"{model.name}: version {number} again"
+        document.name,
+        {"ModelPackageArn": package.arn, "ReleaseFile": location},
+        f"{model.name}: version {number} again",
+        only_once=once,
     )
     if follow:
         again = command(env, "evaluate", name, number)

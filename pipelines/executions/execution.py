@@ -179,6 +179,10 @@ class Executions:
         found = (one for one in self._listed(pipeline) if one.get("PipelineExecutionDisplayName") == display_name)
         return next((one["PipelineExecutionArn"] for one in found), None)
 
+    def count(self, pipeline: str) -> int:
+        """Count the executions of a pipeline, whatever became of them."""
+        return sum(1 for _ in self._listed(pipeline))
+
     def unfinished(self, pipeline: str) -> list[str]:
         """List the executions that are not over: their ARNs."""
         return [one["PipelineExecutionArn"] for one in self._listed(pipeline) if one["PipelineExecutionStatus"] not in FINAL]

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from pipelines.executions.execution import Executions
 from tests.support.worlds.registry import RegistryWorld, registry_world
 
 
@@ -73,6 +74,34 @@ def test_what_somebody_decided_about_is_not_evaluated_again(world: RegistryWorld
         assert re.search(says, result.stderr), result.stderr
     names = [one["PipelineName"] for one in world.client("sagemaker").list_pipelines()["PipelineSummaries"]]
     assert "evaluate-again" not in names
+
+
+def test_two_who_evaluate_a_version_at_the_same_moment_start_one_execution(
+    world: RegistryWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = world.version("twice", approved=False, verdict="invalid")
+    started: list[tuple[str, dict[str, str], str | None]] = []
+    counts = iter((0, 0, 1))
+
+    class Stale(Executions):
+        """Sees as many executions as a test says, none of them under way."""
+
+        def count(self, pipeline: str) -> int:
+            return next(counts)
+
+        def unfinished(self, pipeline: str) -> list[str]:
+            return []
+
+        def start(self, pipeline: str, parameters: dict[str, str], description: str, *, only_once: str | None = None) -> str:
+            started.append((pipeline, parameters, only_once))
+            return "arn:aws:sagemaker:us-east-1:123456789012:pipeline/evaluate-twice/execution/abc"
+
+    monkeypatch.setattr("pipelines.commands.evaluate.Executions", Stale)
+    for _ in range(3):
+        assert world.run("evaluate", "twice", "1", "--detach").returncode == 0
+    assert [name for _, _, name in started] == ["version-1-1", "version-1-1", "version-1-2"]
+    pipeline, parameters, _ = started[0]
+    assert (pipeline, parameters["ModelPackageArn"]) == ("evaluate-twice", version.arn)
 
 
 def test_an_undecided_version_names_the_command_that_measures_it_again(world: RegistryWorld) -> None:

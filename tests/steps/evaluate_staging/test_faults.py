@@ -354,3 +354,6 @@ def test_a_verdict_is_stored_before_anything_is_drawn(world: FakeEvaluationWorld
     monkeypatch.setattr("loadtest.measurement.request_table.write", terminated)
     assert world.run().exit_code == 143
     assert json.loads(world.stored() or b"{}")["verdict"] == "passed"
+    monkeypatch.undo()
+    assert world.run().exit_code == 0
+    assert is_whole(world)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import signal
+import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -171,6 +174,26 @@ def test_lm_eval_ends_before_the_endpoint_does(tmp_path: Path) -> None:
         DeliveryError, match=r"lm-eval had not ended after 0 s, when the staging endpoint expires; raise evaluation.max_runtime_s"
     ):
         accuracy.ask(OpenAITransport("http://127.0.0.1:9/v1"), timeout_s=1, within_s=0.01)
+
+
+def test_lm_eval_ends_when_there_is_nothing_to_measure_any_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process here never ends by itself."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def endless(_: Any, **options: Any) -> Any:
+        started.append(popen([sys.executable, "-c", "import time; time.sleep(3600)"]))
+        return started[0]
+
+    def gone() -> None:
+        raise DeliveryError("the staging endpoint was deleted")
+
+    popen = subprocess.Popen
+    monkeypatch.setattr("subprocess.Popen", endless)
+    monkeypatch.setattr("steps.evaluate_staging.lm_eval_tasks._POLL_S", 0.01)
+    accuracy = LmEvalTasks(LmEval.model_validate({"tasks": {"gsm8k": {"at_least": 0.5}}}), tmp_path)
+    with pytest.raises(DeliveryError, match="was deleted"):
+        accuracy.ask(OpenAITransport("http://127.0.0.1:9/v1"), timeout_s=1, within_s=3600, on_poll=gone)
+    assert started[0].returncode == -signal.SIGKILL
 
 
 def test_where_lm_eval_fails_the_run_is_invalid_and_the_version_not_to_blame() -> None:
