@@ -1,8 +1,8 @@
 """The GPU instance types that SageMaker hosts endpoints on: how many GPUs each has, which, and how large.
 
 Names: botocore's enum `ProductionVariantInstanceType`; tests fail when it has a type with GPUs that is not here. GPUs and memory: EC2's
-DescribeInstanceTypes (`GpuInfo`), as moto ships its answers (a test compares them), rounded down to what NVIDIA calls gigabytes; P6e-GB200:
-AWS, "Amazon EC2 P6e UltraServers". Compute capability: NVIDIA, "CUDA GPU Compute Capability". What SGLang needs: its "Install SGLang",
+DescribeInstanceTypes (`GpuInfo`), as moto ships its answers (a test compares them); P6e-GB200: AWS, "Amazon EC2 P6e
+UltraServers" (185 GB). Compute capability: NVIDIA, "CUDA GPU Compute Capability". What SGLang needs: its "Install SGLang",
 "FlashInfer supports sm75 and above"; bfloat16 begins with sm80.
 """
 
@@ -21,8 +21,8 @@ class Gpu:
     """One GPU."""
 
     name: str
-    memory_gb: float
-    """10^9 bytes."""
+    memory_mib: int
+    """What EC2 says; of a T4 what its error correction leaves."""
     capability: float
     """CUDA's compute capability."""
 
@@ -41,22 +41,22 @@ _FIFTH = {"xlarge": 1, "2xlarge": 1, "4xlarge": 1, "8xlarge": 1, "12xlarge": 4, 
 _SEVENTH = {"2xlarge": 1, "4xlarge": 1, "8xlarge": 1, "12xlarge": 2, "24xlarge": 4, "48xlarge": 8}
 
 _FAMILIES: dict[str, tuple[Gpu, dict[str, int]]] = {
-    "g4dn": (Gpu("T4", 16, 7.5), {"xlarge": 1, "2xlarge": 1, "4xlarge": 1, "8xlarge": 1, "12xlarge": 4, "16xlarge": 1}),
-    "g5": (Gpu("A10G", 24, 8.6), _FIFTH),
-    "g6": (Gpu("L4", 24, 8.9), _FIFTH),
-    "g6e": (Gpu("L40S", 48, 8.9), _FIFTH),
-    "g7": (Gpu("RTX PRO 4500", 32, 12.0), _SEVENTH),
-    "g7e": (Gpu("RTX PRO 6000", 96, 12.0), _SEVENTH),
-    "p2": (Gpu("K80", 12, 3.7), {"xlarge": 1, "8xlarge": 8, "16xlarge": 16}),
-    "p3": (Gpu("V100", 16, 7.0), {"2xlarge": 1, "8xlarge": 4, "16xlarge": 8}),
-    "p4d": (Gpu("A100", 40, 8.0), {"24xlarge": 8}),
-    "p4de": (Gpu("A100", 80, 8.0), {"24xlarge": 8}),
-    "p5": (Gpu("H100", 80, 9.0), {"4xlarge": 1, "48xlarge": 8}),
-    "p5e": (Gpu("H200", 141, 9.0), {"48xlarge": 8}),
-    "p5en": (Gpu("H200", 141, 9.0), {"48xlarge": 8}),
-    "p6-b200": (Gpu("B200", 179, 10.0), {"48xlarge": 8}),
-    "p6-b300": (Gpu("B300", 268, 10.3), {"48xlarge": 8}),
-    "p6e-gb200": (Gpu("GB200", 185, 10.0), {"36xlarge": 4}),
+    "g4dn": (Gpu("T4", 15_360, 7.5), {"xlarge": 1, "2xlarge": 1, "4xlarge": 1, "8xlarge": 1, "12xlarge": 4, "16xlarge": 1}),
+    "g5": (Gpu("A10G", 22_888, 8.6), _FIFTH),
+    "g6": (Gpu("L4", 22_888, 8.9), _FIFTH),
+    "g6e": (Gpu("L40S", 45_776, 8.9), _FIFTH),
+    "g7": (Gpu("RTX PRO 4500", 32_768, 12.0), _SEVENTH),
+    "g7e": (Gpu("RTX PRO 6000", 98_304, 12.0), _SEVENTH),
+    "p2": (Gpu("K80", 12_288, 3.7), {"xlarge": 1, "8xlarge": 8, "16xlarge": 16}),
+    "p3": (Gpu("V100", 16_384, 7.0), {"2xlarge": 1, "8xlarge": 4, "16xlarge": 8}),
+    "p4d": (Gpu("A100", 40_960, 8.0), {"24xlarge": 8}),
+    "p4de": (Gpu("A100", 81_920, 8.0), {"24xlarge": 8}),
+    "p5": (Gpu("H100", 81_920, 9.0), {"4xlarge": 1, "48xlarge": 8}),
+    "p5e": (Gpu("H200", 144_384, 9.0), {"48xlarge": 8}),
+    "p5en": (Gpu("H200", 144_384, 9.0), {"48xlarge": 8}),
+    "p6-b200": (Gpu("B200", 183_359, 10.0), {"48xlarge": 8}),
+    "p6-b300": (Gpu("B300", 275_040, 10.3), {"48xlarge": 8}),
+    "p6e-gb200": (Gpu("GB200", 176_429, 10.0), {"36xlarge": 4}),
 }
 
 KNOWN_COUNTS: dict[str, int] = {
@@ -78,7 +78,7 @@ def gpu(instance_type: str) -> Gpu:
 
 def gpu_memory_bytes(instance_type: str) -> int:
     """Return how much memory one of its GPUs has. Bytes; ValueError as `gpu_count`."""
-    return int(gpu(instance_type).memory_gb * 10**9)
+    return gpu(instance_type).memory_mib * 2**20
 
 
 def gpu_count(instance_type: str) -> int:

@@ -20,6 +20,7 @@ from config.rules.finding import Finding
 from config.schema import ModelFile
 from config.serving import Serving
 from config.sglang_flags import primary_name, size_in_units
+from loadtest.profiles import LoadProfile, Replay
 
 _FILE = Path(__file__).parents[2] / "container" / "flag_rules.json"
 _LONGEST_VALUE = 1024  # characters of an environment variable (SageMaker API reference, `ModelPackageContainerDefinition`)
@@ -30,8 +31,7 @@ _SGLANG: Location = ("serving", "sglang")
 def findings(model: ModelFile) -> Iterator[Finding]:
     """Yield what is wrong with a model file's flags, each alone, together, and with its instance types."""
     written = {primary_name(name): name for name in model.serving.sglang}
-    flags = {primary_name(name): _number(value) for name, value in model.serving.sglang.items()}
-    flags["tp-size"] = model.serving.tensor_parallel_size
+    flags = flags_by_name(model.serving)
     broken = list(_ranges(flags, written))
     yield from broken
     if not broken:
@@ -40,12 +40,51 @@ def findings(model: ModelFile) -> Iterator[Finding]:
     yield from _one_machine(flags, written)
     yield from _no_network(flags, written)
     yield from _variables(model)
+    context = flags.get("context-length")
+    if not broken and isinstance(context, int | float):
+        yield from requests_within(model, int(context), "context-length")
 
 
-def world_size(serving: Serving) -> int:
-    """Return how many GPUs SGLang takes: tensor x pipeline parallel ranks, times the replicas that are not inside attention."""
-    flags = {primary_name(name): value for name, value in serving.sglang.items()}
-    return _world_size({**flags, "tp-size": serving.tensor_parallel_size})
+def longest_request(model: ModelFile) -> int:
+    """Return how many tokens the longest request of the load has, prompt and answer. Those of files are not known here."""
+    profiles = model.evaluation.load_profiles.values()
+    return max(
+        (profile.turns * (profile.prompt_tokens + profile.output_tokens) for profile in profiles if not _reads_a_file(profile)),
+        default=0,
+    )
+
+
+def requests_within(model: ModelFile, context_length: int, whose: str) -> Iterator[Finding]:
+    """Yield what asks for more tokens than a request may have.
+
+    Args:
+        model: The model file.
+        context_length: How many tokens a request may have.
+        whose: Who says so, for the message.
+    """
+    for name, profile in model.evaluation.load_profiles.items():
+        tokens = profile.turns * (profile.prompt_tokens + profile.output_tokens)
+        if tokens > context_length and not _reads_a_file(profile):
+            turns = f"{profile.turns} turns of " if profile.turns > 1 else ""
+            message = (
+                f"{turns}{profile.prompt_tokens:,} tokens and {profile.output_tokens:,} of the answer are {tokens:,}, more than {whose}, "
+                f"{context_length:,}; shorten them"
+            )
+            yield Finding(("evaluation", "load_profiles", name, "prompt_tokens"), message, "request-too-long")
+    for index, check in enumerate(model.evaluation.prompt_checks):
+        if check.max_tokens >= context_length:
+            message = f"{check.max_tokens:,} are no fewer than {whose}, {context_length:,}, and the prompt needs room; lower it"
+            yield Finding(("evaluation", "prompt_checks", index, "max_tokens"), message, "request-too-long")
+
+
+def _reads_a_file(profile: LoadProfile) -> bool:
+    return isinstance(profile, Replay) or profile.prompts is not None
+
+
+def flags_by_name(serving: Serving) -> dict[str, Any]:
+    """Return the flags by SGLang's first spelling, sizes as numbers, tensor parallel size among them."""
+    flags = {primary_name(name): _number(value) for name, value in serving.sglang.items()}
+    return {**flags, "tp-size": serving.tensor_parallel_size}
 
 
 def _world_size(flags: Mapping[str, Any]) -> int:

@@ -36,6 +36,7 @@ def choose_files(
     endpoint: str,
     token: str | None,
     settings: FetchSettings = PREFLIGHT,
+    for_sglang: bool = False,
 ) -> Selection:
     """Choose the files that a fetch of `weights` would move: everything that can be checked before a byte is.
 
@@ -44,6 +45,7 @@ def choose_files(
         endpoint: The Hub's URL.
         token: Its read token; None: anybody may read the repository.
         settings: How often to try, and how long.
+        for_sglang: Whether SGLang is to serve them, as in AWS: what it cannot load is refused then.
 
     Returns:
         The files, and what a reader of the log should know about the choice.
@@ -57,7 +59,7 @@ def choose_files(
     source = HubSource(hub, settings, threading.Event())
     listing = Retries(settings, threading.Event()).call(f"list {hub}", lambda: list_repository(hub))
     documents = {path: _document(source, listing, path) for path in listing.documents}
-    selection = select(listing, documents, weights)
+    selection = select(listing, documents, weights, for_sglang=for_sglang)
     if "remote_code" not in weights.unsafe and (unknown := architectures.warning(selection.architectures)):
         selection.notes.append(unknown)
     if not documents:

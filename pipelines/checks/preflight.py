@@ -9,6 +9,7 @@ from delivery.errors import DeliveryError, InputError
 from delivery.hub import hub_repository
 from pipelines.definitions import layout
 from pipelines.errors import CommandError, UsageError
+from pipelines.planning.observed_state import inspect_weights
 from pipelines.setup.local import stack
 
 
@@ -50,9 +51,11 @@ def check(release: Release, hub_endpoint: str, file: str) -> None:
     except DeliveryError as error:
         raise CommandError(f"{release.name}: {error}") from error
     try:
-        hub_repository.choose_files(release.model.weights, hub_endpoint, token)
+        found = inspect_weights(release, hub_endpoint, token)
     except InputError as error:
         location = (error.key or "weights.repository").split(".")
         raise ConfigError([problem_in(file, tuple(location), str(error))]) from error
     except DeliveryError as error:
         raise CommandError(f"{release.name}: {error}") from error
+    if found.misfits:
+        raise ConfigError([problem_in(file, finding.location, finding.message) for finding in found.misfits])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 
+from config.loader import problem_in
 from config.schema import Release
-from pipelines.errors import ExecutionError
+from pipelines.errors import ExecutionError, UsageError
 from pipelines.planning.observed_state import ObservedState, observe
 from pipelines.planning.plan import build
 from pipelines.planning.plan_text import as_text
@@ -23,13 +24,18 @@ def plan(model: str, env: str, *, offline: bool, as_json: bool) -> None:
         as_json: Print one JSON object.
 
     Raises:
+        UsageError: The repository cannot be served as the model file says.
         ExecutionError: A quota is known to be too small.
     """
     release = resolve(model, env)
-    planned = build(release, ObservedState(unknown=["everything: --offline"]) if offline else look_up(release))
+    observed = ObservedState(unknown=["everything: --offline"]) if offline else look_up(release)
+    planned = build(release, observed)
     short = [quota.need.quota for quota in planned.quotas if quota.to_do]
     if not as_json:
         print(as_text(planned), flush=True)
+    if planned.refusals:
+        problems = [str(problem_in(model, finding.location, finding.message)) for finding in observed.refusals]
+        raise UsageError("\n".join(problems), planned.to_dict())
     if short:
         raise ExecutionError(f"quotas are too small for this release: {', '.join(short)}", planned.to_dict())
     if as_json:

@@ -14,12 +14,15 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from config.environment import Environment
+from config.rules.finding import Finding
 from config.schema import Release
 from delivery.aws import s3
 from delivery.aws.accounts import production_session
 from delivery.endpoint.hosting import Hosting
-from delivery.errors import DeliveryError
+from delivery.errors import DeliveryError, InputError
 from delivery.hub import hub_repository
+from delivery.hub.fit import Fit, fit
+from delivery.hub.selection import Selection
 from delivery.names import MANIFEST_FILE, Fact
 from delivery.registry import model_packages
 from pipelines.errors import CommandError
@@ -28,12 +31,35 @@ from pipelines.planning.quotas import Quota, read_quotas
 _T = TypeVar("_T")
 
 
+@dataclass(frozen=True)
+class InspectedWeights:
+    """What the Hub says of a model, compared with its model file."""
+
+    selection: Selection
+    fit: Fit
+
+    @property
+    def misfits(self) -> list[Finding]:
+        """What cannot work."""
+        return [finding for finding in self.fit.findings if finding.is_error]
+
+    @property
+    def warnings(self) -> list[str]:
+        """What works and is worth a thought, what is left out, and what SGLang does not know."""
+        notes = [note.removeprefix("warning: ") for note in self.selection.notes]
+        return [*notes, *(str(finding) for finding in self.fit.findings if not finding.is_error)]
+
+
 @dataclass
 class ObservedState:
     """What is known of the world around a release; None: not known, and `unknown` says why."""
 
     weights_bytes: int | None = None
     """How large the files are that a fetch would move."""
+    weights: InspectedWeights | None = None
+    """What the Hub says of the model."""
+    refusals: list[Finding] = field(default_factory=list)
+    """What of the repository can never be served so."""
     weights_stored: bool | None = None
     """Whether the bucket has them already."""
     production_exists: bool | None = None
@@ -55,12 +81,12 @@ def observe(release: Release, hub_endpoint: str) -> ObservedState:
     session = boto3.Session(region_name=release.environment.region)
     if session.get_credentials() is None:
         found.unknown.append("AWS: there are no credentials here; sign in (aws sso login, aws configure), or set AWS_PROFILE")
-        found.weights_bytes = _attempt(found, "the Hub", lambda: weights_bytes(release, hub_endpoint, None))
+        _observe_weights(release, found, hub_endpoint, None)
         return found
     there = _attempt(found, "production's account", lambda: production_session(release.environment, "plan"))
     token = _attempt(found, "the Hub's token", lambda: hub_token(release.environment))
     found.weights_stored = _attempt(found, "the bucket", lambda: _is_stored(release))
-    found.weights_bytes = _attempt(found, "the Hub", lambda: weights_bytes(release, hub_endpoint, token))
+    _observe_weights(release, found, hub_endpoint, token)
     if there is not None:
         _attempt(found, "production", lambda: _observe_production(release, found, session, there))
     if release.environment.kind == "aws":
@@ -75,7 +101,30 @@ def hub_token(environment: Environment) -> str | None:
 
 def weights_bytes(release: Release, hub_endpoint: str, token: str | None) -> int:
     """Sum up the size of the files that FetchWeights would choose. DeliveryError for what it would refuse, or when the Hub cannot be asked."""
-    return hub_repository.choose_files(release.model.weights, hub_endpoint, token).total_bytes
+    return inspect_weights(release, hub_endpoint, token).selection.total_bytes
+
+
+def inspect_weights(release: Release, hub_endpoint: str, token: str | None) -> InspectedWeights:
+    """Look up what FetchWeights would fetch, and whether it can be served as the model file says.
+
+    Raises:
+        InputError: The repository cannot be served.
+        DeliveryError: The Hub cannot be asked.
+    """
+    for_sglang = release.environment.kind == "aws"
+    selection = hub_repository.choose_files(release.model.weights, hub_endpoint, token, for_sglang=for_sglang)
+    return InspectedWeights(selection, fit(release.model, selection) if for_sglang else Fit([], {}))
+
+
+def _observe_weights(release: Release, found: ObservedState, hub_endpoint: str, token: str | None) -> None:
+    try:
+        found.weights = _attempt(found, "the Hub", lambda: inspect_weights(release, hub_endpoint, token), but=InputError)
+    except InputError as error:
+        found.refusals.append(Finding(tuple((error.key or "weights.repository").split(".")), str(error), "hub"))
+        return
+    if found.weights is not None:
+        found.weights_bytes = found.weights.selection.total_bytes
+        found.refusals += found.weights.misfits
 
 
 def _observe_account(release: Release, found: ObservedState, session: boto3.Session, there: boto3.Session | None) -> None:
@@ -98,9 +147,12 @@ def availability_zones(environment: Environment, session: boto3.Session) -> set[
     return {subnet["AvailabilityZone"] for subnet in listed}
 
 
-def _attempt(found: ObservedState, what: str, ask: Callable[[], _T]) -> _T | None:
+def _attempt(found: ObservedState, what: str, ask: Callable[[], _T], but: type[Exception] | tuple[()] = ()) -> _T | None:
+    """Return what `ask` returns; None, and why among what is unknown, where it is refused. `but` is raised all the same."""
     try:
         return ask()
+    except but:
+        raise
     except (ClientError, BotoCoreError, DeliveryError, CommandError) as error:
         found.unknown.append(f"{what}: {error}")
         return None

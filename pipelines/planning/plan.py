@@ -61,6 +61,14 @@ class Plan:
     """What production serves; None: nothing, or not known."""
     differences: list[Difference] | None
     """Against the version in production; None: there is none, or it is not known."""
+    weights_bytes: int | None
+    """What a fetch would move; None: not looked up."""
+    left_out_bytes: int | None
+    """What of the repository is not fetched, since no server reads it."""
+    memory: dict[str, str]
+    """Instance type → what each of its GPUs would hold, as a sentence."""
+    refusals: list[str]
+    """What can never work, of what the Hub says of the model."""
     warnings: list[str]
     unknown: list[str]
     """What could not be looked up, and why."""
@@ -68,7 +76,7 @@ class Plan:
     @property
     def is_possible(self) -> bool:
         """Whether nothing that is known stands against it."""
-        return all(quota.to_do is None for quota in self.quotas)
+        return not self.refusals and all(quota.to_do is None for quota in self.quotas)
 
     def to_dict(self) -> dict[str, Any]:
         """Return what `--json` prints."""
@@ -84,7 +92,7 @@ def build(release: Release, observed: ObservedState) -> Plan:
     True
     """
     total_bytes = 0 if observed.weights_stored else observed.weights_bytes
-    environment, weights = release.environment, release.model.weights
+    environment, weights, inspected = release.environment, release.model.weights, observed.weights
     costs = (
         []
         if environment.kind == "local"
@@ -108,7 +116,11 @@ def build(release: Release, observed: ObservedState) -> Plan:
         quotas=_quotas(release, observed),
         production_version=observed.production_version,
         differences=None if observed.production_release is None else differences(observed.production_release, release),
-        warnings=warnings(release, observed),
+        weights_bytes=observed.weights_bytes,
+        left_out_bytes=inspected.selection.left_out_bytes if inspected else None,
+        memory={name: str(use) for name, use in inspected.fit.memory.items()} if inspected else {},
+        refusals=[str(finding) for finding in observed.refusals],
+        warnings=[*warnings(release, observed), *(inspected.warnings if inspected else [])],
         unknown=observed.unknown,
     )
 
@@ -213,8 +225,9 @@ def warnings(release: Release, observed: ObservedState) -> list[str]:
         found.append(
             f"an update may take {longest_s:.0f} s when each batch takes as long as it may; SageMaker ends it after {LONGEST_UPDATE_S} s"
         )
+    is_compared = observed.weights is not None and bool(observed.weights.fit.memory)  # then its findings say more
     memory = gpu_memory_bytes(serving.instance_type) * serving.tensor_parallel_size
-    if observed.weights_bytes is not None and observed.weights_bytes > memory * _GPU_SHARE:
+    if observed.weights_bytes is not None and not is_compared and observed.weights_bytes > memory * _GPU_SHARE:
         found.append(
             f"the weights are {observed.weights_bytes / 1e9:,.0f} GB, and {serving.tensor_parallel_size} GPUs of {serving.instance_type} "
             f"have {memory / 1e9:,.0f} GB: little or no room for the KV cache"

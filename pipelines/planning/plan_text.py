@@ -32,6 +32,8 @@ def _lines(plan: Plan) -> Iterator[str]:
     yield from _section(
         _changes_title(plan), [[one.name, f"{_value(one.old)} → {_value(one.new)}"] for one in plan.differences or []]
     )
+    yield from _section("Memory", [[name, line] for name, line in plan.memory.items()])
+    yield from _section("Cannot work", [[refusal] for refusal in plan.refusals])
     yield from _section("Warnings", [[warning] for warning in plan.warnings])
     yield from _section("Not looked up", [[reason] for reason in plan.unknown])
 

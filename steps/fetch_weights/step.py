@@ -17,6 +17,7 @@ from delivery.errors import DeliveryError, InputError
 from delivery.history.ledger import Ledger
 from delivery.hub import hub_repository
 from delivery.hub.fetch_settings import FetchSettings
+from delivery.hub.fit import refuse_misfit
 from delivery.hub.hub_source import HubRevision, HubSource
 from delivery.hub.selection import HubFile, Selection
 from delivery.job.frame import progress as say_progress
@@ -154,7 +155,10 @@ class Fetch:
         hosts = self._arguments.hosts
         environment = self._arguments.release.environment
         token = hub_repository.read_token(environment.hub_token_secret, environment.region)
-        selection = hub_repository.choose_files(self._weights, self._arguments.hub_endpoint, token, self._settings)
+        for_sglang = environment.kind == "aws"
+        selection = hub_repository.choose_files(self._weights, self._arguments.hub_endpoint, token, self._settings, for_sglang)
+        if for_sglang:
+            refuse_misfit(self._arguments.release.model, selection)
         for note in selection.notes:
             logger.info(note)
         self._check_others(selection.files)

@@ -107,6 +107,7 @@ class Stack:
         repository = self.state / "hub" / "test" / name
         repository.mkdir(parents=True, exist_ok=True)
         (repository / "config.json").write_text('{"architectures": ["Qwen3ForCausalLM"]}')
+        (repository / "tokenizer_config.json").write_text('{"chat_template": "{{ messages }}"}')
         header = json.dumps({"__metadata__": {"name": name}}).encode()
         (repository / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
         (repository / "simulated.json").write_text(json.dumps(settings))

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,16 +21,19 @@ from config.schema import Release
 from config.updates import Canary
 from delivery.endpoint.deployment import Deployment
 from delivery.endpoint.hosting import Hosting
+from delivery.hub.fit import fit
 from delivery.names import Fact
 from delivery.registry import model_packages
 from loadtest.profiles import Capacity, Ladder, Objective
 from pipelines.definitions import requests
 from pipelines.planning import plan, prices
 from pipelines.planning.differences import differences
-from pipelines.planning.observed_state import ObservedState
+from pipelines.planning.observed_state import InspectedWeights, ObservedState
+from pipelines.planning.plan_text import as_text
 from pipelines.planning.quotas import Quota, needs, shortage
 from pipelines.resolution import resolve
 from tests.local.conftest import ROOT, Stack
+from tests.support.well_known import MODELS
 
 ENVIRONMENT = load_environment(str(Path(__file__).parent / "environments" / "everything.yaml"))
 EXAMPLE = Path(__file__).parent / "environments" / "example.yaml"
@@ -140,7 +144,7 @@ def test_a_ladder_takes_its_rungs_and_a_search_two_tries_at_least() -> None:
     [
         ({"instance_count": 1, "update": Canary(strategy="canary")}, ObservedState(), "has one instance"),
         ({}, ObservedState(production_zones=1), "one availability zone"),
-        ({}, ObservedState(weights_bytes=700 * 10**9), "8 GPUs of ml.p5.48xlarge have 640 GB"),
+        ({}, ObservedState(weights_bytes=700 * 10**9), "8 GPUs of ml.p5.48xlarge have 687 GB"),
     ],
 )
 def test_what_would_go_wrong_is_warned_about(changes: dict[str, Any], observed: ObservedState, says: str) -> None:
@@ -220,3 +224,20 @@ def put_into_production(stack: Stack, release: Release) -> None:
         release, package, "staging", "test", 1
     )  # under production's name: a pending version is not deployed by its own
     Hosting(sagemaker, logs=cast(Any, None)).create(release.model.production.endpoint, deployment)
+
+
+def test_what_the_hub_refuses_is_part_of_the_plan_and_makes_it_impossible() -> None:
+    release = release_of()
+    known = MODELS["deepseek-r1"].selection()
+    inspected = InspectedWeights(replace(known, left_out_bytes=94 * 10**9, notes=["left out: x"]), fit(release.model, known))
+    planned = plan.build(release, ObservedState(weights=inspected, refusals=inspected.misfits))
+    assert not planned.is_possible
+    shown = planned.to_dict()
+    assert shown["is_possible"] is False
+    assert shown["left_out_bytes"] == 94 * 10**9
+    assert "does not fit ml.p5.48xlarge" in shown["refusals"][0]
+    assert "weights 86.1 GB" in shown["memory"]["ml.p5.48xlarge"]
+    text = as_text(planned)
+    assert "Cannot work\n  serving.tensor_parallel_size: does not fit" in text
+    assert "Memory\n  ml.p5.48xlarge  of 85.9 GB a GPU" in text
+    assert "left out: x" in text

@@ -73,15 +73,15 @@ def test_what_must_not_be_served_is_refused(
     assert all(words in str(caught.value) for words in [*told, "acme/model at 000"])
 
 
-def test_weights_that_no_index_names_are_fetched_and_their_cost_is_said() -> None:
+def test_weights_that_no_index_names_are_not_fetched_and_what_that_saves_is_said() -> None:
     index = {"model.safetensors.index.json": {"weight_map": {"x": "model-1.safetensors"}}}
     found = listing("model-1.safetensors", "model.safetensors.index.json", "consolidated.safetensors", "original/m.safetensors")
     selection = choose(found, index)
-    assert len(selection.files) == 4
+    assert paths(selection) == ["model-1.safetensors", "model.safetensors.index.json"]
     [note] = selection.notes
-    assert "no index names consolidated.safetensors, original/m.safetensors: 20 of 40 bytes" in note
+    assert "no server reads it: consolidated.safetensors, original/m.safetensors: 20 of 40 bytes" in note
+    assert selection.left_out_bytes == 20
     assert choose(found, index, exclude=["consolidated.*", "original/*"]).notes == []
-    assert choose(listing("a.safetensors", "b.safetensors")).notes == []
 
 
 def test_pickles_and_code_only_when_the_model_file_names_them() -> None:
@@ -95,7 +95,7 @@ def test_pickles_and_code_only_when_the_model_file_names_them() -> None:
 
 def test_patterns_match_whole_paths() -> None:
     found = listing("a.safetensors", "original/a.safetensors", "b.gguf")
-    assert paths(choose(found, exclude=["original/*"])) == ["a.safetensors", "b.gguf"]
+    assert paths(choose(found, exclude=["original/*"])) == ["a.safetensors"]
     assert paths(choose(found, include=["*.gguf"])) == ["b.gguf"]
 
 
