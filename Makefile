@@ -2,7 +2,7 @@
 # make test     every test                                                          (ARGS="tests/config -k revision" narrows it)
 # make soak     the long forms of promises that `make test` keeps in a small form: minutes each, the machine to itself
 # make faults   every call of a promotion, a rollback, an evaluation … failed in every way: what is lost?  (ARGS="update --sample 50" narrows it)
-# make lint     ruff, mypy --strict, import-linter, deptry; cfn-lint and checkov on infra/
+# make lint     ruff, the model files, mypy --strict, import-linter, deptry; cfn-lint and checkov on infra/
 # make wheels   dist/: sagemaker_local and loadtest, each tried by itself in a fresh environment
 # make mutants  small faults put into the code one at a time: does a test notice?     (ARGS="config.updates" narrows it)
 # make install  what `make test` and `make lint` need; `make demo` installs less
@@ -41,6 +41,7 @@ faults: $(FOR_DEV)
 lint: $(FOR_DEV) $(FOR_INFRA)
 	$(RUN) -m ruff format --check --no-cache
 	$(RUN) -m ruff check --no-cache
+	$(RUN) -m pipelines.run check
 	$(RUN) -m mypy
 	$(VENV)/bin/lint-imports
 	$(VENV)/bin/deptry .

@@ -45,7 +45,7 @@ def load_model(name_or_path: str) -> tuple[str, ModelFile]:
         >>> name, model.serving.tensor_parallel_size
         ('qwen3-32b', 8)
     """
-    path = _find(name_or_path, MODELS, "model")
+    path = find_model(name_or_path)
     source, content, _ = inspect_model(path)
     return source.path.stem, content
 
@@ -76,13 +76,18 @@ def inspect_environment(path: Path) -> tuple[YamlFile, Environment, list[Problem
 
 def problem_in(name_or_path: str, location: Location, message: str) -> Problem:
     """Describe what only a Hub or an account could find wrong with a value of a model file that loads, with the value's line."""
-    source = YamlFile(_find(name_or_path, MODELS, "model"))
+    source = YamlFile(find_model(name_or_path))
     return _placed(source, Finding(location, message, "hub"))
 
 
 def load_environment(name_or_path: str) -> Environment:
     """Load an environment file by its name (`local`, `aws`) or its path; ConfigError as `load_model`."""
     return inspect_environment(_find(name_or_path, ENVIRONMENTS, "environment"))[1]
+
+
+def find_model(name_or_path: str) -> Path:
+    """Return the path of a model file, or of any file that is named by its path; ConfigError when there is none."""
+    return _find(name_or_path, MODELS, "model")
 
 
 def _find(name_or_path: str, directory: Path, what: str) -> Path:

@@ -17,6 +17,7 @@ class LeastOutstanding(Strict):
     """The instance with the fewest requests in flight."""
 
     strategy: Literal["least_outstanding"]
+    """Which strategy this is."""
 
     def routing_config(self) -> dict[str, Any]:
         """Return the boto3 `RoutingConfig`."""
@@ -27,6 +28,7 @@ class Random(Strict):
     """Any instance."""
 
     strategy: Literal["random"]
+    """Which strategy this is."""
 
     def routing_config(self) -> dict[str, Any]:
         """Return the boto3 `RoutingConfig`."""
@@ -37,6 +39,7 @@ class PrefixAware(Strict):
     """Requests that begin alike go to the same instance, whose RadixAttention has that beginning in its cache; works from two instances on."""
 
     strategy: Literal["prefix_aware"]
+    """Which strategy this is."""
     prefix_bytes: Annotated[int, Field(ge=1024, le=65536)] = 4096
     """How much of a request's beginning decides. Bytes of the body (OpenAI's path: characters of the messages)."""
     concurrency_threshold: Annotated[int, Field(ge=1, le=1024)] = 32

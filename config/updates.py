@@ -95,6 +95,7 @@ class AllAtOnce(_BlueGreen):
     """A whole second fleet, then all traffic at once. Needs double the instances while it runs."""
 
     strategy: Literal["all_at_once"]
+    """Which strategy this is."""
     bake_s: _WaitSeconds = 0
     """How long alarms are watched after the traffic moved. Seconds."""
 
@@ -114,6 +115,7 @@ class Canary(_BlueGreen):
     """A whole second fleet; first a share of the traffic, then the rest. Needs double the instances while it runs."""
 
     strategy: Literal["canary"]
+    """Which strategy this is."""
     canary_percent: Annotated[int, Field(ge=1, le=50)] = 10
     """The share that moves first. Per cent of the instances: one at least."""
     bake_s: _WaitSeconds = 300
@@ -137,6 +139,7 @@ class Linear(_BlueGreen):
     """A whole second fleet; the traffic moves in equal steps. Needs double the instances while it runs."""
 
     strategy: Literal["linear"]
+    """Which strategy this is."""
     step_percent: Annotated[int, Field(ge=10, le=50)] = 25
     """The share that moves in each step. Per cent of the instances: one at least."""
     bake_s: _WaitSeconds = 300
@@ -161,6 +164,7 @@ class Rolling(_Strategy):
     would use "a blue/green rollback strategy" (API reference of `CapacitySize`): double the instances, asked for at the worst moment."""
 
     strategy: Literal["rolling"]
+    """Which strategy this is."""
     batch_percent: Annotated[int, Field(ge=5, le=50)] = 50
     """The size of a batch. Per cent of the instances: one at least."""
     bake_s: _WaitSeconds = 300

@@ -155,6 +155,7 @@ class ClosedLoop(_Profile):
     sentence = "Closed loop: {concurrency} clients, each sends its next request when its last answer is complete"
 
     kind: Literal["closed_loop"]
+    """Which kind of load this is."""
     concurrency: int = Field(ge=1)
     """How many clients."""
     duration_s: float = Field(gt=0)
@@ -167,6 +168,7 @@ class Ladder(_Profile):
     sentence = "Closed loop at {concurrencies} clients, one after the other; scored at the last"
 
     kind: Literal["ladder"]
+    """Which kind of load this is."""
     concurrencies: list[Annotated[int, Field(ge=1)]] = Field(min_length=1)
     """How many clients, one after the other."""
     duration_s: float = Field(gt=0)
@@ -184,6 +186,7 @@ class OpenLoop(_Profile):
     sentence = "Open loop: {arrivals} arrivals, {rate_per_s:g} requests a second"
 
     kind: Literal["open_loop"]
+    """Which kind of load this is."""
     arrivals: Literal["constant", "poisson", "gamma"] = "poisson"
     """How they are spaced: evenly, independently, or in bursts."""
     rate_per_s: Rate
@@ -200,6 +203,7 @@ class Ramp(_Profile):
     sentence = "Open loop that goes from {from_rate_per_s:g} to {to_rate_per_s:g} requests a second"
 
     kind: Literal["ramp"]
+    """Which kind of load this is."""
     from_rate_per_s: Rate
     """The rate at the beginning, and during the warm-up. Requests a second."""
     to_rate_per_s: Rate
@@ -214,6 +218,7 @@ class Replay(_Profile):
     sentence = "Replay of {trace} at {speed:g} times its speed"
 
     kind: Literal["replay"]
+    """Which kind of load this is."""
     trace: FileAddress
     """S3 address of a CSV: TIMESTAMP, ContextTokens, GeneratedTokens (Azure's traces) or Timestamp, Request tokens, Response tokens
     (BurstGPT's). It replaces prompt_tokens and output_tokens."""
@@ -230,6 +235,7 @@ class Capacity(_Profile):
     trial_load = "requests a second"
 
     kind: Literal["capacity"]
+    """Which kind of load this is."""
     arrivals: Literal["constant", "poisson"] = "poisson"
     """How requests are spaced."""
     start_rate_per_s: Rate

@@ -13,6 +13,7 @@ SUBCOMMANDS = {
     "approve",
     "ask",
     "changed",
+    "check",
     "definition",
     "doctor",
     "environment",

@@ -206,6 +206,19 @@ def plan(
 
 
 @app.command()
+def check(
+    files: Annotated[
+        list[str] | None, typer.Argument(help="Model and environment files; without any: all of config/models and environments.")
+    ] = None,
+    json: AsJson = False,
+) -> None:
+    """Check model and environment files, from the files alone: each problem with its line and what to do. Exit code 2 for errors."""
+    from pipelines.commands import check as command
+
+    command.check(files or [], as_json=json)
+
+
+@app.command()
 def changed(
     env: Env = "aws",
     since: Annotated[str | None, typer.Option(help="A commit; without it, the last success, which the bucket knows.")] = None,

@@ -144,8 +144,8 @@ def _quantization(config: Mapping[str, Any], text: Mapping[str, Any]) -> Quantiz
     section = config.get("quantization_config") or text.get("quantization_config") or config.get("compression_config")
     if not isinstance(section, dict):
         return None
-    block = section.get("weight_block_size")
-    is_pair = isinstance(block, list) and len(block) == 2 and all(isinstance(size, int) and size > 0 for size in block)
-    return Quantization(
-        str(section.get("quant_method") or section.get("quant_algo") or "unknown"), tuple(block) if is_pair else None
-    )  # type: ignore[arg-type]
+    method = str(section.get("quant_method") or section.get("quant_algo") or "unknown")
+    match section.get("weight_block_size"):
+        case [int(rows), int(columns)] if rows > 0 and columns > 0:
+            return Quantization(method, (rows, columns))
+    return Quantization(method)

@@ -95,7 +95,7 @@ def test_a_fallback_that_would_not_do_is_refused_with_its_line(tmp_path: Path, l
         load_model(model_file(tmp_path, "  tensor_parallel_size: 8", f"  tensor_parallel_size: 8\n  {line}"))
     [problem] = caught.value.problems
     assert says in problem.message
-    assert problem.line == 11
+    assert problem.line == 12
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from tests.config.test_bad_files import AWS, BUCKET, KMS, QWEN, ROLE, SECRET, ST
 
 ODD_MODELS = {
     "windows line ends": ("\n", "\r\n"),
-    "a byte order mark": ("# Qwen3", "\ufeff# Qwen3"),
+    "a byte order mark": ("# yaml-language", "\ufeff# yaml-language"),
     "quoted keys": ("approval: manual", '"approval": "manual"'),
     "a document's beginning": ("# Qwen3-32B", "---\n# Qwen3-32B"),
     "flow style": ("update: {strategy: rolling, batch_percent: 50, bake_s: 300}", "update: {strategy: all_at_once}"),

@@ -33,6 +33,13 @@ def test_schema_json_is_what_the_code_says() -> None:
     assert SCHEMA_FILE.read_text() == schema_text(), "run `make schema`"
 
 
+def test_editors_are_told_what_every_key_is_for() -> None:
+    schema = ModelFile.model_json_schema()
+    for name, definition in {"ModelFile": schema, **schema["$defs"]}.items():
+        for key, value in definition.get("properties", {}).items():
+            assert value.get("description"), f"{name}.{key}"
+
+
 def test_every_instance_type_with_gpus_that_botocore_knows_is_in_the_table_and_no_other() -> None:
     """Families with NVIDIA GPUs begin with p or g: AWS, "Amazon EC2 instance type naming conventions"."""
     shape = SAGEMAKER.shape_for("ProductionVariantInstanceType")
