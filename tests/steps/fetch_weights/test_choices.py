@@ -12,7 +12,7 @@ from steps.fetch_weights import step
 from steps.fetch_weights.models import FetchArguments, WeightsOutput
 from tests.support.worlds import fetching
 
-FILES = {**fetching.model_files([5000, 3000]), "original/consolidated.safetensors": fetching.shard(700, 7)}
+FILES = {**fetching.model_files([5000, 3000]), "original/params.json": b"{}"}
 
 
 def prefix(**weights: Any) -> str:
