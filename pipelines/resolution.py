@@ -22,6 +22,7 @@ SUBCOMMANDS = {
     "history",
     "images",
     "local",
+    "new",
     "plan",
     "reject",
     "release",

@@ -193,6 +193,25 @@ def report(
 
 
 @app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="The model's name: config/models/NAME.yaml, and the endpoint.")],
+    repository: Annotated[str, typer.Option("--from-hf", help="ORGANISATION/NAME on the Hugging Face Hub.")],
+    instance: Annotated[
+        str | None, typer.Option("--instance", help="On which instances; without it, the smallest that fits.")
+    ] = None,
+    slo: Annotated[
+        list[str] | None, typer.Option("--slo", help="METRIC=BOUND, as in ttft_p99_ms=800; may be given often.")
+    ] = None,
+    hub: Annotated[str, typer.Option("--hub", help="The Hub's address.")] = "https://huggingface.co",
+    to: Annotated[Path | None, typer.Option("--to", help="Another file than config/models/NAME.yaml.")] = None,
+) -> None:
+    """Write a model file for a repository: today's commit, an instance that it fits, flags, checks, bounds, each with its reason."""
+    from pipelines.commands import new as command
+
+    command.new(name, repository, instance=instance, slo=slo or [], hub=hub, to=to)
+
+
+@app.command()
 def plan(
     model: Model,
     env: Env = "local",

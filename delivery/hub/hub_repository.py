@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import re
 import threading
+from dataclasses import dataclass
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -65,6 +66,44 @@ def choose_files(
     if not documents:
         source.check(selection.files[0])  # listing a gated repository is free, reading it is not
     return selection
+
+
+@dataclass(frozen=True)
+class RepositoryFacts:
+    """What the Hub says of a repository as a whole."""
+
+    revision: str
+    """Its newest commit."""
+    license: str
+    """As its card names it; empty: it does not."""
+    is_gated: bool
+
+
+def newest(endpoint: str, repository: str, token: str | None) -> RepositoryFacts:
+    """Ask for the newest commit of a repository, its licence and whether it is gated.
+
+    Raises:
+        InputError: The repository does not exist, or may not be read.
+        DeliveryError: The Hub cannot be asked.
+    """
+    os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")  # as in `list_repository`
+    from huggingface_hub import HfApi  # deferred: 0.5 s
+    from huggingface_hub.errors import HfHubHTTPError
+
+    hub = HubRevision(endpoint, repository, "main", token)
+    try:
+        info = HfApi(endpoint=endpoint, token=token or False).model_info(repository, timeout=_LIST_TIMEOUT_S)
+    except HfHubHTTPError as error:
+        headers = {name.lower(): value for name, value in error.response.headers.items()}
+        raise _refusal(hub, RangeResponse(error.response.status_code, headers, error.server_message or "")) from None
+    except Exception as error:  # as in `list_repository`
+        raise DeliveryError(
+            f"{endpoint} could not be asked: {type(error).__name__}: {error}; check the address and the network"
+        ) from error
+    if not isinstance(info.sha, str) or not _SHA1.fullmatch(info.sha):
+        raise DeliveryError(f"{hub}: the Hub gives no commit; check the Hub's address")
+    card: Any = info.card_data or {}
+    return RepositoryFacts(info.sha, str(card.get("license") or ""), bool(info.gated))
 
 
 def list_repository(hub: HubRevision) -> Listing:
