@@ -150,3 +150,20 @@ def test_however_a_release_fails_its_token_is_shown_nowhere(stack: StackWithToke
     model = stack.simulated_model(name, settings=settings, hub={"gated": True}, change=change)
     result = leaves_no_trace(stack, lambda: stack.run(model, "--json"), in_jobs=False)
     assert result.returncode != 0, result.stdout
+
+
+@pytest.mark.soak
+def test_no_command_shows_the_token(stack: StackWithToken, hub: LocalHub) -> None:
+    model = stack.simulated_model("asked", settings=FAST, hub={"gated": True}, change=gated)
+    leaves_no_trace(stack, lambda: stack.run(model, "--json"))
+    for words in (
+        ["status", model],
+        ["history", model],
+        ["plan", model],
+        ["definition", model],
+        ["doctor"],
+        ["follow", model],
+        ["report", model],
+    ):
+        result = leaves_no_trace(stack, lambda words=words: stack.run(*words), in_jobs=False)  # type: ignore[misc]
+        assert "Traceback" not in result.stderr, words
