@@ -40,8 +40,11 @@ def main(arguments: Sequence[str]) -> int:
         print("\n".join(report.losses([result])), end="\n" if result.problems else "", flush=True)
     if given.list:
         return 0
-    print(f"\n{report.table(results)}\n\nsurvived: {report.by_fault(results)}; {time.monotonic() - started:.0f} s")
-    return 1 if any(result.problems for result in results) else 0
+    lost = sum(bool(result.problems) for result in results)
+    print(
+        f"\nSurvived, of those tried:\n\n{report.table(results)}\n\n{len(results)} cases, {lost} lost, {time.monotonic() - started:.0f} s"
+    )
+    return 1 if lost else 0
 
 
 def done(given: argparse.Namespace) -> Iterator[Result]:

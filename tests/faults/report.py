@@ -1,14 +1,15 @@
-"""What is printed: a line for each scenario, and of each loss what it was and the command that shows it again."""
+"""What is printed: calls by faults, tried and survived, and of each loss what it was and the command that shows it again."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 
+from tests.faults.kinds import FAULTS
 from tests.faults.runner import Result
 
-_HEAD = ("scenario", "calls", "cases", "survived", "lost")
 _COMMAND = "python -m tests.faults"
+_ALL = "all"
 
 
 def losses(results: Sequence[Result]) -> list[str]:
@@ -23,23 +24,32 @@ def losses(results: Sequence[Result]) -> list[str]:
 
 
 def table(results: Sequence[Result]) -> str:
-    """A line for each scenario, and what all of them come to."""
-    cases, lost = Counter[str](), Counter[str]()
-    calls: dict[str, set[tuple[str, str]]] = {}
+    """A line for each scenario with its calls, a column for each fault: how many cases were survived, and of how many where some were not."""
+    tried, lost = Counter[tuple[str, str]](), Counter[tuple[str, str]]()
+    calls: dict[str, set[tuple[str, str, str]]] = {}
     for result in results:
-        name = result.case.scenario
-        cases[name] += 1
-        lost[name] += bool(result.problems)
-        calls.setdefault(name, set()).add((result.case.injection.caller, result.case.injection.call))
-    rows = [(name, len(calls[name]), number, number - lost[name], lost[name]) for name, number in cases.items()]
-    rows.append(("all", sum(map(len, calls.values())), cases.total(), cases.total() - lost.total(), lost.total()))
-    return "\n".join(f"{row[0]:<18}" + "".join(f"{cell!s:>10}" for cell in row[1:]) for row in (_HEAD, *rows))
+        scenario, injection = result.case.scenario, result.case.injection
+        for row in (scenario, _ALL):
+            calls.setdefault(row, set()).add((scenario, injection.caller, injection.call))
+            for column in (injection.fault, _ALL):
+                tried[row, column] += 1
+                lost[row, column] += bool(result.problems)
+    rows = [*(row for row in calls if row != _ALL), *([_ALL] if calls else [])]
+    columns = [fault for fault in FAULTS if tried[_ALL, fault]] + [_ALL]
+    head = ["", "calls", *columns]
+    lines = [[row, str(len(calls[row])), *(_cell(tried[row, column], lost[row, column]) for column in columns)] for row in rows]
+    widths = [max(len(line[place]) for line in [head, *lines]) for place in range(len(head))]
+    return "\n".join(_line(line, widths) for line in [head, *lines])
 
 
-def by_fault(results: Sequence[Result]) -> str:
-    """How many cases of each fault were tried and survived."""
-    tried, survived = Counter[str](), Counter[str]()
-    for result in results:
-        tried[result.case.injection.fault] += 1
-        survived[result.case.injection.fault] += not result.problems
-    return ", ".join(f"{fault} {survived[fault]} of {number}" for fault, number in tried.items())
+def _cell(tried: int, lost: int) -> str:
+    if not tried:
+        return "-"
+    return f"{tried - lost}/{tried}" if lost else str(tried)
+
+
+def _line(cells: list[str], widths: list[int]) -> str:
+    name, *more = (
+        cell.rjust(width) if place else cell.ljust(width) for place, (cell, width) in enumerate(zip(cells, widths, strict=True))
+    )
+    return "  ".join([name, *more])

@@ -54,6 +54,14 @@ class AttackedStack:
         """Let the layer forget what was, and fail that."""
         self._ask(json.dumps(asdict(injection) if injection else None).encode())
 
+    def let_be(self) -> None:
+        """Let the fault be over; a SageMaker that was killed is started again."""
+        try:
+            self.arm(None)
+        except OSError:
+            self.up()
+            self.arm(None)
+
     def record(self) -> Mapping[tuple[str, str], int]:
         """How many calls of each name each caller made since."""
         return {(caller, call): number for caller, call, number in self._ask()["record"]}
@@ -194,8 +202,7 @@ def examine(attacked: AttackedStack, case: Case) -> Result | None:
     ended = attacked.release(name)
     if not attacked.struck():
         return None
-    attacked.up()
-    attacked.arm(None)
+    attacked.let_be()
     attacked.wait_for_promotions()
     problems = [f"after it: {problem}" for problem in _wrong_words(ended)]
     again = attacked.release(name)
