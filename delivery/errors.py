@@ -16,6 +16,7 @@ A message names the thing, the value, what was expected and the next action. `lo
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -73,7 +74,7 @@ class HostLost(DeliveryError):
 
 @contextmanager
 def cleaning_up_after(error: DeliveryError) -> Iterator[None]:
-    """Clean up because of `error`, which is raised behind the block: a failure in here is put behind it and does not take its place.
+    """Clean up because of `error`, which is raised behind the block: whatever fails in here is put behind it and does not take its place.
 
     A lost lease goes through as it is: one who lost it has nothing to clean up any more.
 
@@ -81,7 +82,7 @@ def cleaning_up_after(error: DeliveryError) -> Iterator[None]:
         error: Why there is something to clean up.
 
     Raises:
-        DeliveryError: `error` and the failure in here, in one message.
+        DeliveryError: `error` and the failure in here, in one message; of the kind that `error` is, with its exit code.
         LeaseLost: The lease was lost in here.
 
     Example:
@@ -96,5 +97,7 @@ def cleaning_up_after(error: DeliveryError) -> Iterator[None]:
         yield
     except LeaseLost:
         raise
-    except DeliveryError as worse:
-        raise DeliveryError(f"{error}; {worse}") from error
+    except Exception as worse:  # noqa: BLE001  (whatever it is, the cause comes first)
+        both = copy.copy(error)
+        both.args = (f"{error}; {worse}",)
+        raise both from error

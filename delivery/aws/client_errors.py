@@ -38,6 +38,11 @@ def translate_client_errors(action: str, permission: str = "that permission") ->
         raise DeliveryError(f"could not {action}: {error}{hint}") from error
 
 
+def is_taken(error: BaseException) -> bool:
+    """Tell whether SageMaker says that a thing of that name is there already: made by somebody else, or by a request whose answer got lost."""
+    return "already exist" in str(error)
+
+
 def is_absent(error: BaseException) -> bool:
     """Tell whether SageMaker says that the thing is not there: it has no error code of its own for that."""
     return "Could not find" in str(error) or "does not exist" in str(error)

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from delivery.aws.client_errors import is_absent, translate_client_errors
+from delivery.aws.client_errors import is_absent, is_taken, translate_client_errors
+from delivery.aws.clock import ServiceClock
 from delivery.endpoint.deployment import Deployment
 from delivery.errors import DeliveryError
-from delivery.names import VERSION_TAG
+from delivery.names import EXECUTION_TAG, VERSION_TAG
 
 if TYPE_CHECKING:
     from types_boto3_logs.client import CloudWatchLogsClient
@@ -68,6 +69,8 @@ class Hosting:
         """`sagemaker` and `logs` are boto3 clients."""
         self._sagemaker = sagemaker
         self._logs = logs
+        self.clock = ServiceClock()
+        """SageMaker's, as of the last look at an endpoint."""
 
     def state(self, endpoint: str) -> EndpointState | None:
         """Look at the endpoint.
@@ -82,9 +85,12 @@ class Hosting:
             DeliveryError: SageMaker refused, or could not be reached. So do all methods of this class.
         """
         with translate_client_errors(f"look at the endpoint {endpoint}"):
+            asked_at = time.monotonic()
             try:
                 found = self._sagemaker.describe_endpoint(EndpointName=endpoint)
+                self.clock.note(found, asked_at)
             except ClientError as error:
+                self.clock.note(error.response, asked_at)
                 if is_absent(error):
                     return None
                 raise
@@ -106,10 +112,23 @@ class Hosting:
         return {tag["Key"]: tag["Value"] for tag in listed}
 
     def create(self, endpoint: str, deployment: Deployment) -> None:
-        """Start the endpoint. Idempotent: nothing happens where it is there already with this deployment (an earlier try of the same step)."""
+        """Start the endpoint. Idempotent: nothing happens where the same execution made it (an earlier try, or one whose answer got lost).
+
+        Args:
+            endpoint: Its name.
+            deployment: What it is to serve.
+
+        Raises:
+            DeliveryError: SageMaker refused, or somebody else has made an endpoint of this name.
+        """
         self.define(deployment)
-        with translate_client_errors(f"create the endpoint {endpoint}"), _if_absent():
-            self._sagemaker.create_endpoint(EndpointName=endpoint, EndpointConfigName=deployment.name, Tags=deployment.tags)
+        with translate_client_errors(f"create the endpoint {endpoint}"):
+            try:
+                self._sagemaker.create_endpoint(EndpointName=endpoint, EndpointConfigName=deployment.name, Tags=deployment.tags)
+            except ClientError as error:
+                if not is_taken(error):
+                    raise
+                self._check_maker(endpoint, deployment)
 
     def switch(
         self, endpoint: str, config: str, policy: dict[str, Any], *, keep_counts: bool, before_each_try: Callable[[], None]
@@ -253,10 +272,14 @@ class Hosting:
             self._delete_when_allowed(endpoint, before_each_try)
 
     def remove(self, name: str) -> None:
-        """Delete the endpoint, the config and the model that share this name, each whether or not the others are there."""
+        """Delete the endpoint, the config and the model that share this name: those that are there."""
         if self.state(name) is not None:
             self._delete_when_allowed(name)
-        if name not in self.delete_config(name):
+        self.undefine(name)
+
+    def undefine(self, name: str) -> None:
+        """Delete the config and the model of a deployment: those that are there, since a role that may delete by tag may not delete what is not."""
+        if name not in self.delete_config(name) and self._has_model(name):
             self.delete_model(name)
 
     def wait_gone(self, endpoint: str) -> None:
@@ -301,6 +324,28 @@ class Hosting:
                     if not is_busy(error) or time.monotonic() - started > _DELETE_TIMEOUT_S:
                         raise
                 _pause(started)
+
+    def _check_maker(self, endpoint: str, deployment: Deployment) -> None:
+        """Raise a DeliveryError unless the endpoint was made by the execution that the deployment is of."""
+        state = self.state(endpoint)
+        if state is None:
+            raise DeliveryError(f"somebody made the endpoint {endpoint} and deleted it again at the same moment; start again")
+        maker = self.tags(state.arn).get(EXECUTION_TAG)
+        if maker != deployment.execution:
+            raise DeliveryError(
+                f"the endpoint {endpoint} was made at the same moment by {maker or 'somebody else'}, not by {deployment.execution}; "
+                "delete it if nobody needs it, then start again"
+            )
+
+    def _has_model(self, model: str) -> bool:
+        with translate_client_errors(f"look at the model {model}"):
+            try:
+                self._sagemaker.describe_model(ModelName=model)
+            except ClientError as error:
+                if is_absent(error):
+                    return False
+                raise
+        return True
 
     def log_tail(self, endpoint: str, lines: int = _LOG_LINES) -> list[str]:
         """Read the last lines that the endpoint's newest container wrote; none when none wrote any."""
@@ -352,7 +397,7 @@ def _if_absent() -> Iterator[None]:
     try:
         yield
     except ClientError as error:
-        if "already exist" not in str(error):
+        if not is_taken(error):
             raise
 
 

@@ -15,6 +15,7 @@ from botocore.exceptions import ClientError
 from config.environment import Environment
 from config.schema import Release
 from delivery.aws.accounts import group_policy
+from delivery.aws.client_errors import is_taken
 from delivery.names import MODEL_TAG
 from pipelines.executions.logs import JobLogs
 
@@ -103,7 +104,7 @@ class Executions:
                 )
                 return
             except ClientError as error:
-                if "already exists" not in str(error):  # a ValidationException, which has no kind of its own for this
+                if not is_taken(error):
                     raise
             current = self._sagemaker.describe_pipeline(PipelineName=name)["PipelineDefinition"]
         if json.loads(current) != json.loads(definition):
@@ -112,8 +113,9 @@ class Executions:
             )
 
     def publish(self, release: Release, release_file_uri: str) -> None:
-        """Put the resolved model file where the execution reads it, and make the package group if there is none.
+        """Put the resolved model file where the execution reads it, and make the package group if there is none. Idempotent.
 
+        Another command may make the group at the same moment, or this one did and the answer got lost.
         Where production is in another account, the group's policy lets production's role there deploy its versions.
         """
         bucket, key = release_file_uri.removeprefix("s3://").split("/", 1)
@@ -123,13 +125,16 @@ class Executions:
         except self._sagemaker.exceptions.ClientError as error:
             if error.response["Error"]["Code"] not in {"ValidationException", "ResourceNotFound"}:
                 raise
-            self._sagemaker.create_model_package_group(
-                ModelPackageGroupName=release.package_group,
-                ModelPackageGroupDescription=f"Versions of {release.name}",
-                Tags=[
-                    {"Key": key, "Value": value} for key, value in (release.environment.tags | {MODEL_TAG: release.name}).items()
-                ],
-            )
+            tags = release.environment.tags | {MODEL_TAG: release.name}
+            try:
+                self._sagemaker.create_model_package_group(
+                    ModelPackageGroupName=release.package_group,
+                    ModelPackageGroupDescription=f"Versions of {release.name}",
+                    Tags=[{"Key": key, "Value": value} for key, value in tags.items()],
+                )
+            except ClientError as taken:
+                if not is_taken(taken):
+                    raise
         policy = group_policy(release.environment, release.package_group)
         if policy is not None:
             self._sagemaker.put_model_package_group_policy(

@@ -304,5 +304,4 @@ class ProductionEndpoint(ObservedEndpoint):
             return
         self._lease.confirm()
         self._clients.alarms.delete(config)
-        if config not in self._hosting.delete_config(config):
-            self._hosting.delete_model(config)
+        self._hosting.undefine(config)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast
 
 import boto3
@@ -47,7 +48,8 @@ def prepare(environment: Environment) -> None:
             request["CreateBucketConfiguration"] = {
                 "LocationConstraint": cast("BucketLocationConstraintType", environment.region)
             }
-        s3.create_bucket(**request)
+        with suppress(s3.exceptions.BucketAlreadyOwnedByYou):  # made by a request whose answer got lost
+            s3.create_bucket(**request)
     token = os.environ.get("HF_TOKEN")
     if token and environment.hub_token_secret:
         secrets = boto3.client("secretsmanager", region_name=environment.region)
@@ -60,12 +62,13 @@ def prepare(environment: Environment) -> None:
 def _put_rule(environment: Environment, name: str, pipeline: str, when: dict[str, str], more: dict[str, Any]) -> None:
     """Put a rule of infra/delivery.yaml, which starts a pipeline: `when` it does, and what `more` its target has.
 
-    One that is there already is left as it is, disabled if somebody disabled it.
+    One that is there already is left as it is, disabled if somebody disabled it, unless it starts nothing: whoever made it was ended too early.
     """
     events = boto3.client("events", region_name=environment.region)
     try:
         events.describe_rule(Name=name)
-        return
+        if events.list_targets_by_rule(Rule=name)["Targets"]:
+            return
     except events.exceptions.ResourceNotFoundException:
         events.put_rule(Name=name, State="ENABLED", **cast("Any", when))
     target = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import uuid
 from typing import TYPE_CHECKING, Any
 
 from sagemaker_local.errors import AwsError, StepFailed, StepStopped
@@ -16,9 +18,10 @@ _POLL_S = 0.2
 def run_register_model(run: StepRun) -> StepResult:
     """CreateModelPackage, awaited; a model package group that does not exist is created, as SageMaker does.
 
-    MetadataProperties.GeneratedBy is the execution's ARN unless the definition says otherwise.
+    MetadataProperties.GeneratedBy is the execution's ARN unless the definition says otherwise. A step that runs again, because this process
+    was killed or a retry policy says so, registers no second version.
     """
-    request = dict(run.arguments)
+    request = {**run.arguments, "ClientToken": _token(run)}
     group = request.get("ModelPackageGroupName")
     if group:
         _ensure_group(run, group)
@@ -79,8 +82,19 @@ def _named(run: StepRun, member: str, *, keep: bool = False) -> dict[str, Any]:
 
 def _ensure_group(run: StepRun, group: str) -> None:
     name = group.rpartition("/")[2]
-    if not _exists(run, "DescribeModelPackageGroup", {"ModelPackageGroupName": name}):
+    if _exists(run, "DescribeModelPackageGroup", {"ModelPackageGroupName": name}):
+        return
+    try:
         run.call("CreateModelPackageGroup", {"ModelPackageGroupName": name})
+    except StepFailed:
+        if not _exists(run, "DescribeModelPackageGroup", {"ModelPackageGroupName": name}):
+            raise  # else another execution made it at the same moment
+
+
+def _token(run: StepRun) -> str:
+    """Make a client token: the same for the same step of the same execution with the same arguments."""
+    identity = [run.execution.arn, run.spec.name, run.arguments]
+    return str(uuid.uuid5(uuid.NAMESPACE_URL, json.dumps(identity, sort_keys=True, default=str)))
 
 
 def _exists(run: StepRun, action: str, request: dict[str, Any]) -> bool:

@@ -1,7 +1,8 @@
-"""Calls to SageMaker whose answers got lost."""
+"""Calls to SageMaker whose answers got lost, and deleting in a role that may delete by tag."""
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any, cast
 from unittest import mock
 
@@ -10,6 +11,7 @@ from botocore.exceptions import ClientError, ConnectionClosedError
 
 from delivery.endpoint import hosting
 from delivery.endpoint.hosting import Hosting
+from delivery.errors import DeliveryError
 
 
 class Updating:
@@ -66,3 +68,98 @@ def test_logs_that_cannot_be_had_hide_no_reason() -> None:
         describe_log_streams=mock.Mock(return_value={"logStreams": [{"logStreamName": "one"}]}), get_log_events=unreachable
     )
     assert Hosting(cast(Any, None), logs).recent_logs("chat") == "; its container wrote nothing"
+
+
+def refusal(code: str, message: str, action: str) -> ClientError:
+    return ClientError({"Error": {"Code": code, "Message": message}}, action)
+
+
+class ByTag:
+    """A SageMaker where a role may delete what carries a tag: what is not there carries none, and deleting it is denied."""
+
+    def __init__(self, *there: str, maker: str = "e1") -> None:
+        self.there, self.maker, self.deleted = set(there), maker, list[str]()
+
+    def describe_endpoint(self, **_: Any) -> dict[str, Any]:
+        return self._described("endpoint") | busy("staging-a", pending="")
+
+    def describe_endpoint_config(self, **_: Any) -> dict[str, Any]:
+        return self._described("config") | {"ProductionVariants": [{"ModelName": "staging-a"}]}
+
+    def describe_model(self, **_: Any) -> dict[str, Any]:
+        return self._described("model")
+
+    def delete_endpoint(self, **_: Any) -> None:
+        self._delete("endpoint", "DeleteEndpoint")
+
+    def delete_endpoint_config(self, **_: Any) -> None:
+        self._delete("config", "DeleteEndpointConfig")
+
+    def delete_model(self, **_: Any) -> None:
+        self._delete("model", "DeleteModel")
+
+    def create_model(self, **_: Any) -> None:
+        self._create("model", "CreateModel")
+
+    def create_endpoint_config(self, **_: Any) -> None:
+        self._create("config", "CreateEndpointConfig")
+
+    def create_endpoint(self, **_: Any) -> None:
+        self._create("endpoint", "CreateEndpoint")
+
+    def list_tags(self, **_: Any) -> dict[str, Any]:
+        return {"Tags": [{"Key": "release:execution", "Value": self.maker}] if self.maker else []}
+
+    def _described(self, kind: str) -> dict[str, Any]:
+        if kind not in self.there:
+            raise refusal("ValidationException", f'Could not find {kind} "arn".', "Describe")
+        return {}
+
+    def _delete(self, kind: str, action: str) -> None:
+        if kind not in self.there:
+            raise refusal("AccessDeniedException", f"not authorized to perform {action}", action)
+        self.there.remove(kind)
+        self.deleted.append(kind)
+
+    def _create(self, kind: str, action: str) -> None:
+        if kind in self.there:
+            raise refusal("ValidationException", f"Cannot create already existing {kind}", action)
+        self.there.add(kind)
+
+
+def of(sagemaker: ByTag) -> Hosting:
+    return Hosting(cast(Any, sagemaker), cast(Any, None))
+
+
+@pytest.mark.parametrize(
+    ("there", "deleted"),
+    [
+        ([], []),
+        (["model"], ["model"]),
+        (["config", "model"], ["config", "model"]),
+        (["endpoint", "config", "model"], ["endpoint", "config", "model"]),
+    ],
+)
+def test_what_was_not_made_is_not_deleted(there: list[str], deleted: list[str]) -> None:
+    """CreateModel refused, for one: deleting the model then would be denied, and hide why it was refused."""
+    sagemaker = ByTag(*there)
+    of(sagemaker).remove("staging-a")
+    assert sagemaker.deleted == deleted
+    assert sagemaker.there == set()
+
+
+def deployment() -> Any:
+    return SimpleNamespace(name="staging-a", execution="e1", tags=[], model_request=dict, config_request=dict)
+
+
+@pytest.mark.parametrize("there", [[], ["model"], ["model", "config"], ["model", "config", "endpoint"]])
+def test_whatever_answer_got_lost_the_next_try_makes_the_rest(there: list[str]) -> None:
+    sagemaker = ByTag(*there)
+    of(sagemaker).create("staging-a", deployment())
+    assert sagemaker.there == {"model", "config", "endpoint"}
+
+
+@pytest.mark.parametrize(("maker", "who"), [("e2", "e2"), ("", "somebody else")])
+def test_an_endpoint_that_another_made_at_the_same_moment_is_not_taken_for_ours(maker: str, who: str) -> None:
+    with pytest.raises(DeliveryError, match=f"the endpoint chat was made at the same moment by {who}, not by e1; delete it"):
+        of(ByTag("endpoint", maker=maker)).create("chat", deployment())
