@@ -98,6 +98,16 @@ def cleaning_up_after(error: DeliveryError) -> Iterator[None]:
     except LeaseLost:
         raise
     except Exception as worse:  # noqa: BLE001  (whatever it is, the cause comes first)
-        both = copy.copy(error)
-        both.args = (f"{error}; {worse}",)
-        raise both from error
+        raise followed_by(error, worse) from error
+
+
+def followed_by(error: DeliveryError, more: object) -> DeliveryError:
+    """Return the error with what came of it behind its message; of the same kind, with its exit code.
+
+    Args:
+        error: The cause, which comes first.
+        more: What is to be known, too.
+    """
+    both = copy.copy(error)
+    both.args = (f"{error}; {more}",)
+    return both

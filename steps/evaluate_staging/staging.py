@@ -7,12 +7,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from config.schema import Release
 from delivery.endpoint.deployment import Deployment
 from delivery.endpoint.hosting import EndpointState, Hosting
-from delivery.errors import DeliveryError
+from delivery.errors import DeliveryError, followed_by
 from delivery.job.frame import progress, uninterrupted
 from delivery.registry.model_packages import ModelPackage
 
@@ -65,19 +65,12 @@ def staging(hosting: Hosting, release: Release, package: ModelPackage, execution
         yield staged
     except DeliveryError as error:
         if left := start.end():
-            raise _with_remainder(error, left) from error
+            raise followed_by(error, left) from error
         raise
     except BaseException:
         start.end()
         raise
     staged.left_behind = start.end()
-
-
-def _with_remainder(error: DeliveryError, left: str) -> DeliveryError:
-    """Put what stays behind what went wrong; the exit code is the cause's."""
-    both = DeliveryError(f"{error}; {left}")
-    both.exit_code = error.exit_code
-    return both
 
 
 class _Start:
@@ -111,13 +104,13 @@ class _Start:
 
     def end(self) -> str:
         """Delete it and what was made for it; say what stays, empty when nothing does."""
+        if self._expires_at is None:
+            return ""  # nothing was made
         with uninterrupted():
             try:
                 self._hosting.remove(self.endpoint)
             except Exception as error:  # noqa: BLE001  (nothing that fails here may cost what was measured)
-                expiry = (
-                    f"it expires at {self._expires_at}, and the reaper deletes it then" if self._expires_at else "none was made"
-                )
+                expiry = f"it expires at {self._expires_at}, and the reaper deletes it then"
                 left = f"the staging endpoint {self.endpoint} could not be deleted ({expiry}): {error}"
                 logger.warning(left)
                 return left
@@ -147,12 +140,15 @@ class _Start:
 
     def _why(self, error: DeliveryError) -> str:
         """Return what AWS says, without the container's log: of the endpoint, or where it refused to make one."""
-        state = self._hosting.state(self.endpoint)
+        try:
+            state = self._hosting.state(self.endpoint)
+        except DeliveryError:
+            return str(error)
         return state.failure if state is not None else str(error)
 
     def _deployment(self, release: Release) -> Deployment:
         evaluation = release.model.evaluation
-        expires = datetime.now(UTC) + timedelta(seconds=evaluation.max_runtime_s)
+        expires = self._hosting.clock.now() + timedelta(seconds=evaluation.max_runtime_s)
         return Deployment(
             release,
             self._package,

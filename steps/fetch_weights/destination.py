@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from delivery.aws import s3
+from delivery.aws.clock import ServiceClock
 from delivery.errors import DeliveryError
 from delivery.hub.selection import HubFile
 from steps.fetch_weights.part_sender import PartSender
@@ -109,7 +110,7 @@ class Destination:
             self._abort(self._key(path), upload_id)
 
     def abort_abandoned(self, older_than_s: float, paths: Iterable[str] | None = None) -> int:
-        """Abort uploads that hosts which died left behind.
+        """Abort uploads that hosts which died left behind: as old as S3's clock says.
 
         Args:
             older_than_s: Only those that are older. Seconds.
@@ -119,18 +120,21 @@ class Destination:
             How many.
         """
         keys = None if paths is None else {self._key(path) for path in paths}
-        count = 0
+        count, clock = 0, ServiceClock()
         with s3.translate_client_errors(f"list the unfinished uploads under {self.prefix}"):
             pages = self._client.get_paginator("list_multipart_uploads").paginate(
                 Bucket=self.prefix.bucket, Prefix=self.prefix.key
             )
+            asked_at = time.monotonic()
             for page in pages:
+                clock.note(page, asked_at)
                 for upload in page.get("Uploads", []):
-                    age_s = time.time() - upload["Initiated"].timestamp()
+                    age_s = max(0.0, (clock.now() - upload["Initiated"]).total_seconds())  # S3 tells whole seconds
                     ours = keys is None or upload["Key"] in keys
                     if ours and upload["UploadId"] not in self._open and age_s >= older_than_s:
                         self._abort(upload["Key"], upload["UploadId"])
                         count += 1
+                asked_at = time.monotonic()
         return count
 
     def delete(self, paths: Iterable[str]) -> None:

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import threading
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -93,3 +97,28 @@ def test_what_dead_hosts_left_unfinished_is_found_and_aborted_and_nothing_else(
     alive.abort_open()
     assert left() == set()
     client.abort_multipart_upload(Bucket=fetching.BUCKET, Key="weights/acme/another/a.safetensors", UploadId=stranger["UploadId"])
+
+
+@pytest.mark.parametrize("skew", [timedelta(hours=-1), timedelta(), timedelta(hours=1)])
+def test_how_old_an_upload_is_is_told_by_s3s_clock(skew: timedelta, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host whose clock is ahead would abort what another one is sending."""
+    now = datetime(2026, 3, 1, 12, tzinfo=UTC)
+
+    class Skewed(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return now + skew
+
+    uploads = [
+        {"Key": f"weights/{minutes}", "UploadId": f"{minutes}", "Initiated": now - timedelta(minutes=minutes)}
+        for minutes in (1, 29, 31)
+    ]
+    page = {"Uploads": uploads, "ResponseMetadata": {"HTTPHeaders": {"date": format_datetime(now, usegmt=True)}}}
+    aborted: list[str] = []
+    client: Any = SimpleNamespace(
+        get_paginator=lambda _: SimpleNamespace(paginate=lambda **_: iter([page])),
+        abort_multipart_upload=lambda **request: aborted.append(request["Key"]),
+    )
+    monkeypatch.setattr("delivery.aws.clock.datetime", Skewed)
+    assert Destination(client, s3.S3Uri("b", "weights/"), cast(Any, None)).abort_abandoned(30 * 60) == 1
+    assert aborted == ["weights/31"]

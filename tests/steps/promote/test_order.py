@@ -80,7 +80,7 @@ class Aws:
                 return None if arguments[0] == "gone" else {"ProductionVariants": [{"InstanceType": f"that of {arguments[0]}"}]}
             case "hosting.recent_logs":
                 return ""
-            case "alarms.put" | "alarms.usable" | "alarms.in_alarm" | "hosting.delete_config":
+            case "alarms.put" | "alarms.usable" | "alarms.in_alarm" | "hosting.undefine":
                 return []
             case "scaling.is_there":
                 return False
@@ -168,11 +168,11 @@ def test_who_lost_the_lease_before_it_began_makes_nothing(way: str) -> None:
 @pytest.mark.parametrize(
     ("way", "fails", "reason"),
     [
-        ("first, refused", "hosting.delete_config", "quota"),
+        ("first, refused", "hosting.undefine", "quota"),
         ("first, down", "hosting.delete", "it crashed"),
         ("update, refused", "hosting.state", "quota"),
         ("update, refused", "scaling.is_there", "quota"),
-        ("update, taken back", "hosting.delete_config", "SageMaker took the update of qwen3-32b back: it does not say why"),
+        ("update, taken back", "hosting.undefine", "SageMaker took the update of qwen3-32b back: it does not say why"),
     ],
 )
 def test_a_reason_outlives_what_cannot_be_cleaned_up_after_it(way: str, fails: str, reason: str) -> None:
