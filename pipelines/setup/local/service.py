@@ -10,6 +10,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -98,14 +99,20 @@ def stop(services: Iterable[Service]) -> list[str]:
     """Send SIGTERM, and SIGKILL to what is still there after a while; return the names of those that ran."""
     ran = [service for service in services if service.exists]
     for service in ran:
-        os.kill(service.pid, signal.SIGTERM)
+        _signal(service, signal.SIGTERM)
     deadline = time.monotonic() + _STOP_TIMEOUT_S
     for service in ran:
         while service.exists and time.monotonic() < deadline:
             time.sleep(0.05)
         if service.exists:
-            os.kill(service.pid, signal.SIGKILL)
+            _signal(service, signal.SIGKILL)
     return [service.name for service in ran]
+
+
+def _signal(service: Service, number: signal.Signals) -> None:
+    """Send a signal; one that has ended by itself since the look is gone, too."""
+    with suppress(ProcessLookupError):
+        os.kill(service.pid, number)
 
 
 def _command_line(pid: int) -> str:
