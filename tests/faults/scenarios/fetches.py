@@ -11,6 +11,7 @@ from config.schema import Release
 from delivery.aws.s3 import S3Uri
 from delivery.history.ledger import Ledger
 from delivery.weights import manifest
+from local_hub.hub import repositories
 from steps.fetch_weights import __main__ as fetch
 from tests.faults import invariants
 from tests.faults.injector import Injection
@@ -33,15 +34,7 @@ class Fetch(Scenario):
         """Start a Hub with the model."""
         root = self.folder / "hub"
         write_repository(root, _REPOSITORY, _FILES)
-        listed = subprocess.run(
-            [sys.executable, "-m", "local_hub", "--root", str(root), "--list"],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=True,
-        ).stdout
-        revision = next(line.split()[1] for line in listed.splitlines() if line.startswith(f"{_REPOSITORY} "))
-        self.given = release(_REPOSITORY, revision)
+        self.given = release(_REPOSITORY, repositories(root)[_REPOSITORY].snapshot().revision)
         (self.folder / "release.json").write_text(self.given.to_json())
         command = [sys.executable, "-m", "local_hub", "--root", str(root)]
         self._process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
