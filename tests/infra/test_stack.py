@@ -9,6 +9,7 @@ from typing import Any
 from unittest import mock
 
 import pytest
+from botocore.exceptions import ClientError
 
 from delivery.history.ledger import Ledger
 from pipelines.setup import images
@@ -172,6 +173,7 @@ def test_the_ledgers_keys_are_those_that_the_buckets_policy_keeps() -> None:
     sent: list[dict[str, Any]] = []
     client = mock.Mock()
     client.get_paginator.return_value.paginate.return_value = []
+    client.get_object.side_effect = ClientError({"Error": {"Code": "NoSuchKey"}}, "GetObject")  # no checkpoint yet
     client.put_object = lambda **request: sent.append(request)
     Ledger(client, "release-local", "qwen3-32b").append("registered", by="execution")
     assert (sent[0]["Key"], sent[0]["IfNoneMatch"]) == ("releases/qwen3-32b/00000001.json", "*")
