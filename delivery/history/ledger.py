@@ -226,7 +226,8 @@ class Ledger:
             if self._read(len(bodies)) != bodies[-1]:
                 raise LedgerBroken(f"{self._uri(len(bodies))}, its last event, is another one")
         except LedgerBroken as error:
-            logger.warning(f"the checkpoint of {self._prefix} is not used, and each event is read: {error}")
+            flaw = str(error).removeprefix(_BROKEN_AT).removesuffix(f"; {_WHAT_NEXT}")  # it is the copy's, not the ledger's
+            logger.warning(f"the checkpoint of {self._prefix} is not used, and each event is read: {flaw}")
             return _Chain(), self._list(1)
         return replace(chain, etag=listed[len(bodies)], in_checkpoint=len(bodies)), listed
 
@@ -237,9 +238,7 @@ class Ledger:
             bodies = list(readers.map(self._read, numbers))
         for place, number in enumerate(numbers, start=len(chain.events) + 1):
             if number != place:
-                raise LedgerBroken(
-                    f"the ledger is broken at {self._uri(place)}: it is gone, but later events are there; {_WHAT_NEXT}"
-                )
+                raise LedgerBroken(f"{_BROKEN_AT}{self._uri(place)}: it is gone, but later events are there; {_WHAT_NEXT}")
         return replace(self._followed(chain, bodies), etag=listed[numbers[-1]]) if numbers else chain
 
     def _followed(self, chain: _Chain, bodies: Sequence[bytes]) -> _Chain:
@@ -262,12 +261,12 @@ class Ledger:
         try:
             event = Event.model_validate_json(body)
         except ValidationError as error:
-            raise LedgerBroken(f"the ledger is broken at {place}: it is not an event: {error}; {_WHAT_NEXT}") from error
+            raise LedgerBroken(f"{_BROKEN_AT}{place}: it is not an event: {error}; {_WHAT_NEXT}") from error
         if event.sequence != number:
-            raise LedgerBroken(f"the ledger is broken at {place}: it says that it is event {event.sequence}; {_WHAT_NEXT}")
+            raise LedgerBroken(f"{_BROKEN_AT}{place}: it says that it is event {event.sequence}; {_WHAT_NEXT}")
         if event.previous_sha256 != previous:
             raise LedgerBroken(
-                f"the ledger is broken at {place}: it follows an event of sha256 {event.previous_sha256}, but the one before it has "
+                f"{_BROKEN_AT}{place}: it follows an event of sha256 {event.previous_sha256}, but the one before it has "
                 f"{previous}: one of the two was changed; {_WHAT_NEXT}"
             )
         return event
@@ -295,7 +294,7 @@ class Ledger:
     def _read(self, number: int) -> bytes:
         body = s3.read(self._s3, self._uri(number))
         if body is None:
-            raise LedgerBroken(f"the ledger is broken at {self._uri(number)}: it went away while it was read; {_WHAT_NEXT}")
+            raise LedgerBroken(f"{_BROKEN_AT}{self._uri(number)}: it went away while it was read; {_WHAT_NEXT}")
         return body
 
     def _uri(self, number: int) -> s3.S3Uri:
@@ -307,6 +306,7 @@ def _sha256(bodies: Sequence[bytes]) -> str | None:
     return hashlib.sha256(bodies[-1]).hexdigest() if bodies else None
 
 
+_BROKEN_AT = "the ledger is broken at "
 _WHAT_NEXT = (
     "the bucket's versions of it have the original: delete what is in front of that one, for which whoever may has to take the statement "
     "LedgerStays out of the bucket's policy; CloudTrail says who changed the policy before"
