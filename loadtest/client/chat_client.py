@@ -1,4 +1,4 @@
-"""One streamed chat completion: sent, read token by token, and turned into a result."""
+"""One streamed chat completion: sent, read token by token, and turned into a record."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from loadtest.client.answer_reader import AnswerReader
 from loadtest.client.connection_pool import ConnectionPool
 from loadtest.client.http_client import HttpResponse
-from loadtest.errors import RequestError, StreamError
+from loadtest.errors import RequestError
 from loadtest.measurement.request_record import RequestRecord
 from loadtest.transports import Transport
 
-_FINISHED_WELL = {"stop", "length", "tool_calls"}
 _MESSAGE_CHARACTERS = 300
 
 
@@ -46,7 +46,7 @@ class LoadClient:
     async def send(self, request: ChatRequest, intended_ns: int) -> RequestRecord:
         """Send a request, read the stream to its end, and say how it went. Never raises: a failure is a result."""
         result = RequestRecord(intended_ns, planned_tokens=request.planned_tokens)
-        reader = _Reader(result, self._transport, keep_text=request.greedy or request.keep_text)
+        reader = AnswerReader(result, self._transport, keep_text=request.greedy or request.keep_text)
         body = self._body(request)
         answer = HttpResponse(reader.receive)
 
@@ -88,53 +88,3 @@ class LoadClient:
         if request.exact:
             body["ignore_eos"] = True
         return json.dumps(body).encode()
-
-
-class _Reader:
-    """The server-sent events of one answer, noted in its result as they come."""
-
-    __slots__ = ("_decoder", "_keep_text", "_rest", "_result", "ended_ns")
-
-    def __init__(self, result: RequestRecord, transport: Transport, *, keep_text: bool) -> None:
-        self._result = result
-        self._decoder = transport.decoder()
-        self._keep_text = keep_text
-        self._rest = b""
-        self.ended_ns = 0
-
-    def receive(self, piece: bytes, now_ns: int) -> None:
-        """Take a piece of the body that arrived at `now_ns`."""
-        data = self._decoder.feed(piece)
-        self.ended_ns = now_ns
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        for line in lines:
-            if line.startswith(b"data:") and not line.startswith(b"data: [DONE]"):
-                self._take(json.loads(line[5:]), now_ns)
-
-    def conclude(self) -> None:
-        """Judge the answer as a whole."""
-        result = self._result
-        pieces = len(result.token_ns)
-        result.output_tokens = result.output_tokens or pieces
-        if not result.finish_reason:
-            result.error, result.message = "truncated", f"the stream ended after {pieces} tokens without a finish reason"
-        elif result.finish_reason not in _FINISHED_WELL:
-            result.error, result.message = "wrong_finish", f"the answer ended with {result.finish_reason!r}"
-        elif not pieces:
-            result.error, result.message = "empty", "the answer has no text"
-
-    def _take(self, event: dict[str, Any], now_ns: int) -> None:
-        result = self._result
-        for choice in event.get("choices", ()):
-            delta = choice.get("delta") or {}
-            text = delta.get("content") or delta.get("reasoning_content")
-            if text:
-                result.token_ns.append(now_ns)
-                if self._keep_text:
-                    result.text += text
-            if reason := choice.get("finish_reason"):
-                result.finish_reason = reason if isinstance(reason, str) else str(reason.get("type"))
-        if usage := event.get("usage"):
-            result.output_tokens, result.prompt_tokens = usage.get("completion_tokens", 0), usage.get("prompt_tokens", 0)
-        elif "error" in event:
-            raise StreamError("error_in_stream", json.dumps(event["error"]))

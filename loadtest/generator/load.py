@@ -103,10 +103,11 @@ async def run(
         sampled = load.keep_text or (load.tokenizer_file is not None and next(numbers) % COUNTED_EVERY == 0)
         wanted = ChatRequest(prompt.messages, tokens, prompt.tokens, load.exact_output, keep_text=sampled or load.turns > 1)
         result = await client.send(wanted, intended_ns)
-        if result.is_ok:
-            prompts.answered(prompt, result.text, result.output_tokens)
+        if result.is_ok and result.text:
+            thought_share = result.answer_at / len(result.token_ns)
+            prompts.answered(prompt, result.text, round(result.output_tokens * (1 - thought_share)))
         if not sampled:
-            result.text = ""
+            result.text = result.thought = ""
         note(result)
         return result
 
@@ -122,10 +123,10 @@ async def run(
 def count(load: Load, results: Iterable[RequestRecord], tokenizer: Tokenizer) -> None:
     """Count the tokens of the answers that kept their text: what the server says of them is not taken on trust."""
     for result in results:
-        if result.text and result.is_ok:
-            result.counted_tokens = tokenizer.count(result.text)
+        if result.written and result.is_ok:
+            result.counted_tokens = tokenizer.count(result.thought) + tokenizer.count(result.text)
         if not load.keep_text:
-            result.text = ""
+            result.text = result.thought = ""
 
 
 Make = Callable[[ScheduledRequest], Prompt]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections.abc import MutableSequence
 from dataclasses import dataclass, field
@@ -39,6 +40,12 @@ class RequestRecord:
     """The tokens that the answer's text has by the model's own tokenizer; 0 where it was not counted."""
     text: str = ""
     """The answer, where it was asked to be kept."""
+    thought: str = ""
+    """What a reasoning model wrote before it, likewise."""
+    answer_at: int = 0
+    """Which piece of text is the first of the answer: those before it are a thought. As many as there are where none is of the answer."""
+    cached_tokens: int | None = None
+    """How many of the prompt's tokens the server took from its prefix cache; None where it says nothing, as SGLang of none."""
 
     @property
     def is_ok(self) -> bool:
@@ -47,8 +54,19 @@ class RequestRecord:
 
     @property
     def ttft_ms(self) -> float:
-        """Request due → first token."""
+        """Request due → first token, a thought's where the model thinks first."""
         return (self.token_ns[0] - self.intended_ns) / 1e6
+
+    @property
+    def ttfo_ms(self) -> float:
+        """Request due → first token of the answer, behind any thought (aiperf's time to first output token); infinite where none came."""
+        at = self.answer_at
+        return (self.token_ns[at] - self.intended_ns) / 1e6 if at < len(self.token_ns) else math.inf
+
+    @property
+    def written(self) -> str:
+        """All that was written, where it was asked to be kept: the thought and the answer."""
+        return self.thought + self.text
 
     @property
     def e2e_ms(self) -> float:

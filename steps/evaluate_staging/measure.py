@@ -154,8 +154,8 @@ class _EndpointUnderTest:
         ask = ChatRequest(({"role": "user", "content": check.prompt},), check.max_tokens, greedy=True)
         [alone] = fleet.send_together(load, ask, 1)
         together = fleet.send_together(load, ask, min(getattr(profile, "concurrency", _BATCH_AT_MOST), _BATCH_AT_MOST))
-        same = sum(result.text == alone.text and result.is_ok for result in together)
+        same = sum(result.written == alone.written and result.is_ok for result in together)
         logger.info(
             f"prompt check {check.prompt!r} in a batch: {same} of {len(together)} answers are the one that it gives alone"
         )
-        return BatchConsistency(prompt=check.prompt, alone=alone.text[:_SHOWN], asked=len(together), same=same)
+        return BatchConsistency(prompt=check.prompt, alone=alone.written[:_SHOWN], asked=len(together), same=same)

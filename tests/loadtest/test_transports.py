@@ -8,11 +8,8 @@ import json
 import re
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from itertools import count, pairwise
 from typing import Any
 
@@ -25,112 +22,15 @@ from hypothesis import strategies as st
 from benchmarks.load_client.frames import message
 from benchmarks.load_client.observed import stamps
 from benchmarks.load_client.run import Level, StampingServer
-from loadtest.client.chat_client import ChatRequest, LoadClient
 from loadtest.generator import worker
 from loadtest.generator.load import Load
 from loadtest.generator.worker_pool import WorkerPool
 from loadtest.measurement.measurement import Measurement
-from loadtest.measurement.request_record import RequestRecord
 from loadtest.measurement.worker_result import WorkerResult
-from loadtest.transports import Transport
 from loadtest.transports.openai import OpenAITransport
 from loadtest.transports.sagemaker import EventStreamDecoder, SageMakerTransport
+from tests.support.scripted_server import DONE, OPEN, WAYS, WHOLE, WORDS, Scripted, asked, chunk, framed, serving, transport, usage
 from tests.support.worlds.evaluation import ROOT
-
-WAYS = ("openai", "sagemaker")
-ASK = ChatRequest(({"role": "user", "content": "hello"},), 8, keep_text=True)
-
-
-def chunk(content: str | None = None, finish: str | None = None, **more: Any) -> bytes:
-    """One event as SGLang writes it."""
-    choices = [{"index": 0, "delta": {"content": content}, "finish_reason": finish}] if content is not None or finish else []
-    return b"data: " + json.dumps({"object": "chat.completion.chunk", "choices": choices, **more}).encode() + b"\n\n"
-
-
-def usage(tokens: int) -> bytes:
-    return chunk(usage={"prompt_tokens": 5, "completion_tokens": tokens})
-
-
-DONE = b"data: [DONE]\n\n"
-WORDS = (chunk(""), chunk(" one"), chunk(" two"), chunk(" three"))
-WHOLE = (*WORDS, chunk(finish="stop"), usage(3), DONE)
-OPEN = b""
-"""As a piece: the connection is kept open without an answer's end."""
-
-
-@dataclass
-class Scripted:
-    """A server that answers every request with these bytes, each piece a chunk of its own, then ends the answer or drops it."""
-
-    pieces: tuple[bytes, ...] = WHOLE
-    status: str = "200 OK"
-    drops: bool = False
-    requests: list[bytes] = field(default_factory=list)
-    url: str = ""
-
-    async def answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while head := await reader.readuntil(b"\r\n\r\n"):
-            length = next(int(line.split(b":")[1]) for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:"))
-            self.requests.append(head + await reader.readexactly(length))
-            writer.write(f"HTTP/1.1 {self.status}\r\nTransfer-Encoding: chunked\r\n\r\n".encode())
-            for piece in self.pieces:
-                if piece == OPEN:
-                    await asyncio.sleep(30)
-                writer.write(b"%x\r\n%b\r\n" % (len(piece), piece))
-                await writer.drain()
-            if self.drops:
-                break
-            writer.write(b"0\r\n\r\n")
-        writer.close()
-
-
-@contextmanager
-def serving(scripted: Scripted) -> Iterator[Scripted]:
-    loops: list[asyncio.AbstractEventLoop] = []
-    over, ready = asyncio.Event(), threading.Event()
-
-    async def serve() -> None:
-        async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            try:
-                await scripted.answer(reader, writer)
-            except (asyncio.IncompleteReadError, ConnectionError):
-                writer.close()
-
-        server = await asyncio.start_server(handle, "127.0.0.1", 0)
-        scripted.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        loops.append(asyncio.get_running_loop())
-        ready.set()
-        await over.wait()
-
-    thread = threading.Thread(target=asyncio.run, args=(serve(),), daemon=True)
-    thread.start()
-    assert ready.wait(10)
-    try:
-        yield scripted
-    finally:
-        loops[0].call_soon_threadsafe(over.set)
-        thread.join(10)
-
-
-def transport(way: str, url: str) -> Transport:
-    return OpenAITransport(f"{url}/v1", "secret", "m") if way == "openai" else SageMakerTransport("some", "us-east-1", url)
-
-
-def framed(way: str, pieces: tuple[bytes, ...]) -> tuple[bytes, ...]:
-    """The container's bytes as this way carries them."""
-    return pieces if way == "openai" else tuple(piece if piece == OPEN else message(piece) for piece in pieces)
-
-
-def asked(scripted: Scripted, way: str, times: int = 1, timeout_s: float = 10) -> list[RequestRecord]:
-    async def ask() -> list[RequestRecord]:
-        client = LoadClient(transport(way, scripted.url), timeout_s)
-        try:
-            return [await client.send(ASK, 1) for _ in range(times)]
-        finally:
-            client.close()
-
-    return asyncio.run(ask())
-
 
 @pytest.fixture(autouse=True)
 def credentials(monkeypatch: pytest.MonkeyPatch) -> None:

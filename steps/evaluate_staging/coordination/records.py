@@ -12,7 +12,19 @@ from pyarrow import parquet
 from loadtest.measurement.request_record import RequestRecord
 
 _MOMENTS = ("intended_ns", "sent_ns", "ended_ns")
-_REST = ("output_tokens", "prompt_tokens", "planned_tokens", "counted_tokens", "error", "message", "finish_reason", "text")
+_REST = (
+    "output_tokens",
+    "prompt_tokens",
+    "planned_tokens",
+    "counted_tokens",
+    "error",
+    "message",
+    "finish_reason",
+    "text",
+    "thought",
+    "answer_at",
+    "cached_tokens",
+)
 
 
 def pack(results: list[RequestRecord], begin_ns: int) -> bytes:
