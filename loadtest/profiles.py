@@ -69,7 +69,7 @@ class Objective(Strict):
         return value <= bound if self.is_upper else value >= bound
 
 
-_LATENCIES = [f"{name}_p{p}_ms" for name in ("ttft", "itl", "tpot", "e2e") for p in ("50", "90", "95", "99", "999")]
+_LATENCIES = [f"{name}_p{p}_ms" for name in ("ttft", "ttfo", "itl", "tpot", "e2e") for p in ("50", "90", "95", "99", "999")]
 CAPACITY = "capacity_per_s"
 COST = "usd_per_million_output_tokens"
 ERRORS = "error_rate"

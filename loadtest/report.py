@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Literal
 
-from loadtest.base import Strict
-from loadtest.measurement.confidence import Interval
+from loadtest.base import Reading, Strict
 from loadtest.measurement.models import ObjectiveResult, ProfileResult
 
 Verdict = Literal["passed", "failed", "invalid"]
@@ -16,15 +16,15 @@ Standing = Literal["met", "missed", "undecided", "unmeasured"]
 class ProfileReport(ProfileResult):
     """What one load profile measured, with the confidence interval of every metric."""
 
-    intervals: dict[str, Interval | None]
+    intervals: dict[str, tuple[Reading, float | None] | None]
     """Metric → where its 95 % confidence interval begins and ends; None where there was too little to say."""
 
 
 class LoadTestReport(Strict):
     """report.json: what all profiles measured."""
 
-    schema_version: Literal[1] = 1
-    """The format of this file."""
+    schema_version: Literal[1, 2] = 2
+    """The format of this file. 1: percentiles left failed requests out, where 2 has them as infinite (the text "Infinity")."""
     target: str
     """What the load was put on: the server's URL, or the endpoint's name."""
     began_at: str
@@ -35,6 +35,24 @@ class LoadTestReport(Strict):
     """Why it did not pass: one line an objective or profile; empty if it passed."""
     profiles: dict[str, ProfileReport]
     """Name → what it measured."""
+
+
+def number(value: float | None) -> str:
+    """Return a number as people want it: four digits. Letters alone where it is none: registries take no symbols."""
+    if value is None or value == math.inf:
+        return "unmeasured" if value is None else "infinite"
+    return f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}"
+
+
+def shown_metrics(profile: ProfileResult) -> list[str]:
+    """Return the metrics that say something: those that were measured, and those with an objective. Where a model does not think, the time to the
+    first token of its answer is the time to its first token, and is not said twice."""
+    thinks = profile.latencies_ms.get("ttfo") != profile.latencies_ms.get("ttft")
+    return [
+        metric
+        for metric, value in profile.metrics.items()
+        if metric in profile.objectives or (value is not None and (thinks or not metric.startswith("ttfo_")))
+    ]
 
 
 def standing(result: ObjectiveResult) -> Standing:
@@ -64,7 +82,8 @@ def judge(profiles: Mapping[str, ProfileReport]) -> tuple[Verdict, list[str]]:
                     failed.append(f"{name}: {metric} could not be measured")
                 case "missed":
                     side = result.bound_kind.replace("_", " ")
-                    failed.append(f"{name}: {metric} is {result.value:.4g}, must be {side} {_bounds(result)}")
+                    why = f" ({result.note})" if result.value == math.inf else ""
+                    failed.append(f"{name}: {metric} is {number(result.value)}, must be {side} {_bounds(result)}{why}")
     return ("invalid" if invalid else "failed" if failed else "passed"), [*invalid, *failed]
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from loadtest.measurement.confidence import Interval
 from loadtest.measurement.models import ObjectiveResult
 from loadtest.profiles import CAPACITY, COST, ERRORS
-from loadtest.report import LoadTestReport, ProfileReport, standing
+from loadtest.report import LoadTestReport, ProfileReport, number, shown_metrics, standing
 
 _UNITS = {ERRORS: "share", COST: "USD", CAPACITY: "requests/s", "requests_per_s": "requests/s", "goodput_per_s": "requests/s"}
 _HEADING = ("metric", "value", "unit", "95 % interval", "objective", "")
@@ -25,16 +26,17 @@ def _profile(name: str, profile: ProfileReport) -> Iterator[str]:
     rows = [
         (
             metric,
-            number(value),
+            number(profile.metrics[metric]),
             _unit(metric),
             _interval(profile.intervals.get(metric)),
             _bound(profile.objectives.get(metric)),
             standing(profile.objectives[metric]) if metric in profile.objectives else "",
         )
-        for metric, value in profile.metrics.items()
-        if value is not None or metric in profile.objectives
+        for metric in shown_metrics(profile)
     ]
     yield from _aligned([_HEADING, *rows])
+    if math.inf in profile.metrics.values():
+        yield "  infinite: so many requests failed (for ttfo: or ended within their thought) that this percentile is of one of them"
     for error, count in profile.errors.items():
         yield f"  {count} times {error}: {profile.error_examples.get(error, '')}"
     health = profile.client
@@ -52,11 +54,6 @@ def _aligned(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
         yield f"  {'  '.join(cells)}".rstrip()
-
-
-def number(value: float | None) -> str:
-    """Return a number as people want it: four digits."""
-    return "unmeasured" if value is None else f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
 def _unit(metric: str) -> str:

@@ -58,19 +58,21 @@ class TimeSlices:
             return None
         samples = numpy.array(values)
         logs = numpy.log(numpy.maximum(samples, 1e-6))
-        lowest = logs.min()
+        lowest = logs.min() if numpy.isfinite(logs.min()) else 0.0
         buckets, columns = numpy.unique(numpy.floor((logs - lowest) / numpy.log(_BUCKET)), return_inverse=True)
         matrix = numpy.zeros((SLICES, len(buckets)))
         numpy.add.at(matrix, (numpy.asarray(places), columns), 1)
         drawn = numpy.cumsum(self._weights() @ matrix, axis=1)
         drawn = drawn[drawn[:, -1] > 0]  # not those of empty slices alone
         found = (drawn >= share * drawn[:, -1:]).argmax(axis=1)
-        low, high = self._interval(numpy.exp(lowest + buckets[found] * numpy.log(_BUCKET)))
+        # An observation: what is between two of them is nothing where one is infinite.
+        low, high = self._interval(numpy.exp(lowest + buckets[found] * numpy.log(_BUCKET)), "closest_observation")
         samples.sort()
         spread = _Z * math.sqrt(len(samples) * share * (1 - share))
         first = max(0, math.floor(share * len(samples) - spread) - 1)
         last = math.ceil(share * len(samples) + spread)
-        return min(low, float(samples[first])), max(high, float(samples[last])) if last < len(samples) else None
+        ends = max(high, float(samples[last])) if last < len(samples) else math.inf
+        return min(low, float(samples[first])), ends if math.isfinite(ends) else None
 
     def rate(self, name: str, duration_s: float) -> tuple[float, float] | None:
         """Return the interval of a sum a second; None where nothing was summed."""
@@ -99,8 +101,8 @@ class TimeSlices:
         return numpy.random.default_rng(0).multinomial(SLICES, [1 / SLICES] * SLICES, size=_DRAWS)
 
     @staticmethod
-    def _interval(values: Any) -> tuple[float, float]:
-        low, high = numpy.percentile(values, [_TAIL, 100 - _TAIL])
+    def _interval(values: Any, method: Any = "linear") -> tuple[float, float]:
+        low, high = numpy.percentile(values, [_TAIL, 100 - _TAIL], method=method)
         return float(low), float(high)
 
 

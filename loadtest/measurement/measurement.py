@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -19,7 +20,7 @@ _FEW_TOKENS, _FEW_SHARE = 2, 0.02  # by which two counts of one answer may diffe
 _OVERCLAIM = 1.2
 """What a server may count for each token that the text has. Text that is cut into tokens again has a few per cent fewer of them than were
 made; a count that has the prompt in it, or the drafts of speculative decoding, is far off."""
-LATENCIES = ("ttft", "itl", "tpot", "e2e")
+LATENCIES = ("ttft", "ttfo", "itl", "tpot", "e2e")
 
 
 class Measurement:
@@ -137,9 +138,9 @@ class Measurement:
         )
 
     def latencies(self) -> dict[str, Quantiles | None]:
-        """Return each latency's distribution, over the counted answers that were complete."""
-        good = [result for result in self.counted if result.is_ok]
-        return {name: quantiles(value for result in good for value in samples(result, name)) for name in LATENCIES}
+        """Return each latency's distribution, over all counted requests: one that failed is slower than any answer."""
+        counted = self.counted
+        return {name: quantiles(value for result in counted for value in samples(result, name)) for name in LATENCIES}
 
     def metrics(self, objectives: Mapping[str, Objective], usd_per_hour: float | None = None) -> dict[str, float | None]:
         """Return every metric that an objective may name.
@@ -188,9 +189,8 @@ class Measurement:
             place = (result.intended_ns - self.begin_ns) // length
             slices.count("due", place)
             slices.count("failed", place, not result.is_ok)
-            if result.is_ok:
-                for name in latencies:
-                    slices.sample(name, place, samples(result, name))
+            for name in latencies:
+                slices.sample(name, place, samples(result, name))
         for result in self._completed():
             place = (result.ended_ns - self.begin_ns) // length
             slices.count("completed", place)
@@ -218,10 +218,15 @@ def _disagree(claimed: int, counted: int) -> bool:
 
 
 def samples(result: RequestRecord, latency: str) -> list[float]:
-    """Return what one request adds to a latency's distribution. Milliseconds."""
+    """Return what one request adds to a latency's distribution. Milliseconds.
+
+    One that failed is infinitely slow, whatever it had until then; of its gaps those that were seen count, and one that did not end.
+    """
     if latency == "itl":
-        return result.gaps_ms
-    value = {"ttft": result.ttft_ms, "tpot": result.tpot_ms, "e2e": result.e2e_ms}[latency]
+        return result.gaps_ms if result.is_ok else [*result.gaps_ms, math.inf]
+    if not result.is_ok:
+        return [math.inf]
+    value = {"ttft": result.ttft_ms, "ttfo": result.ttfo_ms, "tpot": result.tpot_ms, "e2e": result.e2e_ms}[latency]
     return [] if value is None else [value]
 
 

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from loadtest.base import Strict
+from loadtest.base import Reading, Strict
 
 
 class ObjectiveResult(Strict):
     """One objective, measured."""
 
-    value: float | None
-    """The metric, in the unit of its name; None when it could not be measured."""
-    low: float | None = None
+    value: Reading | None
+    """The metric, in the unit of its name; infinite where the percentile is of a failed request, None when it could not be measured."""
+    low: Reading | None = None
     """Where its 95 % confidence interval begins; None when there was too little to say."""
     high: float | None = None
-    """Where that ends; None when there were too few samples for an end."""
-    production: float | None = None
+    """Where that ends; None when there were too few samples for an end, or too many failures."""
+    production: Reading | None = None
     """The same metric of what is in production, for a relative objective; None when there is nothing to compare with."""
     compared_value: float
     """What the gate compares: the value (for an objective that is only relative, its ratio to production's), or one far on the losing
-    side where there is none (a condition cannot compare null) or where the relative bound is missed."""
+    side where there is none, or an infinite one (a condition compares numbers alone), or where the relative bound is missed."""
     bound: float
     """The bound that the gate compares it with."""
     bound_kind: Literal["at_most", "at_least"]
@@ -30,24 +30,30 @@ class ObjectiveResult(Strict):
     met: bool
     """Whether all of it holds."""
     note: str = ""
-    """What a reader must know: why there is nothing to compare with."""
+    """What a reader must know: why there is nothing to compare with, or why the value is infinite."""
     undecided: str = ""
     """Why there is no value (lm-eval failed), or one that, though within its bounds, cannot decide: a percentile of too few samples. It makes
     the run invalid. Empty when it decides."""
 
 
 class Quantiles(Strict):
-    """A latency's distribution, in milliseconds. Percentiles are exact, of every sample (see `percentiles`), never averages of percentiles."""
+    """A latency's distribution, in milliseconds. Percentiles are exact, of every sample (see `percentiles`), never averages of percentiles.
+
+    A request that failed is a sample too, an infinite one: a percentile that is of one is infinite.
+    """
 
     samples: int
-    p50: float
-    p90: float
-    p95: float
-    p99: float
-    p999: float
-    max: float
+    """How many there are, those of failed requests among them."""
+    failed: int = 0
+    """How many are infinite."""
+    p50: Reading
+    p90: Reading
+    p95: Reading
+    p99: Reading
+    p999: Reading
+    max: Reading
     histogram: str
-    """The HDR histogram itself (microseconds), in its standard base64 encoding: to be drawn, compared, or merged with others."""
+    """The HDR histogram of the finite samples (microseconds), in its standard base64 encoding: to be drawn, compared, or merged with others."""
 
 
 class ClientHealth(Strict):
@@ -72,7 +78,7 @@ class Trial(Strict):
     """Requests a second, or concurrent requests."""
     met: bool
     """Whether every objective held, and the endpoint kept up with the rate."""
-    metrics: dict[str, float | None]
+    metrics: dict[str, Reading | None]
     """What was measured."""
     bottleneck: str = ""
     """Why the numbers say more about the client; empty when they do not."""
@@ -99,10 +105,10 @@ class ProfileResult(Strict):
     """In which share of the answers the server's token count is not that of the model's tokenizer (looked at in one answer of 20), or,
     where the weights have none, of the pieces that arrived; None without any answer."""
     latencies_ms: dict[str, Quantiles | None]
-    """`ttft`, `itl`, `tpot`, `e2e`; None where there was no sample."""
+    """`ttft`, `ttfo`, `itl`, `tpot`, `e2e`; None where there was no sample."""
     tokens_per_s: list[float]
     """Tokens that arrived in each second."""
-    metrics: dict[str, float | None]
+    metrics: dict[str, Reading | None]
     """Every metric that an objective may name."""
     client: ClientHealth
     """The measuring side."""

@@ -2,7 +2,8 @@
 
 A percentile here is a sample: the smallest that at least so many per cent of all samples do not exceed, which is the sample of rank
 ceil(share * count), counted from 1. It is the inverse of the empirical distribution function, numpy's method `inverted_cdf`, and never lies
-between two samples: the 90th percentile of seven samples is the largest.
+between two samples: the 90th percentile of seven samples is the largest. An infinite sample, that of a failed request, has its rank as any
+other.
 
 The curve is an HDR histogram, to be drawn, compared or merged; no number is read from it.
 """
@@ -26,14 +27,21 @@ def quantiles(values_ms: Iterable[float]) -> Quantiles | None:
     """Return the distribution of latencies; None when there is no value.
 
     Args:
-        values_ms: every sample, in any order. Milliseconds.
+        values_ms: every sample, in any order. Milliseconds; infinite for a request that failed.
     """
     values = numpy.fromiter(values_ms, dtype=numpy.float64)
     if not len(values):
         return None
     values.sort()
     found = {name: float(values[_place(thousandths, len(values))]) for name, thousandths in PERCENTILES.items()}
-    return Quantiles(samples=len(values), max=float(values[-1]), histogram=_histogram(values).encode().decode(), **found)
+    finite = values[numpy.isfinite(values)]
+    return Quantiles(
+        samples=len(values),
+        failed=len(values) - len(finite),
+        max=float(values[-1]),
+        histogram=_histogram(finite).encode().decode(),
+        **found,
+    )
 
 
 def percentile(values: Iterable[float], thousandths: int) -> float | None:
@@ -65,7 +73,7 @@ def _place(thousandths: int, count: int) -> int:
 
 
 def _histogram(values_ms: Any) -> HdrHistogram:
-    """Put every sample into an HDR histogram, in microseconds."""
+    """Put finite samples into an HDR histogram, in microseconds."""
     made = HdrHistogram(_LOWEST_US, _HIGHEST_US, _DIGITS)
     rounded = numpy.rint(values_ms * 1000).clip(_LOWEST_US, _HIGHEST_US).astype(numpy.int64)
     for value, count in zip(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -59,12 +60,21 @@ def profile_result(
                     comparable.metrics.get(name) if comparable else None,
                     intervals.get(name),
                     note=incomparable or _absent(name, comparable),
+                    failures=_failures(name, measurement),
                 ),
                 _few(name, latencies) or (_overclaimed(name, measurement) if not load.get("exact_output") else ""),
             )
             for name, objective in objectives.items()
         },
     )
+
+
+def _failures(metric: str, measurement: Measurement) -> str:
+    """Say why a percentile is infinite: how many requests failed, and how many, for the time to an answer, never came to one."""
+    counted = measurement.counted
+    thought = sum(result.is_ok and result.ttfo_ms == math.inf for result in counted) if metric.startswith("ttfo_") else 0
+    within = f" and {thought} ended within their thought" if thought else ""
+    return f"{sum(not result.is_ok for result in counted)} of {len(counted)} requests failed{within}: each is slower than every bound"
 
 
 def _absent(metric: str, production: ProfileResult | None) -> str:
@@ -100,10 +110,12 @@ def score(
     interval: Interval | None = None,
     *,
     note: str = "",
+    failures: str = "",
 ) -> ObjectiveResult:
-    """One objective. A value that was not measured is missed; a relative bound with nothing to compare with is met."""
+    """One objective. A value that was not measured is missed; a relative bound with nothing to compare with is met. `failures` says why a value
+    is infinite, where it is."""
     losing = _LOSING if objective.is_upper else -_LOSING
-    compared, met = (losing, False) if value is None else (value, objective.met_by(value))
+    compared, met = (losing, False) if value is None else (min(value, _LOSING), objective.met_by(value))
     if value is not None and objective.relative is not None:
         relative = objective.relative
         if production is None:
@@ -116,6 +128,7 @@ def score(
             compared = losing
         met = met and related
     low, high = interval or (None, None)
+    notes = [note if objective.relative is not None else "", failures if value == math.inf else ""]
     return ObjectiveResult(
         value=value,
         low=low,
@@ -126,10 +139,10 @@ def score(
         bound_kind="at_most" if objective.is_upper else "at_least",
         relative_bound=objective.relative,
         met=met,
-        note=note if objective.relative is not None else "",
+        note="; ".join(filter(None, notes)),
     )
 
 
 def _ratio(value: float, production: float) -> float:
-    """Return how many times production's the value is; no more than what a condition of a pipeline can compare."""
-    return min(value / production, _LOSING)
+    """Return how many times production's the value is; no more than what a condition of a pipeline can compare. Infinite ones are alike."""
+    return 1.0 if value == production == math.inf else min(value / production, _LOSING)

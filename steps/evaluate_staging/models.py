@@ -80,8 +80,8 @@ class InProduction(Strict):
 class Evaluation(Strict):
     """evaluation.json, the step's property file."""
 
-    schema_version: Literal[2] = 2
-    """The format of this file."""
+    schema_version: Literal[2, 3] = 3
+    """The format of this file. 2: percentiles left failed requests out, where 3 has them as infinite (the text "Infinity")."""
     model: str
     """The model's name."""
     version: int

@@ -7,6 +7,7 @@ never undoes it; the evaluation names it.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from delivery.aws.client_errors import translate_client_errors
 from delivery.job.frame import progress
 from delivery.names import REPORT_PAGE, Fact
 from loadtest.measurement import request_table
+from loadtest.report import number, shown_metrics
 from loadtest.runner import ProfileRun
 from steps.evaluate_staging import expectations
 from steps.evaluate_staging.measure import Measured
@@ -144,8 +146,9 @@ def send_metrics(evaluation: Evaluation, region: str) -> None:
     data = [
         _datum(metric, value, {**version, "Profile": name})
         for name, profile in evaluation.profiles.items()
-        for metric, value in profile.metrics.items()
-        if value is not None
+        for metric in shown_metrics(profile)
+        if (value := profile.metrics[metric]) is not None
+        and math.isfinite(value)  # CloudWatch takes no infinity; error_rate says it
     ] + [
         _datum(f"lm_eval_{task}", result.value, version)
         for task, result in evaluation.lm_eval.items()

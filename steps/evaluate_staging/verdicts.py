@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from loadtest.measurement.models import ObjectiveResult, ProfileResult
 from loadtest.measurement.scoring import NOTHING_THERE
+from loadtest.report import number
 from steps.evaluate_staging.models import PromptCheckSummary, Verdict
 
 _DENIED = ("http_401", "http_403")
@@ -78,9 +80,5 @@ def _missed(result: ObjectiveResult) -> str:
         bounds.append(f"{side} {number(result.bound)}")
     if result.relative_bound is not None and result.production is not None:
         bounds.append(f"{side} {result.relative_bound:g} times production's {number(result.production)}")
-    return f"{number(result.value)} (must be {' and '.join(bounds)})"
-
-
-def number(value: float | None) -> str:
-    """Format a number as people want it: four digits."""
-    return "unmeasured" if value is None else f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}"
+    why = f": {result.note}" if result.value == math.inf else ""
+    return f"{number(result.value)} (must be {' and '.join(bounds)}{why})"

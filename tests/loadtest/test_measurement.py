@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import math
 import random
+import re
 from statistics import NormalDist
 
 import pytest
+from hdrh.histogram import HdrHistogram
 from hypothesis import given
 from hypothesis import strategies as st
 
+from loadtest import table
 from loadtest.measurement.measurement import Measurement
 from loadtest.measurement.models import ProfileResult
 from loadtest.measurement.request_record import RequestRecord
 from loadtest.measurement.scoring import profile_result, score
 from loadtest.measurement.worker_result import WorkerResult
 from loadtest.profiles import METRICS, ClosedLoop, Objective
+from loadtest.report import LoadTestReport, ProfileReport, judge, shown_metrics
 from steps.evaluate_staging import verdicts
 from steps.evaluate_staging.models import PromptCheckSummary
 
@@ -86,17 +91,109 @@ def test_latency_counts_from_when_the_request_was_due_not_from_when_it_was_sent(
     assert late.ttft_ms == 100
 
 
-def test_failures_are_counted_by_kind_and_have_no_latency() -> None:
+def test_failures_are_counted_by_kind_and_are_slower_than_every_answer() -> None:
     failures = answer(1600, error="http_500"), answer(1700, error="timeout"), answer(1800, error="timeout")
     result = result_of(measured(answer(1500), *failures))
     assert result.errors == {"http_500": 1, "timeout": 2}
     assert result.metrics["error_rate"] == 0.75
-    assert result.latencies_ms["ttft"] is not None
-    assert result.latencies_ms["ttft"].samples == 1
+    for latency, first in (("ttft", 100.0), ("e2e", 120.0), ("tpot", 10.0)):
+        found = result.latencies_ms[latency]
+        assert found is not None
+        assert (found.samples, found.failed, found.p50, found.max) == (4, 3, math.inf, math.inf)
+        assert HdrHistogram.decode(found.histogram).get_max_value() == pytest.approx(first * 1000, rel=0.001), "the answer's"
+    itl = result.latencies_ms["itl"]
+    assert itl is not None
+    assert (itl.samples, itl.failed) == (5, 3), "two gaps of the answer, and of each failure the one that did not end"
+
+
+def strictly(text: str) -> object:
+    """JSON as RFC 8259 has it: Python's own reader takes Infinity and NaN as well."""
+
+    def refuse(word: str) -> None:
+        raise ValueError(word)
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def test_one_request_of_a_hundred_that_hangs_is_not_passed_by_the_99th_percentile() -> None:
+    requests = [answer(1000 + 10 * number, ttft_ms=100 + number % 7) for number in range(1000)]
+    for result in requests[::99]:  # 11 of 1,000
+        result.error, result.message, result.token_ns, result.ended_ns = "timeout", "no answer in 60 s", [], 60 * SECOND
+    objectives = {
+        "ttft_p99_ms": Objective(at_most=200),
+        "e2e_p95_ms": Objective(at_most=200),
+        "e2e_p999_ms": Objective(at_least=1),
+        "error_rate": Objective(at_most=0.02),
+    }
+    found = result_of(measured(*requests), objectives)
+    assert {name: one.met for name, one in found.objectives.items()} == {
+        "ttft_p99_ms": False,
+        "e2e_p95_ms": True,
+        "e2e_p999_ms": True,
+        "error_rate": True,
+    }
+    lost = found.objectives["ttft_p99_ms"]
+    assert (lost.value, lost.high, lost.compared_value) == (math.inf, None, 1e12)
+    assert lost.note == "11 of 1000 requests failed: each is slower than every bound"
+    assert found.objectives["e2e_p95_ms"].note == ""
+    assert verdicts.judge(PromptCheckSummary(failed=0, results=[]), {"chat": found}, {}) == (
+        "failed",
+        "chat ttft_p99_ms infinite (must be at most 200: 11 of 1000 requests failed: each is slower than every bound)",
+    )
+    written = found.model_dump_json()
+    told = strictly(written)
+    assert isinstance(told, dict)
+    assert told["metrics"]["ttft_p99_ms"] == told["objectives"]["ttft_p99_ms"]["value"] == "Infinity"
+    assert told["metrics"]["capacity_per_s"] is None, "not measured is something else"
+    assert ProfileResult.model_validate_json(written) == found
+    whole = ProfileReport(**dict(found), intervals=measured(*requests).intervals(METRICS, {}))
+    report = LoadTestReport(target="here", began_at="now", verdict="failed", reasons=[], profiles={"chat": whole})
+    strictly(report.model_dump_json())
+    shown = table.render(report)
+    assert re.search(r"^ +ttft_p99_ms +infinite +ms +10\d … no end +at most 200 +missed$", shown, re.MULTILINE), shown
+    assert "  infinite: so many requests failed " in shown
+    assert judge({"chat": whole}) == (
+        "failed",
+        ["chat: ttft_p99_ms is infinite, must be at most 200 (11 of 1000 requests failed: each is slower than every bound)"],
+    )
+
+
+def test_the_time_to_the_first_token_of_the_answer_is_behind_the_thought() -> None:
+    plain, thinking, cut = answer(1500), answer(1600, gaps_ms=(10, 10, 10)), answer(1700)
+    thinking.answer_at, cut.answer_at = 2, 3
+    objectives = {"ttfo_p50_ms": Objective(at_most=150), "ttfo_p90_ms": Objective(at_most=150)}
+    found = result_of(measured(plain, thinking, cut), objectives)
+    assert {name: found.metrics[name] for name in ("ttft_p50_ms", "ttfo_p50_ms", "ttfo_p90_ms", "error_rate")} == {
+        "ttft_p50_ms": 100.0,
+        "ttfo_p50_ms": 120.0,
+        "ttfo_p90_ms": math.inf,
+        "error_rate": 0.0,
+    }
+    assert found.objectives["ttfo_p90_ms"].note == (
+        "0 of 3 requests failed and 1 ended within their thought: each is slower than every bound"
+    )
+    assert "ttfo_p99_ms" in shown_metrics(found)
+    assert "ttfo_p99_ms" not in shown_metrics(result_of(measured(plain))), "which is the time to the first token"
+    assert "ttfo_p50_ms" in shown_metrics(result_of(measured(plain), objectives))
+
+
+def test_infinite_latencies_are_compared_with_production_as_numbers_are() -> None:
+    worse = Objective(at_most_production=1.1)
+    assert not score(worse, math.inf, production=100.0).met
+    assert score(worse, math.inf, production=math.inf).met, "it was as bad before"
+    assert score(worse, 100.0, production=math.inf).met
+    for production in (100.0, math.inf):
+        strictly(score(worse, math.inf, production=production).model_dump_json())
+
+
+def test_where_every_request_failed_every_latency_is_infinite() -> None:
+    failed = measured(*(answer(1000 + 100 * n, error="http_503") for n in range(20)))
+    assert failed.metrics({})["ttft_p50_ms"] == math.inf
+    assert failed.intervals(["ttft_p50_ms", "error_rate"], {})["ttft_p50_ms"] == (math.inf, None)
 
 
 def test_a_model_file_that_bounds_no_errors_allows_one_in_a_hundred() -> None:
-    """Latencies are those of answers: where every third request fails, the others' are as good as ever."""
+    """Where every third request fails, the median is of an answer still."""
     profile = ClosedLoop.model_validate(
         {"kind": "closed_loop", "concurrency": 1, "duration_s": 10, "objectives": {"ttft_p50_ms": {"at_most": 200}}}
     )
@@ -104,6 +201,7 @@ def test_a_model_file_that_bounds_no_errors_allows_one_in_a_hundred() -> None:
     for result in requests[::3]:
         result.error, result.token_ns = "timeout", []
     scored = result_of(measured(*requests), profile.objectives).objectives
+    assert scored["ttft_p50_ms"].value == 105, "the median of the answers is 103"
     assert {name: result.met for name, result in scored.items()} == {"ttft_p50_ms": True, "error_rate": False}
     assert profile.objectives["error_rate"].at_most == 0.01
     for named, kept in (
@@ -122,7 +220,7 @@ def test_goodput_is_the_rate_of_requests_that_keep_every_bound_by_themselves() -
 
 def test_an_objective_without_a_value_is_lost_on_either_side() -> None:
     objectives = {"ttft_p99_ms": Objective(at_most=1e9), "tpot_p50_ms": Objective(at_least=-1e9)}
-    scored = result_of(measured(answer(1500, error="timeout")), objectives).objectives
+    scored = result_of(measured(answer(500)), objectives).objectives
     assert scored["ttft_p99_ms"].value is None
     assert not scored["ttft_p99_ms"].met
     assert scored["ttft_p99_ms"].compared_value > 1e9
@@ -208,7 +306,7 @@ def test_what_was_not_compared_with_production_is_in_the_line_for_people() -> No
 
 def test_every_objective_has_an_interval_that_holds_its_value() -> None:
     objectives = {
-        "ttft_p90_ms": Objective(at_most=150),
+        "ttft_p50_ms": Objective(at_most=150),
         "output_tokens_per_s": Objective(at_least=1),
         "error_rate": Objective(at_most=0.5),
     }

@@ -8,6 +8,7 @@ from typing import Any
 import jinja2
 
 from loadtest.measurement.models import ProfileResult
+from loadtest.report import shown_metrics
 from steps.evaluate_staging.models import Evaluation
 from steps.evaluate_staging.report import figures, formatting
 
@@ -16,6 +17,7 @@ _HEADLINES = (
     "capacity_per_s",
     "ttft_p50_ms",
     "ttft_p99_ms",
+    "ttfo_p99_ms",
     "itl_p50_ms",
     "itl_p99_ms",
     "e2e_p99_ms",
@@ -54,7 +56,7 @@ def render(evaluation: Evaluation, production: Evaluation | None = None) -> str:
 
 def _section(ours: ProfileResult, theirs: ProfileResult | None) -> dict[str, Any]:
     """Collect what the page shows of one profile."""
-    metrics = [name for name, value in ours.metrics.items() if value is not None]
+    metrics = [name for name in shown_metrics(ours) if ours.metrics[name] is not None]
     return {
         "profile": ours,
         "load": formatting.load(ours.load),

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from hdrh.histogram import HdrHistogram
 
-from loadtest.measurement.models import ObjectiveResult, ProfileResult, Trial
+from loadtest.measurement.models import ObjectiveResult, ProfileResult, Quantiles, Trial
 from loadtest.profiles import KINDS
 from steps.evaluate_staging.report.chart import Chart, Colour, label
 
@@ -29,9 +29,11 @@ def distribution(ours: ProfileResult, theirs: ProfileResult | None, latency: str
         return ""
     other = theirs.latencies_ms.get(latency) if theirs else None
     bounds = _bounds(ours, latency)
-    curve, behind = _curve(found.histogram), _curve(other.histogram) if other is not None else []
+    curve, behind = cumulative(found), cumulative(other) if other is not None else []
     chart = Chart(title, "milliseconds", "share of samples within")
     values = [value for value, _ in [*curve, *behind]] + [result.bound for _, result in bounds]
+    if not values:
+        return ""
     chart.fit_x(values)
     chart.name_y(_nines(), _stretched(_LAST_SHARE))
     chart.line(behind, "theirs", words="in production")
@@ -74,7 +76,7 @@ def throughput(profile: ProfileResult, title: str) -> str:
 def trials(profile: ProfileResult, metric: str, title: str) -> str:
     """Draw what a metric was at each rate or concurrency that was tried, and whether all objectives held there; empty where it never was."""
     tried = sorted(
-        ((trial, value) for trial in profile.trials if (value := trial.metrics.get(metric)) is not None),
+        ((trial, value) for trial in profile.trials if (value := trial.metrics.get(metric)) is not None and math.isfinite(value)),
         key=lambda one: one[0].load,
     )
     if not tried:
@@ -119,20 +121,20 @@ def _stretched(share: float) -> float:
     return -math.log10(max(1 - share, 1e-5))
 
 
-def _curve(encoded: str) -> list[tuple[float, float]]:
-    """Return latencies in milliseconds, and the stretched share of samples up to each."""
-    found = HdrHistogram.decode(encoded.encode())
+def cumulative(latency: Quantiles) -> list[tuple[float, float]]:
+    """Return latencies in milliseconds, and the stretched share of samples up to each: it ends below the share of those that failed."""
+    found = HdrHistogram.decode(latency.histogram.encode())
     counts, values_us = [], []
     for step in found.get_recorded_iterator():
         counts.append(step.total_count_to_this_value)
         values_us.append(step.value_iterated_to)
-    total = counts[-1]
+    answered, total = (counts[-1] if counts else 0), latency.samples
     points = []
     for height in (place / _POINTS * _stretched(_LAST_SHARE) for place in range(_POINTS + 1)):
         share = 1 - 10**-height
         if share < _FIRST_SHARE:
             continue  # a few gaps of nothing, tokens that arrived together, would set the scale
-        if share * total > total - 0.5:
-            break  # beyond the last sample
+        if share * total > answered - 0.5:
+            break  # beyond the last answer
         points.append((values_us[bisect_left(counts, share * total)] / 1000, height))
     return points

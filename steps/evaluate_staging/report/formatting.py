@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from loadtest.measurement.models import ObjectiveResult
@@ -16,7 +17,7 @@ _NAMES = {
     COST: "A million output tokens",
     CAPACITY: "Capacity, requests a second",
 }
-_LATENCIES = {"ttft": "TTFT", "itl": "ITL", "tpot": "TPOT", "e2e": "End to end"}
+_LATENCIES = {"ttft": "TTFT", "ttfo": "TTFO", "itl": "ITL", "tpot": "TPOT", "e2e": "End to end"}
 _NOISE = 0.02
 """A change of less than this share is shown without a colour."""
 _BEYOND = 1e11
@@ -33,6 +34,8 @@ def name(metric: str) -> str:
 
 def value(metric: str, found: float | None) -> str:
     """Format a value with its unit: 1,234 ms, 0.52%, $3.10."""
+    if found == math.inf:
+        return "∞"
     if found is None or abs(found) > _BEYOND:
         return "unmeasured"
     if metric == "error_rate":
@@ -70,8 +73,10 @@ def interval(metric: str, result: ObjectiveResult) -> str:
 
 def change(metric: str, ours: float | None, theirs: float | None) -> dict[str, str] | None:
     """Say by how much it differs from production, and whether that is better; None where there is nothing to compare."""
-    if ours is None or theirs is None or not theirs:
+    if ours is None or theirs is None or not theirs or ours == theirs == math.inf:
         return None
+    if ours == math.inf:
+        return {"text": "∞", "kind": "missed"}
     share = ours / theirs - 1
     if abs(share) < _NOISE:
         return {"text": f"{share:+.1%}", "kind": ""}
@@ -85,7 +90,8 @@ def bar(result: ObjectiveResult) -> dict[str, float | None]:
     if result.relative_bound is not None and result.production is not None:
         bounds.append(result.relative_bound * result.production)
     tightest = (min if result.bound_kind == "at_most" else max)(bounds) if bounds else None
-    scale = max([abs(one) for one in (result.value, tightest, result.high) if one is not None] + [1e-9]) * 1.15
+    drawn = [abs(one) for one in (result.value, tightest, result.high) if one is not None and math.isfinite(one)]
+    scale = max([*drawn, 1e-9]) * 1.15
 
     def place(one: float | None) -> float | None:
         return None if one is None else round(max(0.0, min(100.0, 100 * one / scale)), 2)

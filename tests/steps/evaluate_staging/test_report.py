@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
 import pytest
+from hdrh.histogram import HdrHistogram
 
 from steps.evaluate_staging import report
 from steps.evaluate_staging.models import Evaluation
-from steps.evaluate_staging.report import chart
+from steps.evaluate_staging.report import chart, figures
 from tests.steps.evaluate_staging.evaluations import REVISION, evaluation
 from tests.support import browser
 
@@ -117,6 +119,31 @@ def test_a_number_that_cannot_decide_says_why_below_its_row(production: Evaluati
         page,
         re.DOTALL,
     )
+
+
+def test_a_percentile_of_a_failed_request_is_infinite_and_the_curve_ends_before_it(production: Evaluation) -> None:
+    chat = production.profiles["chat"]
+    ttft = chat.latencies_ms["ttft"]
+    assert ttft is not None
+    failing = ttft.model_copy(update={"samples": ttft.samples * 2, "failed": ttft.samples, "p99": math.inf, "max": math.inf})
+    lost = chat.objectives["ttft_p99_ms"].model_copy(
+        update={"value": math.inf, "high": None, "met": False, "note": "420 of 840 requests failed"}
+    )
+    half = chat.model_copy(
+        update={
+            "latencies_ms": {**chat.latencies_ms, "ttft": failing},
+            "metrics": {**chat.metrics, "ttft_p99_ms": math.inf},
+            "objectives": {**chat.objectives, "ttft_p99_ms": lost},
+        }
+    )
+    evaluated = production.model_copy(update={"profiles": {"chat": half}})
+    page = report.render(Evaluation.model_validate_json(evaluated.model_dump_json()), production)
+    assert re.search(r'<td class="missed">missed</td>\s*<td class="num"><b>∞</b></td>', page)
+    assert "420 of 840 requests failed" in page
+    heights = [height for _, height in figures.cumulative(failing)]
+    assert max(heights) == pytest.approx(-math.log10(0.5), abs=0.02), "half of them were answered"
+    nothing = ttft.model_copy(update={"failed": ttft.samples, "histogram": HdrHistogram(1, 3_600_000_000, 3).encode().decode()})
+    assert figures.cumulative(nothing) == []
 
 
 @chromium
