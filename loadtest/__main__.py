@@ -42,6 +42,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument(
         "--usd-per-hour", type=float, metavar="USD", help="what the server costs, for the price of a million tokens"
     )
+    made.add_argument(
+        "--seed", metavar="TEXT", help="ask what an earlier run with this seed asked (default: prompts that no run asked before)"
+    )
     made.add_argument("--processes", type=int, metavar="N", help="client processes at most (default: one a core)")
     made.add_argument(
         "--lag-at-most-ms",

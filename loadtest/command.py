@@ -53,6 +53,7 @@ def run(given: Namespace) -> tuple[str, int]:
         lag_at_most_ms=given.lag_at_most_ms,
         usd_per_hour=given.usd_per_hour,
         baseline=_baseline(given.baseline) if given.baseline else None,
+        seed=given.seed,
     )
     if given.out:
         _write(given.out, report, measurements)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import secrets
 import tempfile
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -39,6 +40,7 @@ def measure(
     lag_at_most_ms: float = 50.0,
     usd_per_hour: float | None = None,
     baseline: LoadTestReport | None = None,
+    seed: str | None = None,
 ) -> tuple[LoadTestReport, dict[str, Measurement]]:
     """Put load profiles on a server, one after the other, and judge their objectives.
 
@@ -52,6 +54,7 @@ def measure(
         lag_at_most_ms: a client that was later than this (p99) makes the run invalid. Milliseconds.
         usd_per_hour: what the server costs, for the price of a million tokens. US dollars an hour.
         baseline: an earlier report that relative objectives are compared with.
+        seed: what prompts are made of. None: something new, so that no prompt is one that the server knows from an earlier run.
 
     Returns:
         The report, and every request of each profile by its name.
@@ -63,6 +66,7 @@ def measure(
     if baseline is None:
         check_objectives_alone(profiles)
     transports: Transports = transport if callable(transport) else lambda _: transport
+    seed = secrets.token_hex(4) if seed is None else seed
     began_at = datetime.now(UTC).isoformat(timespec="seconds")
     reports: dict[str, ProfileReport] = {}
     measurements: dict[str, Measurement] = {}
@@ -73,16 +77,17 @@ def measure(
         inputs.check(profiles.values())
         for server in dict.fromkeys(map(transports, profiles.values())):
             _wait_for_one_answer(pool, server)
-        runner = Runner(pool, transports, inputs, lag_at_most_ms=lag_at_most_ms)
-        for seed, (name, profile) in enumerate(profiles.items()):
+        runner = Runner(pool, transports, inputs, lag_at_most_ms=lag_at_most_ms, seed=seed)
+        for number, (name, profile) in enumerate(profiles.items()):
             _log.info("%s: %s", name, profile.sentence.format(**profile.model_dump()))
-            run = runner.run(profile, seed, _logged(name))
+            run = runner.run(profile, number, _logged(name))
             measurements[name] = run.measurement
             before = baseline.profiles.get(name) if baseline else None
             reports[name] = _report(profile, run, usd_per_hour, lag_at_most_ms, before)
     verdict, reasons = judge(reports)
     where = target or transports(next(iter(profiles.values()))).server
-    return LoadTestReport(target=where, began_at=began_at, verdict=verdict, reasons=reasons, profiles=reports), measurements
+    report = LoadTestReport(target=where, began_at=began_at, seed=seed, verdict=verdict, reasons=reasons, profiles=reports)
+    return report, measurements
 
 
 def _wait_for_one_answer(pool: WorkerPool, transport: Transport) -> None:

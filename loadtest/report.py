@@ -29,6 +29,8 @@ class LoadTestReport(Strict):
     """What the load was put on: the server's URL, or the endpoint's name."""
     began_at: str
     """When, ISO 8601, UTC."""
+    seed: str = ""
+    """What its prompts were made of: the same seed asks the same again."""
     verdict: Verdict
     """`passed`: every objective is met. `failed`: one is missed. `invalid`: the numbers cannot decide."""
     reasons: list[str]

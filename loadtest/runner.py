@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
+from pathlib import Path
 
 from loadtest.capacity import RateResult, search
 from loadtest.errors import OutOfTime
@@ -65,10 +66,18 @@ class Runner:
     """What to do about that."""
     lag_at_most_ms: float = math.inf
     """A client later than this is the bottleneck."""
+    seed: str = ""
+    """What prompts are made of: runs with the same ask the same, so a server that knows an earlier run's needs another."""
+    _loads: int = 0
+    _dealt_to: dict[Path, int] = field(default_factory=dict)
+    """Where the recorded prompts that were asked end."""
+    _known_prompts: str = ""
+    """How a load of this profile was answered from what was asked before."""
 
     def run(self, profile: LoadProfile, seed: int, on_progress: Callable[[str], None]) -> ProfileRun:
         """Put one profile's load on. Where there is no time for all of it, the outcome's measurement says so, and decides nothing."""
-        load, outcome = self._common(profile, seed), ProfileRun(Measurement.of((0, profile.duration_s), 0, []))
+        self._known_prompts = ""
+        load, outcome = self._common(profile), ProfileRun(Measurement.of((0, profile.duration_s), 0, []))
         try:
             match profile:
                 case ClosedLoop():
@@ -76,11 +85,12 @@ class Runner:
                 case Ladder():
                     self._ladder(profile, load, outcome, on_progress)
                 case Capacity():
-                    self._capacity(profile, load, outcome, on_progress)
+                    self._capacity(profile, load, outcome, seed, on_progress)
                 case _:
                     outcome.measurement = self._measure(replace(load, schedule=self._schedule(profile, seed)), on_progress)
         except OutOfTime as error:
             outcome.measurement.invalid_reason = str(error)
+        outcome.measurement.invalid_reason = outcome.measurement.invalid_reason or self._known_prompts
         return outcome
 
     def _measure(self, load: Load, on_progress: Callable[[str], None]) -> Measurement:
@@ -89,9 +99,16 @@ class Runner:
             raise OutOfTime(
                 f"the {self.expiring} expires in {left_s:.0f} s and this load takes {needed_s:.0f} s: it was not put on ({self.remedy})"
             )
-        return self.pool.measure(load, on_progress)
+        self._loads += 1  # no two loads ask the same
+        file = load.prompts_file
+        fresh = replace(load, seed=f"{self.seed}/{self._loads}", prompts_from=self._dealt_to.get(file, 0) if file else 0)
+        measurement = self.pool.measure(fresh, on_progress)
+        if file:
+            self._dealt_to[file] = max(fresh.prompts_from, measurement.prompts_to)
+        self._known_prompts = self._known_prompts or measurement.known_prompts
+        return measurement
 
-    def _common(self, profile: LoadProfile, seed: int) -> Load:
+    def _common(self, profile: LoadProfile) -> Load:
         return Load(
             transport=self.transport(profile),
             timeout_s=profile.timeout_s,
@@ -102,7 +119,6 @@ class Runner:
             exact_output=profile.exact_output,
             shared_prefix=profile.shared_prefix,
             turns=profile.turns,
-            seed=seed,
             tokenizer_file=self.inputs.tokenizer,
             prompts_file=self.inputs.required(profile.prompts) if profile.prompts else None,
         )
@@ -127,12 +143,14 @@ class Runner:
             outcome.measurement = self._measure(replace(load, concurrency=concurrency), told)
             outcome.trials.append(self._trial(concurrency, outcome.measurement, profile.objectives))
 
-    def _capacity(self, profile: Capacity, load: Load, outcome: ProfileRun, on_progress: Callable[[str], None]) -> None:
+    def _capacity(
+        self, profile: Capacity, load: Load, outcome: ProfileRun, seed: int, on_progress: Callable[[str], None]
+    ) -> None:
         objectives = {name: bound for name, bound in profile.objectives.items() if name not in {CAPACITY, COST}}
         trials = outcome.trials
 
         def trial(rate: float) -> RateResult:
-            due = _until(load.window_s[1], _arrivals(profile.arrivals, rate, 1.0, load.seed + len(trials)))
+            due = _until(load.window_s[1], _arrivals(profile.arrivals, rate, 1.0, seed + len(trials)))
             told = _prefixed(f"at {rate:.4g} requests/s", on_progress)
             outcome.measurement = self._measure(replace(load, schedule=due), told)
             settled = SteadyState(outcome.measurement)
@@ -149,7 +167,13 @@ class Runner:
     ) -> Trial:
         metrics = measurement.metrics(objectives)
         met = keeps_up and all(objective.met_by(metrics[name]) for name, objective in objectives.items())
-        return Trial(load=load, met=met, metrics=metrics, bottleneck=measurement.client(self.lag_at_most_ms).bottleneck)
+        return Trial(
+            load=load,
+            met=met,
+            metrics=metrics,
+            bottleneck=measurement.client(self.lag_at_most_ms).bottleneck,
+            cached_share=measurement.prompt_cache.share,
+        )
 
 
 def _ended_by_the_client(trials: Sequence[Trial], found: float) -> str:

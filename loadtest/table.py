@@ -39,11 +39,23 @@ def _profile(name: str, profile: ProfileReport) -> Iterator[str]:
         yield "  infinite: so many requests failed (for ttfo: or ended within their thought) that this percentile is of one of them"
     for error, count in profile.errors.items():
         yield f"  {count} times {error}: {profile.error_examples.get(error, '')}"
+    yield from _prompt_cache(profile)
     health = profile.client
     lag = "unknown" if health.lag_p99_ms is None else f"{health.lag_p99_ms:.3g} ms"
     said = health.bottleneck or "not the bottleneck"
     processes = "1 process" if health.processes == 1 else f"{health.processes} processes"
     yield f"  client: {processes}, late by {lag} (p99), {health.cpu_share_max:.0%} of a core at most: {said}"
+
+
+def _prompt_cache(profile: ProfileReport) -> Iterator[str]:
+    cache = profile.prompt_cache
+    if cache is None:
+        return
+    meant = f", at most {cache.meant:.0%} meant" if cache.meant is not None else ""
+    share = "the server does not say (SGLang: --enable-cache-report)" if cache.share is None else f"{cache.share:.1%}{meant}"
+    yield f"  prompts' tokens from the prefix cache: {share}"
+    if cache.repeated:
+        yield f"  {cache.repeated} requests asked a recorded prompt again: the file has too few, and a prefix cache knows them"
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:

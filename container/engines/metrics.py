@@ -39,6 +39,7 @@ class Metrics:
         self.requests = 0
         self.aborted = 0
         self.prompt_tokens = 0
+        self.cached_tokens = 0
         self.completion_tokens = 0
         self._ttft = _Histogram(_TTFT_BUCKETS_S)
         self._e2e = _Histogram(_E2E_BUCKETS_S)
@@ -61,6 +62,7 @@ class Metrics:
             ("sglang:num_requests_total", "counter", self.requests),
             ("sglang:num_aborted_requests_total", "counter", self.aborted),
             ("sglang:prompt_tokens_total", "counter", self.prompt_tokens),
+            ("sglang:cached_tokens_total", "counter", self.cached_tokens),
             ("sglang:generation_tokens_total", "counter", self.completion_tokens),
         )
         lines = [line for name, kind, value in values for line in (f"# TYPE {name} {kind}", f"{name}{{{labels}}} {value}")]

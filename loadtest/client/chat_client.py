@@ -27,6 +27,8 @@ class ChatRequest:
     """The longest answer. Tokens."""
     planned_tokens: int = 0
     """How many tokens the messages were made of; 0 where that is not known."""
+    fresh_tokens: int = 0
+    """How many of these no other prompt is meant to have begun with."""
     exact: bool = False
     """Whether the answer must have `max_tokens` tokens (SGLang's ignore_eos)."""
     greedy: bool = False
@@ -45,7 +47,7 @@ class LoadClient:
 
     async def send(self, request: ChatRequest, intended_ns: int) -> RequestRecord:
         """Send a request, read the stream to its end, and say how it went. Never raises: a failure is a result."""
-        result = RequestRecord(intended_ns, planned_tokens=request.planned_tokens)
+        result = RequestRecord(intended_ns, planned_tokens=request.planned_tokens, fresh_tokens=request.fresh_tokens)
         reader = AnswerReader(result, self._transport, keep_text=request.greedy or request.keep_text)
         body = self._body(request)
         answer = HttpResponse(reader.receive)

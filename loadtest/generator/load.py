@@ -42,14 +42,26 @@ class Load:
     """Whether results hold their answers' texts: memory, and time on the way back from the client processes."""
     shared_prefix: float = 0.0
     turns: int = 1
-    seed: int = 0
+    seed: str = ""
+    """What its prompts are made of: loads with another ask other prompts."""
+    prompts_from: int = 0
+    """Which recorded prompt, in the order in which all loads take them, is the first."""
+    prompts_step: int = 1
+    """Each so-manieth recorded prompt from there on is asked: the others are other processes'."""
     tokenizer_file: Path | None = None
     prompts_file: Path | None = None
 
     def share(self, worker: int, workers: int) -> Load:
-        """Return what one of `workers` processes does of it. All shares together are the load: the open loop's requests are dealt out in turn."""
-        clients = self.concurrency // workers + (worker < self.concurrency % workers)
-        return replace(self, concurrency=clients, schedule=self.schedule[worker::workers], seed=self.seed * 1_000_003 + worker)
+        """Return what one of `workers` processes does of it. All shares together are the load: the open loop's requests and the recorded prompts
+        are dealt out in turn, and made prompts are other ones in each."""
+        return replace(
+            self,
+            concurrency=self.concurrency // workers + (worker < self.concurrency % workers),
+            schedule=self.schedule[worker::workers],
+            seed=f"{self.seed}/{worker}",
+            prompts_from=self.prompts_from + self.prompts_step * worker,
+            prompts_step=self.prompts_step * workers,
+        )
 
     @property
     def window_s(self) -> tuple[float, float]:
@@ -59,6 +71,11 @@ class Load:
 
 class PromptSource(Protocol):
     """Where prompts come from."""
+
+    dealt_to: int
+    """Where those that were asked end, of recorded ones."""
+    repeated: int
+    """How many of these were asked before."""
 
     def make(self, tokens: int) -> Prompt:
         """Make the next prompt, of `tokens` tokens where its length can be chosen."""
@@ -76,7 +93,7 @@ def prompt_source(load: Load, tokenizer: Tokenizer | None) -> PromptSource:
     """Prepare the prompts of a load, or of a share of it. Everything is read here, so that nothing is read while the load is on."""
     if load.prompts_file:
         found = conversations(load.prompts_file.read_text(encoding="utf-8"), load.prompts_file.name)
-        return RecordedPrompts(found, load.seed, tokenizer)
+        return RecordedPrompts(found, load.prompts_from, load.prompts_step, tokenizer)
     return SyntheticPrompts(load.seed, shared_prefix=load.shared_prefix, turns=load.turns, tokenizer=tokenizer)
 
 
@@ -101,7 +118,9 @@ async def run(
         begun(intended_ns)
         tokens = due.output_tokens or load.output_tokens
         sampled = load.keep_text or (load.tokenizer_file is not None and next(numbers) % COUNTED_EVERY == 0)
-        wanted = ChatRequest(prompt.messages, tokens, prompt.tokens, load.exact_output, keep_text=sampled or load.turns > 1)
+        wanted = ChatRequest(
+            prompt.messages, tokens, prompt.tokens, prompt.fresh_tokens, load.exact_output, keep_text=sampled or load.turns > 1
+        )
         result = await client.send(wanted, intended_ns)
         if result.is_ok and result.text:
             thought_share = result.answer_at / len(result.token_ns)

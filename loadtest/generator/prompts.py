@@ -1,12 +1,16 @@
-"""What is asked under load: prompts of a given length that differ from one another, so that no prefix cache flatters the numbers."""
+"""What is asked under load: prompts of a given length that differ from one another, so that no prefix cache flatters the numbers.
+
+Each prompt says how much of it is fresh, that is, begins no other prompt by intention. A server that finds more than the rest in its cache was
+asked the same before.
+"""
 
 from __future__ import annotations
 
 import json
 import random
 from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import count, pairwise
 from typing import Any
 
 from tokenizers import Tokenizer as HuggingFaceTokenizer
@@ -26,6 +30,9 @@ _TASK = "Write a long story about:"
 _SYSTEM = "Remember:"
 _FEWEST_WORDS = 20  # with fewer, prompts would hardly differ
 
+_ORDER = "recorded"
+"""The seed of the order of recorded prompts: one for all, so that what was asked is known by its place."""
+
 Messages = tuple[dict[str, str], ...]
 
 
@@ -39,6 +46,8 @@ class Prompt:
     """How many tokens the texts have by the model's tokenizer; 0 where there is none."""
     turn: int = 1
     """Which message of the user it ends with."""
+    fresh_tokens: int = 0
+    """How many of its tokens no other prompt is meant to have begun with; words, where there is no tokenizer."""
 
 
 class Tokenizer:
@@ -62,8 +71,10 @@ class SyntheticPrompts:
     Words that the tokenizer keeps as one token each add up, so a prompt costs microseconds and is not tokenized while load is on.
     """
 
-    def __init__(self, seed: int, *, shared_prefix: float = 0.0, turns: int = 1, tokenizer: Tokenizer | None = None) -> None:
-        """`shared_prefix` is the share of each prompt that is the same in all."""
+    dealt_to = repeated = 0  # there is no end of them
+
+    def __init__(self, seed: str, *, shared_prefix: float = 0.0, turns: int = 1, tokenizer: Tokenizer | None = None) -> None:
+        """`shared_prefix` is the share of each prompt that is the same in all; with another `seed` the rest is another."""
         self._random = random.Random(seed)  # noqa: S311  (must repeat, not be secret)
         self._shared, self._turns = shared_prefix, turns
         self._words = [word for word in _WORDS if tokenizer is None or tokenizer.count(f"a {word}") - tokenizer.count("a") == 1]
@@ -79,11 +90,12 @@ class SyntheticPrompts:
     def make(self, tokens: int) -> Prompt:
         """Make a prompt of `tokens` tokens: the first of a chat, or the next turn, with all before it, of the chat that was answered first."""
         shared = int(tokens * self._shared)
-        user = {"role": "user", "content": self._text(_TASK, tokens - shared - self._overhead, self._random)}
+        fresh = max(1, tokens - shared - self._overhead - self._leads[_TASK])
+        user = {"role": "user", "content": self._text(_TASK, fresh, self._random)}
         if self._answered:
             chat = self._answered.popleft()
-            return Prompt((*chat.messages, user), chat.tokens + tokens - shared if self.exact else 0, chat.turn + 1)
-        return Prompt((*self._system(shared), user), tokens if self.exact else 0)
+            return Prompt((*chat.messages, user), chat.tokens + tokens - shared if self.exact else 0, chat.turn + 1, fresh)
+        return Prompt((*self._system(shared), user), tokens if self.exact else 0, fresh_tokens=fresh)
 
     def answered(self, prompt: Prompt, text: str, tokens: int) -> None:
         """Take a prompt's answer, of `tokens` tokens. A chat goes on from there, as a user's does: with the model's own words,
@@ -97,12 +109,12 @@ class SyntheticPrompts:
         if not tokens:
             return []
         if tokens not in self._prefixes:
-            self._prefixes[tokens] = self._text(_SYSTEM, tokens, random.Random(tokens))  # noqa: S311
+            words = max(1, tokens - self._leads[_SYSTEM])
+            self._prefixes[tokens] = self._text(_SYSTEM, words, random.Random(tokens))  # noqa: S311
         return [{"role": "system", "content": self._prefixes[tokens]}]
 
-    def _text(self, lead: str, tokens: int, source: random.Random) -> str:
-        words = source.choices(self._words, k=max(1, tokens - self._leads.get(lead, 0)))
-        return " ".join([lead, *words]) if lead else " ".join(words)
+    def _text(self, lead: str, words: int, source: random.Random) -> str:
+        return " ".join([lead, *source.choices(self._words, k=words)])
 
 
 def conversations(lines: str, where: str) -> list[Messages]:
@@ -139,23 +151,48 @@ def _messages(line: dict[str, Any]) -> list[dict[str, str]]:
 
 
 class RecordedPrompts:
-    """Conversations of a file, in an order of chance, again and again."""
+    """Conversations of a file, in one order of chance for all: each process and each load takes others of them, until there are no more."""
 
-    def __init__(self, found: list[Messages], seed: int, tokenizer: Tokenizer | None = None) -> None:
-        self._order = self._shuffled(found, seed)
-        self._tokenizer = tokenizer
-
-    @staticmethod
-    def _shuffled(found: list[Messages], seed: int) -> Iterator[Messages]:
-        chosen = random.Random(seed)  # noqa: S311
-        while True:
-            yield from chosen.sample(found, len(found))
+    def __init__(self, found: list[Messages], first: int = 0, step: int = 1, tokenizer: Tokenizer | None = None) -> None:
+        """Take each `step`-th from the `first` on; beyond the last, from the beginning again."""
+        self._order = random.Random(_ORDER).sample(range(len(found)), len(found))  # noqa: S311
+        self._found, self._places, self._tokenizer = found, count(first, step), tokenizer
+        self._fresh = _fresh_shares(found)
+        self.dealt_to = self.repeated = 0
 
     def make(self, _tokens: int) -> Prompt:
         """Return the next conversation; its length is its own."""
-        messages = next(self._order)
+        place = next(self._places)
+        self.dealt_to = place + 1
+        self.repeated += place >= len(self._order)
+        number = self._order[place % len(self._order)]
+        messages = self._found[number]
         counted = sum(self._tokenizer.count(message["content"]) for message in messages) if self._tokenizer else 0
-        return Prompt(messages, counted)
+        length = counted or sum(len(message["content"].split()) for message in messages)
+        return Prompt(messages, counted, fresh_tokens=int(length * self._fresh[number]))
 
     def answered(self, prompt: Prompt, text: str, tokens: int) -> None:
         """Nothing: a recorded conversation goes on as it was recorded."""
+
+
+def _fresh_shares(found: list[Messages]) -> list[float]:
+    """Return which share of each conversation begins no other one of the file: a system prompt of all, or the same conversation twice, is meant."""
+    texts = ["\n".join(message["content"] for message in messages) for messages in found]
+    order = sorted(range(len(texts)), key=texts.__getitem__)  # those that begin alike are neighbours
+    shared = [0] * len(texts)
+    for one, other in pairwise(order):
+        common = _common_length(texts[one], texts[other])
+        shared[one], shared[other] = max(shared[one], common), max(shared[other], common)
+    return [1 - alike / max(1, len(text)) for alike, text in zip(shared, texts, strict=True)]
+
+
+def _common_length(one: str, other: str) -> int:
+    """Return how many characters two texts begin with alike."""
+    least, most = 0, min(len(one), len(other))
+    while least < most:
+        middle = (least + most + 1) // 2
+        if one[least:middle] == other[least:middle]:
+            least = middle
+        else:
+            most = middle - 1
+    return least

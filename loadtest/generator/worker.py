@@ -128,6 +128,7 @@ async def _measure(load: Load, pipe: Connection) -> WorkerResult:
         reporting.cancel()
         client.close()
         loop.remove_reader(pipe.fileno())
+    found.prompts_to, found.prompts_repeated = prompts.dealt_to, prompts.repeated
     if tokenizer is not None:
         count(load, found.results, tokenizer)
     return found

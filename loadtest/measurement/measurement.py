@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 
 from loadtest.measurement.confidence import SLICES, Interval, TimeSlices
-from loadtest.measurement.models import ClientHealth, Quantiles
+from loadtest.measurement.models import ClientHealth, PromptCache, Quantiles
 from loadtest.measurement.percentiles import PERCENTILES, percentile, quantiles
 from loadtest.measurement.request_record import RequestRecord
 from loadtest.measurement.worker_result import WorkerResult
@@ -20,6 +20,8 @@ _FEW_TOKENS, _FEW_SHARE = 2, 0.02  # by which two counts of one answer may diffe
 _OVERCLAIM = 1.2
 """What a server may count for each token that the text has. Text that is cut into tokens again has a few per cent fewer of them than were
 made; a count that has the prompt in it, or the drafts of speculative decoding, is far off."""
+_ALIKE_TOKENS, _KNOWN_SHARE = 3, 0.02
+"""Prompts of random words may begin alike by chance, with a word or two; a load of which a larger share than this was known is no accident."""
 LATENCIES = ("ttft", "ttfo", "itl", "tpot", "e2e")
 
 
@@ -34,6 +36,9 @@ class Measurement:
         """On how many instances it was measured."""
         self.invalid_reason = ""
         """Why it decides nothing, whatever it shows: a host failed and its share of the load is missing, or time was up."""
+        self.prompts_to = 0
+        """Where the recorded prompts that were asked end, in the order in which all loads take them."""
+        self._repeated = 0
         self._lag_ns = array("q")
         self._cpu_shares: list[float] = []
 
@@ -57,6 +62,8 @@ class Measurement:
             self.add(result)
         self._lag_ns.extend(found.lag_ns)
         self._cpu_shares.append(found.cpu_share)
+        self.prompts_to = max(self.prompts_to, found.prompts_to)
+        self._repeated += found.prompts_repeated
 
     def add(self, result: RequestRecord) -> None:
         """Take a finished request; one that was due in the warm-up only counts by the tokens that arrived after it."""
@@ -103,6 +110,32 @@ class Measurement:
         return f"the server counts {claimed / counted:.2g} tokens for each that its answers have by the model's tokenizer"
 
     @property
+    def prompt_cache(self) -> PromptCache:
+        """What the server took from its prefix cache, and what it may."""
+        told = [result for result in self.counted if result.is_ok and result.prompt_tokens]
+        tokens = sum(result.prompt_tokens for result in told)
+        cached = [result.cached_tokens for result in told if result.cached_tokens is not None]
+        return PromptCache(
+            share=sum(cached) / tokens if cached else None,
+            meant=sum(_known(result) for result in told) / tokens if told else None,
+            repeated=self._repeated,
+        )
+
+    @property
+    def known_prompts(self) -> str:
+        """How the server was asked what it knew already, which makes it look faster than it is. Empty where it was not, or does not say."""
+        told = [result for result in self.counted if result.is_ok and result.prompt_tokens and result.cached_tokens]
+        beyond = sum(max(0, (result.cached_tokens or 0) - _known(result) - _ALIKE_TOKENS) for result in told)
+        tokens = sum(result.prompt_tokens for result in self.counted if result.is_ok)
+        if beyond <= _KNOWN_SHARE * tokens:
+            return ""
+        cache = self.prompt_cache
+        return (
+            f"the server took {cache.share:.0%} of the prompts' tokens from its prefix cache, and at most {cache.meant:.0%} are meant to be "
+            "in it: it was asked the same before (restart it or empty its cache, or give more prompts)"
+        )
+
+    @property
     def output_tokens(self) -> int:
         """The tokens that arrived in the measured time; a piece counts for as many as the server says its answer had a piece."""
         return round(sum(amount for _, amount in self._tokens()))
@@ -124,7 +157,7 @@ class Measurement:
         lag_ns = percentile(self._lag_ns, 990)
         lag_ms = None if lag_ns is None else lag_ns / 1e6
         busiest = max(self._cpu_shares, default=0.0)
-        reasons = [self.invalid_reason] if self.invalid_reason else []
+        reasons = [reason for reason in dict.fromkeys((self.invalid_reason, self.known_prompts)) if reason]
         if lag_ms is not None and lag_ms > lag_at_most_ms:
             reasons.append(f"the client was {lag_ms:.3g} ms late (p99), more than {lag_at_most_ms:g} ms")
         if busiest > _BUSY_SHARE:
@@ -210,6 +243,11 @@ class Measurement:
             for moment in result.token_ns:
                 if self.begin_ns <= moment < self.end_ns:
                     yield moment, amount
+
+
+def _known(result: RequestRecord) -> int:
+    """Return how many of a prompt's tokens may be in the server's prefix cache: all but those that are meant to be fresh."""
+    return max(0, result.prompt_tokens - result.fresh_tokens)
 
 
 def _disagree(claimed: int, counted: int) -> bool:

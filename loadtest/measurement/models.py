@@ -71,6 +71,18 @@ class ClientHealth(Strict):
     """Why the numbers say more about the client than about the endpoint; empty when they do not."""
 
 
+class PromptCache(Strict):
+    """What the server took from its prefix cache (RadixAttention), by its own word: `usage.prompt_tokens_details.cached_tokens`."""
+
+    share: float | None
+    """The share of the prompts' tokens that it took from there; None where it does not say (SGLang needs `enable-cache-report`)."""
+    meant: float | None
+    """The largest share that the load means it to: what prompts have in common, a chat's earlier turns, the chat template. None where the
+    server does not count prompts."""
+    repeated: int = 0
+    """How many requests asked a recorded prompt that was asked before, since the file has no more."""
+
+
 class Trial(Strict):
     """One rate that a capacity search tried, or one concurrency of a ladder."""
 
@@ -82,6 +94,8 @@ class Trial(Strict):
     """What was measured."""
     bottleneck: str = ""
     """Why the numbers say more about the client; empty when they do not."""
+    cached_share: float | None = None
+    """Which share of the prompts' tokens the server took from its prefix cache; None where it does not say."""
 
 
 class ProfileResult(Strict):
@@ -110,6 +124,8 @@ class ProfileResult(Strict):
     """Tokens that arrived in each second."""
     metrics: dict[str, Reading | None]
     """Every metric that an objective may name."""
+    prompt_cache: PromptCache | None = None
+    """What came out of the server's prefix cache; None in files from before it was looked at."""
     client: ClientHealth
     """The measuring side."""
     trials: list[Trial] = []

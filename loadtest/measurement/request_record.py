@@ -36,6 +36,8 @@ class RequestRecord:
     """Why the server says that the answer ended."""
     planned_tokens: int = 0
     """How many tokens the prompt was made of; 0 where that is not known."""
+    fresh_tokens: int = 0
+    """How many of the prompt's tokens no other prompt is meant to have begun with; words, where the tokens are not known."""
     counted_tokens: int = 0
     """The tokens that the answer's text has by the model's own tokenizer; 0 where it was not counted."""
     text: str = ""

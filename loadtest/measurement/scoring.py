@@ -50,6 +50,7 @@ def profile_result(
         latencies_ms=latencies,
         tokens_per_s=measurement.tokens_per_s,
         metrics=metrics,
+        prompt_cache=measurement.prompt_cache,
         client=measurement.client(lag_at_most_ms),
         trials=trials or [],
         objectives={

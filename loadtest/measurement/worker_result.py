@@ -22,3 +22,7 @@ class WorkerResult:
     """How late its event loop was, twenty times a second, and how late it turned to each due request, while it was measured. Nanoseconds."""
     cpu_share: float = 0.0
     """The share of one core that it used while it was measured."""
+    prompts_to: int = 0
+    """Where the recorded prompts that it asked end: how many of their order were dealt out, to all processes, up to its last one."""
+    prompts_repeated: int = 0
+    """How many recorded prompts it asked again, since there were no more."""

@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from container.engines.simulated.prefix_cache import PrefixCache
 from container.engines.simulated.settings import Settings
 from container.errors import EngineError
 from tests.container.processes import ROOT, Server, engine, environment, free_port, run_serve
@@ -403,3 +404,41 @@ def cpu_s(pid: int) -> float:
 
     fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_what_earlier_requests_began_with_is_cached_and_reported_where_that_is_asked_for(model: str) -> None:
+    flags = (
+        "--model-path",
+        model,
+        "--sim-ttft-ms",
+        "1",
+        "--sim-itl-ms",
+        "1",
+        "--sim-cache-tokens",
+        "100",
+        "--enable-cache-report",
+    )
+
+    def cached(server: Any, text: str) -> int:
+        usage = server.chat(text, max_tokens=2)[1]["usage"]
+        return int((usage["prompt_tokens_details"] or {}).get("cached_tokens", 0))
+
+    with engine("simulated", *flags) as server:
+        assert [cached(server, text) for text in ("a b c", "a b c", "a b d", "x a b c", "a b c d e")] == [0, 2, 2, 0, 3]
+        answer = server.chat("a b c", max_tokens=2)[1]["choices"][0]["message"]["content"]
+        assert cached(server, f"a b c {answer} and") == 5, "a chat goes on from its last answer"
+        assert 'sglang:cached_tokens_total{model_name="' in server.request("GET", "/metrics")[1].decode()
+        server.request("PATCH", "/simulated/settings", json.dumps({"cache_tokens": 0}).encode())
+        assert cached(server, "a b c") == cached(server, "a b c") == 0
+    with engine("simulated", *flags[:-1]) as server:
+        server.chat("a b c", max_tokens=1)
+        assert server.chat("a b c", max_tokens=1)[1]["usage"]["prompt_tokens_details"] is None, "as SGLang without the flag"
+
+
+def test_a_full_cache_forgets_what_was_unused_longest_from_its_end() -> None:
+    cache = PrefixCache(4)
+    cache.keep("abcd")
+    cache.keep("ax")
+    assert (cache.match("abcd!"), cache.match("ax!")) == (3, 2)
+    cache.keep("yz")
+    assert (cache.match("abcd!"), cache.match("ax!"), cache.match("yz!")) == (1, 2, 2)

@@ -185,16 +185,16 @@ def test_a_trace_with_other_columns_is_refused_by_name() -> None:
 
 
 def test_prompts_differ_except_in_what_they_share() -> None:
-    source = SyntheticPrompts(1, shared_prefix=0.5)
+    source = SyntheticPrompts("1", shared_prefix=0.5)
     first, second = source.make(200).messages, source.make(200).messages
-    assert first[0] == second[0] == SyntheticPrompts(2, shared_prefix=0.5).make(200).messages[0]
+    assert first[0] == second[0] == SyntheticPrompts("2", shared_prefix=0.5).make(200).messages[0]
     assert first[1] != second[1]
 
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 0.9])
 def test_prompts_have_exactly_the_tokens_asked_for_and_share_what_they_shall(share: float) -> None:
     tokenizer = byte_pairs()
-    sources = [SyntheticPrompts(seed, shared_prefix=share, tokenizer=tokenizer) for seed in (1, 2)]
+    sources = [SyntheticPrompts(str(seed), shared_prefix=share, tokenizer=tokenizer) for seed in (1, 2)]
     prompts = [source.make(200) for source in sources for _ in range(3)]
     for prompt in prompts:
         assert sum(tokenizer.count(message["content"]) for message in prompt.messages) == prompt.tokens == 200
@@ -238,13 +238,13 @@ def byte_pairs() -> Tokenizer:
     trained = Trained(models.BPE())
     trained.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     trained.decoder = decoders.ByteLevel()
-    texts = [message["content"] for _ in range(50) for message in SyntheticPrompts(7, shared_prefix=0.5).make(500).messages]
+    texts = [message["content"] for _ in range(50) for message in SyntheticPrompts("7", shared_prefix=0.5).make(500).messages]
     trained.train_from_iterator(texts, trainers.BpeTrainer(vocab_size=900, show_progress=False))
     return Tokenizer(trained.to_str())
 
 
 def test_a_chat_goes_on_with_what_the_model_said() -> None:
-    source = SyntheticPrompts(1, turns=3, shared_prefix=0.5)
+    source = SyntheticPrompts("1", turns=3, shared_prefix=0.5)
     first = source.make(50)
     other = source.make(50)
     assert [message["role"] for message in first.messages] == ["system", "user"]

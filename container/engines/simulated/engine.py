@@ -21,6 +21,7 @@ from typing import TextIO
 from container.engines.chat import ChatError, ChatRequest, Sink, Usage
 from container.engines.http import Exchange
 from container.engines.metrics import Metrics
+from container.engines.simulated.prefix_cache import PrefixCache
 from container.engines.simulated.settings import Settings
 from container.errors import EngineError
 
@@ -38,9 +39,11 @@ class Simulated:
 
     name = "simulated"
 
-    def __init__(self, settings: Settings, context_length: int | None) -> None:
+    def __init__(self, settings: Settings, context_length: int | None, *, reports_cache: bool = False) -> None:
         self.metrics = Metrics()
         self.settings = settings
+        self.cache = PrefixCache(settings.cache_tokens)
+        self.reports_cache = reports_cache
         self.max_model_len = context_length or 131072
         self.tokens_planned = 0
         self.ready_at = 0.0
@@ -119,6 +122,8 @@ class Simulated:
         try:
             changes = json.loads(exchange.body or b"{}")
             self.settings = self.settings.changed(changes, "PATCH /simulated/settings")
+            if "cache_tokens" in changes:
+                self.cache = PrefixCache(self.settings.cache_tokens)
         except (EngineError, ValueError) as error:
             exchange.respond_json(400, {"object": "error", "message": str(error), "type": "BadRequestError", "code": 400})
             return True
@@ -139,7 +144,8 @@ class _Stream:
     def __init__(self, engine: Simulated, number: int, request: ChatRequest, sink: Sink) -> None:
         self.number = number
         self.request = request
-        self.usage_prompt = len(request.text.split())
+        self._prompt = request.text.split()
+        self.usage_prompt, self._cached = len(self._prompt), 0
         self._engine = engine
         self._settings = engine.settings
         self._sink = sink
@@ -171,8 +177,11 @@ class _Stream:
 
     def start(self) -> None:
         """Take the place in the batch: the first token is due after the time to first token."""
-        settings = self._settings
-        seconds = (settings.ttft_ms + settings.ttft_per_prompt_token_us * self.usage_prompt / 1000) / 1000
+        settings, cache = self._settings, self._engine.cache
+        self._cached = cache.match(self._prompt)
+        self._engine.metrics.cached_tokens += self._cached
+        fresh = self.usage_prompt - self._cached
+        seconds = (settings.ttft_ms + settings.ttft_per_prompt_token_us * fresh / 1000) / 1000
         self._schedule(self._loop.time(), seconds * settings.latency_factor)
 
     def cancel(self) -> None:
@@ -204,6 +213,8 @@ class _Stream:
             self._finish()
             return
         self._sent += 1
+        if self._sent == 1:
+            self._engine.cache.keep(self._prompt)
         text = self._tokens[self._sent - 1]
         if settings.invalid_utf8 and self._sent == 2:
             text += "\udcff"
@@ -221,5 +232,6 @@ class _Stream:
 
     def _finish(self) -> None:
         reason = self._settings.finish_reason or ("stop" if self._natural else "length")
-        self._sink.finish(reason, Usage(self.usage_prompt, self.total))
+        self._engine.cache.keep([*self._prompt, *map(str.strip, self._tokens)])
+        self._sink.finish(reason, Usage(self.usage_prompt, self.total, self._cached if self._engine.reports_cache else 0))
         self._engine.finished(self, self._stamps)

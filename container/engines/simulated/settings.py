@@ -32,6 +32,9 @@ class Settings:
         `ttft_per_prompt_token_us` a prompt token; `itl_ms` between two tokens, plus `itl_per_running_ms` for every other
         running request. `jitter` (0 to 1) varies each by up to that share either way. `latency_factor` multiplies all.
         `max_running` places in the batch (`--max-running-requests` wins); the others wait in order.
+        `cache_tokens` is the room of a prefix cache (0: none), in tokens: the beginning of a prompt that an earlier request
+        had, question or answer, costs nothing of `ttft_per_prompt_token_us`, and usage says how many tokens that were where
+        `--enable-cache-report` is given.
         So the highest rate of requests of n tokens is `max_running / (ttft + (n - 1) x itl)` a second: the knee.
     Text
         `output_tokens` until an answer stops by itself (0: not before the request's limit, `default_max_tokens` without
@@ -56,6 +59,7 @@ class Settings:
     jitter: float = 0.0
     latency_factor: float = 1.0
     max_running: int = 256
+    cache_tokens: int = 0
     output_tokens: int = 0
     default_max_tokens: int = 128
     answers: Mapping[str, str] = dataclasses.field(default_factory=dict)

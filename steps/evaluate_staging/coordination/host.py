@@ -198,7 +198,7 @@ class SharedWorkerPool(WorkerPool):
         body = self._store.get_bytes(f"results/{self._number}/{name}.parquet")
         if body is None or not done.processes:
             raise HostLost(f"{name} left no requests")
-        found = [WorkerResult(lag_ns=process.lag_ns, cpu_share=process.cpu_share) for process in done.processes]
+        found = [WorkerResult(**dict(process)) for process in done.processes]
         found[0].results = unpack(body, begin_ns)
         return found
 
@@ -274,4 +274,14 @@ class _Follower:
         results = [result for one in found for result in one.results]
         self.store.put_bytes(f"results/{self.number}/{self.hosts.current}.parquet", pack(results, begin_ns))
         logger.info(f"load {self.number}: {len(results)} requests")
-        return HostReport(processes=[ClientProcess(cpu_share=one.cpu_share, lag_ns=list(one.lag_ns)) for one in found])
+        return HostReport(processes=[_of_process(one) for one in found])
+
+
+def _of_process(found: WorkerResult) -> ClientProcess:
+    """Return how a client process fared; its requests go another way."""
+    return ClientProcess(
+        cpu_share=found.cpu_share,
+        lag_ns=list(found.lag_ns),
+        prompts_to=found.prompts_to,
+        prompts_repeated=found.prompts_repeated,
+    )

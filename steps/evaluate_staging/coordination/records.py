@@ -16,6 +16,7 @@ _REST = (
     "output_tokens",
     "prompt_tokens",
     "planned_tokens",
+    "fresh_tokens",
     "counted_tokens",
     "error",
     "message",

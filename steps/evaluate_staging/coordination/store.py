@@ -71,6 +71,10 @@ class ClientProcess(Strict):
     """Which share of a core it used."""
     lag_ns: list[int]
     """How late it was, again and again."""
+    prompts_to: int = 0
+    """Where the recorded prompts that it asked end."""
+    prompts_repeated: int = 0
+    """How many of them it asked again."""
 
 
 class HostReport(Strict):
