@@ -22,7 +22,7 @@ from delivery.aws.client_errors import translate_client_errors
 from delivery.job.frame import progress
 from delivery.names import REPORT_PAGE, Fact
 from loadtest.measurement import request_table
-from loadtest.report import number, shown_metrics
+from loadtest.report import shown_metrics
 from loadtest.runner import ProfileRun
 from steps.evaluate_staging import expectations
 from steps.evaluate_staging.measure import Measured

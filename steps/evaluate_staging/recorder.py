@@ -22,8 +22,8 @@ from delivery.history.ledger import Event, Ledger
 from delivery.names import EVALUATION_FILE, Fact
 from delivery.registry import model_packages
 from delivery.registry.model_packages import ModelPackage
+from loadtest.report import number
 from steps.evaluate_staging.models import Evaluation, EvaluationArguments
-from steps.evaluate_staging.verdicts import number
 
 if TYPE_CHECKING:
     from types_boto3_s3.client import S3Client
