@@ -34,7 +34,6 @@ def check(columns: dict[str, list[Any]], profiles: Mapping[str, LoadProfile], do
     frame = pandas.DataFrame(columns)
     if frame.empty:
         return None
-    frame.loc[frame["error"].notna(), list(_COLUMNS.values())] = float("inf")  # as objectives take them
     context = gx.get_context(mode="ephemeral")
     context.variables.progress_bars = ProgressBarsConfig(globally=False)
     _data_docs(context, docs)

@@ -369,13 +369,13 @@ def test_256_streams_keep_their_times_with_little_cpu(model: str) -> None:
     count, tokens = 256, 25
     flags = ["--sim-ttft-ms", "100", "--sim-itl-ms", "40", "--sim-stamp"]
     body = json.dumps({"messages": [{"role": "user", "content": "x"}], "max_tokens": tokens, "stream": True}).encode()
-    request = b"POST /invocations HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+    request = b"POST /invocations HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: %d\r\n\r\n" % len(body) + body
 
     async def one(port: int) -> list[int]:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(request)
         sent: list[int] = []
-        while not (line := await reader.readline()).startswith(b"data: [DONE]"):
+        while (line := await reader.readline()) and not line.startswith(b"data: [DONE]"):
             if b"sent_monotonic_ns" in line:
                 sent.append(int(line[line.rindex(b":") + 1 : line.rindex(b"}")]))
         writer.close()
