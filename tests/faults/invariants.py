@@ -90,6 +90,8 @@ def the_ledger_is_right(now: Serving, ended: Ended, injection: Injection | None)
         yield f"success, though production and the ledger differ: {now}"
     elif "untouched" in ended.message or "nothing is changed" in ended.message:
         yield f"it says that production is untouched, but {now}: {ended.message}"
+    elif f"version {now.version}" not in ended.message:
+        yield f"it does not say what production serves: {now}: {ended.message}"
 
 
 def _is_seen(injection: Injection) -> bool:
