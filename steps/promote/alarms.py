@@ -12,8 +12,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import ClientError
+
 from config.production import Guards
 from delivery.aws.client_errors import translate_client_errors
+from delivery.aws.s3 import error_code
 from delivery.endpoint.deployment import VARIANT
 from delivery.errors import DeliveryError
 
@@ -132,7 +135,11 @@ class Alarms:
         there = list(self._states(names))
         if there:
             with translate_client_errors(f"delete the alarms {', '.join(there)}"):
-                self._cloudwatch.delete_alarms(AlarmNames=there)
+                try:
+                    self._cloudwatch.delete_alarms(AlarmNames=there)
+                except ClientError as error:
+                    if error_code(error) != "ResourceNotFound":  # boto3 sends a request again whose answer got lost
+                        raise
 
     def _states(self, names: Sequence[str]) -> dict[str, tuple[str, str, str]]:
         """Return the state of each alarm that there is, why, and its description."""

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from botocore.exceptions import ClientError
+
 from config.production import Autoscaling
 from delivery.aws.client_errors import translate_client_errors
+from delivery.aws.s3 import error_code
 from delivery.endpoint.deployment import VARIANT
 
 if TYPE_CHECKING:
@@ -67,10 +70,15 @@ class EndpointAutoscaling:
     def remove(self) -> None:
         """Take the target away, and its policies with it; none is no error."""
         with translate_client_errors(f"take away the autoscaling of {self._endpoint}"):
-            if self._registered():
+            if not self._registered():
+                return
+            try:
                 self._client.deregister_scalable_target(
                     ServiceNamespace="sagemaker", ResourceId=self._resource, ScalableDimension=_DIMENSION
                 )
+            except ClientError as error:
+                if error_code(error) != "ObjectNotFoundException":  # boto3 sends a request again whose answer got lost
+                    raise
 
     def is_there(self) -> bool:
         """Tell whether it has any."""

@@ -142,7 +142,7 @@ class ProductionEndpoint(ObservedEndpoint):
         state = self._hosting.state(self.name)
         if state is not None and state.config not in {left, previous}:
             raise DeliveryError(f"{self.name} serves {state.config}, which somebody gave it meanwhile, and goes on to")
-        if previous is None or self._hosting.config(previous) is None:
+        if previous is None or self._is_gone(previous):
             if previous is not None:
                 raise DeliveryError(
                     f"{self.name} goes on serving {left}: {previous}, which it served before, was deleted meanwhile"
@@ -157,6 +157,13 @@ class ProductionEndpoint(ObservedEndpoint):
         if lost := self._restore_autoscaling(autoscaling):
             raise DeliveryError(f"{self.name} serves {previous} again{lost}")
         self._forget(left)
+
+    def _is_gone(self, config: str) -> bool:
+        """Tell whether an endpoint config was deleted; where that cannot be asked, SageMaker says so when it is to serve it."""
+        try:
+            return self._hosting.config(config) is None
+        except DeliveryError:
+            return False
 
     def retire(self, autoscaling: Autoscaling | None) -> None:
         """Delete the endpoint and its autoscaling; `tidy_up` deletes what is behind it.

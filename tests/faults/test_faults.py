@@ -22,6 +22,8 @@ MENDED = (
     "update/promote/sagemaker:InvokeEndpoint/endpoint-deleted/1/same",  # success
     "update/promote/sagemaker:InvokeEndpoint/endpoint-set-back/1/other",  # success, and what production served was deleted
     "create-bad/promote/application-autoscaling:DescribeScalableTargets/denied/1+/other",  # the wrong version went on serving
+    "update-bad/promote/sagemaker:DescribeEndpointConfig/denied/4+/same",  # the wrong version went on serving
+    "retire/promote/application-autoscaling:DeregisterScalableTarget/hangs/1/other",  # a lost answer was an error
     "evaluate/evaluate/cloudwatch:PutMetricData/denied/1+/same",
     "evaluate/evaluate/sagemaker:DeleteEndpoint/denied/1+/other",
 )
