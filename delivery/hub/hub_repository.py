@@ -133,7 +133,7 @@ def list_repository(hub: HubRevision) -> Listing:
         raise answer.transient_error(hub.endpoint) or _refusal(hub, answer) from None
     except (KeyError, TypeError, ValueError) as error:
         raise DeliveryError(
-            f"{hub.endpoint} does not answer as a Hugging Face Hub does ({error!r}); check the Hub's address"
+            f"{hub.endpoint} does not answer as a Hugging Face Hub does ({type(error).__name__}: {error}); check the Hub's address"
         ) from error
     except Exception as error:  # the client's HTTP library has errors of its own, of no common kind
         raise TransientError(f"{hub.endpoint}: {type(error).__name__}: {error}") from error
@@ -172,7 +172,8 @@ def read_token(secret: str | None, region: str) -> str | None:
             f"could not read the secret {secret!r} (hub_token_secret): {error}; create it, and let the step's role read it"
         ) from error
     token = text.strip()
-    if not token or len(token.split()) != 1 or token.startswith("{"):
+    # Of other characters an HTTP library says that they cannot be sent, and shows them with all the rest.
+    if not token or len(token.split()) != 1 or token.startswith("{") or not (token.isascii() and token.isprintable()):
         raise InputError(
             f"the secret {secret!r} (hub_token_secret) does not hold a Hugging Face token as plain text, as in hf_…; store just the token"
         )

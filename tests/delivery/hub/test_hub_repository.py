@@ -89,3 +89,14 @@ def test_the_token_comes_from_secrets_manager(aws: str) -> None:
     with pytest.raises(InputError, match="plain text") as caught:
         hub_repository.read_token("json", "us-east-1")
     assert "hf_secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["hf_secret\nhf_secret", "hf_secret\x01", "hf_secret\x7f", "hf_secreté", "\n"])
+def test_what_no_header_can_carry_is_refused_before_an_http_library_shows_it(aws: str, text: str) -> None:
+    import boto3
+
+    name = f"of-{text.encode().hex()}"
+    boto3.client("secretsmanager", region_name="us-east-1").create_secret(Name=name, SecretString=text)
+    with pytest.raises(InputError, match="plain text") as caught:
+        hub_repository.read_token(name, "us-east-1")
+    assert "hf_secret" not in str(caught.value)
