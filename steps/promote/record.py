@@ -50,7 +50,7 @@ def record(context: PromotionContext, prepared: Prepared, change: Change) -> Pro
         execution=_execution(context, change.recorded),
     )
     if change.recorded is None:
-        _write_or_take_out(context, change, promotion)
+        _write_or_take_out(context, prepared, change, promotion)
     context.in_ledger = True
     if change.recorded is not None and not change.unfinished and changes.unfinished(prepared.events):
         _write_settled(context, change.recorded)
@@ -120,7 +120,7 @@ def _execution(context: PromotionContext, recorded: Event | None) -> str:
     return context.arguments.execution if recorded is None else str(recorded.details.get("execution") or recorded.by)
 
 
-def _write_or_take_out(context: PromotionContext, change: Change, promotion: Promotion) -> None:
+def _write_or_take_out(context: PromotionContext, prepared: Prepared, change: Change, promotion: Promotion) -> None:
     """Append the audit record of this promotion; a promotion without one is undone.
 
     Raises:
@@ -134,7 +134,7 @@ def _write_or_take_out(context: PromotionContext, change: Change, promotion: Pro
     except DeliveryError as error:
         _without_record(context, change, error)
     try:
-        _write_event(context, change, promotion)
+        _write_event(context, prepared, change, promotion)
     except LeaseLost:
         raise
     except DeliveryError as error:
@@ -159,7 +159,7 @@ def _is_written(context: PromotionContext, error: DeliveryError) -> bool:
     return ending is not None and ending.details.get("execution") == context.arguments.execution
 
 
-def _write_event(context: PromotionContext, change: Change, promotion: Promotion) -> None:
+def _write_event(context: PromotionContext, prepared: Prepared, change: Change, promotion: Promotion) -> None:
     """Append the audit record of this promotion, with all that is needed to serve the version again."""
     kind: EventKind = "rolled_back" if context.is_rollback else "promoted"
     arguments, package = context.arguments, change.new.package
@@ -180,8 +180,23 @@ def _write_event(context: PromotionContext, change: Change, promotion: Promotion
             **({"unfinished": [*change.unfinished]} if change.unfinished else {}),
             **({"comment": arguments.comment} if arguments.comment != NOT_GIVEN else {}),
         },
-        check=lambda events: intent.still_ours(context, events),
+        check=lambda events: _compare(context, prepared, events),
     )
+
+
+def _compare(context: PromotionContext, prepared: Prepared, events: list[Event]) -> None:
+    """Raise when the ledger has, since the version was verified, another run's change of production, or a rejection of the version.
+
+    Raises:
+        DeliveryError: Somebody rejected it, after the last look at its approval.
+        LeaseLost: Another run took over.
+    """
+    intent.still_ours(context, events)
+    if context.is_rollback:
+        return
+    decided = decisions.last_decision(events[len(prepared.events) :], prepared.target.package.version)
+    if decided is not None and decided.kind == "rejected":
+        raise DeliveryError(f"version {decided.version} was rejected during the update, at {decided.at} by {decided.by}")
 
 
 def _write_settled(context: PromotionContext, recorded: Event) -> None:

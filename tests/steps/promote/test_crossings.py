@@ -101,6 +101,24 @@ def test_an_approval_that_is_withdrawn_during_the_update_takes_the_version_out_a
     assert kinds(world, second) == [("promoted", 1), ("refused", 2)]
 
 
+def test_a_rejection_after_the_last_look_at_the_approval_takes_the_version_out_again(world: PromotionWorld) -> None:
+    """Whoever rejects is told that nothing promotes the version: its promotion, which is all but done, is undone."""
+    name = world.name()
+    world.serve(world.version(name))
+    second = world.version(name)
+
+    def reject() -> None:
+        world.ledger(second).append("rejected", by="arn:aws:iam::1:user/ben", version=2)
+
+    with (
+        instead(ProductionEndpoint, "settle", reject, then=True),
+        pytest.raises(DeliveryError, match=r"was rejected during the update, at .* by .*/ben; .* it serves version 1 again"),
+    ):
+        world.serve(second)
+    assert serves(world, second) == 1
+    assert kinds(world, second) == [("promoted", 1), ("rejected", 2), ("refused", 2)]
+
+
 def test_a_failed_endpoint_is_there_until_a_version_may_take_its_place(world: PromotionWorld) -> None:
     name = world.name()
     with instead(ProductionEndpoint, "_delete", kill), pytest.raises(Killed):
