@@ -278,7 +278,7 @@ def rollback(
     ] = None,
     env: Env = "local",
     comment: Comment = "",
-    force: Annotated[bool, typer.Option("--force", help="Although that version was rejected since.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Although that version was rejected since; needs a comment.")] = False,
     follow: Annotated[bool, typer.Option("--follow/--detach", help="Stay until it is over, or leave it running.")] = True,
     json: AsJson = False,
 ) -> None:

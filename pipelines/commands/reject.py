@@ -40,7 +40,9 @@ def reject(name: str, env: str, number: int, comment: str, *, force: bool) -> De
     event = decisions.decide(model.ledger, "rejected", package, by=by, comment=comment, seen=seen)
     model_packages.reject(model.sagemaker, package.arn, description("rejected", by, comment))
     decisions.settle(model.ledger, model.sagemaker, package, event)
-    note = "\nproduction goes on to serve it" if now == number else ""
+    events = model.ledger.events()
+    is_served = serving_history.version_now(events) == number  # it may have been promoted between the look and the decision
+    note = f"\nproduction goes on to serve it; to take it out: {_way_out(model, events)}" if is_served else ""
     text = f"{model.name}: version {number} is rejected; nothing promotes it{note}"
     return DecisionResult(model.name, number, package.arn, "rejected", by, True, text)
 

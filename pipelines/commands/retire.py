@@ -114,4 +114,6 @@ def _explain(request: RetirementRequest, stream: TextIO) -> None:
 
 def _again(request: RetirementRequest) -> str:
     """Return the command that puts the version into production again."""
-    return command(request.model.env, "rollback", request.model.name, "--to", request.served.version, "--force")
+    return command(
+        request.model.env, "rollback", request.model.name, "--to", request.served.version, "--force", "--comment", "WHY"
+    )

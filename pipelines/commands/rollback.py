@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 
 from delivery.aws import accounts
 from delivery.endpoint.hosting import Hosting
-from delivery.history import changes, serving_history
+from delivery.history import changes, decisions, serving_history
 from delivery.history.ledger import Event
 from delivery.names import Fact
 from pipelines.commands import production_change
@@ -54,7 +54,7 @@ def rollback(name: str, env: str, to: int | None, comment: str, *, force: bool, 
         env: A name in config/environments, or a path.
         to: The version to return to; None: the one that production served before.
         comment: Why; kept in the ledger. 200 characters at most.
-        force: Return to a version that was rejected since.
+        force: Return to a version that was rejected, rolled back from or retired since; needs a comment.
         follow: Stay until it is over; else print the execution and leave it running.
         as_json: Print one JSON object to standard output, progress to standard error.
 
@@ -111,17 +111,22 @@ def _serving(model: ReleasedModel, events: list[Event]) -> int | None:
 
 
 def _cautions(request: RollbackRequest, *, force: bool) -> Iterator[str]:
-    """Yield what a person should know of the version that production returns to. UsageError when it was rejected and `force` is not given."""
-    if request.current_version != serving_history.version_now(request.model.ledger.events()):
+    """Yield what a person should know of the version that production returns to. UsageError when somebody is against it, and was not overruled."""
+    events = request.model.ledger.events()
+    if request.current_version != serving_history.version_now(events):
         yield f"the promotion of version {request.current_version} was ended before it was done"
     known = {version.number: version for version in request.model.versions()}
     registered = known.get(request.target.version or 0)
+    objection = decisions.objection(events, request.target.version or 0)
+    if not objection and registered is not None and registered.approval_status == "Rejected":
+        objection = "it is Rejected in the Model Registry"
+    if objection and not request.is_again and not (force and request.comment):
+        raise UsageError(
+            f"version {request.target.version} was rejected since it was in production: {objection}; "
+            f"{'with --force say why: --comment WHY' if force else '--force --comment WHY returns to it all the same'}"
+        )
     if registered is None:
         yield f"version {request.target.version} is gone from the Model Registry; it is served as the ledger remembers it"
-    elif registered.approval_status == "Rejected" and not force:
-        raise UsageError(
-            f"version {request.target.version} was rejected since it was in production; --force returns to it all the same"
-        )
     elif registered.approval_status != "Approved":
         yield f"version {request.target.version} is {registered.approval_status} in the Model Registry"
     at = serving_history.DeployedVersion.of(request.target).facts.get(Fact.EVALUATED_AT)

@@ -146,6 +146,21 @@ def test_what_a_person_rejected_is_approved_only_by_force_with_a_reason(world: R
     assert world.status(version) == "Approved"
 
 
+def test_production_returns_to_a_version_that_somebody_is_against_only_by_force_with_a_reason(world: RegistryWorld) -> None:
+    """An approval in the console, which no ledger has, overrules nobody."""
+    first, second = world.version("left"), world.version("left")
+    for version in (first, second):
+        assert world.promote(version).returncode == 0
+    assert world.run("reject", "left", "1", "--comment", "it leaks").returncode == 0
+    world.client("sagemaker").update_model_package(ModelPackageArn=first.arn, ModelApprovalStatus="Approved")
+    for arguments in ((), ("--force",)):
+        result = world.run("rollback", "left", "--detach", *arguments)
+        assert result.returncode == 2
+        assert "'it leaks'" in result.stderr
+        assert "--comment WHY" in result.stderr
+    assert world.run("rollback", "left", "--detach", "--force", "--comment", "better than this").returncode == 0
+
+
 def test_of_two_persons_who_decide_at_once_both_learn_what_stands(world: RegistryWorld) -> None:
     """Whoever is told that his decision stands is right, or it was changed by a later one that says so."""
     for number in range(1, 4):
