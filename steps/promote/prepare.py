@@ -108,7 +108,7 @@ def _find_target(context: PromotionContext) -> PromotionTarget:
         verdict = package.facts.get(Fact.EVALUATION_VERDICT, "unknown")
         comment = f"approved by the gate in {arguments.execution}: {verdict}"
         seen = context.ledger.events()
-        if decisions.standing_rejection(seen, package.version) is None:
+        if verdict == "passed" and decisions.standing_rejection(seen, package.version) is None:
             event = decisions.decide(context.ledger, "approved", package, by=arguments.execution, comment=comment, seen=seen)
             model_packages.approve(registry, arguments.model_package, comment)
             decisions.settle(context.ledger, registry, package, event)

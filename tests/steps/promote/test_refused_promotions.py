@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from delivery.errors import DeliveryError
 from delivery.names import Fact
 from steps.verify_approval import step as verify_approval
 from steps.verify_approval.models import VerificationArguments
@@ -35,6 +36,14 @@ def test_what_the_gate_refused_is_promoted_when_a_person_said_so(world: Promotio
     assert world.serve(version).action == "created"
     last = world.client("sagemaker").describe_model_package(ModelPackageName=version.arn)["CustomerMetadataProperties"]
     assert last[Fact.GATE_WAIVED_BY] == "arn:aws:sts::123456789012:assumed-role/engineer/ana"
+
+
+def test_the_policy_approves_nothing_that_did_not_pass(world: PromotionWorld) -> None:
+    """Another evaluation of the version may have ended since the gate looked at this execution's."""
+    version = world.version("measured-twice", status="PendingManualApproval", verdict="invalid")
+    with pytest.raises(DeliveryError, match="approval: the version is PendingManualApproval now"):
+        world.serve(version, approval="automatic")
+    assert "approved" not in {event.kind for event in world.events(version)}
 
 
 def test_a_promotion_that_failed_is_not_repeated_by_an_event_until_somebody_approves_again(world: PromotionWorld) -> None:
