@@ -22,7 +22,7 @@ from delivery.history import ledger
 
 Fault = Callable[[str, Callable[[], Any]], Any]
 """What becomes of a call: takes its action and what answers it; returns the answer, or raises what boto3 would."""
-_TO_THE_END = 1_000_000
+_TO_THE_END = 20_000
 _EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -133,9 +133,10 @@ class Stage:
         self._renewals.remove(renewal)
         if (renewal.actor is not None and (renewal.actor.is_over or renewal.actor.is_killed)) or renewal.lease._done.is_set():
             return
-        before, self.current = self.current, None
-        renewal.lease._renew()
-        self.current = before
+        if not renewal.lease._writing.locked():  # else its actor stands in the middle of a renewal: its thread would wait
+            before, self.current = self.current, None
+            renewal.lease._renew()
+            self.current = before
         self.renew_later(renewal.lease, renewal.actor)
 
     def renew_later(self, held: lease.Lease, actor: Actor | None) -> None:

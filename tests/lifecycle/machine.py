@@ -6,16 +6,22 @@ import shutil
 import tempfile
 from pathlib import Path
 
+from botocore.exceptions import BotoCoreError, ClientError
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from delivery.errors import DeliveryError
+from delivery.errors import DeliveryError, LeaseHeld
 from pipelines.errors import CommandError
+from tests.faults.kinds import FAULTS
+from tests.lifecycle.actors import Fault
 from tests.lifecycle.paper import Engine
 from tests.lifecycle.specification import Broken, History
 from tests.lifecycle.world import PERSONS, Command, Execution, Verdict, Work, live
 
 _MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
+_FAULTS = ("denied", "500", "lost-answer")
+_SAID_IN_WORDS = (DeliveryError, CommandError, ClientError, BotoCoreError)
+"""What the command shows as one line (`pipelines.commands.failures`); a step shows a DeliveryError as one, and of others a traceback."""
 _MOST_WORKS, _MOST_VERSIONS = 4, 6
 which = st.integers(min_value=0, max_value=11)
 persons = st.sampled_from(PERSONS)
@@ -27,8 +33,6 @@ class LifeOfVersions(RuleBasedStateMachine):
 
     steps = 0
     """How many were taken, in all histories."""
-    everything = False
-    """Whether processes are killed, too, production is rolled back, and persons change their minds in the middle of a promotion."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -102,7 +106,7 @@ class LifeOfVersions(RuleBasedStateMachine):
             self.advance(work, gate_first)
         self.life.approve(person, self.version(version), force=True, comment="because")
 
-    @precondition(lambda self: self.everything and self.life.works and self.life.versions and self.has_room)
+    @precondition(lambda self: self.life.works and self.life.versions and self.has_room)
     @rule(work=which, calls=st.integers(min_value=1, max_value=100), person=persons, force=st.booleans())
     def change_ones_mind(self, work: int, calls: int, person: str, force: bool) -> None:
         """While somebody works, a person rejects the newest version, all at once."""
@@ -111,11 +115,28 @@ class LifeOfVersions(RuleBasedStateMachine):
         if self.life.works and isinstance(self.life.works[-1].task, Command):
             self.advance(self.life.works[-1])
 
-    @precondition(lambda self: self.everything and self.has_room and self.history.serving)
+    @precondition(lambda self: not self.life.works and len(self.life.versions) < _MOST_VERSIONS)
+    @rule(calls=st.integers(min_value=30, max_value=110), person=persons)
+    def reject_what_is_being_promoted(self, calls: int, person: str) -> None:
+        """A person rejects a version, all at once, when the policy has promoted it so far."""
+        self.life.release("right", "passed", automatic=True)
+        self.advance(self.life.works[0], calls)
+        if self.life.versions:
+            self.life.reject(person, len(self.life.versions), force=False, comment="on second thought")
+            self.advance(self.life.works[-1])
+
+    @precondition(lambda self: self.has_room and self.history.serving)
     @rule(person=persons, to=st.none() | which, force=st.booleans(), comment=comments)
     def roll_back(self, person: str, to: int | None, force: bool, comment: str) -> None:
         if self.is_idle(person):
-            self.life.roll_back(person, None if to is None else self.version(to), force=force, comment=comment)
+            against = frozenset(number for number, version in self.history.versions.items() if version.against)
+            self.life.roll_back(person, None if to is None else self.version(to), against, force=force, comment=comment)
+
+    @precondition(lambda self: self.has_room and self.life.versions)
+    @rule(person=persons, comment=comments)
+    def retire(self, person: str, comment: str) -> None:
+        if self.is_idle(person):
+            self.life.retire(person, comment=comment)
 
     @precondition(lambda self: self.life.versions)
     @rule(version=which, status=st.sampled_from(["Approved", "Rejected"]), words=st.sampled_from(["good", "bad", "again"]))
@@ -125,7 +146,7 @@ class LifeOfVersions(RuleBasedStateMachine):
     @precondition(lambda self: self.has_room and self.life.undelivered)
     @rule(event=which, once_more=st.booleans())
     def deliver(self, event: int, once_more: bool) -> None:
-        self.life.deliver(event % len(self.life.undelivered), once_more=once_more)
+        self.hand_over(event % len(self.life.undelivered), once_more=once_more)
 
     # What goes on
 
@@ -144,10 +165,20 @@ class LifeOfVersions(RuleBasedStateMachine):
     def finish(self, work: int) -> None:
         self.advance(self.work(work))
 
-    @precondition(lambda self: self.everything and self.life.works)
+    @precondition(lambda self: self.life.works)
     @rule(work=which)
     def kill(self, work: int) -> None:
         self.life.kill(self.work(work))
+
+    @precondition(lambda self: self.life.works)
+    @rule(work=which, calls=st.integers(min_value=0, max_value=100), fault=st.sampled_from(_FAULTS))
+    def meet_a_fault(self, work: int, calls: int, fault: str) -> None:
+        """One call fails, however often botocore tries it."""
+        found = self.work(work)
+        if calls:
+            self.advance(found, calls)
+        if not found.actor.is_over:
+            self.advance(found, 1, lambda action, answer: FAULTS[fault].strike(action, answer, lasts=True))
 
     @precondition(lambda self: self.life.broken_off and self.has_room)
     @rule(work=which)
@@ -163,7 +194,7 @@ class LifeOfVersions(RuleBasedStateMachine):
             elif self.life.broken_off:
                 self.life.again(self.life.broken_off[0])
             elif self.life.undelivered:
-                self.life.deliver(0, once_more=False)
+                self.hand_over(0, once_more=False)
             else:
                 break
         else:
@@ -203,19 +234,49 @@ class LifeOfVersions(RuleBasedStateMachine):
     def judge_what_was_told(self, work: Work) -> None:
         """Whoever's work ended was told the truth."""
         error, task = work.actor.error, work.task
-        if error is not None and not isinstance(error, DeliveryError | CommandError):
+        if error is not None and not isinstance(error, _SAID_IN_WORDS if isinstance(task, Command) else DeliveryError):
             raise error
         self.learn()
+        if isinstance(task, Execution):
+            self.judge_a_repeated_promotion(task, error)
         if isinstance(task, Execution) or task.words not in ("approve", "reject"):
             return
         kind = {"approve": "approved", "reject": "rejected"}[task.words]
         assert task.version is not None
         person = f"arn:aws:sts::123456789012:assumed-role/engineer/{task.person}"
         is_decided = self.history.decided(task.since, person, kind, task.version)
-        if error is None and task.result.changed and not is_decided:
+        if error is not None or not task.result.changed:
+            return
+        if not is_decided:
             raise Broken(
                 f"{task.person} was told that version {task.version} is {kind}, and the ledger does not have it\n{self.history}"
             )
+        goes_on = kind == "rejected" and self.history.serving == task.version
+        if goes_on and "production goes on to serve it" not in task.result.text:
+            raise Broken(f"{task.person} was not told that production serves version {task.version}\n{self.history}")
+
+    def judge_a_repeated_promotion(self, task: Execution, error: Exception | None) -> None:
+        """What is under way or done already is no failure: a false alarm would wake somebody."""
+        if isinstance(error, LeaseHeld) and any(self.is_covered(task, work.task, error) for work in self.life.works):
+            raise Broken(f"{task.id} promotes a version that is being promoted, and failed: {error}\n{self.history}")
+        if not task.was_asked_for_before or task.ever_met_fault or isinstance(error, LeaseHeld) or self.history.is_half_changed:
+            return
+        version = self.history.versions[_number(task.arn)]
+        if not version.promoted or not (version.verdict == "passed" or version.waived):
+            return
+        refused = [
+            event for event in self.history.events if event["kind"] == "refused" and event["details"].get("execution") == task.id
+        ]
+        if error is not None or refused:
+            raise Broken(f"{task.id} promotes a version once more, and failed: {error or refused[0]}\n{self.history}")
+
+    def is_covered(self, task: Execution, other: Execution | Command, error: LeaseHeld) -> bool:
+        """Tell whether the other execution, which has the lease, promotes the same version by the same approval."""
+        if not isinstance(other, Execution) or other.id not in str(error) or {task.intent, other.intent} != {"promotion"}:
+            return False
+        about = [event for event in self.history.events if event["version"] == _number(task.arn)]
+        begun = [event["details"].get("execution") == other.id and event["kind"] == "changing" for event in about]
+        return task.arn == other.arn and True in begun and "approved" not in {one["kind"] for one in about[begun.index(True) :]}
 
     # Short forms
 
@@ -232,7 +293,18 @@ class LifeOfVersions(RuleBasedStateMachine):
     def is_idle(self, person: str) -> bool:
         return not any(isinstance(work.task, Command) and work.task.person == person for work in self.life.works)
 
-    def advance(self, work: Work, calls: int | None = None) -> None:
-        self.life.go_on(work, calls)
+    def hand_over(self, event: int, *, once_more: bool) -> None:
+        """Deliver an event, and note whether what it asks for is done, or under way, already."""
+        arn = self.life.undelivered[event]
+        promoted = self.history.versions.get(_number(arn))
+        task = self.life.deliver(event, once_more=once_more)
+        task.was_asked_for_before = promoted is not None and promoted.promoted
+
+    def advance(self, work: Work, calls: int | None = None, fault: Fault | None = None) -> None:
+        self.life.go_on(work, calls, fault)
         if work.actor.is_over:
             self.judge_what_was_told(work)
+
+
+def _number(arn: str) -> int:
+    return int(arn.rsplit("/", 1)[1])

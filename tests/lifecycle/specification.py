@@ -10,6 +10,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
+_CHANGES = ("changing", "promoted", "rolled_back", "retired")
+
 
 class Broken(AssertionError):
     """A promise was broken."""
@@ -31,6 +33,8 @@ class Version:
     """Whether a person approved it although the gate had refused it, and said why."""
     served: bool = False
     """Whether production ever served it."""
+    promoted: bool = False
+    """Whether it was promoted since the last decision about it, and not taken out of production since."""
 
 
 def _is_person(by: str) -> bool:
@@ -48,6 +52,8 @@ class History:
     versions: dict[int, Version] = field(default_factory=dict)
     serving: int | None = None
     """The version that production serves."""
+    returning_to: int | None = None
+    """The version that a rollback, which has begun and not ended, gives back to production."""
     last_sha256: str | None = None
     events: list[dict[str, Any]] = field(default_factory=list)
 
@@ -56,7 +62,7 @@ class History:
 
         Args:
             body: As it is stored.
-            forced: The executions of rollbacks that a person forced, with a comment.
+            forced: The executions of rollbacks to versions that nobody was against when the command began, or that were forced, with a comment.
 
         Raises:
             Broken: It must not be there.
@@ -83,22 +89,28 @@ class History:
         self._require(by_name or not version.against, event, "a person is against it, and was not overruled by name")
         version.approved, version.by_person, version.against = True, _is_person(event["by"]), False
         version.waived = version.waived or (by_name and version.verdict != "passed")
+        version.promoted = False
 
     def _rejected(self, event: dict[str, Any], version: Version, _: set[str]) -> None:
         by_person = _is_person(event["by"])
         if not by_person:
             self._require(version.verdict == "failed", event, f"the gate rejects what failed, and it is {version.verdict}")
             self._require(not version.by_person, event, "a person's word wins over the gate's")
-        version.approved, version.by_person = False, by_person
+        version.approved, version.by_person, version.promoted = False, by_person, False
         version.against = version.against or by_person
 
     def _promoted(self, event: dict[str, Any], version: Version, _: set[str]) -> None:
         self._require(version.approved, event, "it was not approved after its last rejection")
         self._require(not version.against, event, "a person is against it")
         self._require(version.verdict == "passed" or version.waived, event, f"its evaluation is {version.verdict}")
-        self._require(self.serving is None or self.serving <= event["version"], event, f"production serves {self.serving}")
-        version.served = True
-        self.serving = event["version"]
+        newest = self.serving if self.returning_to is None else self.returning_to
+        self._require(newest is None or newest <= event["version"], event, f"production serves {newest}")
+        version.served = version.promoted = True
+        self.serving, self.returning_to = event["version"], None
+
+    def _changing(self, event: dict[str, Any], _: Version, __: set[str]) -> None:
+        if event["details"]["intent"] == "rollback":
+            self.returning_to = event["version"]
 
     def _rolled_back(self, event: dict[str, Any], version: Version, forced: set[str]) -> None:
         self._require(version.served, event, "production never served it")
@@ -106,13 +118,17 @@ class History:
         self._require(is_forced or not version.against, event, "a person is against it, and nobody forced it")
         left = event["details"]["previous_version"]
         if left is not None and left != event["version"]:
-            self.versions[left].approved, self.versions[left].against = False, True
+            self._take_out(self.versions[left])
         version.against = False
-        self.serving = event["version"]
+        self.serving, self.returning_to = event["version"], None
 
     def _retired(self, event: dict[str, Any], version: Version, _: set[str]) -> None:
-        version.approved, version.against = False, True
-        self.serving = None
+        self._take_out(version)
+        self.serving = self.returning_to = None
+
+    @staticmethod
+    def _take_out(version: Version) -> None:
+        version.approved, version.against, version.promoted = False, True, False
 
     def _require(self, holds: bool, event: dict[str, Any], why: str) -> None:
         if not holds:
@@ -123,6 +139,12 @@ class History:
             f"{event['sequence']:4} {event['kind']} {event['version'] or ''} by {event['by']} {_in_short(event['details'])}"
             for event in self.events
         )
+
+    @property
+    def is_half_changed(self) -> bool:
+        """Whether a change of production has begun whose end the ledger does not have."""
+        kinds = [event["kind"] for event in self.events if event["kind"] in _CHANGES or "closes" in event["details"]]
+        return bool(kinds) and kinds[-1] == "changing"
 
     # What somebody was told
 
@@ -135,6 +157,7 @@ class History:
         for event in reversed(self.events):
             if event["version"] == version and event["kind"] in ("approved", "rejected"):
                 return {"approved": "Approved", "rejected": "Rejected"}[event["kind"]]
-            if event["kind"] == "rolled_back" and event["details"]["previous_version"] == version != event["version"]:
+            is_taken_out = event["kind"] in ("rolled_back", "retired") and event["details"]["previous_version"] == version
+            if is_taken_out and (event["kind"], event["version"]) != ("rolled_back", version):
                 return "Rejected"
         return "PendingManualApproval"

@@ -19,13 +19,14 @@ from unittest import mock
 
 from config.environment import Environment
 from config.schema import Release
+from delivery.aws import s3
 from delivery.endpoint.hosting import Hosting
 from delivery.history import ledger
 from delivery.history.ledger import Ledger
 from delivery.job import frame
 from delivery.names import NOT_GIVEN, RELEASE_FILE, Fact
 from delivery.registry import model_packages
-from pipelines.commands import approve, reject, rollback
+from pipelines.commands import approve, production_change, reject, retire, rollback
 from pipelines.executions.execution import Executions
 from pipelines.released_model import ReleasedModel
 from steps.promote import step as promote_step
@@ -43,6 +44,7 @@ _EVENT = re.compile(rf"releases/{MODEL}/\d{{8}}\.json")
 PERSONS = ("ana", "ben")
 CONSOLE = "arn:aws:iam::123456789012:user/console"
 Verdict = Literal["passed", "failed", "invalid"]
+Intent = Literal["promotion", "rollback", "retirement"]
 
 
 @dataclass
@@ -53,8 +55,16 @@ class Execution:
     steps: list[Callable[[], None]]
     at: int = 0
     """The step that it is at: where it goes on when it is retried."""
-    intent: str = "promotion"
+    intent: Intent = "promotion"
     by: str = NOT_GIVEN
+    arn: str = ""
+    """The version that it promotes, goes back to, or retires."""
+    met_fault: bool = False
+    """Whether one of its calls failed, or its process was killed."""
+    ever_met_fault: bool = False
+    """Whether that happened to it in any of its tries."""
+    was_asked_for_before: bool = False
+    """Whether the version was promoted already when it began, or was being promoted, by the same approval."""
 
     def work(self) -> None:
         """Do the steps from where it is."""
@@ -74,6 +84,8 @@ class Command:
     version: int | None
     since: int
     """How many events the ledger had when it began."""
+    against: frozenset[int] = frozenset()
+    """The versions that somebody was against when it began."""
     force: bool = False
     comment: str = ""
     result: Any = None
@@ -106,7 +118,7 @@ class Life:
     decided_in_console: set[str] = field(default_factory=set)
     """Versions about which the console had the last word: the ledger learns of it only when somebody wants to promote them."""
     forced: set[str] = field(default_factory=set)
-    """Executions of rollbacks that a person forced, with a comment."""
+    """Executions of rollbacks to versions that nobody was against when the command began, or that a person forced, with a comment."""
     written: list[bytes] = field(default_factory=list)
     """The ledger's events, as they came into the bucket."""
 
@@ -166,10 +178,15 @@ class Life:
         command = self._command(person, "reject", version, force=force, comment=comment)
         self._do(command, lambda: reject.reject(MODEL, "local", version, comment, force=force))
 
-    def roll_back(self, person: str, to: int | None, *, force: bool, comment: str) -> None:
-        """`rollback chat`."""
-        command = self._command(person, "rollback", to, force=force, comment=comment)
+    def roll_back(self, person: str, to: int | None, against: frozenset[int], *, force: bool, comment: str) -> None:
+        """`rollback chat`, when somebody is against these versions."""
+        command = self._command(person, "rollback", to, against=against, force=force, comment=comment)
         self._do(command, lambda: rollback.rollback(MODEL, "local", to, comment, force=force, follow=False, as_json=True))
+
+    def retire(self, person: str, *, comment: str) -> None:
+        """`retire chat`."""
+        command = self._command(person, "retire", None, comment=comment)
+        self._do(command, lambda: retire.retire(MODEL, "local", comment, yes=True, follow=False, as_json=True))
 
     def decide_in_console(self, version: int, status: str, words: str) -> None:
         """Change the approval status in SageMaker Studio: nothing of ours is asked."""
@@ -178,21 +195,27 @@ class Life:
         )
         self.decided_in_console.add(self.versions[version - 1])
 
-    def deliver(self, which: int, *, once_more: bool) -> None:
-        """Deliver an event: EventBridge keeps no order, and delivers at least once."""
+    def deliver(self, which: int, *, once_more: bool) -> Execution:
+        """Deliver an event: EventBridge keeps no order, and delivers at least once. Returns the promotion that it starts."""
         arn = self.undelivered[which] if once_more else self.undelivered.pop(which)
-        self._promotion(arn)
+        return self._promotion(arn)
 
     # What goes on
 
     def go_on(self, work: Work, calls: int | None = None, fault: Fault | None = None) -> None:
-        """Let somebody go on, by so many calls or to the end."""
+        """Let somebody go on, by so many calls or to the end. Whoever fails by a fault does it again later."""
+        if fault is not None and isinstance(work.task, Execution):
+            work.task.met_fault = work.task.ever_met_fault = True
         work.actor.go_on(fault=fault) if calls is None else work.actor.go_on(calls, fault)
         if work.actor.is_over:
             self.works.remove(work)
+            if work.actor.error is not None and isinstance(work.task, Execution) and work.task.met_fault:
+                self.broken_off.append(work)
 
     def kill(self, work: Work) -> None:
         """End somebody's process."""
+        if isinstance(work.task, Execution):
+            work.task.met_fault = work.task.ever_met_fault = True
         work.actor.kill()
         self.works.remove(work)
         self.broken_off.append(work)
@@ -200,6 +223,8 @@ class Life:
     def again(self, work: Work) -> None:
         """Do once more what was broken off: SageMaker retries a step, a person repeats a command."""
         self.broken_off.remove(work)
+        if isinstance(work.task, Execution):
+            work.task.met_fault = False
         self.works.append(work.again())
 
     def end(self) -> None:
@@ -253,10 +278,9 @@ class Life:
         assert self.stage.current is not None
         task = next(work.task for work in self.works if work.actor is self.stage.current)
         assert isinstance(task, Command)
-        execution = self._promotion(
-            parameters["ModelPackageArn"], parameters["Intent"], parameters["RequestedBy"], parameters["Comment"]
-        )
-        if task.force and task.comment:
+        intent = cast("Intent", parameters["Intent"])
+        execution = self._promotion(parameters["ModelPackageArn"], intent, parameters["RequestedBy"], parameters["Comment"])
+        if (task.force and task.comment) or _number(execution.arn) not in task.against:
             self.forced.add(execution.id)
         return execution.id
 
@@ -275,15 +299,14 @@ class Life:
 
         self.works.append(self._work(f"{command.person} {command.words}s", command, working))
 
-    def _promotion(self, arn: str, intent: str = "promotion", by: str = NOT_GIVEN, comment: str = NOT_GIVEN) -> Execution:
-        execution = Execution(next(self._ids), [], intent=intent, by=by)
+    def _promotion(self, arn: str, intent: Intent = "promotion", by: str = NOT_GIVEN, comment: str = NOT_GIVEN) -> Execution:
+        execution = Execution(next(self._ids), [], intent=intent, by=by, arn=arn)
         execution.steps.append(lambda: self._verify(execution, arn, comment))
         self._begin(intent, execution)
         return execution
 
     def _verify(self, execution: Execution, arn: str, comment: str) -> None:
-        intent = cast("Literal['promotion', 'rollback']", execution.intent)
-        folder = self.folder / execution.id
+        intent, folder = execution.intent, self.folder / execution.id
         approval = verification.run(VerificationArguments(arn, BUCKET, intent, folder, execution.id))
         if approval.approved:
             release = frame.read_release(folder / RELEASE_FILE)
@@ -301,11 +324,12 @@ class Life:
 
     def _register(self, release: Release, execution: Execution, verdict: Verdict, *, automatic: bool) -> None:
         """RegisterModel is SageMaker's own work: it happens, or does not."""
-        self.stage.through({"action": "CreateModelPackage"}, lambda: None)
+        self.stage.sleep(0)
         before, self.stage.current = self.stage.current, None
         arn = self.client("sagemaker").create_model_package(**paper.package_request(release))["ModelPackageArn"]
         self.stage.current = before
         self.versions.append(arn)
+        execution.arn = arn
         execution.steps.append(lambda: self._evaluate(release, execution, arn, verdict, automatic=automatic))
 
     def _evaluate(self, release: Release, execution: Execution, arn: str, verdict: Verdict, *, automatic: bool) -> None:
@@ -315,7 +339,7 @@ class Life:
         at = datetime.now(UTC).isoformat(timespec="seconds")
         report = json.dumps({"verdict": verdict, "model_package": arn, "evaluated_at": at, "summary": "on paper"}).encode()
         key = f"evaluations/{MODEL}/{execution.id}/evaluation.json"
-        self.client("s3").put_object(Bucket=BUCKET, Key=key, Body=report)
+        s3.write_json(self.client("s3"), s3.S3Uri(BUCKET, key), report)
         facts = {
             Fact.EVALUATION_REPORT: f"s3://{BUCKET}/{key}",
             Fact.EVALUATION_SHA256: hashlib.sha256(report).hexdigest(),
@@ -337,6 +361,10 @@ class Life:
     def _release_of(self, version: int) -> Release:
         location = self.package(version).facts[Fact.RELEASE_FILE]
         return next(release for release in paper.releases().values() if release.sha256 in location)
+
+
+def _number(arn: str) -> int:
+    return int(arn.rsplit("/", 1)[1])
 
 
 def _arn(person: str) -> str:
@@ -372,9 +400,10 @@ def commands_and_steps() -> Iterator[None]:
         patched.enter_context(actors.virtual_time())
         patched.enter_context(mock.patch("boto3.client", client))
         patched.enter_context(mock.patch("boto3.Session", lambda *_, **__: session))
-        for name, instead in {"__init__": lambda *_: None, "has_parameter": lambda *_: True, "start": start}.items():
+        for name, instead in {"__init__": lambda *_: None, "takes": lambda *_: True, "start": start}.items():
             patched.enter_context(mock.patch.object(Executions, name, instead))
-        for command in (approve, reject, rollback):
+        for command in (approve, reject, retire, rollback):
             patched.enter_context(mock.patch.object(command, "open_model", lambda *names: _Lives.now.open_model(*names)))
-            patched.enter_context(mock.patch.object(command, "caller", lambda environment: _Lives.now.caller(environment)))
+        for module in (approve, reject, production_change):
+            patched.enter_context(mock.patch.object(module, "caller", lambda environment: _Lives.now.caller(environment)))
         yield
