@@ -41,6 +41,23 @@ def test_every_make_target_that_a_page_names_exists(page: Path) -> None:
     assert set(re.findall(r"(?:^ {4}|`)make ([a-z]+)", page.read_text(), re.MULTILINE)) <= TARGETS
 
 
+def test_what_shows_each_promise_exists() -> None:
+    text = (ROOT / "docs" / "reliability.md").read_text()
+    rows = re.findall(r"^\| .* \| (.*) \|$", text.partition("## ")[0], re.MULTILINE)[2:]
+    assert len(rows) > 10
+    for shown_by in rows:
+        tests = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", shown_by)
+        commands = re.findall(r"`(make [a-z]+|python -m [a-z_.]+)`", shown_by)
+        assert len(tests) + len(commands) == len(shown_by.split("; ")), shown_by
+        assert [name for file, name in tests if f"def {name}(" not in (ROOT / file).read_text()] == []
+        assert all(_is_module(ROOT / name.split()[-1].replace(".", "/")) for name in commands if "make" not in name)
+
+
+def _is_module(path: Path) -> bool:
+    """Whether `python -m` runs it."""
+    return path.with_suffix(".py").exists() or (path / "__main__.py").exists()
+
+
 def test_the_workflows_run_targets_of_make_on_every_supported_python() -> None:
     checks: dict[str, Any] = yaml.safe_load((ROOT / ".github" / "workflows" / "checks.yml").read_text())
     steps = list(chain.from_iterable(job["steps"] for job in checks["jobs"].values()))
