@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ReadTimeoutError
 
 from config.base import Strict
 from config.evaluation import PromptCheck
@@ -15,8 +15,12 @@ if TYPE_CHECKING:
     from types_boto3_sagemaker_runtime.client import SageMakerRuntimeClient
 
 _SHOWN = 300
-_REFUSALS = ("AccessDenied", "ExpiredToken", "UnrecognizedClient", "InvalidSignature", "InvalidClientTokenId", "Throttling")
-"""How the codes begin with which AWS turns a caller away before a model is asked (Common Errors, SageMaker's API reference)."""
+_REFUSALS = (
+    *("AccessDenied", "ExpiredToken", "UnrecognizedClient", "InvalidSignature", "InvalidClientTokenId", "Throttling"),
+    *("InternalFailure", "InternalDependency", "ServiceUnavailable"),
+)
+"""How the codes begin with which AWS turns a caller away before a model is asked, or fails itself (Common Errors, and those of InvokeEndpoint,
+SageMaker's API reference); what a container does wrong comes as ModelError."""
 
 
 class PromptCheckResult(Strict):
@@ -48,6 +52,13 @@ def ask_all(runtime: SageMakerRuntimeClient, endpoint: str, prompt_checks: Itera
     return [_ask(runtime, endpoint, check) for check in prompt_checks]
 
 
+def _is_not_the_models(error: Exception) -> bool:
+    """Tell whether the model was not asked, as far as that is known: refused by AWS, or no connection. A model may take too long by itself."""
+    if isinstance(error, ClientError):
+        return error.response.get("Error", {}).get("Code", "").startswith(_REFUSALS)
+    return isinstance(error, BotoCoreError) and not isinstance(error, ReadTimeoutError)
+
+
 def _unanswered(message: dict[str, Any], check: PromptCheck) -> str:
     """Say what to show of a model that had not thought to the end (SGLang's reasoning parsers keep its thoughts apart)."""
     thoughts = message.get("reasoning_content")
@@ -66,7 +77,7 @@ def _ask(runtime: SageMakerRuntimeClient, endpoint: str, check: PromptCheck) -> 
             expect=check.expect,
             answer=f"{type(error).__name__}: {error}"[:_SHOWN],
             passed=False,
-            refused=isinstance(error, ClientError) and error.response.get("Error", {}).get("Code", "").startswith(_REFUSALS),
+            refused=_is_not_the_models(error),
         )
     passed = check.expect.casefold() in answer.casefold()
     shown = answer[:_SHOWN] or _unanswered(message, check)

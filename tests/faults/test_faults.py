@@ -24,6 +24,7 @@ MENDED = (
     "create-bad/promote/application-autoscaling:DescribeScalableTargets/denied/1+/other",  # the wrong version went on serving
     "update-bad/promote/sagemaker:DescribeEndpointConfig/denied/4+/same",  # the wrong version went on serving
     "retire/promote/application-autoscaling:DeregisterScalableTarget/hangs/1/other",  # a lost answer was an error
+    "evaluate/evaluate/sagemaker:InvokeEndpoint/lost-answer/1+/other",  # a lost connection was the model's wrong answer
     "evaluate/evaluate/cloudwatch:PutMetricData/denied/1+/same",
     "evaluate/evaluate/sagemaker:DeleteEndpoint/denied/1+/other",
 )

@@ -5,8 +5,10 @@ from __future__ import annotations
 import io
 import json
 from typing import Any, cast
+from unittest import mock
 
 import pytest
+from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
 
 from config.evaluation import PromptCheck
 from delivery.endpoint import prompt_checks
@@ -40,3 +42,20 @@ def test_a_model_that_is_still_thinking_has_not_answered(message: dict[str, Any]
         cast(Any, Endpoint(message)), "some", [PromptCheck(prompt="What is 17 + 25?", expect="42", max_tokens=42)]
     )
     assert (result.passed, result.answer) == (passed, shown)
+
+
+@pytest.mark.parametrize(
+    ("error", "says_nothing"),
+    [
+        (ClientError({"Error": {"Code": "AccessDeniedException"}}, "InvokeEndpoint"), True),
+        (ClientError({"Error": {"Code": "InternalFailure"}}, "InvokeEndpoint"), True),
+        (ClientError({"Error": {"Code": "ServiceUnavailable"}}, "InvokeEndpoint"), True),
+        (ConnectionClosedError(endpoint_url="https://runtime"), True),
+        (ReadTimeoutError(endpoint_url="https://runtime"), False),
+        (ClientError({"Error": {"Code": "ModelError"}}, "InvokeEndpoint"), False),
+    ],
+)
+def test_what_aws_and_the_network_do_says_nothing_about_the_model(error: Exception, says_nothing: bool) -> None:
+    runtime = mock.Mock(invoke_endpoint=mock.Mock(side_effect=error))
+    [result] = prompt_checks.ask_all(runtime, "some", [PromptCheck(prompt="What is 17 + 25?", expect="42")])
+    assert (result.passed, result.refused) == (False, says_nothing)

@@ -154,7 +154,7 @@ class Evaluate(_Staged):
     def again(self, execution: str) -> Ended:
         """Run it again; a result that decides nothing is kept, and `evaluate MODEL VERSION` is another execution."""
         ended = self.attack(execution)
-        if ended.exit_code == 0 and self._evaluation.verdict == "invalid":
+        if ended.exit_code == 0 and self._evaluation.verdict != "passed":
             ended = self.attack(f"{execution}-2")
         return ended
 
@@ -173,7 +173,8 @@ class Evaluate(_Staged):
         if self.package.approval_status != "PendingManualApproval":
             yield f"the version is {self.package.approval_status}"
         if ended.exit_code == 0:
-            yield from self._has_one_result("passed", "invalid")
+            is_too_slow = injection is not None and (injection.call, injection.fault) == ("sagemaker:InvokeEndpoint", "hangs")
+            yield from self._has_one_result("passed", "invalid", *(["failed"] if is_too_slow else []))
         elif injection is not None and injection.call.split(":")[1] in _COSTS_NOTHING and not _goes_on(injection):
             yield f"the result is lost for {injection.call}: {ended.message}"
         self.let_expire()
@@ -294,7 +295,7 @@ class Reap(_Staged):
         left = set(self.staged()) - set(self.living)
         if ended.exit_code == 0 and left:
             yield f"success, though these are left: {sorted(left)}"
-        once = injection is not None and not injection.lasts and not _goes_on(injection)
+        once = injection is not None and not injection.lasts and not _goes_on(injection) and not _lists(injection)
         if once and len({_owner(arn) for arn in left}) > 1:
             yield f"one call that failed once kept several: {sorted(left)}: {ended.message}"
 
@@ -328,6 +329,11 @@ def _run() -> ProfileRun:
 def _goes_on(injection: Injection) -> bool:
     """Whether more than that call fails."""
     return injection.kind.spreads or injection.fault == "terminated"
+
+
+def _lists(injection: Injection) -> bool:
+    """Whether without that call nobody knows what there is of a kind."""
+    return injection.call in {"sagemaker:ListEndpoints", "sagemaker:ListEndpointConfigs", "sagemaker:ListModels"}
 
 
 def _owner(arn: str) -> str:
