@@ -39,6 +39,7 @@ _OVER = {"Succeeded", "Failed", "Stopped"}
 _POLL_S = 1.0
 _KINDS: tuple[ResourceKind, ...] = ("endpoint", "endpoint-config", "model")
 """In the order of deletion."""
+_LISTINGS = 2
 _NAMED = 5  # of what could not be read, in the message
 
 
@@ -138,16 +139,24 @@ class Reaper:
     def _expiring(self) -> Iterator[ExpiringResource]:
         """List what carries an expiry, endpoints first, then configs, then models: what stands behind a living endpoint is known before its turn."""
         for kind in _KINDS:
-            try:
-                with translate_client_errors(f"list every {kind}"):
-                    listed = list(self._listed(kind))
-            except DeliveryError as error:
-                self._unread.append(Unread(kind=kind, name="", error=str(error)))
-                return  # what may stand behind one of them is not known
-            for name, arn in listed:
+            listed = self._list(kind)
+            if listed is None and kind == "endpoint":
+                return  # what stands behind one that lives is not known
+            for name, arn in listed or []:
                 tags = self._tags(kind, name, arn) if name.startswith(_PREFIX) else {}
                 if EXPIRES_TAG in tags:
                     yield ExpiringResource(kind, name, arn, tags)
+
+    def _list(self, kind: ResourceKind) -> list[tuple[str, str]] | None:
+        """List the resources of a kind; None where they cannot be listed. It is asked twice: all of them hang on that one call."""
+        for _ in range(_LISTINGS):
+            try:
+                with translate_client_errors(f"list every {kind}"):
+                    return list(self._listed(kind))
+            except DeliveryError as error:
+                refused = str(error)
+        self._unread.append(Unread(kind=kind, name="", error=refused))
+        return None
 
     def _listed(self, kind: ResourceKind) -> Iterator[tuple[str, str]]:
         """List the resources of a kind, each with its name and its ARN."""

@@ -141,6 +141,12 @@ EXPIRED, ALIVE = timedelta(seconds=-1), timedelta(hours=1)
             r"^1 could not be read.*\(every model\): could not list every model",
             id="listing of the last kind",
         ),
+        pytest.param(
+            ("list_endpoint_configs", "endpoint-config"),
+            {"endpoint-config/staging-a", "endpoint-config/staging-b", "endpoint-config/staging-c"},
+            r"\(every endpoint-config\)",
+            id="listing of configs",
+        ),
     ],
 )
 def test_what_is_refused_keeps_none_of_the_others(
@@ -160,6 +166,13 @@ def test_nothing_is_deleted_behind_endpoints_that_cannot_be_listed(sagemaker: Fa
     with pytest.raises(DeliveryError, match=r"\(every endpoint\)"):
         step.run(ReapArguments("us-east-1"))
     assert len(sagemaker.tags) == 3
+
+
+def test_a_listing_that_fails_once_keeps_nothing(sagemaker: FakeSageMaker) -> None:
+    sagemaker.stage("staging-a", EXPIRED)
+    sagemaker.refuse = lambda action, of: denied(action) if len(sagemaker.calls) == 1 else None
+    step.run(ReapArguments("us-east-1"))
+    assert sagemaker.tags == {}
 
 
 def test_a_service_that_answers_nobody_is_said_and_not_a_traceback(sagemaker: FakeSageMaker) -> None:
