@@ -43,6 +43,8 @@ class RollbackRequest:
     def __str__(self) -> str:
         if self.is_again:
             return f"{self.model.name}: {self.endpoint} went back to {self.target.version}; what that left undone is done now"
+        if self.current_version is None:
+            return f"{self.model.name}: {self.endpoint} is put into service again with version {self.target.version}"
         return f"{self.model.name}: {self.endpoint} goes back from version {self.current_version} to {self.target.version}"
 
 
@@ -65,7 +67,7 @@ def rollback(name: str, env: str, to: int | None, comment: str, *, force: bool, 
     model = open_model(name, env)
     events = model.ledger.events()
     serving = _serving(model, events)
-    undone = _left_undone(events, to)
+    undone = _left_undone(model, events, to)
     target = undone or serving_history.returning_to(events, to, serving)
     request = RollbackRequest(model, serving, target, comment, is_again=undone is not None)
     progress = sys.stderr if as_json else sys.stdout
@@ -87,12 +89,14 @@ def rollback(name: str, env: str, to: int | None, comment: str, *, force: bool, 
         print(f"production: endpoint {request.endpoint} serves version {request.target.version} again")
 
 
-def _left_undone(events: list[Event], to: int | None) -> Event | None:
+def _left_undone(model: ReleasedModel, events: list[Event], to: int | None) -> Event | None:
     """Find the rollback that production serves by now and that has left something undone, unless another version is asked for."""
     now = serving_history.serving_now(events)
     if now is None or now.kind != "rolled_back" or to not in (None, now.version):
         return None
-    return now if now in changes.rejections_due(events) or changes.unfinished(events) else None
+    approved = {version.number for version in model.versions() if version.approval_status == "Approved"}
+    is_due = now in changes.rejections_due(events) and now.details["previous_version"] in approved
+    return now if is_due or changes.unfinished(events) else None
 
 
 def _serving(model: ReleasedModel, events: list[Event]) -> int | None:

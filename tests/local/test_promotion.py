@@ -100,8 +100,8 @@ def test_an_approval_by_the_command_leads_to_production_through_the_rule(stack: 
     history = json.loads(stack.run_here("history", "by-hand", "--json").stdout)["events"]
     kinds = [event["kind"] for event in history]
     assert kinds[:3] == ["fetched", "registered", "evaluated"]
-    assert kinds[-3:] == ["rejected", "approved", "promoted"]
-    assert history[-2]["details"]["comment"] == "all is well"
+    assert kinds[-4:] == ["rejected", "approved", "changing", "promoted"]
+    assert history[-3]["details"]["comment"] == "all is well"
 
 
 def test_promoting_what_production_serves_already_changes_nothing(stack: Stack, waiting: str) -> None:

@@ -56,6 +56,9 @@ def test_the_old_config_given_back_by_hand_stays_and_is_no_success(world: Promot
     assert world.config(name)["EndpointConfigName"] == before, "what production serves is still there"
     events = world.events(second)
     assert (events[-1].kind, serving_history.version_now(events)) == ("refused", 1)
+    arn = (world.endpoint(name) or {})["EndpointArn"]
+    tags = {tag["Key"]: tag["Value"] for tag in world.client("sagemaker").list_tags(ResourceArn=arn)["Tags"]}
+    assert tags["release:version"] == ("2" if method == "settle" else "1"), "nothing is settled that does not serve"
 
 
 @pytest.mark.parametrize("method", ["update", "smoke_test", "settle"])

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 from unittest import mock
 
 import pytest
 
 from delivery.endpoint.hosting import Hosting
-from delivery.errors import DeliveryError
+from delivery.errors import DeliveryError, LeaseLost
 from delivery.history.ledger import Event, EventKind, Ledger
 from delivery.registry import model_packages
 from steps.promote.autoscaling import EndpointAutoscaling
 from steps.promote.models import Promotion
 from steps.promote.production_endpoint import ProductionEndpoint
+from tests.support.fake_aws import FakeAws
+from tests.support.fake_aws.shapes import client_error
 from tests.support.worlds.promotion import QUESTION, PromotionWorld, Version
 
 WRONG = {"answers": {QUESTION: "something else a b c d e f g h i j"}}
@@ -270,3 +272,78 @@ def test_an_update_that_comes_to_nothing_leaves_the_old_versions_autoscaling(wor
     assert len(bounds["policies"]) == 1
     assert serves(world, first) == 1
     assert not [definition for definition in world.definitions(name) if "-v2-" in definition]
+
+
+def failing(action: str, about: str, *, applied: bool = False) -> Callable[[dict[str, Any], Callable[[], Any]], Any]:
+    """A layer in which a call fails, before or after it did its work."""
+
+    def layer(call: dict[str, Any], answer: Callable[[], Any]) -> Any:
+        if call["action"] == action and about in str(call["parameters"]):
+            if applied:
+                answer()
+            raise client_error(action, "RequestTimeout")
+        return answer()
+
+    return layer
+
+
+def test_a_first_version_whose_alarms_cannot_be_made_is_not_created(world: PromotionWorld) -> None:
+    version = world.version(world.name())
+    aws = cast(FakeAws, world.account)
+    with mock.patch.object(aws, "layer", failing("PutMetricAlarm", "")), pytest.raises(DeliveryError, match="RequestTimeout"):
+        world.serve(version)
+    assert "CreateEndpoint" not in {call["action"] for call in aws.calls}
+    assert world.events(version)[-1].details["tried"] is False
+
+
+def test_a_record_whose_answer_got_lost_is_a_record(world: PromotionWorld) -> None:
+    version = world.version(world.name())
+    aws = cast(FakeAws, world.account)
+    with mock.patch.object(aws, "layer", failing("PutObject", '"kind": "promoted"', applied=True)):
+        assert world.serve(version).action == "created"
+    assert kinds(world, version) == [("promoted", 1)]
+    assert serves(world, version) == 1
+
+
+def test_who_lost_the_lease_without_knowing_it_records_nothing(world: PromotionWorld) -> None:
+    """It stood still for long, and the other's change is in the ledger: whoever is behind it has no say."""
+    version = world.version(world.name())
+
+    def other_begins() -> None:
+        world.ledger(version).append("changing", by="other", version=7, details={"to": "another", "intent": "promotion"})
+
+    with instead(ProductionEndpoint, "settle", other_begins, then=True), pytest.raises(LeaseLost, match=r"other took over"):
+        world.serve(version)
+    assert kinds(world, version) == []
+    assert serves(world, version) == 1
+
+
+def test_a_version_that_was_left_in_production_and_lost_its_approval_is_taken_out(world: PromotionWorld) -> None:
+    name = world.name()
+    world.serve(world.version(name))
+    second = world.version(name)
+    left_unseen(world, second)
+    model_packages.reject(world.client("sagemaker"), second.arn, "on second thought")
+    with pytest.raises(DeliveryError, match=r"must not stay: approval: .* it serves version 1 again"):
+        world.serve(second)
+    assert serves(world, second) == 1
+    assert kinds(world, second) == [("promoted", 1), ("refused", 2)]
+
+
+def test_a_version_that_somebody_put_back_by_hand_is_never_deleted_with_its_endpoint(world: PromotionWorld) -> None:
+    """The first version's config has none before it: what a wrong answer led to was the end of the endpoint."""
+    name = world.name()
+    first = world.version(name)
+    world.serve(first)
+    old = world.config(name)["EndpointConfigName"]
+    with mock.patch.object(ProductionEndpoint, "tidy_up", lambda *_: None):
+        world.serve(world.version(name))
+    world.client("sagemaker").update_endpoint(
+        EndpointName=name, EndpointConfigName=old, DeploymentConfig={}, RetainAllVariantProperties=False
+    )
+    with (
+        instead(ProductionEndpoint, "smoke_test", refused("an alarm went off")),
+        pytest.raises(DeliveryError, match="it serves version 2 again"),
+    ):
+        world.serve(first)
+    assert serves(world, first) == 2

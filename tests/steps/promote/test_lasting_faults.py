@@ -51,15 +51,10 @@ CALLS = {
     "update again": ("sagemaker", "UpdateEndpoint", ""),
     "delete the endpoint": ("sagemaker", "DeleteEndpoint", ""),
 }
-CANNOT_TELL = {
-    "look at the endpoint",
-    "write the lease",
-    "read the lease",
-    "read the ledger",
-    "list the ledger",
-    "write the ledger",
-}
+CANNOT_TELL = {"look at the endpoint", "write the lease", "read the lease"}
 """Without these nobody can say what serves, or may change it: the ledger has the change as begun, which is the truth."""
+OF_THE_LEDGER = {"read the ledger", "list the ledger", "write the ledger"}
+"""A promotion that cannot be recorded is undone. A rollback and a retirement are not: what they left was bad."""
 
 
 @dataclass
@@ -169,7 +164,8 @@ def test_a_lasting_fault_loses_nothing_and_another_execution_heals(
             world.serve(target, intent=act.intent, execution="the-first-one")
         except DeliveryError as caught:
             error = caught
-    ledger_tells_the_truth(world, target, strictly=call not in CANNOT_TELL)
+    is_kept = call in OF_THE_LEDGER and act.intent != "promotion"
+    ledger_tells_the_truth(world, target, strictly=call not in CANNOT_TELL and not is_kept)
     if error is None:
         assert served(world, target)[0] == act.leads_to
     else:

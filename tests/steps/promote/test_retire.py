@@ -10,18 +10,14 @@ from typing import Any, cast
 from unittest import mock
 
 import pytest
-import yaml
 
 from delivery.errors import DeliveryError, InputError
 from delivery.history import changes, serving_history
 from delivery.registry import model_packages
-from pipelines.released_model import open_model
-from pipelines.status.model_status import read_status
-from pipelines.status.statuses import ModelStatus
 from steps.promote.production_endpoint import ProductionEndpoint
 from steps.verify_approval import step as verify_approval
 from steps.verify_approval.models import VerificationArguments
-from tests.steps.promote.commands import ENGINEER, approved
+from tests.steps.promote.commands import approved, status
 from tests.support.fake_aws import FakeAws
 from tests.support.worlds.evaluation import BUCKET
 from tests.support.worlds.promotion import PromotionWorld, Version, fake_promotions
@@ -31,14 +27,6 @@ SCALING = {"min_instances": 1, "max_instances": 3, "concurrent_requests_per_inst
 
 class Killed(BaseException):
     """The process ends here."""
-
-
-def status(world: PromotionWorld, version: Version) -> ModelStatus:
-    environment = world.folder / "environment.yaml"
-    content = {**version.release.environment.model_dump(mode="json"), "kind": "aws", "hub_token_secret": None}
-    environment.write_text(yaml.safe_dump(content))
-    with world.account.acting_as(ENGINEER):
-        return read_status(open_model(version.release.name, str(environment)))
 
 
 def is_out_of_service(world: PromotionWorld, version: Version) -> None:
@@ -71,6 +59,19 @@ def test_a_bad_first_version_is_taken_out_and_nothing_brings_it_back_by_itself(w
     with pytest.raises(DeliveryError, match=r"it was rejected at .* 'it was taken out of service'; .*approve model-.* 1 --force"):
         world.serve(bad)
     assert world.endpoint(bad.endpoint) is None
+
+
+def test_a_retirement_that_could_not_reject_keeps_the_version_out_all_the_same(world: PromotionWorld, bad: Version) -> None:
+    denied = mock.Mock(side_effect=DeliveryError("AccessDenied"))
+    with (
+        mock.patch.object(model_packages, "reject", denied),
+        pytest.raises(DeliveryError, match=r"is out of service and the ledger says so, .* rejecting version 1: AccessDenied"),
+    ):
+        world.serve(bad, intent="retirement")
+    with pytest.raises(DeliveryError, match=r"approval: it was taken out of service at "):
+        world.serve(bad)
+    world.serve(bad, intent="retirement")
+    is_out_of_service(world, bad)
 
 
 def test_status_says_that_it_is_out_of_service_and_sees_no_drift(world: PromotionWorld, bad: Version) -> None:
