@@ -43,7 +43,9 @@ OF_SERVICES: dict[str, dict[str, str]] = {
     "FetchRole": {
         "s3:DeleteObject": "of an object that S3 stored otherwise than it was sent: tests/steps/fetch_weights/test_destination.py, a faulty S3",
     },
-    "EvaluateRole": {},
+    "EvaluateRole": {
+        "sagemaker:DescribeModel": "cleaning up after a refused CreateModel or CreateEndpointConfig: Hosting.undefine; no whole run here meets it",
+    },
     "PromoteRole": {
         "iam:CreateServiceLinkedRole sagemaker:UpdateEndpointWeightsAndCapacities": "'Prerequisites for autoscaling', SageMaker developer guide",
         "sts:AssumeRole": "where production is in another account: docs/two_accounts.md",
