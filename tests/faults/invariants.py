@@ -90,7 +90,7 @@ def the_ledger_is_right(now: Serving, ended: Ended, injection: Injection | None)
         yield f"success, though production and the ledger differ: {now}"
     elif "untouched" in ended.message or "nothing is changed" in ended.message:
         yield f"it says that production is untouched, but {now}: {ended.message}"
-    elif f"version {now.version}" not in ended.message:
+    elif not any(words in ended.message for words in (f"version {now.version}", "is not known", "out of service")):
         yield f"it does not say what production serves: {now}: {ended.message}"
 
 
