@@ -129,6 +129,9 @@ class Hosting:
                 if not is_taken(error):
                     raise
                 self._check_maker(endpoint, deployment)
+            except BotoCoreError:
+                if not self._is_made(endpoint, deployment):  # else each answer got lost, and the request did not
+                    raise
 
     def switch(
         self, endpoint: str, config: str, policy: dict[str, Any], *, keep_counts: bool, before_each_try: Callable[[], None]
@@ -336,6 +339,14 @@ class Hosting:
                 f"the endpoint {endpoint} was made at the same moment by {maker or 'somebody else'}, not by {deployment.execution}; "
                 "delete it if nobody needs it, then start again"
             )
+
+    def _is_made(self, endpoint: str, deployment: Deployment) -> bool:
+        """Tell whether the endpoint is there and made by the deployment's execution; False where nobody says."""
+        try:
+            self._check_maker(endpoint, deployment)
+        except DeliveryError:
+            return False
+        return True
 
     def _has_model(self, model: str) -> bool:
         with translate_client_errors(f"look at the model {model}"):

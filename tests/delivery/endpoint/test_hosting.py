@@ -163,3 +163,28 @@ def test_whatever_answer_got_lost_the_next_try_makes_the_rest(there: list[str]) 
 def test_an_endpoint_that_another_made_at_the_same_moment_is_not_taken_for_ours(maker: str, who: str) -> None:
     with pytest.raises(DeliveryError, match=f"the endpoint chat was made at the same moment by {who}, not by e1; delete it"):
         of(ByTag("endpoint", maker=maker)).create("chat", deployment())
+
+
+class NoAnswer(ByTag):
+    """A SageMaker whose answers to CreateEndpoint all get lost; `applied` says whether the requests do, too."""
+
+    def __init__(self, *, applied: bool, maker: str = "e1") -> None:
+        super().__init__(maker=maker)
+        self.applied = applied
+
+    def create_endpoint(self, **_: Any) -> None:
+        if self.applied:
+            self.there.add("endpoint")
+        raise ConnectionClosedError(endpoint_url="https://sagemaker")
+
+
+def test_an_endpoint_whose_making_is_never_answered_is_made() -> None:
+    of(NoAnswer(applied=True)).create("chat", deployment())
+
+
+@pytest.mark.parametrize(
+    "sagemaker", [NoAnswer(applied=False), NoAnswer(applied=True, maker="e2")], ids=["not made", "another's"]
+)
+def test_an_endpoint_that_was_not_made_here_is_an_error(sagemaker: NoAnswer) -> None:
+    with pytest.raises(DeliveryError, match="could not create the endpoint chat: Connection was closed"):
+        of(sagemaker).create("chat", deployment())
