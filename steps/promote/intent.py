@@ -109,7 +109,10 @@ def open_end(context: PromotionContext) -> str:
     try:
         now = _what_is_left(context, change)
     except DeliveryError as error:
-        now = f"what {context.endpoint.name} serves now is not known ({error})"
+        before = changes.version_before(change)
+        old = f"version {before}" if before else "nothing"
+        new = "nothing" if change.details["to"] is None else f"version {change.version}"
+        now = f"whether {context.endpoint.name} serves {new} by now, or still {old}, is not known ({error})"
     if not now:
         return ""
     return f"{now}; the ledger has the change as begun (event {change.sequence}), and the next run ends it: {next_run(context)}"
