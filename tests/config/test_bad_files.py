@@ -287,9 +287,9 @@ MISTAKES = [
     m("warmup_s: 30", "client: boto3", "'sagemaker' or 'openai'"),
     m("    chat:", "    Chat:", "lower-case letters", "expected"),
     m("    chat:", "    long-chat:", "lower-case letters, digits and _"),
-    m("max_runtime_s: 7200", "max_runtime_s: 300", "are over before the load is", "raise it"),
-    m("max_runtime_s: 7200", "max_runtime_s: 2h", "write 7200"),
-    m("max_runtime_s: 7200", "max_runtime: 7200", "did you mean 'max_runtime_s'?"),
+    m("max_runtime_s: 9000", "max_runtime_s: 300", "are over before the load is", "raise it"),
+    m("max_runtime_s: 9000", "max_runtime_s: 2h", "write 7200"),
+    m("max_runtime_s: 9000", "max_runtime: 7200", "did you mean 'max_runtime_s'?"),
     m("load_profiles:", "profiles:", "it is called 'load_profiles' here"),
     # --- objectives
     objective("error_rate: {at_most: 5}", "a share is from 0 to 1", "cannot fail", "write 0.05"),

@@ -27,4 +27,4 @@ def test_the_evaluation_job_outlives_every_try_to_find_capacity() -> None:
     }
     model = ModelFile.model_validate(content)
     release = Release(name="a", model=model, environment=load_environment("aws"), serving_image="image")
-    assert release.longest_evaluation_s == 7200 + 5 * 600 + 2 * 120
+    assert release.longest_evaluation_s == 9000 + 5 * 600 + 2 * 120

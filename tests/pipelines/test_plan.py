@@ -17,6 +17,7 @@ from config.environment import ProductionAccount
 from config.evaluation import Staging
 from config.loader import load_environment, load_model
 from config.production import Autoscaling
+from config.rules.finding import Finding
 from config.schema import Release
 from config.updates import Canary
 from delivery.endpoint.deployment import Deployment
@@ -25,7 +26,10 @@ from delivery.hub.fit import fit
 from delivery.names import Fact
 from delivery.registry import model_packages
 from loadtest.profiles import Capacity, Ladder, Objective
+from pipelines.commands import failures
+from pipelines.commands import plan as plan_command
 from pipelines.definitions import requests
+from pipelines.errors import UsageError
 from pipelines.planning import plan, prices
 from pipelines.planning.differences import differences
 from pipelines.planning.observed_state import InspectedWeights, ObservedState
@@ -158,7 +162,7 @@ def test_differences_name_the_setting_as_the_file_does() -> None:
     assert differences(older, release) == []
     older["model"]["serving"]["sglang"]["mem-fraction-static"] = 0.5
     older["model"]["production"]["instance_count"] = 4
-    del older["model"]["evaluation"]["max_runtime_s"]  # an older format: its default, 7200, is what the file says now
+    del older["model"]["evaluation"]["client_lag_at_most_ms"]  # an older format: its default is what the file means now
     found = {one.name: (one.old, one.new) for one in differences(older, release)}
     assert found == {"serving.sglang.mem-fraction-static": (0.5, 0.88), "production.instance_count": (4, 2)}
 
@@ -241,3 +245,26 @@ def test_what_the_hub_refuses_is_part_of_the_plan_and_makes_it_impossible() -> N
     assert "Cannot work\n  serving.tensor_parallel_size: does not fit" in text
     assert "Memory\n  ml.p5.48xlarge  of 85.9 GB a GPU" in text
     assert "left out: x" in text
+
+
+def test_a_plan_of_what_will_be_refused_ends_with_2_and_says_where(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text((ROOT / "config/models/qwen3-32b.yaml").read_text())
+    refused = Finding(("weights", "repository"), "acme/m is an adapter", "hub")
+    monkeypatch.setattr(plan_command, "look_up", lambda _: ObservedState(refusals=[refused]))
+    with pytest.raises(UsageError) as ended:
+        plan_command.plan(str(file), str(EXAMPLE), offline=False, as_json=True)
+    assert failures.report(ended.value, as_json=True) == 2
+    said = capsys.readouterr()
+    assert said.err == f"error: {file}:5: weights.repository: acme/m is an adapter\n"
+    document = json.loads(said.out)
+    assert document["is_possible"] is False
+    assert document["refusals"] == ["weights.repository: acme/m is an adapter"]
+
+
+def test_the_shipped_examples_warn_of_nothing_in_an_account_of_several_zones() -> None:
+    for name in ("qwen3-32b", "deepseek-r1"):
+        release = release_of(name).model_copy(update={"environment": load_environment(str(EXAMPLE))})
+        assert plan.build(release, ObservedState(production_zones=2)).warnings == []
