@@ -9,9 +9,11 @@ from config.evaluation import Evaluation
 from config.rules.finding import Finding
 from loadtest.profiles import CAPACITY, COST, ERRORS, LoadProfile, Objective
 
-_FASTEST_MS = {"ttft": 5.0, "e2e": 5.0, "itl": 0.2, "tpot": 0.2}
-"""What no server of a language model is below, by the latency's first word. Milliseconds: a forward pass alone takes longer."""
-_SECONDS_BELOW_MS = {"ttft": 60.0, "e2e": 60.0, "itl": 1.0, "tpot": 1.0}
+_OF_A_TOKEN = frozenset({"itl", "tpot"})
+"""Latencies of one token, by their first word; the others are of a request."""
+_FASTEST_MS, _FASTEST_TOKEN_MS = 5.0, 0.2
+"""What no server of a language model is below, of a request and of a token. Milliseconds: a forward pass alone takes longer."""
+_SECONDS_BELOW_MS, _SECONDS_BELOW_TOKEN_MS = 60.0, 1.0
 """Below this a bound in milliseconds is probably one in seconds."""
 _MANY_ERRORS = 0.1
 _STREAM_LIMIT_S = 480.0  # InvokeEndpointWithResponseStream (SageMaker developer guide, "Real-time inference")
@@ -91,16 +93,17 @@ def _share(place: Location, bound: float) -> Iterator[Finding]:
 
 
 def _latency(place: Location, word: str, bound: float, profile: LoadProfile) -> Iterator[Finding]:
-    if bound < _FASTEST_MS[word]:
+    of_a_token = word in _OF_A_TOKEN
+    if bound < (_FASTEST_TOKEN_MS if of_a_token else _FASTEST_MS):
         message = (
             f"{bound:g} ms is less than any server takes, so this can never be met; write {bound * 1000:g} if seconds were meant"
         )
         yield Finding(place, message, "objective-cannot-be-met")
-    elif bound < _SECONDS_BELOW_MS[word]:
+    elif bound < (_SECONDS_BELOW_TOKEN_MS if of_a_token else _SECONDS_BELOW_MS):
         message = f"{bound:g} ms is very little for {word}; write {bound * 1000:g} if seconds were meant"
         yield Finding(place, message, "objective-tight", is_error=False)
     limit_s = min(profile.timeout_s, _STREAM_LIMIT_S)
-    if word in {"ttft", "e2e"} and bound >= limit_s * 1000:
+    if not of_a_token and bound >= limit_s * 1000:
         message = (
             f"{bound:g} ms cannot be missed: a request ends as an error after {limit_s:g} s (timeout_s; SageMaker's own limit of a stream "
             f"is {_STREAM_LIMIT_S:g} s); write less than {limit_s * 1000:g}"

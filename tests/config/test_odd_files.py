@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from config.loader import inspect_environment, inspect_model
+from loadtest.profiles import CAPACITY, COST, ERRORS, METRICS
 from tests.config.test_bad_files import AWS, BUCKET, KMS, QWEN, ROLE, SECRET, STEPS, TTFT, TYPE
 
 ODD_MODELS = {
@@ -96,6 +97,19 @@ def test_what_is_odd_and_right_loads(inspect: Any, base: str, changes: dict[str,
     for change in changes.values():
         file.write_bytes(_changed(base, change).encode())
         inspect(file)
+
+
+def test_every_metric_may_have_an_objective(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    for metric in METRICS:
+        bound = "at_most: 900" if metric.endswith("_ms") else "at_most: 0.5" if metric in {ERRORS, COST} else "at_least: 5"
+        text = QWEN.replace("ttft_p99_ms: {at_most: 1500}", f"{metric}: {{{bound}}}").replace(
+            "        error_rate: {at_most: 0}\n", ""
+        )
+        if metric == CAPACITY:
+            continue  # of the kind `capacity` alone
+        file.write_text(text if metric not in {"itl_p99_ms", "output_tokens_per_s"} else QWEN)
+        inspect_model(file)
 
 
 def test_what_is_written_is_what_is_read(tmp_path: Path) -> None:
