@@ -29,6 +29,8 @@ class Version:
     """Whether a person made that decision."""
     against: bool = False
     """Whether a person rejected it, or took it out of production, and nobody overruled that by name."""
+    passed_at_change: bool = False
+    """Whether its evaluation was a reason to promote it when its last promotion began: a later one does not undo that."""
     waived: bool = False
     """Whether a person approved it although the gate had refused it, and said why."""
     served: bool = False
@@ -102,13 +104,15 @@ class History:
     def _promoted(self, event: dict[str, Any], version: Version, _: set[str]) -> None:
         self._require(version.approved, event, "it was not approved after its last rejection")
         self._require(not version.against, event, "a person is against it")
-        self._require(version.verdict == "passed" or version.waived, event, f"its evaluation is {version.verdict}")
+        passed = version.passed_at_change or version.verdict == "passed" or version.waived
+        self._require(passed, event, f"its evaluation is {version.verdict}")
         newest = self.serving if self.returning_to is None else self.returning_to
         self._require(newest is None or newest <= event["version"], event, f"production serves {newest}")
         version.served = version.promoted = True
         self.serving, self.returning_to = event["version"], None
 
-    def _changing(self, event: dict[str, Any], _: Version, __: set[str]) -> None:
+    def _changing(self, event: dict[str, Any], version: Version, _: set[str]) -> None:
+        version.passed_at_change = version.verdict == "passed" or version.waived
         if event["details"]["intent"] == "rollback":
             self.returning_to = event["version"]
 

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
 from tests.lifecycle.machine import LifeOfVersions
-from tests.lifecycle.seeded_bugs import BUGS, seeded
+from tests.lifecycle.seeded_bugs import BUGS, RARE, seeded
 from tests.lifecycle.specification import Broken
 from tests.lifecycle.world import commands_and_steps
 
@@ -50,7 +50,7 @@ def test_no_promise_is_broken_in_a_hundred_thousand_steps(capsys: pytest.Capture
     assert steps >= 100_000
 
 
-@pytest.mark.parametrize("bug", BUGS)
+@pytest.mark.parametrize("bug", [*BUGS, *(pytest.param(bug, marks=pytest.mark.soak) for bug in RARE)])
 def test_a_mistake_that_is_put_back_is_found(bug: str) -> None:
     with seeded(bug), pytest.raises(Broken):
-        live_through(10_000, derandomize=True, phases=(Phase.generate,))
+        live_through(200_000 if bug in RARE else 15_000, derandomize=True, phases=(Phase.generate,))
