@@ -95,7 +95,7 @@ def _choose(model: ModelConfig, selection: Selection, wanted: str | None) -> _Ch
 
 
 def _size(instance_type: str) -> tuple[float, int, str]:
-    """Order instances by what they cost, nearly: all GPUs' memory, newer ones first, then the host's size."""
+    """Order instances by what they cost, nearly: all GPUs' memory, then the host's size."""
     count = GPU_COUNTS[instance_type]
     digits = "".join(letter for letter in instance_type.rpartition(".")[2] if letter.isdigit())
     return count * gpu_memory_bytes(instance_type) / 1e9, int(digits or 0), instance_type

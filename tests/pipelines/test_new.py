@@ -22,12 +22,12 @@ from tests.support.well_known import MODELS
 from tests.support.worlds import fetching
 
 EXPECTED = {
-    "llama-3-3-70b": ("ml.p5en.48xlarge", 8),
+    "llama-3-3-70b": ("ml.g7.48xlarge", 8),
     "qwen3-32b": ("ml.g6e.12xlarge", 4),
-    "deepseek-r1": ("ml.p5en.48xlarge", 8),
-    "smollm2-1-7b": ("ml.g6.xlarge", 1),
+    "deepseek-r1": ("ml.p5e.48xlarge", 8),
+    "smollm2-1-7b": ("ml.g5.xlarge", 1),
 }
-"""Instances that are surely right, so that a change of the order shows."""
+"""The least GPU memory that holds each with room for four requests of full length; a change of the order shows."""
 
 
 def written(name: str, folder: Path, **given: object) -> tuple[Path, ModelFile]:

@@ -109,7 +109,7 @@ def test_costs_are_instances_times_hours_times_price() -> None:
     release = release_of()  # 2 x ml.p5.48xlarge at 60 an hour
     found = {cost.what: cost for cost in prices.costs(release, total_bytes=0, fetch_max_runtime_s=3600, is_update=True)}
     assert found["FetchWeights"].usd == (0, 0)  # the weights are there already
-    assert found["the staging endpoint"].usd == pytest.approx((60 * 330 / 3600, 60 * 2))
+    assert found["the staging endpoint"].usd == pytest.approx((60 * 330 / 3600, 60 * 2.5))
     assert found["the update of production"].instances == 1
     assert prices.production_usd_per_hour(release) == (120, 120)
     assert "the update of production" not in {
