@@ -11,6 +11,7 @@ Each time it is taken it has a new token. A fencing token would be checked by wh
 
 from __future__ import annotations
 
+import math
 import random
 import secrets
 import threading
@@ -76,6 +77,10 @@ class LeaseRecord(Strict):
         return f"{self.execution} ({self.owner}) has it until {self.expires_at} or longer"
 
 
+OnWait = Callable[[LeaseRecord, bool], None]
+"""Told who has the lease, and whether that one was seen to live."""
+
+
 def read(client: S3Client, bucket: str, endpoint: str) -> tuple[LeaseRecord, bool] | None:
     """Read the lease of an endpoint.
 
@@ -106,7 +111,7 @@ def held(
     wait_s: float,
     expires_s: float,
     work: str = "",
-    on_wait: Callable[[LeaseRecord], None] = lambda _: None,
+    on_wait: OnWait = lambda _holder, _lives: None,
 ) -> Iterator[Lease]:
     """Hold the lease for the time of the `with` block.
 
@@ -118,10 +123,12 @@ def held(
         endpoint: The production endpoint's name.
         owner: This process, for people.
         execution: The pipeline execution. Its own lease it takes over at once: that is the step, started again after it was killed.
-        wait_s: How long to wait while another execution has it.
+        wait_s: How long to wait while another execution has it. One that has it for the same work is waited for until it is seen to live, or
+            its lease has expired, however short that is: a dead one's work would be left to nobody.
         expires_s: How long it is good without a renewal.
         work: What it is held for; others see it.
-        on_wait: Told at each look who has it; what it raises ends the wait.
+        on_wait: Told at each look who has it, and whether that one lives: whether it renewed the lease since the first look. What it raises
+            ends the wait.
 
     Yields:
         The lease. `check` and `confirm` it before what only its holder may do.
@@ -157,10 +164,11 @@ class Lease:
         self._done = threading.Event()
         self._renewer = threading.Thread(target=self._renew_until_done, name="lease", daemon=True)
 
-    def take(self, wait_s: float, on_wait: Callable[[LeaseRecord], None]) -> None:
+    def take(self, wait_s: float, on_wait: OnWait) -> None:
         """Take it and begin to renew it; see `held`."""
         deadline = time.monotonic() + wait_s
         pause = _POLL_S[0]
+        first_seen: LeaseRecord | None = None
         while True:
             found = self._stored.read()
             if found is None or not found.record.is_held(self._stored.clock.at) or found.record.execution == self._execution:
@@ -168,13 +176,18 @@ class Lease:
                 if self._write(found.etag if found else None):
                     break
                 continue  # somebody was faster: look again who
-            on_wait(found.record)
-            if time.monotonic() >= deadline:
+            if first_seen is None or first_seen.token != found.record.token:
+                first_seen = found.record
+            lives = found.record.expires_at != first_seen.expires_at
+            on_wait(found.record, lives)
+            is_awaited = self._work != "" and found.record.work == self._work and not lives
+            if time.monotonic() >= deadline and not is_awaited:
                 raise LeaseHeld(
                     f"another promotion works on {self._stored.endpoint}: {found.record}; production.lease.wait_s is {wait_s:g}: "
                     "start again when it is over"
                 )
-            time.sleep(min(pause * random.uniform(0.5, 1.5), max(0.0, deadline - time.monotonic())))  # noqa: S311
+            left_s = math.inf if is_awaited else max(0.0, deadline - time.monotonic())
+            time.sleep(min(pause * random.uniform(0.5, 1.5), left_s))  # noqa: S311
             pause = min(_POLL_S[1], pause * 1.5)
         self._renewer.start()
 

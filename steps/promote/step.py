@@ -46,9 +46,10 @@ def run(arguments: PromotionArguments) -> Promotion:
     clients = PromotionClients.of(environment, production.endpoint, arguments.execution)
     ledger = Ledger(clients.s3, environment.bucket, arguments.release.name)
 
-    def on_wait(holder: LeaseRecord) -> None:
+    def on_wait(holder: LeaseRecord, lives: bool) -> None:
         progress(f"waiting for another promotion to {production.endpoint}: {holder}")
-        raise_if_under_way(arguments, ledger, holder)
+        if lives:
+            raise_if_under_way(arguments, ledger, holder)
 
     try:
         with lease.held(

@@ -31,7 +31,7 @@ def raise_if_under_way(arguments: PromotionArguments, ledger: Ledger, holder: Le
     Args:
         arguments: Arguments of this run.
         ledger: The model's.
-        holder: Who has the lease.
+        holder: Who has the lease, and was seen to renew it: one that died has left its work to this execution.
 
     Raises:
         UnderWay: It does: this execution has nothing to do.

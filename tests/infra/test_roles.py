@@ -215,7 +215,7 @@ def test_what_is_on_record_is_what_runs_take(tmp_path: Path) -> None:
     kills = ["-m", "soak", "tests/steps/promote/test_kills.py"]  # only a killed try leaves models to look at
     for runs, what in enumerate(([*releases, *others], kills)):
         subprocess.run(
-            [sys.executable, "-m", "pytest", *what, f"--basetemp={tmp_path / f'runs-{runs}'}"],
+            [sys.executable, "-m", "pytest", "-n", "4", "--dist", "loadfile", *what, f"--basetemp={tmp_path / f'runs-{runs}'}"],
             cwd=ROOT,
             env={**os.environ, "RELEASE_RECORD": str(record)},
             check=True,

@@ -106,7 +106,7 @@ def test_the_one_who_waits_is_told_for_whom(s3: Any, endpoint: str) -> None:
         first.enter_context(held(s3, endpoint, "first"))
 
         def second() -> str:
-            with held(s3, endpoint, "second", wait_s=60, on_wait=lambda holder: told.set()):
+            with held(s3, endpoint, "second", wait_s=60, on_wait=lambda _holder, _lives: told.set()):
                 return "in"
 
         waiting = waiter.submit(second)
@@ -119,7 +119,7 @@ def test_the_one_who_waits_is_told_for_whom(s3: Any, endpoint: str) -> None:
 def test_a_dead_owners_lease_expires_and_a_living_ones_does_not(s3: Any, endpoint: str) -> None:
     stored = lease._LeaseObject(s3, BUCKET, endpoint)
     dead = lease.Lease(stored, "tests", "dead", 2)
-    dead.take(0, print)
+    dead.take(0, lambda _holder, _lives: None)
     dead._done.set()  # no renewal any more: what is left of a process that was killed
     with held(s3, endpoint, "second", wait_s=60, expires_s=2) as second:
         time.sleep(3)
@@ -154,7 +154,7 @@ def test_an_owner_that_stood_still_believes_in_its_lease_no_longer_than_others_d
 
     with mock.patch.object(stored, "read", then_stand_still):
         paused = lease.Lease(stored, "tests", "paused", 30)
-        paused.take(0, print)
+        paused.take(0, lambda _holder, _lives: None)
     try:
         now, wall_clock = time.monotonic(), datetime.now(UTC)  # S3's clock, too: it is on this machine
         found = lease._LeaseObject(s3, BUCKET, endpoint).read()

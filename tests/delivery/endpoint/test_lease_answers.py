@@ -26,7 +26,7 @@ def of(s3: FakeS3, execution: str, expires_s: float = 600) -> Lease:
 
 def taken(s3: FakeS3, execution: str, expires_s: float = 600, wait_s: float = 0) -> Lease:
     made = of(s3, execution, expires_s)
-    made.take(wait_s, lambda _: None)
+    made.take(wait_s, lambda _holder, _lives: None)
     made._done.set()  # no renewals
     return made
 
@@ -204,7 +204,7 @@ def test_who_waits_is_told_for_whom_and_polls_with_jitter_and_backoff(s3: FakeS3
     monkeypatch.setattr("random.uniform", lambda low, high: (low, high) == (0.5, 1.5))
     told: list[str] = []
     second = of(s3, "second")
-    second.take(3600, lambda holder: told.append(str(holder)))
+    second.take(3600, lambda holder, _lives: told.append(str(holder)))
     second._done.set()
     assert pauses == pytest.approx([0.5, 0.75, 1.125, 1.6875, 2.53125, 3.796875, 5, 5])
     assert told == ["first (host of first) has it until 2026-01-01T00:00:20.000+00:00 or longer"] * 8
@@ -216,7 +216,7 @@ def test_nobody_waits_longer_than_was_said(s3: FakeS3, monkeypatch: pytest.Monke
     monkeypatch.setattr("delivery.endpoint.lease.time.monotonic", lambda: clock[0])
     monkeypatch.setattr("delivery.endpoint.lease.time.sleep", lambda seconds: clock.append(clock.pop() + seconds))
     with pytest.raises(LeaseHeld, match=r"production\.lease\.wait_s is 7: start again when it is over"):
-        of(s3, "second").take(7, lambda _: None)
+        of(s3, "second").take(7, lambda _holder, _lives: None)
     assert clock == pytest.approx([107.0])
 
 

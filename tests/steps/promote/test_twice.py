@@ -9,6 +9,7 @@ from unittest import mock
 
 import pytest
 
+from delivery.endpoint import lease
 from delivery.errors import DeliveryError, LeaseHeld
 from delivery.history.ledger import Event, EventKind, Ledger
 from steps.promote.models import Promotion
@@ -19,7 +20,8 @@ from tests.steps.promote.commands import approved
 from tests.support.worlds.evaluation import BUCKET
 from tests.support.worlds.promotion import PromotionWorld, Version
 
-HASTY = {"wait_s": 0}
+HASTY = {"wait_s": 0, "expires_s": 5}
+"""Gives up at once; renews its own lease every 1.25 s."""
 
 
 @contextmanager
@@ -62,6 +64,26 @@ def test_the_event_of_the_gates_own_approval_is_success_that_names_the_release(w
     [event] = results
     assert (event.action, event.execution) == ("under_way", "of-the-release")
     assert [one.kind for one in world.events(version)] == ["approved", "changing", "promoted"]
+
+
+def test_a_promotion_that_died_is_not_under_way(world: PromotionWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed right after it changed the endpoint: its lease says what it was held for, and nobody renews it."""
+    name = world.name()
+    first, version = world.version(name), world.version(name, lease=HASTY)
+    world.serve(first)
+
+    def killed(_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as dying:
+        dying.setattr(lease.Lease, "release", lambda lease: lease._done.set())
+        dying.setattr(ProductionEndpoint, "smoke_test", lambda *_: killed(None))
+        dying.setattr(ProductionEndpoint, "restore", lambda *_: killed(None))
+        with pytest.raises(KeyboardInterrupt):
+            world.serve(version, execution="of-the-dead")
+    again = world.serve(version, execution="of-the-living")
+    assert (again.action, again.execution) == ("updated", "of-the-living")
+    assert [one.kind for one in world.events(version)][-2:] == ["changing", "promoted"]
 
 
 def test_an_event_that_comes_when_it_is_done_says_who_did_it(world: PromotionWorld, caplog: pytest.LogCaptureFixture) -> None:
