@@ -15,21 +15,21 @@ ENDINGS: Final[tuple[EventKind, ...]] = ("promoted", "rolled_back", "retired")
 """The kinds of events that say what production serves from then on."""
 
 
-def open_change(events: Iterable[Event]) -> Event | None:
-    """Find the change of production whose end the ledger does not know.
+def open_changes(events: Iterable[Event]) -> list[Event]:
+    """Find the changes of production whose end the ledger does not know.
 
     Args:
         events: The ledger's, oldest first.
 
     Returns:
-        The newest such event `changing`; None when every change was ended.
+        Such events `changing`, oldest first; none when every change was ended.
 
     Example:
         >>> def event(sequence, kind, **details):
         ...     return Event(sequence=sequence, at="", kind=kind, version=4, by="me", details=details)
         >>> ledger = [event(1, "promoted"), event(2, "changing"), event(3, "refused", closes=2), event(4, "changing")]
-        >>> open_change(ledger).sequence, open_change(ledger[:3])
-        (4, None)
+        >>> [change.sequence for change in open_changes(ledger)], open_changes(ledger[:3])
+        ([4], [])
     """
     found: list[Event] = []
     for event in events:
@@ -39,7 +39,22 @@ def open_change(events: Iterable[Event]) -> Event | None:
             found = []
         elif "closes" in event.details:
             found = [change for change in found if change.sequence != event.details["closes"]]
-    return found[-1] if found else None
+    return found
+
+
+def open_change(events: Iterable[Event], serving: str | None = None) -> Event | None:
+    """Find the open change that tells most about the endpoint: an older one may be what it serves, where a newer one came to nothing.
+
+    Args:
+        events: The ledger's, oldest first.
+        serving: The endpoint config that it serves; None: nothing, or not known.
+
+    Returns:
+        The newest open change to that; else the newest one; None when every change was ended.
+    """
+    found = open_changes(events)
+    to_that = [change for change in found if change.details.get("to") == serving]
+    return next(reversed(to_that or found), None)
 
 
 def change_to(events: Iterable[Event], config: str) -> Event | None:

@@ -101,8 +101,9 @@ def approve(name: str, env: str, number: int, comment: str, *, force: bool) -> D
 
 def _left_undone(model: ReleasedModel, events: list[Event], version: int) -> Event | None:
     """Find what a promotion of the version left half-way or unfinished; None while somebody works on the endpoint."""
-    now, change = serving_history.serving_now(events), changes.open_change(events)
-    found = change if change is not None and change.version == version and change.details["intent"] == "promotion" else None
+    now, begun = serving_history.serving_now(events), changes.open_changes(events)
+    of_version = [change for change in begun if (change.version, change.details["intent"]) == (version, "promotion")]
+    found = of_version[-1] if of_version else None
     if now is not None and now.version == version and changes.unfinished(events):
         found = now
     if found is None:

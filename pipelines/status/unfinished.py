@@ -27,7 +27,7 @@ def find_unfinished(
     >>> left
     'the promotion of version 2, begun at noon by e1, was ended half-way, and production serves it: python -m pipelines.run approve chat 2'
     """
-    change = changes.open_change(events)
+    change = changes.open_change(events, production.config if production is not None else None)
     if change is not None and production is not None:
         yield from _half_way(change, production, model, env)
     now = serving_history.serving_now(events)

@@ -83,10 +83,17 @@ def deployed_version(context: PromotionContext, new: Deployment, config: str) ->
     )
 
 
-def still_ours(context: PromotionContext, events: list[Event]) -> None:
-    """Raise LeaseLost when the ledger has a later change of production: another run took over, and its word counts."""
+def still_ours(context: PromotionContext, events: list[Event], seen: list[Event]) -> None:
+    """Raise LeaseLost when the ledger has a later change of production: another run took over, and its word counts.
+
+    Args:
+        context: What the phases share. Its change may be an older one than others in `seen`, when it goes on with what an ended try left.
+        events: The ledger's, as they are now.
+        seen: As they were when the endpoint was looked at.
+    """
     mine = context.change
-    later = [event for event in events if mine is not None and event.sequence > mine.sequence]
+    since = max((event.sequence for event in [*seen[-1:], *([mine] if mine else [])]), default=0)
+    later = [event for event in events if mine is not None and event.sequence > since]
     taken = next((event for event in later if event.kind in (*changes.ENDINGS, "changing")), None)
     if taken is not None:
         raise LeaseLost(

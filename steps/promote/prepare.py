@@ -54,9 +54,10 @@ class Prepared:
     @property
     def left(self) -> Event | None:
         """The event `changing` to what the endpoint serves, where the try that wrote it was ended half-way."""
-        change = changes.open_change(self.events)
-        is_served = change is not None and self.before is not None and change.details.get("to") == self.before.config
-        return change if is_served else None
+        if self.before is None:
+            return None
+        change = changes.open_change(self.events, self.before.config)
+        return change if change is not None and change.details.get("to") == self.before.config else None
 
 
 def prepare(context: PromotionContext) -> Prepared:

@@ -191,7 +191,7 @@ def _compare(context: PromotionContext, prepared: Prepared, events: list[Event])
         DeliveryError: Somebody rejected it, after the last look at its approval.
         LeaseLost: Another run took over.
     """
-    intent.still_ours(context, events)
+    intent.still_ours(context, events, prepared.events)
     if context.is_rollback:
         return
     decided = decisions.last_decision(events[len(prepared.events) :], prepared.target.package.version)

@@ -88,10 +88,10 @@ def _take_out_of_service(
         context.endpoint.retire(served.autoscaling if served else None)
     if context.endpoint.is_there():
         raise DeliveryError(f"{context.endpoint.name} is there again: somebody made it while it was taken out of service")
-    _write_event(context, served)
+    _write_event(context, events, served)
 
 
-def _write_event(context: PromotionContext, served: ServedVersion | None) -> None:
+def _write_event(context: PromotionContext, events: list[Event], served: ServedVersion | None) -> None:
     arguments = context.arguments
     context.lease.check()
     context.ledger.append(
@@ -107,5 +107,5 @@ def _write_event(context: PromotionContext, served: ServedVersion | None) -> Non
             "execution": arguments.execution,
             **({"comment": arguments.comment} if arguments.comment != NOT_GIVEN else {}),
         },
-        check=lambda seen: intent.still_ours(context, seen),
+        check=lambda now: intent.still_ours(context, now, events),
     )

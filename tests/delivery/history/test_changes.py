@@ -49,6 +49,13 @@ def test_a_change_is_open_until_its_own_end_is_told(told: list[Told], is_open: i
     assert (found.sequence if found else None) == is_open
 
 
+@pytest.mark.parametrize(("serving", "tells"), [("two", 1), ("three", 2), ("another", 3), (None, 3)])
+def test_of_several_open_changes_the_one_to_what_is_served_tells_most(serving: str | None, tells: int) -> None:
+    begun = history(BEGUN_2, BEGUN_3, ("changing", 4, {"from_version": 2, "to": "four"}))
+    found = changes.open_change(begun, serving)
+    assert found is not None and found.sequence == tells
+
+
 def test_what_an_endpoint_config_is_says_the_newest_change_to_it() -> None:
     events = history(BEGUN_2, BEGUN_3, BEGUN_2)
     found = changes.change_to(events, "two")
