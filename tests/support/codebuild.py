@@ -242,6 +242,7 @@ def hub(root: Path) -> Iterator[tuple[str, str]]:
     repository = root / "test" / "tiny"
     repository.mkdir(parents=True)
     (repository / "config.json").write_text('{"architectures": ["Qwen3ForCausalLM"]}')
+    (repository / "tokenizer.json").write_text("{}")
     header = json.dumps({"__metadata__": {"name": "tiny"}}).encode()
     (repository / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
     command = [sys.executable, "-m", "local_hub", "--root", str(root)]

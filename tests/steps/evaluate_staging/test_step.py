@@ -12,10 +12,12 @@ from typing import Any, cast
 import pytest
 
 from config.evaluation import Staging
+from delivery.aws.clock import ServiceClock
 from delivery.endpoint.deployment import Deployment
 from delivery.endpoint.hosting import EndpointState, Hosting
 from delivery.errors import DeliveryError
 from loadtest.profiles import COST
+from loadtest.report import shown_metrics
 from steps.evaluate_staging.staging import staging
 from tests.support.waiting import WHOLE_SYSTEM_S
 from tests.support.worlds.evaluation import EvaluationRun, EvaluationWorld, closed_loop, evaluation_world
@@ -83,8 +85,9 @@ def test_the_version_has_the_verdict_the_headline_numbers_and_the_reports_digest
 def test_every_metric_is_in_cloudwatch_by_model_and_version(scarce: EvaluationWorld, measured: EvaluationRun) -> None:
     cloudwatch, now = scarce.client("cloudwatch"), datetime.now(UTC)
     dimensions = {"Model": "sim", "Version": str(measured.evaluation.version), "Profile": "chat"}
-    for metric, value in measured.evaluation.profiles["chat"].metrics.items():
-        if value is None:
+    profile = measured.evaluation.profiles["chat"]
+    for metric in shown_metrics(profile):
+        if (value := profile.metrics[metric]) is None:
             continue
         points = cloudwatch.get_metric_statistics(
             Namespace="Release/Evaluation",
@@ -161,6 +164,7 @@ class Scripted:
     refuses_to_create: bool = False
     created_on: list[str] = field(default_factory=list)
     removed: int = 0
+    clock: ServiceClock = field(default_factory=ServiceClock)
     _failure: str | None = None
     _defined: bool = False
 
