@@ -64,9 +64,16 @@ def standing_rejection(events: Iterable[Event], version: int) -> Event | None:
             continue
         elif event.kind == "rejected" and not event.by.startswith(GATE):
             found = event
-        elif event.kind == "rolled_back" or (event.kind == "approved" and event.details.get("despite")):
+        elif (event.kind == "approved" and event.details.get("despite")) or _returns_to(event, found):
             found = None
     return found
+
+
+def _returns_to(event: Event, found: Event | None) -> bool:
+    """Tell whether the event is a rollback to the version that began after the rejection: only such a one overrules it."""
+    begun = event.details.get("begun")
+    since = begun if isinstance(begun, int) else event.sequence
+    return event.kind == "rolled_back" and (found is None or found.sequence < since)
 
 
 def objection(events: Iterable[Event], version: int) -> str:

@@ -7,6 +7,7 @@ from delivery.errors import DeliveryError, LeaseLost
 from delivery.history import changes
 from delivery.history.ledger import Event
 from delivery.history.serving_history import DeployedVersion
+from delivery.names import NOT_GIVEN
 from steps.promote.context import PromotionContext
 from steps.promote.observed_endpoint import ServedVersion
 
@@ -39,6 +40,7 @@ def begin(context: PromotionContext, new: Deployment, before: ServedVersion | No
             "endpoint": context.endpoint.name,
             "deployment": deployed_version(context, new, to).model_dump(mode="json"),
             "execution": context.arguments.execution,
+            **_comment(context),
         },
     )
 
@@ -63,8 +65,15 @@ def begin_retirement(context: PromotionContext, before: ServedVersion | None) ->
             "to": None,
             "endpoint": context.endpoint.name,
             "execution": context.arguments.execution,
+            **_comment(context),
         },
     )
+
+
+def _comment(context: PromotionContext) -> dict[str, str]:
+    """Why, where a person said so: whoever has to tell of the change's end may be another run."""
+    comment = context.arguments.comment
+    return {} if comment == NOT_GIVEN else {"comment": comment}
 
 
 def deployed_version(context: PromotionContext, new: Deployment, config: str) -> DeployedVersion:

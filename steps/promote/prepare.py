@@ -13,6 +13,7 @@ from delivery.history.serving_history import DeployedVersion
 from delivery.names import NOT_GIVEN, Fact
 from delivery.registry import model_packages, verification
 from delivery.registry.model_packages import ModelPackage
+from steps.promote import overtaken
 from steps.promote.context import PromotionContext
 from steps.promote.observed_endpoint import ServedVersion
 
@@ -76,7 +77,7 @@ def prepare(context: PromotionContext) -> Prepared:
     state = context.endpoint.at_rest()
     before = context.endpoint.served(state) if state and not state.has_failed else None
     target = _find_target(context)  # not before the wait for what changes the endpoint: the approval counts as it is now
-    events = context.ledger.events()
+    events = overtaken.end_overtaken(context, context.ledger.events(), state)
     known = serving_history.deployment_of(events, before.config) if before else None
     if before is not None and known is not None:
         before = replace(before, autoscaling=known.autoscaling)

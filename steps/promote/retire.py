@@ -11,7 +11,7 @@ from delivery.history import changes, serving_history
 from delivery.history.ledger import Event
 from delivery.job.frame import progress
 from delivery.names import NOT_GIVEN
-from steps.promote import intent
+from steps.promote import intent, overtaken
 from steps.promote.context import PromotionContext
 from steps.promote.models import Promotion
 from steps.promote.observed_endpoint import ServedVersion
@@ -35,7 +35,7 @@ def retire(context: PromotionContext) -> Promotion:
         LeaseLost: Another run took over.
     """
     state = context.endpoint.at_rest()
-    events = context.ledger.events()
+    events = overtaken.end_overtaken(context, context.ledger.events(), state)
     served = context.endpoint.served(state) if state and not state.has_failed else None
     done = _done_before(context, events, state)
     if done is None:

@@ -8,7 +8,7 @@ import pytest
 
 from delivery.endpoint.hosting import Hosting
 from delivery.errors import DeliveryError
-from delivery.history import changes, serving_history
+from delivery.history import changes, decisions, serving_history
 from delivery.registry import model_packages
 from steps.promote.models import Intent
 from steps.promote.production_endpoint import ProductionEndpoint
@@ -67,3 +67,88 @@ def test_of_two_changes_left_open_the_one_that_serves_is_taken_out_once_rejected
         world.serve(first)
     assert serves(world, first) is None
     assert 1 not in [change.version for change in changes.open_changes(world.events(first))]
+
+
+@pytest.fixture
+def four(world: PromotionWorld) -> list[Version]:
+    """Versions 1 to 4, of which 1, 2 and 4 were promoted."""
+    name = world.name()
+    versions = [world.version(name) for _ in range(4)]
+    for version in (versions[0], versions[1], versions[3]):
+        world.serve(version)
+    return versions
+
+
+def registry_says(world: PromotionWorld, version: Version) -> str:
+    return model_packages.read(world.client("sagemaker"), version.arn).approval_status
+
+
+def nothing_promotes(world: PromotionWorld, version: Version, why: str) -> None:
+    """Not even once somebody approves it in the console."""
+    world.client("sagemaker").update_model_package(
+        ModelPackageArn=version.arn, ModelApprovalStatus="Approved", ApprovalDescription="in the console"
+    )
+    before = serves(world, version)
+    with pytest.raises(DeliveryError, match=why):
+        world.serve(version)
+    assert serves(world, version) == before
+
+
+OVERTAKERS: dict[str, tuple[int, Intent, int | None]] = {
+    "a promotion": (3, "promotion", 3),
+    "the promotion of what it returned to": (2, "promotion", 2),
+    "a rollback that goes further": (1, "rollback", 1),
+    "a retirement": (2, "retirement", None),
+}
+
+
+@pytest.mark.parametrize("overtaker", OVERTAKERS)
+def test_what_a_rollback_left_stays_out_when_it_was_ended_half_way_and_overtaken(
+    world: PromotionWorld, four: list[Version], overtaker: str
+) -> None:
+    killed(world, four[1], ProductionEndpoint, "smoke_test", "rollback")
+    number, intent, leads_to = OVERTAKERS[overtaker]
+    world.serve(four[number - 1], intent=intent)
+    events = world.events(four[3])
+    assert serves(world, four[3]) == serving_history.version_now(events) == leads_to
+    assert changes.unfinished(events) == []
+    assert changes.open_changes(events) == []
+    assert registry_says(world, four[3]) == "Rejected"
+    [told] = [event for event in events if event.details.get("previous_version") == 4]
+    assert (told.kind, told.version) == ("rolled_back", 2)
+    nothing_promotes(world, four[3], "production was rolled back from it|it was rejected at .* rolled back from it")
+
+
+def test_the_next_event_of_what_a_half_way_rollback_left_does_not_promote_it(world: PromotionWorld, four: list[Version]) -> None:
+    killed(world, four[1], ProductionEndpoint, "smoke_test", "rollback")
+    nothing_promotes(world, four[3], "version 4 is not promoted; production is untouched: approval: production was rolled back")
+    assert serves(world, four[3]) == 2
+    assert "it was ended half-way, and nobody looked it over" in "".join(status(world, four[1]).unfinished)
+    assert world.serve(four[1], intent="rollback").action == "unchanged"
+    assert registry_says(world, four[3]) == "Rejected"
+    assert status(world, four[1]).unfinished == []
+
+
+def test_a_rejection_since_an_overtaken_rollback_began_stands(world: PromotionWorld, four: list[Version]) -> None:
+    killed(world, four[1], ProductionEndpoint, "smoke_test", "rollback")
+    world.ledger(four[1]).append("rejected", by="arn:aws:iam::1:user/ben", version=2)
+    world.serve(four[2])
+    standing = decisions.standing_rejection(world.events(four[1]), 2)
+    assert standing is not None and standing.by.endswith("ben")
+
+
+@pytest.mark.parametrize("overtaker", ["another version", "itself"])
+def test_what_a_half_way_retirement_took_out_stays_out(world: PromotionWorld, four: list[Version], overtaker: str) -> None:
+    killed(world, four[3], ProductionEndpoint, "is_there", "retirement")
+    assert serves(world, four[3]) is None
+    if overtaker == "another version":
+        assert world.serve(four[2]).action == "created"
+        assert registry_says(world, four[3]) == "Rejected"
+    nothing_promotes(world, four[3], "it was taken out of service|it was rejected at .* 'it was taken out of service'")
+    assert world.serve(four[3], intent="retirement").action == "retired" if overtaker == "itself" else True
+
+
+def test_a_rollback_that_was_ended_before_it_changed_anything_left_nothing(world: PromotionWorld, four: list[Version]) -> None:
+    killed(world, four[1], Hosting, "switch", "rollback")
+    assert world.serve(four[3]).action == "unchanged"
+    assert decisions.standing_rejection(world.events(four[3]), 4) is None
