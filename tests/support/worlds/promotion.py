@@ -282,13 +282,14 @@ class PromotionWorld:
         return Ledger(self.client("s3"), version.release.environment.bucket, version.release.name)
 
     def endpoint(self, name: str) -> dict[str, Any] | None:
-        """DescribeEndpoint's answer, None when there is none."""
+        """DescribeEndpoint's answer without its date, None when there is none."""
         sagemaker = self.client("sagemaker")
         try:
             described: dict[str, Any] = sagemaker.describe_endpoint(EndpointName=name)
         except sagemaker.exceptions.ClientError as error:
             assert "Could not find" in str(error)
             return None
+        described.pop("ResponseMetadata", None)
         return described
 
     def config(self, name: str) -> dict[str, Any]:
