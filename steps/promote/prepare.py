@@ -115,6 +115,9 @@ def _find_target(context: PromotionContext) -> PromotionTarget:
             model_packages.approve(registry, arguments.model_package, comment)
             decisions.settle(context.ledger, registry, package, event)
             package = context.read_version()
+    elif arguments.approval == "automatic":
+        # Somebody was faster than the gate, in the console: VerifyApproval, which would note it, is no part of a release.
+        decisions.note_if_made_elsewhere(context.ledger, package)
     return PromotionTarget(package, spelt_out=False)
 
 

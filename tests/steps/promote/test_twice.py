@@ -95,6 +95,12 @@ def test_an_event_that_comes_when_it_is_done_says_who_did_it(world: PromotionWor
     assert "by the-first: nothing is changed" in caplog.text
 
 
+def test_who_approves_in_the_console_before_the_gate_does_is_in_the_ledger(world: PromotionWorld) -> None:
+    version = world.version(world.name())
+    assert world.serve(version, execution="of-the-release", approval="automatic").action == "created"
+    assert [one.kind for one in world.events(version)] == ["approved", "changing", "promoted"]
+
+
 def test_an_event_that_comes_when_a_newer_version_serves_says_so(world: PromotionWorld) -> None:
     name = world.name()
     first, second = world.version(name), world.version(name)
