@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from delivery.endpoint.deployment import Deployment
 from delivery.errors import DeliveryError, LeaseLost
 from delivery.history import changes
@@ -25,24 +27,8 @@ def begin(context: PromotionContext, new: Deployment, before: ServedVersion | No
         DeliveryError: S3 refused: nothing must be changed.
         LeaseLost: Another promotion took over.
     """
-    context.lease.confirm()
     to = config or new.name
-    context.change = context.ledger.append(
-        "changing",
-        by=context.arguments.who,
-        version=new.package.version,
-        model_package=new.package.arn,
-        details={
-            "intent": context.arguments.intent,
-            "from": before.config if before else None,
-            "from_version": before.version if before else None,
-            "to": to,
-            "endpoint": context.endpoint.name,
-            "deployment": deployed_version(context, new, to).model_dump(mode="json"),
-            "execution": context.arguments.execution,
-            **_comment(context),
-        },
-    )
+    _write(context, before, to, deployment=deployed_version(context, new, to).model_dump(mode="json"))
 
 
 def begin_retirement(context: PromotionContext, before: ServedVersion | None) -> None:
@@ -52,28 +38,35 @@ def begin_retirement(context: PromotionContext, before: ServedVersion | None) ->
         context: What the phases share; its `change` is the event from then on.
         before: What it serves; None when it is gone, or serves nobody.
     """
+    _write(context, before, None)
+
+
+def _write(context: PromotionContext, before: ServedVersion | None, to: str | None, **more: Any) -> None:
+    """Write the event `changing`, as the holder of the lease."""
+    arguments = context.arguments
     context.lease.confirm()
     context.change = context.ledger.append(
         "changing",
-        by=context.arguments.who,
-        version=context.arguments.version,
-        model_package=context.arguments.model_package,
+        by=arguments.who,
+        version=arguments.version,
+        model_package=arguments.model_package,
         details={
-            "intent": context.arguments.intent,
+            "intent": arguments.intent,
             "from": before.config if before else None,
             "from_version": before.version if before else None,
-            "to": None,
+            "to": to,
             "endpoint": context.endpoint.name,
-            "execution": context.arguments.execution,
-            **_comment(context),
+            "execution": arguments.execution,
+            **more,
+            **comment(context),
         },
     )
 
 
-def _comment(context: PromotionContext) -> dict[str, str]:
-    """Why, where a person said so: whoever has to tell of the change's end may be another run."""
-    comment = context.arguments.comment
-    return {} if comment == NOT_GIVEN else {"comment": comment}
+def comment(context: PromotionContext) -> dict[str, str]:
+    """Return why, where a person said so, as a detail of an event: whoever has to tell of the change's end may be another run."""
+    said = context.arguments.comment
+    return {} if said == NOT_GIVEN else {"comment": said}
 
 
 def deployed_version(context: PromotionContext, new: Deployment, config: str) -> DeployedVersion:

@@ -62,12 +62,7 @@ class ObservedEndpoint:
         self._check_owner(state)
         if state.is_busy:
             logger.info(f"{self.name} is {state.status}: an earlier try of a promotion, or autoscaling; it is awaited")
-        while state is not None and state.is_busy:
-            progress(f"{self.name} is {state.status}")
-            self._lease.check()
-            time.sleep(_WATCH_POLL_S)
-            state = self._hosting.state(self.name)
-        return state
+        return self._awaited(state)
 
     def served(self, state: EndpointState) -> ServedVersion:
         """Return what it serves, by its endpoint config's tags."""
@@ -113,12 +108,7 @@ class ObservedEndpoint:
             ChangedByHand: It is gone, or serves something else.
             LeaseLost: Another promotion took over.
         """
-        state = self._hosting.state(self.name)
-        while state is not None and state.is_busy:
-            progress(f"{self.name} is {state.status}")
-            self._lease.check()
-            time.sleep(_WATCH_POLL_S)
-            state = self._hosting.state(self.name)
+        state = self._awaited(self._hosting.state(self.name))
         if state is None:
             raise ChangedByHand(f"{self.name} is gone: somebody deleted it while {config} was looked over")
         if state.config != config or state.has_failed:
@@ -140,6 +130,15 @@ class ObservedEndpoint:
     def is_there(self) -> bool:
         """Tell whether there is such an endpoint, in whatever state."""
         return self._hosting.state(self.name) is not None
+
+    def _awaited(self, state: EndpointState | None) -> EndpointState | None:
+        """Look at the endpoint until nothing changes it any more; None once it is gone."""
+        while state is not None and state.is_busy:
+            progress(f"{self.name} is {state.status}")
+            self._lease.check()
+            time.sleep(_WATCH_POLL_S)
+            state = self._hosting.state(self.name)
+        return state
 
     def _check_owner(self, state: EndpointState) -> None:
         owner = self._hosting.tags(state.arn).get(MODEL_TAG)

@@ -8,7 +8,6 @@ from delivery.errors import DeliveryError, InputError, LeaseLost
 from delivery.history import changes, decisions
 from delivery.history.ledger import Event, EventKind
 from delivery.job.frame import progress
-from delivery.names import NOT_GIVEN
 from delivery.registry import model_packages
 from steps.promote import intent
 from steps.promote.context import PromotionContext
@@ -178,7 +177,7 @@ def _write_event(context: PromotionContext, prepared: Prepared, change: Change, 
             "seconds": promotion.seconds,
             "execution": arguments.execution,
             **({"unfinished": [*change.unfinished]} if change.unfinished else {}),
-            **({"comment": arguments.comment} if arguments.comment != NOT_GIVEN else {}),
+            **intent.comment(context),
         },
         check=lambda events: _compare(context, prepared, events),
     )

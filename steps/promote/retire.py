@@ -10,7 +10,6 @@ from delivery.errors import DeliveryError, InputError
 from delivery.history import changes, serving_history
 from delivery.history.ledger import Event
 from delivery.job.frame import progress
-from delivery.names import NOT_GIVEN
 from steps.promote import intent, overtaken
 from steps.promote.context import PromotionContext
 from steps.promote.models import Promotion
@@ -105,7 +104,7 @@ def _write_event(context: PromotionContext, events: list[Event], served: ServedV
             "config": served.config if served else None,
             "seconds": context.seconds,
             "execution": arguments.execution,
-            **({"comment": arguments.comment} if arguments.comment != NOT_GIVEN else {}),
+            **intent.comment(context),
         },
         check=lambda now: intent.still_ours(context, now, events),
     )
