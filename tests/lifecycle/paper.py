@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from functools import cache
 from typing import Any, Literal
 
@@ -13,10 +12,9 @@ from config.environment import Environment
 from config.schema import Release
 from delivery.aws import s3
 from delivery.names import RELEASE_FILE, Fact
-from delivery.weights.manifest import Manifest, ManifestFile
 from pipelines.definitions.requests import model_package
-from tests.support.fake_aws.s3 import crc64nvme
 from tests.support.worlds.evaluation import BUCKET, IMAGE, ROOT, closed_loop
+from tests.support.worlds.simulated_weights import simulated_weights
 
 MODEL = "chat"
 QUESTION = "Are you right?"
@@ -62,27 +60,12 @@ def _release(engine: str) -> Release:
     )
 
 
-def _weights(release: Release, engine: dict[str, Any]) -> tuple[Manifest, dict[str, bytes]]:
-    files = {"config.json": b'{"architectures": ["Qwen3ForCausalLM"]}', "simulated.json": json.dumps(engine).encode()}
-    listed = [
-        ManifestFile(
-            path=path,
-            size=len(body),
-            sha256=hashlib.sha256(body).hexdigest(),
-            crc64nvme=crc64nvme(body),
-            crc64nvme_confirmed_by_s3=True,
-        )
-        for path, body in files.items()
-    ]
-    return Manifest.of(release.model.weights, listed), files
-
-
 @cache
 def stored() -> dict[str, bytes]:
     """What is in the bucket before the first release: weights and release files, by key."""
     found: dict[str, bytes] = {}
     for engine, release in releases().items():
-        manifest, files = _weights(release, ENGINES[engine])
+        manifest, files = simulated_weights(release, ENGINES[engine])
         prefix = s3.S3Uri.parse(release.weights_prefix).key
         found |= {prefix + path: body for path, body in files.items()}
         found[f"{prefix}manifest.json"] = manifest.to_json()
@@ -93,7 +76,7 @@ def stored() -> dict[str, bytes]:
 @cache
 def _manifest_digest(release_sha256: str) -> str:
     engine, release = next((name, one) for name, one in releases().items() if one.sha256 == release_sha256)
-    return _weights(release, ENGINES[engine])[0].sha256
+    return simulated_weights(release, ENGINES[engine])[0].sha256
 
 
 def package_request(release: Release) -> dict[str, Any]:

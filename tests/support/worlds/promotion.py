@@ -27,7 +27,6 @@ from config.schema import Release
 from delivery.errors import DeliveryError
 from delivery.history.ledger import Event, Ledger
 from delivery.names import Fact
-from delivery.weights.manifest import Manifest, ManifestFile
 from pipelines.definitions.requests import model_package
 from sagemaker_local.testing import RunningServer
 from steps.promote import step
@@ -40,6 +39,7 @@ from tests.support.forked import start_module
 from tests.support.started_step import StartedStep
 from tests.support.waiting import wait_until
 from tests.support.worlds.evaluation import BUCKET, IMAGE, ROOT, closed_loop, evaluation_world
+from tests.support.worlds.simulated_weights import simulated_weights
 
 QUICK = {"ttft_ms": 10, "itl_ms": 5, "output_tokens": 12}
 QUESTION = "Which version are you?"
@@ -223,21 +223,10 @@ class PromotionWorld:
         )
 
     def _weights(self, release: Release, engine: dict[str, Any]) -> dict[str, str]:
-        files = {"config.json": b'{"architectures": ["Qwen3ForCausalLM"]}', "simulated.json": json.dumps(engine).encode()}
+        manifest, files = simulated_weights(release, engine)
         prefix = release.weights_prefix.removeprefix(f"s3://{release.environment.bucket}/")
         for path, body in files.items():
             self._put(release, prefix + path, body)
-        listed = [
-            ManifestFile(
-                path=path,
-                size=len(body),
-                sha256=hashlib.sha256(body).hexdigest(),
-                crc64nvme=crc64nvme(body),
-                crc64nvme_confirmed_by_s3=True,
-            )
-            for path, body in files.items()
-        ]
-        manifest = Manifest.of(release.model.weights, listed)
         self._put(release, prefix + "manifest.json", manifest.to_json())
         return {Fact.WEIGHTS_PREFIX: release.weights_prefix, Fact.WEIGHTS_MANIFEST_SHA256: manifest.sha256}
 
