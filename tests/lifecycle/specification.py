@@ -90,7 +90,9 @@ class History:
             self._require(not (version.by_person and not version.approved), event, "a person rejected it")
         self._require(by_name or not version.against, event, "a person is against it, and was not overruled by name")
         version.approved, version.by_person, version.against = True, _is_person(event["by"]), False
-        version.waived = version.waived or (by_name and version.verdict != "passed")
+        # The package has a verdict a moment before the ledger has it: `despite` is what the person read there.
+        read_failed = "the gate's verdict" in event["details"].get("despite", "")
+        version.waived = version.waived or (by_name and (version.verdict != "passed" or read_failed))
         version.promoted = False
 
     def _rejected(self, event: dict[str, Any], version: Version, _: set[str]) -> None:
