@@ -9,7 +9,7 @@ from benchmarks.soak.stack import Soak
 SERVER_MIB_A_RELEASE = 0.5
 """What sagemaker_local may grow by: it remembers every job, execution and version, as SageMaker does."""
 SLOWER = 1.25
-"""How much longer the last releases may take than the first: a machine that does other things is no steady clock."""
+"""How much more CPU time the last releases may take than the first."""
 
 
 def growing(found: Soak) -> list[str]:
@@ -23,7 +23,7 @@ def growing(found: Soak) -> list[str]:
     """
     first, last, end = found.usages[1], found.usages[-2], found.usages[-1]
     apart = max(1, last.releases - first.releases)
-    tenth = max(1, len(found.seconds) // 5)
+    fifth = max(1, len(found.cpu_s) // 5)
     said = [f"failed: {one}" for one in found.failed]
     if last.open_files > first.open_files + 2:
         said.append(f"open files: {first.open_files} after release {first.releases}, {last.open_files} after {last.releases}")
@@ -31,7 +31,7 @@ def growing(found: Soak) -> list[str]:
         ("processes", first.processes, last.processes),
         ("processes after those at once", first.processes, end.processes),
         ("temporary files", first.temp_files, max(last.temp_files, end.temp_files)),
-        ("reads of the ledger a release", statistics.median(found.calls[:tenth]) + 5, statistics.median(found.calls[-tenth:])),
+        ("reads of the ledger a release", statistics.median(found.calls[:fifth]) + 5, statistics.median(found.calls[-fifth:])),
     ):
         if after > before:
             said.append(f"{name}: {before:g}, then {after:g}")
@@ -41,7 +41,7 @@ def growing(found: Soak) -> list[str]:
     ):
         if grown / apart > SERVER_MIB_A_RELEASE:
             said.append(f"memory of {name}: {grown / apart:.2f} MiB a release")
-    before_s, after_s = statistics.median(found.seconds[:tenth]), statistics.median(found.seconds[-tenth:])
+    before_s, after_s = statistics.median(found.cpu_s[:fifth]), statistics.median(found.cpu_s[-fifth:])
     if after_s > SLOWER * before_s:
-        said.append(f"time of a release: {before_s:.1f} s, then {after_s:.1f} s")
+        said.append(f"CPU time of a release: {before_s:.2f} s, then {after_s:.2f} s")
     return said

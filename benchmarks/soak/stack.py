@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median, median_high
 from typing import Any
 
-from benchmarks.soak.usage import Usage, descendants, usage
+from benchmarks.soak.usage import Usage, command_lines, cpu_s, descendants, usage
 from tests.local.conftest import Stack
 
-_SETTLE_S = 30.0
+_SETTLE_S = 120.0
 _AT_REST = 4
 """Processes: both services, and what one production endpoint has: `container/serve` and its engine."""
 _TERMINAL = ("Succeeded", "Failed", "Stopped")
@@ -26,6 +27,8 @@ class Soak:
 
     seconds: list[float] = field(default_factory=list)
     """How long each of those in a row took."""
+    cpu_s: list[float] = field(default_factory=list)
+    """What each of those cost both services and what they started, in CPU time: what else the machine does is not in it."""
     calls: list[int] = field(default_factory=list)
     """How often each of those asked for the ledger or a release file. Other calls are polls: as many as there is time."""
     usages: list[Usage] = field(default_factory=list)
@@ -52,9 +55,10 @@ class Soaking:
         self._release("soak", 0)
         self._measure(0)
         for number in range(1, releases + 1):
-            calls, began = self._calls(), time.perf_counter()
+            calls, began, cpu_began_s = self._calls(), time.perf_counter(), cpu_s(self._pids)
             self._release("soak", number)
             self.found.seconds.append(time.perf_counter() - began)
+            self.found.cpu_s.append(cpu_s(self._pids) - cpu_began_s)
             self.found.calls.append(self._calls() - calls)
             if number % max(1, releases // 10) == 0:
                 self._measure(number)
@@ -94,28 +98,35 @@ class Soaking:
         return self.stack.simulated_model(name, settings={"ttft_ms": 5, "itl_ms": 1, "output_tokens": 4, "seed": number})
 
     def _measure(self, releases: int) -> None:
-        services: dict[str, Any] = self.stack.services
-        pids = services["sagemaker_local"]["pid"], services["local_hub"]["pid"]
+        pids = self._pids
         until = time.monotonic() + _SETTLE_S
         while time.monotonic() < until and len(descendants(pids)) > _AT_REST:
             time.sleep(_POLL_S)  # what served before is drained, and ends
+        if len(still := descendants(pids)) > _AT_REST:
+            self._report("still running: " + "; ".join(command_lines(still)))
         self.found.usages.append(usage(releases, self.stack.state, self.temp, pids))
-        self._report(line(self.found.usages[-1], self.found.seconds[-10:], self.found.calls[-10:]))
+        self._report(line(self.found.usages[-1], self.found.seconds[-10:], self.found.cpu_s[-10:], self.found.calls[-10:]))
+
+    @property
+    def _pids(self) -> tuple[int, int]:
+        services: dict[str, Any] = self.stack.services
+        return services["sagemaker_local"]["pid"], services["local_hub"]["pid"]
 
     def _calls(self) -> int:
         with (self.stack.state / "sagemaker" / "calls.jsonl").open("rb") as file:
             return sum(b'"releases/' in line for line in file)
 
 
-HEADING = "releases  a release, s  reads  sagemaker_local, MiB  local_hub, MiB  open files  processes  temp files  temp, MiB  state, MiB"
+HEADING = "releases  a release, s  CPU, s  reads  sagemaker_local, MiB  local_hub, MiB  open files  processes  temp files  temp, MiB  state, MiB"
 
 
-def line(found: Usage, seconds: list[float], calls: list[int]) -> str:
-    """Return one line of the table; time and calls are the medians of the ten releases before."""
-    middle_s = f"{sorted(seconds)[len(seconds) // 2]:12.1f}" if seconds else " " * 12
-    middle = f"{sorted(calls)[len(calls) // 2]:5}" if calls else " " * 5
+def line(found: Usage, seconds: list[float], cpu_seconds: list[float], calls: list[int]) -> str:
+    """Return one line of the table; times and calls are the medians of the ten releases before."""
+    middles = " " * 27
+    if seconds:
+        middles = f"{median(seconds):12.1f}  {median(cpu_seconds):6.2f}  {median_high(calls):5}"
     return (
-        f"{found.releases:8}  {middle_s}  {middle}  {found.sagemaker_mib:20.1f}  {found.hub_mib:14.1f}  {found.open_files:10}"
+        f"{found.releases:8}  {middles}  {found.sagemaker_mib:20.1f}  {found.hub_mib:14.1f}  {found.open_files:10}"
         f"  {found.processes:9}  {found.temp_files:10}  {found.temp_mib:9.2f}  {found.state_mib:10.1f}"
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -66,6 +67,27 @@ def descendants(pids: tuple[int, ...]) -> set[int]:
     found = set(pids)
     while more := {pid for pid, parent in parents.items() if parent in found} - found:
         found |= more
+    return found
+
+
+def cpu_s(pids: tuple[int, ...]) -> float:
+    """Return the CPU time in seconds that these processes took, and those of what they started that has ended."""
+    ticks = 0
+    for pid in pids:
+        # utime, stime, cutime, cstime: fields 14 to 17 of proc_pid_stat(5), of which the third is the first after the name.
+        ticks += sum(map(int, Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def command_lines(pids: set[int]) -> list[str]:
+    """Return the beginnings of the command lines of these processes, but for those that have ended."""
+    found = []
+    for pid in sorted(pids):
+        try:
+            line = (Path("/proc") / str(pid) / "cmdline").read_bytes()
+        except OSError:
+            continue
+        found.append(line.replace(b"\0", b" ").decode(errors="replace")[:120].strip())
     return found
 
 

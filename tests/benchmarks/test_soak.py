@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 
 from benchmarks.soak.growth import growing
 from benchmarks.soak.stack import Soak, soak
-from benchmarks.soak.usage import Usage
+from benchmarks.soak.usage import Usage, cpu_s
 
 
 def used(releases: int, **more: float) -> Usage:
@@ -31,8 +33,33 @@ def used(releases: int, **more: float) -> Usage:
 )
 def test_what_grows_is_said(more: dict[str, float], says: str) -> None:
     usages = [used(0), used(10), used(100, **more), used(120)]
-    found = growing(Soak(seconds=[10.0] * 100, calls=[70] * 100, usages=usages))
+    found = growing(Soak(seconds=[10.0] * 100, cpu_s=[3.0] * 100, calls=[70] * 100, usages=usages))
     assert "; ".join(found) == says
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        ({}, []),
+        ({"seconds": [10.0] * 80 + [30.0] * 20}, []),
+        ({"cpu_s": [3.0] * 80 + [4.0] * 20}, ["CPU time of a release: 3.00 s, then 4.00 s"]),
+        ({"calls": [70] * 80 + [90] * 20}, ["reads of the ledger a release: 75, then 90"]),
+    ],
+)
+def test_a_release_that_costs_more_than_the_first_is_said(more: dict[str, list[float]], says: list[str]) -> None:
+    """What the machine's other work costs it is not the release's: wall time is shown and not judged."""
+    each = {"seconds": [10.0] * 100, "cpu_s": [3.0] * 100, "calls": [70] * 100}
+    found = growing(Soak(**{**each, **more}, usages=[used(0), used(10), used(100), used(120)]))  # type: ignore[arg-type]
+    assert found == says
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_cpu_time_is_that_of_a_process_and_of_what_it_started() -> None:
+    """As the process itself reads it, by times(2)."""
+    before_s, known_before = cpu_s((os.getpid(),)), os.times()
+    subprocess.run([sys.executable, "-c", "sum(range(3_000_000))"], check=True)
+    known = sum(os.times()[:4]) - sum(known_before[:4])
+    assert cpu_s((os.getpid(),)) - before_s == pytest.approx(known, abs=0.05)
 
 
 @pytest.mark.soak
