@@ -11,6 +11,7 @@ event, no approval in the console and no gate does.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal
 
 from delivery.errors import DecisionOvertaken
@@ -208,6 +209,28 @@ def settle(ledger: Ledger, registry: SageMakerClient, package: ModelPackage, eve
     set_status = model_packages.approve if newest.kind == "approved" else model_packages.reject
     set_status(registry, package.arn, description)
     raise _overtaken(newest, package.version)
+
+
+def restore_rejection(ledger: Ledger, registry: SageMakerClient, package: ModelPackage) -> None:
+    """Reject in the registry a version that is approved there although a person is against it, in the ledger's words. Idempotent.
+
+    An approval that was overtaken may reach the registry last, when whoever made it was killed before `settle`; one in the console overrules nobody.
+
+    Args:
+        ledger: The model's.
+        registry: A boto3 SageMaker client of the registry's account.
+        package: The version, as the registry has it now.
+
+    Raises:
+        DeliveryError: AWS refused.
+        LedgerBroken: The chain does not hold.
+    """
+    against = standing_rejection(ledger.events(), package.version)
+    if against is None or package.approval_status != "Approved":
+        return
+    model_packages.reject(registry, package.arn, _describe(against))
+    with suppress(DecisionOvertaken):  # somebody overruled it by name just now, and the registry has that
+        settle(ledger, registry, package, against)
 
 
 def _newest_decision(events: Iterable[Event], version: int) -> Event | None:

@@ -14,7 +14,7 @@ import boto3
 
 from config.schema import Release
 from delivery.aws import s3
-from delivery.errors import InputError
+from delivery.errors import DeliveryError, InputError
 from delivery.history import decisions, rollback_target
 from delivery.history.ledger import Ledger
 from delivery.names import APPROVAL_FILE, RELEASE_FILE, Fact, model_of
@@ -24,6 +24,7 @@ from steps.verify_approval.models import Approval, VerificationArguments
 if TYPE_CHECKING:
     from types_boto3_ecr.client import ECRClient
     from types_boto3_s3.client import S3Client
+    from types_boto3_sagemaker.client import SageMakerClient
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +61,9 @@ def run(arguments: VerificationArguments) -> Approval:
         reason = f"production served version {package.version} before, and it is unchanged since"
     else:
         against = verification.refusals(package, release, client, _make_ecr)
-        against += decisions.refusals(ledger.events(), package.version, release.name)
+        if overruled := decisions.refusals(ledger.events(), package.version, release.name):
+            against += overruled
+            _restore_rejection(ledger, sagemaker, package)
         reason = f"version {package.version} is approved, passed its evaluation, and is unchanged since"
     if against:
         ledger.append(
@@ -76,6 +79,14 @@ def run(arguments: VerificationArguments) -> Approval:
     (arguments.output / APPROVAL_FILE).write_text(approval.model_dump_json(indent=2) + "\n", encoding="utf-8")
     logger.info(approval.reason)
     return approval
+
+
+def _restore_rejection(ledger: Ledger, registry: SageMakerClient, package: model_packages.ModelPackage) -> None:
+    """Let the registry say what the ledger says. Where it cannot be changed, the version is refused all the same."""
+    try:
+        decisions.restore_rejection(ledger, registry, package)
+    except DeliveryError as error:
+        logger.warning("%s goes on to be approved in the registry: %s", package.arn, error)
 
 
 def _make_ecr(region: str) -> ECRClient:

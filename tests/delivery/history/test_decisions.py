@@ -269,3 +269,25 @@ def test_one_that_comes_while_the_gate_rejects_is_given_back_to_the_registry(led
     registry = Overtaken()
     assert "it will do" in reject_for_gate(ledger, registry, package("PendingManualApproval"))
     assert registry.status == "Approved"
+
+
+def test_an_approval_by_name_that_comes_while_a_rejection_is_restored_stands(ledger: Ledger) -> None:
+    class Overruled(Registry):
+        def update_model_package(self, **changes: str) -> None:
+            super().update_model_package(**changes)
+            if changes["ModelApprovalStatus"] == "Rejected":
+                details = {"comment": "it will do", "despite": "ben"}
+                ledger.append("approved", by="arn:aws:iam::1:user/ana", version=3, details=details)
+
+    ledger.append("rejected", by="arn:aws:iam::1:user/ben", version=3, details={"comment": "bad"})
+    registry = Overruled()
+    decisions.restore_rejection(ledger, registry, package())  # type: ignore[arg-type]
+    assert (registry.status, registry.description) == ("Approved", "approved by arn:aws:iam::1:user/ana: it will do")
+
+
+@pytest.mark.parametrize("status", ["Rejected", "PendingManualApproval"])
+def test_a_rejection_is_restored_only_where_the_registry_says_approved(ledger: Ledger, status: str) -> None:
+    ledger.append("rejected", by="arn:aws:iam::1:user/ben", version=3, details={"comment": "bad"})
+    registry = Registry()
+    decisions.restore_rejection(ledger, registry, package(status))  # type: ignore[arg-type]
+    assert registry.status == ""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from unittest import mock
+
 import pytest
 
 from delivery.errors import DeliveryError
@@ -77,3 +79,24 @@ def test_a_decision_against_a_version_keeps_it_out_and_production_as_it_was(worl
     decide_in_the_console(world, second, decision, "not now")
     assert f"approval: the version is {decision} now, not Approved" in world.refused(second)
     assert world.endpoint("guarded") == before
+
+
+def test_an_approval_against_a_persons_word_is_taken_back_in_the_registry(world: PromotionWorld) -> None:
+    """Be it in the console, or of a command that was overtaken by the rejection, and killed when the registry had its approval."""
+    version = world.version("quarrelled")
+    world.ledger(version).append("rejected", by="arn:aws:iam::1:user/ben", version=1, details={"comment": "it insults people"})
+    decide_in_the_console(world, version, "Approved", "looks good")
+    package = world.client("sagemaker").describe_model_package(ModelPackageName=version.arn)
+    assert package["ModelApprovalStatus"] == "Rejected"
+    assert "by arn:aws:iam::1:user/ben, 'it insults people'" in package["ApprovalDescription"]
+    assert "although it was rejected" in approved(world, version, "it was another model", force=True)
+    verify(world, version)
+    assert world.serve(version).action == "created"
+
+
+def test_a_registry_that_may_not_be_changed_refuses_the_version_all_the_same(world: PromotionWorld) -> None:
+    version = world.version("foreign-registry")
+    world.ledger(version).append("rejected", by="arn:aws:iam::1:user/ben", version=1, details={"comment": "it insults people"})
+    with mock.patch("delivery.registry.model_packages.reject", side_effect=DeliveryError("denied")):
+        decide_in_the_console(world, version, "Approved", "looks good")
+    assert "it insults people" in world.refused(version)
