@@ -28,7 +28,7 @@ PREFLIGHT = FetchSettings(attempts=3, longest_retry_after_s=5.0)
 """For a person who waits at a terminal: a Hub that does not answer is given up after about a second, one that asks to wait at once."""
 _LARGEST_DOCUMENT = 64 * MIB
 _LIST_TIMEOUT_S = 30.0
-_MAX_FILES = 50_000
+_MAX_ENTRIES = 50_000
 _SHA1, _SHA256 = re.compile(r"[0-9a-f]{40}"), re.compile(r"[0-9a-f]{64}")
 
 
@@ -126,7 +126,7 @@ def list_repository(hub: HubRevision) -> Listing:
         # that refuses, then show at once.
         api.model_info(hub.repository, revision=hub.revision, timeout=_LIST_TIMEOUT_S)
         listed = api.list_repo_tree(hub.repository, recursive=True, revision=hub.revision)
-        entries = list(islice((entry for entry in listed if isinstance(entry, RepoFile)), _MAX_FILES + 1))
+        entries = list(islice(listed, _MAX_ENTRIES + 1))
     except HfHubHTTPError as error:
         headers = {name.lower(): value for name, value in error.response.headers.items()}
         answer = RangeResponse(error.response.status_code, headers, error.server_message or "")
@@ -137,12 +137,12 @@ def list_repository(hub: HubRevision) -> Listing:
         ) from error
     except Exception as error:  # the client's HTTP library has errors of its own, of no common kind
         raise TransientError(f"{hub.endpoint}: {type(error).__name__}: {error}") from error
-    if len(entries) > _MAX_FILES:
+    if len(entries) > _MAX_ENTRIES:
         raise InputError(
-            f"{hub} lists more than {_MAX_FILES:,} files, and a model has some hundreds at most; choose another repository",
+            f"{hub} lists more than {_MAX_ENTRIES:,} files and folders, and a model has some hundreds at most; choose another repository",
             key="weights.repository",
         )
-    return Listing(hub.repository, hub.revision, tuple(_hub_file(entry, hub) for entry in entries))
+    return Listing(hub.repository, hub.revision, tuple(_hub_file(entry, hub) for entry in entries if isinstance(entry, RepoFile)))
 
 
 def read_token(secret: str | None, region: str) -> str | None:

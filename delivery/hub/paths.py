@@ -10,13 +10,14 @@ import unicodedata
 from collections.abc import Iterable
 
 from delivery.errors import InputError
+from delivery.names import MANIFEST_FILE
 
 MAX_KEY_BYTES = 1024
 """The longest object key, in UTF-8 ("Naming Amazon S3 objects", S3 user guide)."""
 _MAX_NAME_BYTES = 255
 """The longest file name of Linux's file systems."""
-_UNPRINTABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
-_BIDIRECTIONAL = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+_UNPRINTABLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Control and format characters (joiners, byte order marks, directions: HFS+ ignores some of them in names), surrogates, separators of lines."""
 
 
 def refuse_unsafe(paths: Iterable[str], where: str) -> None:
@@ -47,7 +48,7 @@ def refuse_collisions(paths: Iterable[str], prefix: str, where: str) -> None:
     Raises:
         InputError: Two of them collide, or a key has more than 1,024 bytes.
     """
-    seen: dict[str, str] = {}
+    seen: dict[str, str] = {_identity(MANIFEST_FILE): MANIFEST_FILE}  # which is written beside them
     folders: dict[str, str] = {}
     for path in paths:
         if len((prefix + path).encode()) > MAX_KEY_BYTES:
@@ -84,7 +85,7 @@ def _why_unsafe(path: str) -> str:
         return "which has an empty part, `.` or `..` in it"
     if "\\" in path:
         return "which has a backslash in it"
-    if any(unicodedata.category(character) in _UNPRINTABLE or character in _BIDIRECTIONAL for character in path):
+    if any(unicodedata.category(character) in _UNPRINTABLE for character in path):
         return "which has a character in it that cannot be shown"
     if any(len(name.encode()) > _MAX_NAME_BYTES for name in names):
         return f"which has a part of more than {_MAX_NAME_BYTES} bytes"

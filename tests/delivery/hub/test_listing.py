@@ -78,8 +78,9 @@ def test_a_file_with_an_impossible_fact_ends_the_listing(wrong: dict[str, Any]) 
     assert str(refused.value).isprintable()
 
 
-def test_a_listing_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub_repository, "_MAX_FILES", 300)
-    page = [{**FILE, "path": f"{number}.json"} for number in range(100)]
+@pytest.mark.parametrize("entry", [FILE, {"type": "directory", "oid": "0" * 40, "size": 0}])
+def test_a_listing_without_end_is_refused(monkeypatch: pytest.MonkeyPatch, entry: dict[str, Any]) -> None:
+    monkeypatch.setattr(hub_repository, "_MAX_ENTRIES", 300)
+    page = [{**entry, "path": f"{number}.json"} for number in range(100)]
     with hub_that_lists(page, is_endless=True) as hub, pytest.raises(InputError, match="more than 300 files"):
         list_repository(hub)

@@ -35,6 +35,10 @@ WHERE = "org/name at 0123"
         ("a\u2028b", "cannot be shown"),
         ("a\ud800b", "cannot be shown"),
         ("a\u202egpj.exe", "cannot be shown"),
+        ("config\u200c.json", "cannot be shown"),
+        ("con\u00adfig.json", "cannot be shown"),
+        ("\ufeffconfig.json", "cannot be shown"),
+        ("config\U000e0041.json", "cannot be shown"),
         ("n" * 256, "255 bytes"),
         ("é" * 128, "255 bytes"),
     ],
@@ -59,6 +63,13 @@ def test_two_paths_that_are_one_file_somewhere_are_refused(paths: list[str]) -> 
     with pytest.raises(InputError, match="are one file") as refused:
         refuse_collisions(paths, "weights/org/name/", WHERE)
     assert all(ascii(path) in str(refused.value) for path in paths)
+
+
+def test_no_file_takes_the_place_of_the_manifest() -> None:
+    with pytest.raises(InputError, match=r"'manifest\.json' and 'Manifest\.JSON' are one file"):
+        refuse_collisions(["config.json", "Manifest.JSON"], "weights/org/name/", WHERE)
+    with pytest.raises(InputError, match=r"'manifest\.json' is a file and, for 'manifest\.json/x', a folder"):
+        refuse_collisions(["config.json", "manifest.json/x"], "weights/org/name/", WHERE)
 
 
 @pytest.mark.parametrize("paths", [["a", "a/b"], ["a/b/c", "a/B"], ["x", "a/b", "a"]])

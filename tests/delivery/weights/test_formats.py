@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,17 @@ def refusal(name: str, body: bytes, piece_bytes: int = 1000) -> str:
     except InputError as error:
         return str(error)
     return ""
+
+
+def headed(header: dict[str, Any] | str) -> bytes:
+    """A safetensors file's beginning."""
+    body = (header if isinstance(header, str) else json.dumps(header)).encode()
+    return len(body).to_bytes(8, "little") + body
+
+
+def described(**changes: Any) -> dict[str, Any]:
+    """A tensor of four bytes, with something else of it."""
+    return {"dtype": "F32", "shape": [1], "data_offsets": [0, 4], **changes}
 
 
 def safetensors_file() -> bytes:
@@ -127,12 +139,39 @@ def test_what_the_gguf_library_cannot_read_is_refused(gguf_file: bytes, tmp_path
         ((2).to_bytes(8, "little") + b"[]", "not a JSON object"),
         ((2).to_bytes(8, "little") + b"{}x", "its tensors have 0 bytes, and 1 follow"),
         ((9).to_bytes(8, "little") + b'{"a":NaN}', "not described as a tensor"),
+        (headed({"a": described(shape=[2**40, 2**40, 0], data_offsets=[0, 0])}), "more than 64 bits hold"),
+        (headed({"a": described(shape=[2**64, 0], data_offsets=[0, 0])}), "no whole numbers of 64 bits"),
+        (headed({"__metadata__": {"format": 1}}), "__metadata__ is not an object of strings"),
+        (headed({"__metadata__": ["pt"]}), "__metadata__ is not an object of strings"),
+        (headed({"\ud800": described()}) + bytes(4), "not described as a tensor"),
+        (
+            headed('{"a": {"dtype": "F32", "dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}') + bytes(4),
+            "'dtype' stands twice",
+        ),
     ],
 )
 def test_what_is_no_safetensors_file_is_named(body: bytes, says: str) -> None:
+    with pytest.raises(Exception):  # noqa: B017  (the library raises errors of many kinds)
+        safetensors.numpy.load(body)
     why = refusal("model.safetensors", body)
     assert says in why
     assert why.startswith("model.safetensors is not a safetensors file")
+
+
+@pytest.mark.parametrize(
+    ("tensors", "says"),
+    [
+        ({"a": {"dtype": "F32", "shape": [2**63 - 1] * 100_000, "data_offsets": [0, 4]}}, "more than 64 bits hold"),
+        ({"a": {"dtype": "F32", "shape": [1] * 100_000, "data_offsets": [0, 8]}}, "(100,000 in all)"),
+        ({"n" * 100_000: {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}}, "begins at 4"),
+        ({"a": {"dtype": "F32", "shape": [[]] * 100_000, "data_offsets": [0, 4]}}, "not described as a tensor"),
+    ],
+)
+def test_a_header_is_refused_in_one_short_line_whatever_its_numbers(tensors: dict[str, Any], says: str) -> None:
+    """The first took minutes: a product of 100,000 large numbers."""
+    why = refusal("model.safetensors", headed(tensors) + bytes(4))
+    assert says in why
+    assert len(why) < 800
 
 
 @pytest.mark.parametrize(
