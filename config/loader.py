@@ -108,7 +108,10 @@ def _names(directory: Path) -> list[str]:
 
 def _shown(path: Path) -> Path:
     """Return the path as a person would type it from here."""
-    absolute = path.resolve()
+    try:
+        absolute = path.resolve()
+    except (OSError, RuntimeError):  # links in a circle; RuntimeError before Python 3.13
+        return path
     here = Path.cwd()
     return absolute.relative_to(here) if absolute.is_relative_to(here) else path
 

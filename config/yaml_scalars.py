@@ -23,6 +23,8 @@ class Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
 
 
+_LONGEST_INT, _LONGEST_SHOWN, _TOO_LARGE = 30, 64, 2**63
+"""Characters of 64 bits in octal and some; what a message shows of a number; the first that others' programs cannot hold."""
 _NUMBER_STARTS = list("-+.0123456789")
 Loader.add_implicit_resolver("tag:yaml.org,2002:null", re.compile(r"^(?:~|null|Null|NULL|)$"), [*"~nN", ""])
 Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), list("tTfF"))
@@ -41,7 +43,14 @@ Loader.add_implicit_resolver("tag:yaml.org,2002:merge", re.compile(r"^<<$"), ["<
 
 def _construct_int(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> int:
     text = str(loader.construct_scalar(node)).replace("_", "")
-    return int(text, 0) if text.startswith(("0o", "0x")) else int(text)
+    sign, digits = ("-", text[1:]) if text.startswith("-") else ("", text.removeprefix("+"))
+    if len(digits) <= _LONGEST_INT:
+        number = int(sign + digits, 0 if digits.startswith(("0o", "0x")) else 10)
+        if abs(number) < _TOO_LARGE:
+            return number
+    shown = text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}…"
+    words = f'{shown} is a whole number of more than 64 bits; write the one that was meant, or, where text belongs, put it in quotes: "{shown}"'
+    raise yaml.constructor.ConstructorError(None, None, words, node.start_mark)
 
 
 def _construct_float(loader: yaml.SafeLoader, node: yaml.ScalarNode) -> float | str:

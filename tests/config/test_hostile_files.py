@@ -32,7 +32,9 @@ BOMB = "\n".join(
         (QWEN.replace("at_most: 1500", "at_most: -.inf", 1), 0, "inf will not do"),
         (QWEN.replace("max_bytes: 70_000_000_000", "max_bytes: 9e99999999"), 7, "9e99999999 will not do"),
         (QWEN.replace("max_bytes: 70_000_000_000", "max_bytes: '9e99999999'"), 7, "valid integer"),
-        (QWEN.replace("max_bytes: 70_000_000_000", f"max_bytes: {'9' * 9999}"), None, ""),
+        (QWEN.replace("max_bytes: 70_000_000_000", f"max_bytes: {'9' * 9999}"), 7, "more than 64 bits"),
+        (QWEN.replace("max_bytes: 70_000_000_000", f"max_bytes: 0x{'f' * 9999}"), 7, "more than 64 bits"),
+        (QWEN.replace("max_bytes: 70_000_000_000", f"max_bytes: {2**63}"), 7, "more than 64 bits"),
         ("\0", None, "is not YAML"),
         ("weights: \ud800".encode("utf-8", "surrogatepass").decode("latin-1"), None, ""),
     ],
@@ -48,6 +50,19 @@ def test_is_one_clear_error_at_once(tmp_path: Path, text: str, line: int | None,
     assert says in message
     if line:
         assert message.startswith(f"{file}:{line}: ")
+
+
+def test_a_link_to_itself_is_no_file(tmp_path: Path) -> None:
+    file = tmp_path / "model.yaml"
+    file.symlink_to(file)
+    with pytest.raises(ConfigError, match="there is no such model file"):
+        load_model(str(file))
+
+
+def test_the_largest_whole_number_is_one(tmp_path: Path) -> None:
+    file = tmp_path / "model.yaml"
+    file.write_text(QWEN.replace("max_bytes: 70_000_000_000", f"max_bytes: {2**63 - 1}"), encoding="utf-8")
+    assert load_model(str(file))[1].weights.max_bytes == 9_223_372_036_854_775_807
 
 
 def test_an_alias_is_a_value_like_any_other(tmp_path: Path) -> None:
