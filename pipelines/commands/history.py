@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import sys
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from delivery.history.ledger import Event
+from pipelines.console import Console
 from pipelines.released_model import open_model
 
 _MARKS = {

@@ -7,10 +7,10 @@ import time
 from collections.abc import Iterable
 from typing import TextIO
 
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from pipelines.console import Console
 from pipelines.executions.execution import ExecutionView, StepView
 
 _MARKS = {

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from pipelines.console import Console
 from pipelines.next_command import command
 from pipelines.status.statuses import ModelStatus, ProductionStatus
 
