@@ -264,6 +264,8 @@ class LifeOfVersions(RuleBasedStateMachine):
         version = self.history.versions[_number(task.arn)]
         if not version.promoted or not (version.verdict == "passed" or version.waived):
             return
+        if self.life.package(_number(task.arn)).approval_status != "Approved":
+            return  # taken back in the console, of which the ledger need not know
         refused = [
             event for event in self.history.events if event["kind"] == "refused" and event["details"].get("execution") == task.id
         ]
