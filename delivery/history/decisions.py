@@ -145,7 +145,9 @@ def decide(
 def reject_for_gate(
     ledger: Ledger, registry: SageMakerClient, package: ModelPackage, *, execution: str, reason: str
 ) -> DecisionOvertaken | None:
-    """Reject a version that the gate refused, in ledger and registry, unless a person decided about it: a person's word wins. Idempotent.
+    """Reject a version that the gate refused, in ledger and registry. Idempotent.
+
+    Not where a person decided about it, whose word wins, and not where a newer evaluation passed: a step may run again late.
 
     Args:
         ledger: The model's.
@@ -166,6 +168,10 @@ def reject_for_gate(
         newest = _newest_decision(events, package.version)
         if newest is not None and _is_persons(newest):
             raise _overtaken(newest, package.version)
+        if (passed := _passed_since(events, package.version, execution)) is not None:
+            raise DecisionOvertaken(
+                f"version {package.version} was evaluated again by {passed.by} at {passed.at}, and passed: that stands"
+            )
 
     note_if_made_elsewhere(ledger, package)  # an approval in the console is a person's, too
     by, events = f"{GATE}{execution}", ledger.events()
@@ -182,6 +188,15 @@ def reject_for_gate(
     except DecisionOvertaken as stands:
         return stands
     return None
+
+
+def _passed_since(events: Iterable[Event], version: int, execution: str) -> Event | None:
+    """Find the version's newest evaluation, where it passed and is newer than this execution's."""
+    found, is_newer = None, False
+    for event in events:
+        if (event.kind, event.version) == ("evaluated", version):
+            found, is_newer = event, event.by != execution and (is_newer or (found is not None and found.by == execution))
+    return found if found is not None and is_newer and found.details.get("verdict") == "passed" else None
 
 
 def _is_persons(event: Event) -> bool:

@@ -291,3 +291,28 @@ def test_a_rejection_is_restored_only_where_the_registry_says_approved(ledger: L
     registry = Registry()
     decisions.restore_rejection(ledger, registry, package(status))  # type: ignore[arg-type]
     assert registry.status == ""
+
+
+def evaluated(ledger: Ledger, by: str, verdict: str) -> None:
+    ledger.append("evaluated", by=by, version=3, details={"verdict": verdict})
+
+
+@pytest.mark.parametrize(
+    ("evaluations", "stands"),
+    [
+        ([("e1", "failed")], False),
+        ([("e0", "passed"), ("e1", "failed")], False),
+        ([("e1", "failed"), ("e2", "passed")], True),
+        ([("e1", "failed"), ("e2", "passed"), ("e3", "failed")], False),
+        ([("e1", "failed"), ("e2", "passed"), ("e1", "failed")], False),
+        ([("e0", "passed")], False),
+    ],
+)
+def test_a_gate_whose_step_runs_again_late_rejects_nothing_that_passed_since(
+    ledger: Ledger, evaluations: list[tuple[str, str]], stands: bool
+) -> None:
+    for by, verdict in evaluations:
+        evaluated(ledger, by, verdict)
+    registry = Registry()
+    said = reject_for_gate(ledger, registry, package("PendingManualApproval"))
+    assert ("was evaluated again by e2" in said, registry.status) == ((True, "") if stands else (False, "Rejected"))
