@@ -32,7 +32,7 @@ test: $(FOR_DEV)
 	$(RUN) -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 soak: $(FOR_DEV)
-	$(RUN) -m pytest -m soak --timeout=1800 $(ARGS)
+	$(RUN) -m pytest -m soak -n 2 --dist loadfile --timeout=3600 $(ARGS)
 
 faults: $(FOR_DEV)
 	$(RUN) -m tests.faults $(ARGS)
