@@ -74,13 +74,13 @@ def _returns_to(event: Event, found: Event | None) -> bool:
     """Tell whether the event is a rollback to the version that began after the rejection: only such a one overrules it."""
     begun = event.details.get("begun")
     since = begun if isinstance(begun, int) else event.sequence
-    return event.kind == "rolled_back" and (found is None or found.sequence < since)
+    return event.kind == "rolled_back" and (found is None or found.sequence <= since)
 
 
 def objection(events: Iterable[Event], version: int) -> str:
     """Say what of the version's history is against its promotion, as `standing_rejection` finds it; empty when nothing is."""
     event = standing_rejection(events, version)
-    return _describe(event) if event is not None else ""
+    return describe(event) if event is not None else ""
 
 
 def refusals(events: Iterable[Event], version: int, model: str) -> list[str]:
@@ -243,7 +243,7 @@ def restore_rejection(ledger: Ledger, registry: SageMakerClient, package: ModelP
     against = standing_rejection(ledger.events(), package.version)
     if against is None or package.approval_status != "Approved":
         return
-    model_packages.reject(registry, package.arn, _describe(against))
+    model_packages.reject(registry, package.arn, describe(against))
     with suppress(DecisionOvertaken):  # somebody overruled it by name just now, and the registry has that
         settle(ledger, registry, package, against)
 
@@ -265,12 +265,19 @@ def _takes_out(event: Event, version: int) -> bool:
 
 def _overtaken(event: Event, version: int) -> DecisionOvertaken:
     return DecisionOvertaken(
-        f"version {version} was decided about by somebody else meanwhile: {_describe(event)}, and that stands; look at it, then decide again"
+        f"version {version} was decided about by somebody else meanwhile: {describe(event)}, and that stands; look at it, then decide again"
     )
 
 
-def _describe(event: Event) -> str:
-    """Say what was decided, when, by whom and why."""
+def describe(event: Event) -> str:
+    """Say what was decided, when, by whom and why.
+
+    Args:
+        event: One that `standing_rejection` or `last_decision` returns.
+
+    Returns:
+        A clause without its subject's name, as in `it was rejected at … by …, 'why'`.
+    """
     comment = event.details.get("comment")
     what = _TAKEN_OUT.get(event.kind) or f"it was {event.kind}"
     return f"{what} at {event.at} by {event.by}{f', {comment!r}' if comment else ''}"

@@ -18,7 +18,9 @@ def check_comment(comment: str) -> None:
         raise UsageError(f"the comment has {len(comment)} characters; {_LONGEST_COMMENT} at most")
 
 
-def start(model: ReleasedModel, intent: str, model_package: str, comment: str, description: str) -> str:
+def start(
+    model: ReleasedModel, intent: str, model_package: str, comment: str, description: str, *, seen: int | None = None
+) -> str:
     """Start the promotion pipeline; it is sent first where the one that is there is of an earlier release of this project, or none is.
 
     Args:
@@ -27,16 +29,18 @@ def start(model: ReleasedModel, intent: str, model_package: str, comment: str, d
         model_package: The ARN of the version that it is about.
         comment: Why; kept in the ledger.
         description: For the console.
+        seen: The last event of the ledger that a rollback is asked for by: a later rejection stands. None: it does not matter.
 
     Returns:
         The execution's ARN.
     """
     executions = Executions(model.environment)
-    if not executions.takes(PROMOTION_PIPELINE, "Intent", intent):
+    known = {"Intent": intent, "LedgerSeen": NOT_GIVEN if seen is None else str(seen)}
+    if not all(executions.takes(PROMOTION_PIPELINE, name, value) for name, value in known.items()):
         sending.send_shared(tag_images(model.environment), executions)
     parameters = {
         "ModelPackageArn": model_package,
-        "Intent": intent,
+        **known,
         "RequestedBy": caller(model.environment),
         "Comment": " ".join(comment.split()) or NOT_GIVEN,
     }

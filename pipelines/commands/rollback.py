@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -34,6 +34,8 @@ class RollbackRequest:
     comment: str
     is_again: bool = False
     """Whether it does what an earlier rollback to the same version left undone."""
+    events: Sequence[Event] = ()
+    """The ledger that it goes by, oldest first."""
 
     @property
     def endpoint(self) -> str:
@@ -69,13 +71,15 @@ def rollback(name: str, env: str, to: int | None, comment: str, *, force: bool, 
     serving = _serving(model, events)
     undone = _left_undone(model, events, to)
     target = undone or serving_history.returning_to(events, to, serving)
-    request = RollbackRequest(model, serving, target, comment, is_again=undone is not None)
+    request = RollbackRequest(model, serving, target, comment, undone is not None, events)
     progress = sys.stderr if as_json else sys.stdout
     print(request, file=progress)
     for line in _cautions(request, force=force):
         print(f"  {line}", file=progress)
     production_change.check_comment(comment)
-    arn = production_change.start(model, "rollback", request.target.model_package or "", comment, str(request))
+    arn = production_change.start(
+        model, "rollback", request.target.model_package or "", comment, str(request), seen=_seen(request, force=force)
+    )
     facts = {"execution": arn, "from": request.current_version, "to": request.target.version}
     if not follow:
         again = command(env, "status", name)
@@ -114,9 +118,17 @@ def _serving(model: ReleasedModel, events: list[Event]) -> int | None:
     return max(known, found or known)
 
 
+def _seen(request: RollbackRequest, *, force: bool) -> int:
+    """Return the last event that the rollback goes by. Where it only does what was left undone, nobody's rejection was overruled for it."""
+    against = decisions.standing_rejection(request.events, request.target.version or 0)
+    if against is not None and not (force and request.comment):
+        return against.sequence - 1
+    return len(request.events)
+
+
 def _cautions(request: RollbackRequest, *, force: bool) -> Iterator[str]:
     """Yield what a person should know of the version that production returns to. UsageError when somebody is against it, and was not overruled."""
-    events = request.model.ledger.events()
+    events = request.events
     if request.current_version != serving_history.version_now(events):
         yield f"the promotion of version {request.current_version} was ended before it was done"
     known = {version.number: version for version in request.model.versions()}

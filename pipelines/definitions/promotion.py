@@ -38,6 +38,7 @@ def build(environment: Environment) -> Pipeline:
     intent = ParameterString("Intent", default_value="promotion", enum_values=["promotion", "rollback", "retirement"])
     by = ParameterString("RequestedBy", default_value=NOT_GIVEN)
     comment = ParameterString("Comment", default_value=NOT_GIVEN)
+    seen = ParameterString("LedgerSeen", default_value=NOT_GIVEN)
     image = ParameterString("StepsImage", default_value=environment.images.steps)
     instance_type = ParameterString("ControlInstanceType", default_value=environment.job_instance_types.control)
     approval = PropertyFile("approval", output_name="output", path=APPROVAL_FILE)
@@ -74,7 +75,7 @@ def build(environment: Environment) -> Pipeline:
             "promote",
             [
                 *("--release", requests.RELEASE_INPUT, "--model-package", package, "--execution", _EXECUTION),
-                *("--approval", "manual", "--intent", intent, "--by", by),
+                *("--approval", "manual", "--intent", intent, "--by", by, "--ledger-seen", seen),
                 Join(on="=", values=["--comment", comment]),  # one argument: a comment may begin with a dash
             ],
             {"release": release_file},
@@ -93,7 +94,7 @@ def build(environment: Environment) -> Pipeline:
         else_steps=[FailStep("NotApproved", error_message=Join(on=": ", values=["not promoted", reason]))],
     )
     return offline_pipeline(
-        PROMOTION_PIPELINE, environment.region, [package, intent, by, comment, image, instance_type], [verify, approved]
+        PROMOTION_PIPELINE, environment.region, [package, intent, by, comment, seen, image, instance_type], [verify, approved]
     )
 
 

@@ -30,6 +30,7 @@ def main(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("--by", default=NOT_GIVEN, help="who asked for a rollback or a retirement")
     parser.add_argument("--comment", default=NOT_GIVEN, help="and why")
+    parser.add_argument("--ledger-seen", default=NOT_GIVEN, help="the ledger's last event that a rollback was asked for by")
     parser.add_argument("--output", type=Path, required=True, help="the folder that promotion.json is written to")
     given = parser.parse_args(arguments)
     step.run(
@@ -42,6 +43,7 @@ def main(arguments: Sequence[str]) -> None:
             given.intent,
             given.by,
             given.comment,
+            None if given.ledger_seen == NOT_GIVEN else int(given.ledger_seen),
         )
     )
 

@@ -27,6 +27,8 @@ class PromotionContext:
         """The event `changing` of what this try does, or goes on with; None while production is untouched."""
         self.approval: str | None = None
         """The words of the approval that this try goes by; None where it goes by none, as a rollback does."""
+        self.ledger_seen = arguments.ledger_seen
+        """The last event of the ledger that a rollback goes by; None until the step has looked, where whoever asked for it does not say."""
         self._started_s = time.monotonic()
 
     @property

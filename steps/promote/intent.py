@@ -6,7 +6,7 @@ from typing import Any
 
 from delivery.endpoint.deployment import Deployment
 from delivery.errors import DeliveryError, LeaseLost
-from delivery.history import changes
+from delivery.history import changes, decisions
 from delivery.history.ledger import Event
 from delivery.history.serving_history import DeployedVersion
 from delivery.names import NOT_GIVEN
@@ -60,7 +60,34 @@ def _write(context: PromotionContext, before: ServedVersion | None, to: str | No
             **more,
             **comment(context),
         },
+        check=lambda events: check_not_rejected_since(context, events),
     )
+
+
+def check_not_rejected_since(context: PromotionContext, events: list[Event]) -> None:
+    """Raise DeliveryError when somebody rejected the version that a rollback returns to, after whoever asked for it had looked.
+
+    Args:
+        context: What the phases share.
+        events: The ledger's, as they are now.
+    """
+    arguments = context.arguments
+    against = decisions.standing_rejection(events, arguments.version or 0) if context.is_rollback else None
+    if against is not None and against.sequence > (context.ledger_seen or 0):
+        raise DeliveryError(
+            f"production does not go back to version {arguments.version}, and is untouched: {decisions.describe(against)}, after the rollback "
+            f"was asked for; whoever wants it all the same says so: {next_run(context)} --force --comment WHY"
+        )
+
+
+def begun(context: PromotionContext) -> dict[str, int]:
+    """Return since when a rollback overrules no rejection any more, as a detail of the event that says how it ended.
+
+    That is its event `changing`; or what whoever asked for it looked at, where it goes on with what an earlier one began.
+    """
+    if not context.is_rollback or context.change is None:
+        return {}
+    return {"begun": max(context.change.sequence, context.ledger_seen or 0)}
 
 
 def comment(context: PromotionContext) -> dict[str, str]:

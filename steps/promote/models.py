@@ -38,6 +38,8 @@ class PromotionArguments:
     """Who asked for a rollback or a retirement."""
     comment: str = NOT_GIVEN
     """And why."""
+    ledger_seen: int | None = None
+    """The last event of the ledger that whoever asked for a rollback went by: no later rejection is overruled. None: the step's own first look."""
 
     @property
     def who(self) -> str:

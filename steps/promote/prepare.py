@@ -13,7 +13,7 @@ from delivery.history.serving_history import DeployedVersion
 from delivery.names import NOT_GIVEN, Fact
 from delivery.registry import model_packages, verification
 from delivery.registry.model_packages import ModelPackage
-from steps.promote import overtaken
+from steps.promote import intent, overtaken
 from steps.promote.context import PromotionContext
 from steps.promote.observed_endpoint import ServedVersion
 
@@ -78,6 +78,8 @@ def prepare(context: PromotionContext) -> Prepared:
     before = context.endpoint.served(state) if state and not state.has_failed else None
     target = _find_target(context)  # not before the wait for what changes the endpoint: the approval counts as it is now
     events = overtaken.end_overtaken(context, context.ledger.events(), state)
+    if context.ledger_seen is None:
+        context.ledger_seen = len(events)
     known = serving_history.deployment_of(events, before.config) if before else None
     if before is not None and known is not None:
         before = replace(before, autoscaling=known.autoscaling)
@@ -127,6 +129,8 @@ def _verify(context: PromotionContext, prepared: Prepared) -> list[str]:
     was_left = prepared.left is not None and prepared.left.version == package.version
     if context.is_rollback:
         against = verification.unchanged(package, context.release, clients.s3, clients.make_ecr)
+        if before is None or before.version != package.version:
+            intent.check_not_rejected_since(context, prepared.events)
     else:
         against = [
             *verification.refusals(package, context.release, clients.s3, clients.make_ecr),

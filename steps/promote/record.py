@@ -178,6 +178,7 @@ def _write_event(context: PromotionContext, prepared: Prepared, change: Change, 
             "execution": arguments.execution,
             **({"unfinished": [*change.unfinished]} if change.unfinished else {}),
             **intent.comment(context),
+            **intent.begun(context),
         },
         check=lambda events: _compare(context, prepared, events),
     )

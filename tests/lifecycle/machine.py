@@ -211,7 +211,7 @@ class LifeOfVersions(RuleBasedStateMachine):
     def learn(self) -> None:
         try:
             for body in self.life.written[len(self.history.events) :]:
-                self.history.take(body, self.life.forced)
+                self.history.take(body, self.life.overruled)
         except Broken:
             self.is_broken = True
             raise

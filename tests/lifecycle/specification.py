@@ -29,6 +29,10 @@ class Version:
     """Whether a person made that decision."""
     against: bool = False
     """Whether a person rejected it, or took it out of production, and nobody overruled that by name."""
+    against_since: int = 0
+    """The event that the last such word stands in."""
+    return_begun: int = 0
+    """The event in which the last rollback to it began."""
     passed_at_change: bool = False
     """Whether its evaluation was a reason to promote it when its last promotion began: a later one does not undo that."""
     waived: bool = False
@@ -59,12 +63,12 @@ class History:
     last_sha256: str | None = None
     events: list[dict[str, Any]] = field(default_factory=list)
 
-    def take(self, body: bytes, forced: set[str]) -> None:
+    def take(self, body: bytes, overruled: dict[str, int]) -> None:
         """Take the next event.
 
         Args:
             body: As it is stored.
-            forced: The executions of rollbacks to versions that nobody was against when the command began, or that were forced, with a comment.
+            overruled: The execution of a rollback → the last event up to which a rejection of the version that it returns to does not count.
 
         Raises:
             Broken: It must not be there.
@@ -77,12 +81,12 @@ class History:
         version = self.versions.setdefault(event["version"], Version())
         take = getattr(self, f"_{event['kind']}", None)
         if take is not None:
-            take(event, version, forced)
+            take(event, version, overruled)
 
-    def _evaluated(self, event: dict[str, Any], version: Version, _: set[str]) -> None:
+    def _evaluated(self, event: dict[str, Any], version: Version, _: dict[str, int]) -> None:
         version.verdict = event["details"]["verdict"]
 
-    def _approved(self, event: dict[str, Any], version: Version, _: set[str]) -> None:
+    def _approved(self, event: dict[str, Any], version: Version, _: dict[str, int]) -> None:
         by_name = bool(event["details"].get("despite"))
         self._require(not by_name or bool(event["details"]["comment"]), event, "overruling takes a comment")
         if not _is_person(event["by"]):
@@ -95,15 +99,16 @@ class History:
         version.waived = version.waived or (by_name and (version.verdict != "passed" or read_failed))
         version.promoted = False
 
-    def _rejected(self, event: dict[str, Any], version: Version, _: set[str]) -> None:
+    def _rejected(self, event: dict[str, Any], version: Version, _: dict[str, int]) -> None:
         by_person = _is_person(event["by"])
         if not by_person:
             self._require(version.verdict == "failed", event, f"the gate rejects what failed, and it is {version.verdict}")
             self._require(not version.by_person, event, "a person's word wins over the gate's")
         version.approved, version.by_person, version.promoted = False, by_person, False
-        version.against = version.against or by_person
+        if by_person:
+            version.against, version.against_since = True, event["sequence"]
 
-    def _promoted(self, event: dict[str, Any], version: Version, _: set[str]) -> None:
+    def _promoted(self, event: dict[str, Any], version: Version, _: dict[str, int]) -> None:
         self._require(version.approved, event, "it was not approved after its last rejection")
         self._require(not version.against, event, "a person is against it")
         passed = version.passed_at_change or version.verdict == "passed" or version.waived
@@ -113,28 +118,31 @@ class History:
         version.served = version.promoted = True
         self.serving, self.returning_to = event["version"], None
 
-    def _changing(self, event: dict[str, Any], version: Version, _: set[str]) -> None:
+    def _changing(self, event: dict[str, Any], version: Version, overruled: dict[str, int]) -> None:
         version.passed_at_change = version.verdict == "passed" or version.waived
         if event["details"]["intent"] == "rollback":
-            self.returning_to = event["version"]
+            may_begin = version.against_since <= overruled.get(event["details"]["execution"], 0)
+            self._require(may_begin or not version.against, event, "a person is against it, and was not overruled")
+            self.returning_to, version.return_begun = event["version"], event["sequence"]
 
-    def _rolled_back(self, event: dict[str, Any], version: Version, forced: set[str]) -> None:
+    def _rolled_back(self, event: dict[str, Any], version: Version, overruled: dict[str, int]) -> None:
         self._require(version.served, event, "production never served it")
-        is_forced = event["details"]["execution"] in forced
-        self._require(is_forced or not version.against, event, "a person is against it, and nobody forced it")
+        self._require(self.returning_to == event["version"], event, "no rollback to it began")
         left = event["details"]["previous_version"]
         if left is not None and left != event["version"]:
-            self._take_out(self.versions[left])
-        version.against = False
+            self._take_out(self.versions[left], event)
+        counts_since = max(version.return_begun, overruled.get(event["details"]["execution"], 0))
+        version.against = version.against and version.against_since > counts_since
         self.serving, self.returning_to = event["version"], None
 
-    def _retired(self, event: dict[str, Any], version: Version, _: set[str]) -> None:
-        self._take_out(version)
+    def _retired(self, event: dict[str, Any], version: Version, _: dict[str, int]) -> None:
+        self._take_out(version, event)
         self.serving = self.returning_to = None
 
     @staticmethod
-    def _take_out(version: Version) -> None:
+    def _take_out(version: Version, event: dict[str, Any]) -> None:
         version.approved, version.against, version.promoted = False, True, False
+        version.against_since = event["sequence"]
 
     def _require(self, holds: bool, event: dict[str, Any], why: str) -> None:
         if not holds:

@@ -117,8 +117,9 @@ class Life:
     """Their ARNs; version 1 is the first."""
     decided_in_console: set[str] = field(default_factory=set)
     """Versions about which the console had the last word: the ledger learns of it only when somebody wants to promote them."""
-    forced: set[str] = field(default_factory=set)
-    """Executions of rollbacks to versions that nobody was against when the command began, or that a person forced, with a comment."""
+    overruled: dict[str, int] = field(default_factory=dict)
+    """The execution of a rollback → the last event up to which a rejection of the version that it returns to does not count: the ledger's
+    last one when it was started, where a person forced it with a comment; else when the command began; none where somebody was against it then."""
     written: list[bytes] = field(default_factory=list)
     """The ledger's events, as they came into the bucket."""
 
@@ -279,9 +280,12 @@ class Life:
         task = next(work.task for work in self.works if work.actor is self.stage.current)
         assert isinstance(task, Command)
         intent = cast("Intent", parameters["Intent"])
-        execution = self._promotion(parameters["ModelPackageArn"], intent, parameters["RequestedBy"], parameters["Comment"])
-        if (task.force and task.comment) or _number(execution.arn) not in task.against:
-            self.forced.add(execution.id)
+        seen = None if parameters["LedgerSeen"] == NOT_GIVEN else int(parameters["LedgerSeen"])
+        execution = self._promotion(parameters["ModelPackageArn"], intent, parameters["RequestedBy"], parameters["Comment"], seen)
+        if task.force and task.comment:
+            self.overruled[execution.id] = len(self.written)
+        elif _number(execution.arn) not in task.against:
+            self.overruled[execution.id] = task.since
         return execution.id
 
     def _begin(self, name: str, task: Execution) -> None:
@@ -299,20 +303,22 @@ class Life:
 
         self.works.append(self._work(f"{command.person} {command.words}s", command, working))
 
-    def _promotion(self, arn: str, intent: Intent = "promotion", by: str = NOT_GIVEN, comment: str = NOT_GIVEN) -> Execution:
+    def _promotion(
+        self, arn: str, intent: Intent = "promotion", by: str = NOT_GIVEN, comment: str = NOT_GIVEN, seen: int | None = None
+    ) -> Execution:
         execution = Execution(next(self._ids), [], intent=intent, by=by, arn=arn)
-        execution.steps.append(lambda: self._verify(execution, arn, comment))
+        execution.steps.append(lambda: self._verify(execution, arn, comment, seen))
         self._begin(intent, execution)
         return execution
 
-    def _verify(self, execution: Execution, arn: str, comment: str) -> None:
+    def _verify(self, execution: Execution, arn: str, comment: str, seen: int | None) -> None:
         intent, folder = execution.intent, self.folder / execution.id
         approval = verification.run(VerificationArguments(arn, BUCKET, intent, folder, execution.id))
         if approval.approved:
             release = frame.read_release(folder / RELEASE_FILE)
             execution.steps.append(
                 lambda: self._promote(
-                    PromotionArguments(release, arn, execution.id, "manual", folder, intent, execution.by, comment)
+                    PromotionArguments(release, arn, execution.id, "manual", folder, intent, execution.by, comment, seen)
                 )
             )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from unittest import mock
 
 import yaml
@@ -30,11 +31,16 @@ def status(world: PromotionWorld, version: Version) -> ModelStatus:
 
 def rolled_back_to(world: PromotionWorld, version: Version, to: int | None = None) -> str:
     """The version that the command `rollback` starts the pipeline with: its ARN."""
+    arn: str = rollback_started(world, version, to).args[2]
+    return arn
+
+
+def rollback_started(world: PromotionWorld, version: Version, to: int | None = None) -> Any:
+    """What the command `rollback` starts the pipeline with."""
     started = mock.patch("pipelines.commands.production_change.start", return_value="arn:aws:sagemaker:execution")
     with world.account.acting_as(ENGINEER), started as start:
         rollback(version.release.name, _environment(world, version), to, "", force=False, follow=False, as_json=True)
-    arn: str = start.call_args.args[2]
-    return arn
+    return start.call_args
 
 
 def _environment(world: PromotionWorld, version: Version) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from unittest import mock
 
 import pytest
@@ -12,7 +13,7 @@ from delivery.history import changes, decisions, serving_history
 from delivery.registry import model_packages
 from steps.promote.models import Intent
 from steps.promote.production_endpoint import ProductionEndpoint
-from tests.steps.promote.commands import approved, status
+from tests.steps.promote.commands import approved, rollback_started, status
 from tests.support.worlds.promotion import PromotionWorld, Version
 
 
@@ -152,3 +153,61 @@ def test_a_rollback_that_was_ended_before_it_changed_anything_left_nothing(world
     killed(world, four[1], Hosting, "switch", "rollback")
     assert world.serve(four[3]).action == "unchanged"
     assert decisions.standing_rejection(world.events(four[3]), 4) is None
+
+
+def rejecting(world: PromotionWorld, version: Version) -> Callable[..., object]:
+    """What a method does in whose place a person rejects a version first."""
+
+    def reject(*_: object, **__: object) -> object:
+        world.ledger(version).append("rejected", by="arn:aws:iam::1:user/ben", version=version.number)
+        return mock.DEFAULT
+
+    return reject
+
+
+@pytest.mark.parametrize("is_resumed", [False, True], ids=["in one run", "in two runs"])
+def test_a_rejection_during_the_rollback_to_a_version_stands(
+    world: PromotionWorld, four: list[Version], is_resumed: bool
+) -> None:
+    if is_resumed:
+        killed(world, four[1], ProductionEndpoint, "smoke_test", "rollback")
+        rejecting(world, four[1])()
+        world.serve(four[1], intent="rollback", ledger_seen=len(world.events(four[1])) - 1)
+    else:
+        with mock.patch.object(ProductionEndpoint, "smoke_test", side_effect=rejecting(world, four[1]), return_value=[]):
+            world.serve(four[1], intent="rollback")
+    events = world.events(four[1])
+    assert serves(world, four[1]) == serving_history.version_now(events) == 2
+    standing = decisions.standing_rejection(events, 2)
+    assert standing is not None and standing.by.endswith("ben")
+
+
+def test_whoever_repeats_a_half_way_rollback_by_force_overrules_a_rejection_since_it_began(
+    world: PromotionWorld, four: list[Version]
+) -> None:
+    killed(world, four[1], ProductionEndpoint, "smoke_test", "rollback")
+    rejecting(world, four[1])()
+    world.serve(four[1], intent="rollback", ledger_seen=len(world.events(four[1])))
+    assert decisions.standing_rejection(world.events(four[1]), 2) is None
+
+
+@pytest.mark.parametrize("moment", ["before its promotion begins", "right before production is touched"])
+def test_a_rejection_after_a_rollback_was_asked_for_refuses_it(world: PromotionWorld, four: list[Version], moment: str) -> None:
+    seen = len(world.events(four[1]))
+    owner, method = (ProductionEndpoint, "at_rest") if moment == "before its promotion begins" else (Hosting, "define")
+    real = getattr(owner, method)
+
+    def rejected_first(*arguments: object, **more: object) -> object:
+        rejecting(world, four[1])()
+        return real(*arguments, **more)
+
+    with mock.patch.object(owner, method, rejected_first), pytest.raises(DeliveryError) as refused:
+        world.serve(four[1], intent="rollback", ledger_seen=seen)
+    assert "does not go back to version 2, and is untouched: it was rejected at " in str(refused.value)
+    assert serves(world, four[1]) == 4
+    assert world.events(four[1])[-1].kind == "refused"
+
+
+def test_the_command_says_what_a_rollback_goes_by(world: PromotionWorld, four: list[Version]) -> None:
+    seen = len(world.events(four[1]))
+    assert rollback_started(world, four[1]).kwargs == {"seen": seen}

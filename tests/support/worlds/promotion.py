@@ -246,12 +246,15 @@ class PromotionWorld:
         intent: Intent = "promotion",
         execution: str | None = None,
         approval: Literal["manual", "automatic"] = "manual",
+        ledger_seen: int | None = None,
     ) -> Promotion:
         """Promote, roll back to it, or retire it, in this process."""
         execution = execution or uuid.uuid4().hex[:12]
         with self.account.acting_as(version.release.environment.roles.promote):
             return step.run(
-                PromotionArguments(version.release, version.arn, execution, approval, self.folder / execution, intent)
+                PromotionArguments(
+                    version.release, version.arn, execution, approval, self.folder / execution, intent, ledger_seen=ledger_seen
+                )
             )
 
     def refused(self, version: Version) -> str:
