@@ -78,7 +78,7 @@ def version_before(change: Event) -> int | None:
 
 
 def unfinished(events: Iterable[Event]) -> list[str]:
-    """Return what the last change of production could not do beside the change itself, and nobody has done since.
+    """Return what the last change of production could not do beside the change itself, or one that came to nothing lost, and nobody did since.
 
     Args:
         events: The ledger's, oldest first.
@@ -88,11 +88,14 @@ def unfinished(events: Iterable[Event]) -> list[str]:
     """
     found: list[str] = []
     for event in events:
+        named = event.details.get("unfinished")
+        left = [str(one) for one in named] if isinstance(named, list) else []
         if event.kind in ENDINGS:
-            named = event.details.get("unfinished")
-            found = [str(one) for one in named] if isinstance(named, list) else []
+            found = left
         elif event.kind == "settled":
             found = []
+        elif event.kind == "refused":
+            found += [one for one in left if one not in found]
     return found
 
 

@@ -163,6 +163,12 @@ def _what_is_left(context: PromotionContext, change: Event) -> str:
     return f"{name} serves version {change.version} now, or is being given it" if context.endpoint.may_serve(str(to)) else ""
 
 
+def settling_run(context: PromotionContext) -> str:
+    """Return the command that starts a run which settles what production goes on serving, after a change that came to nothing."""
+    served = changes.version_before(context.change) if context.change else None
+    return f"python -m pipelines.run approve {context.release.name} {served or 'VERSION'}"
+
+
 def next_run(context: PromotionContext) -> str:
     """Return the command that starts a run which finishes what this one left."""
     command, version = f"python -m pipelines.run {{}} {context.release.name}", context.arguments.version

@@ -35,6 +35,8 @@ class ProductionEndpoint(ObservedEndpoint):
         super().__init__(release, clients, lease)
         self.touched = False
         """Whether what it serves was changed, or begun to."""
+        self.lost: list[str] = []
+        """What the version that it goes on serving has lost, by a change that came to nothing: as `settle` returns it."""
         self._timeout_s = 2 * release.update_timeout_s + _MARGIN_S  # there, and back where SageMaker takes it back
         self._fleet_guards = self._settings.guards.model_copy(update={"no_instance": False})
 
@@ -264,6 +266,7 @@ class ProductionEndpoint(ObservedEndpoint):
         except LeaseLost:
             raise
         except DeliveryError as error:
+            self.lost = [f"autoscaling: it was taken away and could not be brought back: {error}"]
             return f"; its autoscaling was taken away and could not be brought back: {error}"
         return ""
 

@@ -51,11 +51,24 @@ def record(context: PromotionContext, prepared: Prepared, change: Change) -> Pro
     if change.recorded is None:
         _write_or_take_out(context, prepared, change, promotion)
     context.in_ledger = True
-    if change.recorded is not None and not change.unfinished and changes.unfinished(prepared.events):
-        _write_settled(context, change.recorded)
+    left = changes.unfinished(prepared.events)
+    if not change.unfinished:
+        report_finished(left)
+        if left and change.recorded is not None:
+            _write_settled(context, change.recorded, left)
     now = f"{context.endpoint.name} serves version {package.version} and the ledger says so"
     finish(context, change.state.config, change.unfinished, now)
     return promotion
+
+
+def report_finished(left: list[str]) -> None:
+    """Say that what an earlier run had left unfinished is done, or has no object any more.
+
+    Args:
+        left: One sentence each, as `changes.unfinished` returns them.
+    """
+    if left:
+        progress(f"no longer unfinished, as an earlier run had left it: {'; '.join(left)}")
 
 
 def finish(context: PromotionContext, config: str | None, unfinished: list[str], now: str) -> None:
@@ -199,7 +212,7 @@ def _compare(context: PromotionContext, prepared: Prepared, events: list[Event])
         raise DeliveryError(f"version {decided.version} was rejected during the update, at {decided.at} by {decided.by}")
 
 
-def _write_settled(context: PromotionContext, recorded: Event) -> None:
+def _write_settled(context: PromotionContext, recorded: Event, left: list[str]) -> None:
     """Append that what the event had left unfinished is done."""
     context.lease.check()
     context.ledger.append(
@@ -207,7 +220,7 @@ def _write_settled(context: PromotionContext, recorded: Event) -> None:
         by=context.arguments.who,
         version=recorded.version,
         model_package=recorded.model_package,
-        details={"settles": recorded.sequence, "execution": context.arguments.execution},
+        details={"settles": recorded.sequence, "finished": [*left], "execution": context.arguments.execution},
     )
 
 

@@ -29,6 +29,8 @@ def refusal_in_ledger(context: PromotionContext) -> Iterator[None]:
             write_refusal(context, error)
         except DeliveryError as unsaid:
             raise DeliveryError(f"{error}; nor could the ledger be told of it: {unsaid}") from error
+        if context.endpoint.lost:
+            raise DeliveryError(f"{error}; the next run does that: {intent.settling_run(context)}") from error
         raise
 
 
@@ -49,5 +51,6 @@ def write_refusal(context: PromotionContext, error: DeliveryError) -> None:
             "execution": arguments.execution,
             "endpoint": context.endpoint.name,
             **({"closes": context.change.sequence} if context.change else {}),
+            **({"unfinished": [*context.endpoint.lost]} if context.endpoint.lost else {}),
         },
     )

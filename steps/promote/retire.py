@@ -14,7 +14,7 @@ from steps.promote import intent, overtaken
 from steps.promote.context import PromotionContext
 from steps.promote.models import Promotion
 from steps.promote.observed_endpoint import ServedVersion
-from steps.promote.record import finish
+from steps.promote.record import finish, report_finished
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +40,7 @@ def retire(context: PromotionContext) -> Promotion:
     if done is None:
         _check(context, events, served)
         _take_out_of_service(context, events, state, served)
+        report_finished(changes.unfinished(events))
     else:
         logger.info(f"{context.endpoint.name} was taken out of service already, at {done.at} by {done.by}")
     context.in_ledger = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from unittest import mock
 
 import pytest
@@ -11,9 +12,10 @@ from delivery.registry import model_packages
 from steps.promote.autoscaling import EndpointAutoscaling
 from steps.promote.production_endpoint import ProductionEndpoint
 from tests.steps.promote.commands import approved, rolled_back_to, status
-from tests.support.worlds.promotion import PromotionWorld
+from tests.support.worlds.promotion import QUESTION, PromotionWorld, Version
 
 SCALING = {"min_instances": 1, "max_instances": 3, "concurrent_requests_per_instance": 16}
+WRONG: dict[str, Any] = {"answers": {QUESTION: "something else a b c d e f g h i j"}}
 DENIED = mock.Mock(side_effect=DeliveryError("AccessDenied"))
 
 
@@ -82,3 +84,46 @@ def test_a_promotion_rejects_what_a_rollback_before_it_could_not(world: Promotio
         world.serve(first, intent="rollback")
     world.serve(world.version(name))
     assert model_packages.read(world.client("sagemaker"), second.arn).approval_status == "Rejected"
+
+
+@pytest.fixture
+def without_its_autoscaling(world: PromotionWorld) -> list[Version]:
+    """Versions 1 and 2 were promoted; the third came to nothing, and the second, which serves on, lost its autoscaling by that."""
+    name = world.name()
+    made = [world.version(name, autoscaling=SCALING) for _ in range(2)]
+    for version in made:
+        world.serve(version)
+    third = world.version(name, settings=WRONG, autoscaling=SCALING, serving={"instance_type": "ml.p5e.48xlarge"})
+    with (
+        mock.patch.object(EndpointAutoscaling, "apply", DENIED),
+        pytest.raises(
+            DeliveryError, match=rf"could not be brought back: AccessDenied.*: python -m pipelines.run approve {name} 2$"
+        ),
+    ):
+        world.serve(third)
+    assert world.autoscaling(name) is None
+    return [*made, third]
+
+
+@pytest.mark.parametrize("run", ["approved again", "a new version", "a rollback", "a retirement"])
+def test_autoscaling_that_a_change_lost_which_came_to_nothing_is_given_back_by_any_next_run(
+    world: PromotionWorld, without_its_autoscaling: list[Version], run: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second, _ = without_its_autoscaling
+    [unfinished] = status(world, second).unfinished
+    assert unfinished.startswith("autoscaling: it was taken away and could not be brought back: AccessDenied: python")
+    match run:
+        case "approved again":
+            assert "is approved again" in approved(world, second, "give it back")
+            assert world.serve(second).action == "unchanged"
+            settled = world.events(second)[-1]
+            assert (settled.kind, settled.details["finished"]) == ("settled", [unfinished.partition(": python")[0]])
+        case "a new version":
+            world.serve(world.version(first.release.name, autoscaling=SCALING))
+        case "a rollback":
+            world.serve(first, intent="rollback")
+        case _:
+            world.serve(second, intent="retirement")
+    assert "no longer unfinished, as an earlier run had left it: autoscaling: it was taken away" in capsys.readouterr().out
+    assert (world.autoscaling(second.endpoint) is None) is (run == "a retirement")
+    assert status(world, second).unfinished == []
