@@ -186,6 +186,9 @@ def reject_for_gate(
         model_packages.reject(registry, package.arn, reason)
         settle(ledger, registry, package, event)
     except DecisionOvertaken as stands:
+        newest = last_decision(ledger.events(), package.version)
+        if newest is not None and _is_overtaken_in_registry(events, package):
+            _give_registry(registry, package, newest)  # what an earlier run of this step did, and did not live to settle
         return stands
     return None
 
@@ -220,10 +223,27 @@ def settle(ledger: Ledger, registry: SageMakerClient, package: ModelPackage, eve
     newest = last_decision(ledger.events(), package.version)
     if newest is None or newest.sequence <= event.sequence or newest.kind == event.kind:
         return
-    description = f"{newest.kind} by {newest.by}: {newest.details.get('comment') or ''}".rstrip(": ")
-    set_status = model_packages.approve if newest.kind == "approved" else model_packages.reject
-    set_status(registry, package.arn, description)
+    _give_registry(registry, package, newest)
     raise _overtaken(newest, package.version)
+
+
+def _give_registry(registry: SageMakerClient, package: ModelPackage, decision: Event) -> None:
+    set_status = model_packages.approve if decision.kind == "approved" else model_packages.reject
+    set_status(registry, package.arn, f"{decision.kind} by {decision.by}: {decision.details.get('comment') or ''}".rstrip(": "))
+
+
+def _is_overtaken_in_registry(events: Iterable[Event], package: ModelPackage) -> bool:
+    """Tell whether the registry has an older decision than the ledger's last one, in the words of whoever made it by command, gate or policy."""
+    decided = [event for event in events if event.version == package.version and event.kind in DECISIONS.values()]
+    older = [event for event in decided[:-1] if event.kind == DECISIONS.get(package.approval_status) != decided[-1].kind]
+    return any(package.approval_description in _words_in_registry(event) for event in older)
+
+
+def _words_in_registry(event: Event) -> set[str]:
+    """Return what the registry may have been given for a decision. A person's comment by itself is the console's: a decision of its own."""
+    comment = str(event.details.get("comment") or "")
+    words = {f"{event.kind} by {event.by}: {comment}".rstrip(": "), f"{comment} (by {event.by})"}
+    return {model_packages.shortened(text) for text in (words if _is_persons(event) else words | {comment})}
 
 
 def restore_rejection(ledger: Ledger, registry: SageMakerClient, package: ModelPackage) -> None:
@@ -337,6 +357,8 @@ def note_if_made_elsewhere(ledger: Ledger, package: ModelPackage) -> Event | Non
     again = _approved_again(events, package)
     if decision == "approved" and standing_rejection(events, package.version):
         return None  # it is refused, whoever made it: no decision of the ledger's
+    if again is None and _is_overtaken_in_registry(events, package):
+        return None  # made by command, gate or policy, and in the ledger since
     if decision is None or (last is not None and last.kind == decision and again is None):
         return None
     by = package.changed_by or "unknown: CloudTrail has it as UpdateModelPackage"

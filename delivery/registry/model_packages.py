@@ -121,5 +121,10 @@ def _decide(sagemaker: SageMakerClient, arn: str, status: ApprovalStatus, descri
         sagemaker.update_model_package(
             ModelPackageArn=arn,
             ModelApprovalStatus=status,
-            ApprovalDescription=" ".join(description.split())[:_DESCRIPTION_LIMIT],
+            ApprovalDescription=shortened(description),
         )
+
+
+def shortened(description: str) -> str:
+    """Return an ApprovalDescription as the registry keeps it: one line of 1,024 characters at most."""
+    return " ".join(description.split())[:_DESCRIPTION_LIMIT]

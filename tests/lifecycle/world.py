@@ -59,8 +59,6 @@ class Execution:
     by: str = NOT_GIVEN
     arn: str = ""
     """The version that it promotes, goes back to, or retires."""
-    met_fault: bool = False
-    """Whether one of its calls failed, or its process was killed."""
     ever_met_fault: bool = False
     """Whether that happened to it in any of its tries."""
     was_asked_for_before: bool = False
@@ -99,6 +97,8 @@ class Work:
     task: Execution | Command
     again: Callable[[], Work]
     """Starts the same once more, after it was killed."""
+    met_fault: bool = False
+    """Whether a call of it failed, or it was killed."""
 
 
 @dataclass
@@ -205,18 +205,17 @@ class Life:
 
     def go_on(self, work: Work, calls: int | None = None, fault: Fault | None = None) -> None:
         """Let somebody go on, by so many calls or to the end. Whoever fails by a fault does it again later."""
-        if fault is not None and isinstance(work.task, Execution):
-            work.task.met_fault = work.task.ever_met_fault = True
+        if fault is not None:
+            self._meet_fault(work)
         work.actor.go_on(fault=fault) if calls is None else work.actor.go_on(calls, fault)
         if work.actor.is_over:
             self.works.remove(work)
-            if work.actor.error is not None and isinstance(work.task, Execution) and work.task.met_fault:
+            if work.actor.error is not None and work.met_fault:
                 self.broken_off.append(work)
 
     def kill(self, work: Work) -> None:
         """End somebody's process."""
-        if isinstance(work.task, Execution):
-            work.task.met_fault = work.task.ever_met_fault = True
+        self._meet_fault(work)
         work.actor.kill()
         self.works.remove(work)
         self.broken_off.append(work)
@@ -224,9 +223,13 @@ class Life:
     def again(self, work: Work) -> None:
         """Do once more what was broken off: SageMaker retries a step, a person repeats a command."""
         self.broken_off.remove(work)
-        if isinstance(work.task, Execution):
-            work.task.met_fault = False
         self.works.append(work.again())
+
+    @staticmethod
+    def _meet_fault(work: Work) -> None:
+        work.met_fault = True
+        if isinstance(work.task, Execution):
+            work.task.ever_met_fault = True
 
     def end(self) -> None:
         """End every actor's thread."""

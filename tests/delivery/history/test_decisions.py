@@ -316,3 +316,37 @@ def test_a_gate_whose_step_runs_again_late_rejects_nothing_that_passed_since(
     registry = Registry()
     said = reject_for_gate(ledger, registry, package("PendingManualApproval"))
     assert ("was evaluated again by e2" in said, registry.status) == ((True, "") if stands else (False, "Rejected"))
+
+
+BEN = "arn:aws:iam::1:user/ben"
+
+
+@pytest.mark.parametrize(
+    ("by", "comment", "in_registry", "is_new"),
+    [
+        (f"{decisions.GATE}e1", "too slow", "too slow", False),
+        (BEN, "bad", f"rejected by {BEN}: bad", False),
+        (BEN, "", f"rejected by {BEN}", False),
+        (BEN, "production was rolled back from it", f"production was rolled back from it (by {BEN})", False),
+        (BEN, "bad", "bad", True),
+        (f"{decisions.GATE}e1", "too slow", "too slow for me", True),
+    ],
+)
+def test_a_registry_that_is_behind_the_ledger_holds_no_new_decision(
+    ledger: Ledger, by: str, comment: str, in_registry: str, is_new: bool
+) -> None:
+    """Ana approved by name, and her command ended before the registry had it. Words that no command writes are the console's."""
+    ledger.append("rejected", by=by, version=3, details={"comment": comment})
+    ledger.append("approved", by="arn:aws:iam::1:user/ana", version=3, details={"comment": "it will do", "despite": "slow"})
+    noted = decisions.note_if_made_elsewhere(ledger, package("Rejected", approval_description=in_registry, changed_by=BEN))
+    assert (noted is not None) == is_new
+
+
+def test_a_gates_rejection_that_reached_the_registry_last_is_taken_back(ledger: Ledger) -> None:
+    """The gate rejects, ana approves by name, and the gate's step dies when the registry has its rejection: it runs again."""
+    ledger.append("rejected", by=f"{decisions.GATE}e1", version=3, details={"comment": "too slow"})
+    ledger.append("approved", by="arn:aws:iam::1:user/ana", version=3, details={"comment": "it will do", "despite": "slow"})
+    registry = Registry()
+    assert "it will do" in reject_for_gate(ledger, registry, package("Rejected", approval_description="too slow"))
+    assert (registry.status, registry.description) == ("Approved", "approved by arn:aws:iam::1:user/ana: it will do")
+    assert [kind for kind, _, _ in told(ledger)] == ["rejected", "approved"]
