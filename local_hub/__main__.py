@@ -19,7 +19,12 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1 (0, the default: any free one)")
     parser.add_argument("--root", type=Path, help="folder of repositories, ROOT/ORG/NAME/")
     parser.add_argument("--list", action="store_true", help="print every repository's id, revision and bytes, and stop")
-    parser.add_argument("--token", default=DEFAULT_TOKEN, help=f"opens gated repositories (default {DEFAULT_TOKEN})")
+    parser.add_argument(
+        "--token-file",
+        type=Path,
+        metavar="FILE",
+        help=f"holds the token that opens gated repositories (default: {DEFAULT_TOKEN})",
+    )
     parser.add_argument("--rate", type=float, metavar="BYTES_PER_S", help="cap all transfers together")
     parser.add_argument(
         "--allowed-host", action="append", default=[], metavar="NAME", help="a name that clients call it by, besides loopback's"
@@ -35,7 +40,7 @@ def main(words: list[str] | None = None) -> int:
         hub = LocalHub(
             options.root,
             port=options.port,
-            tokens=[options.token],
+            tokens=[options.token_file.read_text().strip() if options.token_file else DEFAULT_TOKEN],
             rate_bytes_per_s=options.rate,
             allowed_hosts=options.allowed_host,
         )

@@ -70,9 +70,8 @@ def test_a_deleted_model_starts_nothing_and_what_still_runs_is_said(line: CodeBu
     [running] = line.executions("old")
     assert "old: its file was deleted; nothing is started, and nothing is taken down" in two_changed_one_deleted.output
     assert f"still running: {running['PipelineExecutionArn']}" in two_changed_one_deleted.output
-    assert (
-        "production: the endpoint old (Creating), which costs what it costs until you delete it" in two_changed_one_deleted.output
-    )
+    said = "production: the endpoint old (Creating), which costs what it costs until it is taken out of service: python -m pipelines.run retire old"
+    assert said in two_changed_one_deleted.output
 
 
 def test_every_pipeline_is_sent(line: CodeBuild, two_changed_one_deleted: Build) -> None:

@@ -21,7 +21,7 @@ from config import loader
 from config.environment import Environment
 from config.schema import Release
 from delivery.aws.client_errors import is_absent
-from delivery.names import pipeline_name
+from delivery.names import evaluation_pipeline_name, pipeline_name
 from pipelines import resolution
 from pipelines.checks import preflight
 from pipelines.commands import failures
@@ -29,6 +29,7 @@ from pipelines.commands.commits import ChangedFile, Commits
 from pipelines.errors import UsageError
 from pipelines.executions import sending
 from pipelines.executions.execution import Executions
+from pipelines.next_command import command
 from pipelines.setup.images import tag_images
 
 STATE_KEY = "state/delivered.json"
@@ -182,7 +183,10 @@ class _Deliverer:
         endpoint = str(production.get("endpoint", model) if isinstance(production, dict) else model)
         elsewhere = self._environment.production
         status = f"in account {elsewhere.account_id}, look there" if elsewhere else self._endpoint_status(endpoint)
-        return DeletedModel(model, endpoint, status, self._executions.unfinished(pipeline_name(model)))
+        running = [
+            arn for name in (pipeline_name(model), evaluation_pipeline_name(model)) for arn in self._executions.unfinished(name)
+        ]
+        return DeletedModel(model, endpoint, status, running)
 
     def _endpoint_status(self, endpoint: str) -> str:
         try:
@@ -239,7 +243,7 @@ def _text(delivery: Delivery, env: str, *, dry_run: bool) -> str:
         lines += [f"  {what:<10} {link}" for what, link in one.links.items()]
     lines += [f"{model}: nothing is started: {why}" for model, why in delivery.skipped.items()]
     for gone in delivery.deleted:
-        lines += _deleted_text(gone)
+        lines += _deleted_text(gone, env)
     if not (delivery.started or delivery.skipped or delivery.deleted or delivery.failed):
         lines.append("no model file changed; nothing is started")
         if delivery.is_first:
@@ -254,12 +258,12 @@ def _text(delivery: Delivery, env: str, *, dry_run: bool) -> str:
     return "\n".join(lines)
 
 
-def _deleted_text(gone: DeletedModel) -> list[str]:
+def _deleted_text(gone: DeletedModel, env: str) -> list[str]:
     lines = [f"{gone.model}: its file was deleted; nothing is started, and nothing is taken down"]
     if gone.status:
         lines.append(
-            f"  production: the endpoint {gone.endpoint} ({gone.status}), which costs what it costs until you delete it: "
-            f"aws sagemaker delete-endpoint --endpoint-name {gone.endpoint}"
+            f"  production: the endpoint {gone.endpoint} ({gone.status}), which costs what it costs until it is taken out of service: "
+            f"{command(env, 'retire', gone.model, '--comment', 'WHY')}"
         )
     lines += [
         f"  still running: {arn}; stop it: aws sagemaker stop-pipeline-execution --pipeline-execution-arn {arn}"

@@ -19,6 +19,7 @@ import logging
 import queue
 import threading
 import time
+import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
@@ -113,6 +114,8 @@ def _is_short(value: Any) -> bool:
 
 def _understood(service: str, request: HttpRequest, body: bytes) -> tuple[str, dict[str, Any]]:
     """Return the action and the parameters of a request, by the protocol of its service."""
+    if request.headers.get("content-encoding") == "gzip":  # botocore does so with PutMetricData of 10 KiB and more
+        body = _unzipped(body)
     if target := request.headers.get("x-amz-target"):
         return target.rpartition(".")[2], _json(body)
     _, has_operation, operation = request.path.rpartition("/operation/")
@@ -141,6 +144,14 @@ def _by_route(service: str, request: HttpRequest, body: bytes) -> tuple[str, dic
     if service == "s3" and "prefix" in request.query:
         parameters["Prefix"] = request.query["prefix"]
     return str(operation.name), parameters
+
+
+def _unzipped(body: bytes) -> bytes:
+    """Return the beginning of what was compressed; nothing where it is no gzip."""
+    try:
+        return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(body, LONGEST_BODY_BYTES)
+    except zlib.error:
+        return b""
 
 
 def _json(body: bytes) -> dict[str, Any]:

@@ -296,3 +296,18 @@ def test_a_hub_answers_to_the_names_that_it_is_given() -> None:
             statuses[name] = connection.getresponse().status
             connection.close()
     assert statuses == {"hub.test": 200, "127.0.0.1": 200, "other.test": 403}
+
+
+def test_its_token_is_read_from_a_file_and_stands_in_no_command_line(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("hf_of_its_own\n")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "local_hub", "--root", str(tmp_path), "--token-file", str(file)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert process.stdout is not None
+        endpoint = process.stdout.readline().strip().removeprefix("HF_ENDPOINT=")
+        HfApi(endpoint=endpoint, token="hf_of_its_own").whoami()
+    finally:
+        process.terminate()
+        process.wait()

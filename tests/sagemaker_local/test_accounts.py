@@ -111,3 +111,12 @@ def test_a_jobs_calls_are_recorded_with_its_role_and_name(tmp_path: Path) -> Non
         assert calls(server, action="CreateBucket")[0]["role_arn"] is None
         logs = server.client("logs").filter_log_events(logGroupName="/aws/sagemaker/ProcessingJobs")["events"]
         assert [event["message"] for event in logs] == ["arn:aws:sts::123456789012:assumed-role/job/SageMaker"]
+
+
+def test_a_call_whose_body_is_compressed_is_in_the_record_too(server: RunningServer) -> None:
+    """botocore compresses PutMetricData from 10 KiB on (request_min_compression_size_bytes)."""
+    data = [{"MetricName": f"metric-{number}", "Value": number, "Unit": "Count"} for number in range(500)]
+    server.client("cloudwatch").put_metric_data(Namespace="compressed", MetricData=data)
+    of_it: dict[str, Any] = {"service": "cloudwatch", "action": "PutMetricData"}
+    wait_until(lambda: calls(server, **of_it), "the call is recorded")
+    assert calls(server, **of_it)[-1]["parameters"]["Namespace"] == "compressed"
