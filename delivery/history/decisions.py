@@ -103,6 +103,24 @@ def refusals(events: Iterable[Event], version: int, model: str) -> list[str]:
     ]
 
 
+def failed_evaluation(events: Iterable[Event], version: int) -> list[str]:
+    """Say that the version's newest evaluation did not pass, unless somebody overruled a verdict about it by name.
+
+    Args:
+        events: The ledger's, oldest first.
+        version: Its number.
+
+    Returns:
+        One sentence; empty when it passed, there is none, or it was overruled.
+    """
+    about = [event for event in events if event.version == version]
+    newest = next((event.details for event in reversed(about) if event.kind == "evaluated"), None)
+    is_overruled = any(event.kind == "approved" and event.details.get("despite") for event in about)
+    if newest is None or newest.get("verdict") == "passed" or is_overruled:
+        return []
+    return [f"evaluation: the verdict in {newest.get('report')} is {newest.get('verdict')!r}, not passed"]
+
+
 def decide(
     ledger: Ledger, decision: Decision, package: ModelPackage, *, by: str, comment: str, seen: list[Event], **details: Any
 ) -> Event:

@@ -60,8 +60,22 @@ def _write(context: PromotionContext, before: ServedVersion | None, to: str | No
             **more,
             **comment(context),
         },
-        check=lambda events: check_not_rejected_since(context, events),
+        check=lambda events: _check(context, before, events),
     )
+
+
+def _check(context: PromotionContext, before: ServedVersion | None, events: list[Event]) -> None:
+    """Raise DeliveryError when a decision or an evaluation came between the last look and this event."""
+    arguments, version = context.arguments, context.arguments.version or 0
+    check_not_rejected_since(context, events)
+    if arguments.intent != "promotion" or (before is not None and before.version == version):
+        return
+    against = [
+        *decisions.refusals(events, version, context.release.name),
+        *decisions.failed_evaluation(events, version),
+    ]
+    if against:
+        raise DeliveryError(f"version {version} is not promoted; production is untouched: {'; '.join(against)}")
 
 
 def check_not_rejected_since(context: PromotionContext, events: list[Event]) -> None:

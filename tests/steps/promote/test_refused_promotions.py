@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
 from unittest import mock
 
 import pytest
 
+from delivery.endpoint.lease import Lease
 from delivery.errors import DeliveryError
+from delivery.history.ledger import EventKind
 from delivery.names import Fact
 from steps.verify_approval import step as verify_approval
 from steps.verify_approval.models import VerificationArguments
@@ -100,3 +103,46 @@ def test_a_registry_that_may_not_be_changed_refuses_the_version_all_the_same(wor
     with mock.patch("delivery.registry.model_packages.reject", side_effect=DeliveryError("denied")):
         decide_in_the_console(world, version, "Approved", "looks good")
     assert "it insults people" in world.refused(version)
+
+
+@pytest.mark.parametrize(
+    ("kind", "by", "details", "says"),
+    [
+        (
+            "evaluated",
+            "e9",
+            {"verdict": "failed", "report": "s3://b/evaluation.json"},
+            "the verdict in s3://b/evaluation.json is 'failed'",
+        ),
+        ("evaluated", "e9", {"verdict": "invalid", "report": "s3://b/evaluation.json"}, "is 'invalid', not passed"),
+        ("rejected", "arn:aws:iam::1:user/ben", {"comment": "it insults people"}, "it insults people"),
+        ("evaluated", "e9", {"verdict": "passed", "report": "s3://b/evaluation.json"}, ""),
+    ],
+)
+def test_what_comes_between_the_last_look_and_the_first_touch_counts(
+    world: PromotionWorld, kind: EventKind, by: str, details: dict[str, Any], says: str
+) -> None:
+    version, confirm = world.version("overtaken"), Lease.confirm
+
+    def confirm_late(lease: Lease) -> None:
+        if not [event for event in world.events(version) if event.by == by]:
+            world.ledger(version).append(kind, by=by, version=1, details=details)
+        confirm(lease)
+
+    with mock.patch.object(Lease, "confirm", confirm_late):
+        if not says:
+            assert world.serve(version).action == "created"
+            return
+        refused = world.refused(version)
+    assert says in refused
+    assert "production is untouched" in refused
+    assert world.endpoint("overtaken") is None
+
+
+def test_a_verdict_that_was_overruled_by_name_is_overruled_between_look_and_touch_too(world: PromotionWorld) -> None:
+    version = world.version("insisted", status="PendingManualApproval", verdict="failed")
+    world.ledger(version).append(
+        "evaluated", by="e9", version=1, details={"verdict": "failed", "report": "s3://b/evaluation.json"}
+    )
+    approved(world, version, "the load client was at fault", force=True)
+    assert world.serve(version).action == "created"
