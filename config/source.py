@@ -11,7 +11,7 @@ from config import yaml_syntax
 from config.errors import ConfigError, Location, Problem
 from config.yaml_scalars import Loader
 
-_MAX_FILE_BYTES = 256 * 1024
+MAX_FILE_BYTES = 256 * 1024
 """Model and environment files have some kilobytes; PyYAML reads about 100 kB a second."""
 _MAX_DEPTH = 32
 _MAX_VALUES = 20_000
@@ -81,10 +81,10 @@ class YamlFile:
 
 def _read(path: Path) -> bytes:
     with path.open("rb") as file:
-        body = file.read(_MAX_FILE_BYTES + 1)
-    if len(body) > _MAX_FILE_BYTES:
+        body = file.read(MAX_FILE_BYTES + 1)
+    if len(body) > MAX_FILE_BYTES:
         raise ConfigError(
-            [Problem(path, f"has more than {_MAX_FILE_BYTES:,} bytes; is it the right file? one of some kilobytes is expected")]
+            [Problem(path, f"has more than {MAX_FILE_BYTES:,} bytes; is it the right file? one of some kilobytes is expected")]
         )
     return body
 

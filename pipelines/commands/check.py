@@ -13,6 +13,7 @@ from typing import Literal
 
 from config.errors import ConfigError, Problem
 from config.loader import ENVIRONMENTS, MODELS, find_model, inspect_environment, inspect_model
+from config.source import MAX_FILE_BYTES
 
 _OF_ENVIRONMENTS = frozenset({"region", "account_id", "bucket", "roles"})
 """Keys at the top of environment files that no model file has."""
@@ -74,10 +75,11 @@ def _is_environment(path: Path) -> bool:
     if path.resolve().parent == ENVIRONMENTS.resolve():
         return True
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+        with path.open(encoding="utf-8", errors="replace") as file:
+            beginning = file.read(MAX_FILE_BYTES)  # a longer file is neither
     except OSError:
         return False
-    return bool({line.partition(":")[0] for line in lines if line[:1].isalpha()} & _OF_ENVIRONMENTS)
+    return bool({line.partition(":")[0] for line in beginning.splitlines() if line[:1].isalpha()} & _OF_ENVIRONMENTS)
 
 
 def _checked(problem: Problem, severity: Literal["error", "warning"]) -> CheckedProblem:
