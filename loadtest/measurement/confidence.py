@@ -1,12 +1,13 @@
-"""How far a number could be off: 95 % confidence intervals by a bootstrap over time.
+"""How far a number could be off: 95 % confidence intervals from one run, whose requests depend on each other.
 
-Requests of one second have met the same queue and tokens of one answer the same batch, so they are not independent of each other; slices of
-the measured time nearly are. Whole slices are drawn again with replacement, and the metric is computed on each draw. One method for
-latencies, rates and shares. (Where an endpoint changes more slowly than a slice lasts, the intervals are still too narrow.)
+Requests of one second have met the same queue and tokens of one answer the same batch. So what is counted are time slices, and how much their
+sum varies is estimated with their memory (see `long_run_variance`). One method for latencies, rates and shares; `python -m benchmarks.gate`
+shows how often each holds the truth.
 
-A bootstrap only draws what was seen: of 40 samples it never finds a 99th percentile beyond the largest, which the true one exceeds two times
-in three, and of no failure it makes no failure ever. So a quantile's interval is at least that of its order statistics, without an end where
-there are too few samples for one, and a share's at least Wilson's.
+A quantile's interval is that of the share of samples below it, turned into samples (R. S. Woodruff, "Confidence Intervals for Medians and Other
+Position Measures", Journal of the American Statistical Association 47, 1952). It is at least that of independent samples: order statistics,
+without an end where there are too few samples for one; a share's is at least Wilson's (1927), with as many requests as are worth independent
+ones.
 """
 
 from __future__ import annotations
@@ -14,17 +15,18 @@ from __future__ import annotations
 import math
 from array import array
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy
 
-SLICES = 20
-_DRAWS = 1000
-_BUCKET = 1.002  # latencies are put into buckets this much apart: finer than any interval
+from loadtest.measurement.long_run_variance import SLICES, Spread, memory, spread
+
 _Z = 1.96  # standard deviations to either side: 95 %
-_TAIL = 1.6
-"""Per cent of the draws beyond either end. 2.5 would be too narrow an interval for 20 slices: the expanded percentiles of Hesterberg, "What
-Teachers Should Know About the Bootstrap" (The American Statistician, 2015), for n = 20."""
+_TIMES_MOST = 50.0
+"""The logarithm of how many times a rate may be at most: no float is beyond it."""
+_STATES = ("ttft", "itl", "e2e")
+_STATE_COUNT = "tokens"
 Interval = tuple[float, float | None]
 """From, to; to None: no end can be told."""
 
@@ -32,15 +34,25 @@ Interval = tuple[float, float | None]
 class TimeSlices:
     """What each slice of the measured time had."""
 
-    def __init__(self) -> None:
-        self._samples: dict[str, tuple[array[int], array[float]]] = {}
+    def __init__(self, duration_s: float) -> None:
+        """Begin with nothing. `duration_s` is the measured time, in seconds: how long a memory is told from it."""
+        self._duration_s = duration_s
+        self._samples: dict[str, tuple[array[int], array[float], array[float]]] = {}
         self._sums: dict[str, list[float]] = {}
 
-    def sample(self, name: str, place: int, values_ms: Sequence[float]) -> None:
-        """Add latencies to slice number `place`. Milliseconds."""
-        places, values = self._samples.setdefault(name, (array("b"), array("d")))
-        places.extend([min(max(place, 0), SLICES - 1)] * len(values_ms))
+    def sample(self, name: str, places: Sequence[int], values_ms: Sequence[float], counts: Sequence[float] | None = None) -> None:
+        """Add latencies.
+
+        Args:
+            name: of the latency.
+            places: the number of the slice that each is in.
+            values_ms: the latencies. Milliseconds.
+            counts: how many times each was seen; none: once.
+        """
+        known_places, values, known_counts = self._samples.setdefault(name, (array("l"), array("d"), array("d")))
+        known_places.extend(places)
         values.extend(values_ms)
+        known_counts.extend([1.0] * len(values_ms) if counts is None else counts)
 
     def count(self, name: str, place: int, amount: float = 1) -> None:
         """Add to a sum in slice number `place`."""
@@ -53,62 +65,97 @@ class TimeSlices:
             name: of the latency.
             share: of the samples that do not exceed the quantile, from 0 to 1.
         """
-        places, values = self._samples.get(name, ((), ()))
-        if not values:
-            return None
-        samples = numpy.array(values)
-        logs = numpy.log(numpy.maximum(samples, 1e-6))
-        lowest = logs.min() if numpy.isfinite(logs.min()) else 0.0
-        buckets, columns = numpy.unique(numpy.floor((logs - lowest) / numpy.log(_BUCKET)), return_inverse=True)
-        matrix = numpy.zeros((SLICES, len(buckets)))
-        numpy.add.at(matrix, (numpy.asarray(places), columns), 1)
-        drawn = numpy.cumsum(self._weights() @ matrix, axis=1)
-        drawn = drawn[drawn[:, -1] > 0]  # not those of empty slices alone
-        found = (drawn >= share * drawn[:, -1:]).argmax(axis=1)
-        # An observation: what is between two of them is nothing where one is infinite.
-        low, high = self._interval(numpy.exp(lowest + buckets[found] * numpy.log(_BUCKET)), "closest_observation")
-        samples.sort()
-        spread = _Z * math.sqrt(len(samples) * share * (1 - share))
-        first = max(0, math.floor(share * len(samples) - spread) - 1)
-        last = math.ceil(share * len(samples) + spread)
-        ends = max(high, float(samples[last])) if last < len(samples) else math.inf
-        return min(low, float(samples[first])), ends if math.isfinite(ends) else None
+        return self._distributions[name].interval(share, self._memory) if name in self._samples else None
 
-    def rate(self, name: str, duration_s: float) -> tuple[float, float] | None:
-        """Return the interval of a sum a second; None where nothing was summed."""
+    def rate(self, name: str) -> tuple[float, float] | None:
+        """Return the interval of a sum a second, which is as many times less as more (a rate is no less than none); None without a sum."""
         if name not in self._sums:
             return None
-        return self._interval(self._weights() @ self._array(name) / duration_s)
+        amounts = self._array(name)
+        total, found = float(amounts.sum()), spread(amounts - amounts.mean(), self._memory)
+        if not total:
+            return 0.0, 0.0
+        return (
+            total * math.exp(-found.below / total) / self._duration_s,
+            total * math.exp(min(found.above / total, _TIMES_MOST)) / self._duration_s,
+        )
 
     def share(self, part: str, whole: str) -> tuple[float, float] | None:
         """Return the interval of one sum divided by another; None where there is nothing to divide by."""
-        if whole not in self._sums:
+        total = sum(self._sums.get(whole, ()))
+        if not total:
             return None
-        wholes = self._weights() @ self._array(whole)
-        parts = self._weights() @ self._array(part) if part in self._sums else wholes * 0
-        if not numpy.any(wholes > 0):
-            return None
-        low, high = self._interval(parts[wholes > 0] / wholes[wholes > 0])
-        least, most = _wilson(sum(self._sums.get(part, ())), sum(self._sums[whole]))
-        return min(low, least), max(high, most)
+        parts = self._array(part) if part in self._sums else numpy.zeros(SLICES)
+        share = float(parts.sum()) / total
+        found = spread(parts - share * self._array(whole), self._memory)
+        squared = (found.either / total) ** 2 / (share * (1 - share)) if 0 < share < 1 else 0.0
+        return _wilson(share, max(squared, _Z**2 / total))
+
+    @cached_property
+    def _distributions(self) -> dict[str, _Distribution]:
+        return {name: _Distribution(*found) for name, found in self._samples.items()}
+
+    @cached_property
+    def _memory(self) -> Any:
+        states = [self._distributions[name].series_below(0.5) for name in _STATES if name in self._samples]
+        if _STATE_COUNT in self._sums:
+            states.append(self._array(_STATE_COUNT) - self._array(_STATE_COUNT).mean())
+        return memory(self._duration_s, states)
 
     def _array(self, name: str) -> Any:
         return numpy.asarray(self._sums[name])
 
-    @staticmethod
-    def _weights() -> Any:
-        """Draw slices: how often each is in each draw, the same every time, so that a report is the same for the same requests."""
-        return numpy.random.default_rng(0).multinomial(SLICES, [1 / SLICES] * SLICES, size=_DRAWS)
 
-    @staticmethod
-    def _interval(values: Any, method: Any = "linear") -> tuple[float, float]:
-        low, high = numpy.percentile(values, [_TAIL, 100 - _TAIL], method=method)
-        return float(low), float(high)
+class _Distribution:
+    """Samples in order, and the slice that each is in."""
+
+    def __init__(self, places: Sequence[int], values: Sequence[float], counts: Sequence[float]) -> None:
+        found = numpy.array(values)
+        order = numpy.argsort(found, kind="stable")
+        self._values, self._counts = found[order], numpy.array(counts)[order]
+        self._places = numpy.array(places)[order].clip(0, SLICES - 1)
+        self._ranks = numpy.cumsum(self._counts)
+        self._total = float(self._ranks[-1])
+        self._in_slice = numpy.bincount(self._places, self._counts, minlength=SLICES)
+
+    def series_below(self, share: float) -> Any:
+        """Return, for each slice, how many more samples than elsewhere are at most the quantile."""
+        return self._series(self._at(share * self._total - 1e-9) or 0.0)
+
+    def interval(self, share: float, corners: Any) -> Interval:
+        """Return the interval of a quantile, which has at least that of independent samples."""
+        middle = share * self._total
+        independent = _Z * math.sqrt(middle * (1 - share))
+        found = spread(self.series_below(share), corners)
+        # More samples than usual are below the quantile: it may be higher, as far as the share of those below may be lower.
+        low = self._low(middle, max(found.above, independent), found)
+        above = self._at(math.ceil(middle + max(found.below, independent)) + 1)
+        return low or 0.0, above if above is not None and math.isfinite(above) else None
+
+    def _low(self, middle: float, distance: float, found: Spread) -> float | None:
+        """Look again at the lower end itself: where more samples exceed it, their number may vary more."""
+        low = self._at(math.floor(middle - distance))
+        for _ in range(2):
+            if low is None:
+                return None
+            distance = max(distance, found.of(self._series(low)))
+            low = self._at(math.floor(middle - distance))
+        return low
+
+    def _series(self, value: float) -> Any:
+        last = int(numpy.searchsorted(self._values, value, side="right"))
+        below = numpy.bincount(self._places[:last], self._counts[:last], minlength=SLICES)
+        return below - below.sum() / self._total * self._in_slice
+
+    def _at(self, rank: float) -> float | None:
+        """Return the sample of a rank, counted from 1; None where there is none."""
+        place = int(numpy.searchsorted(self._ranks, rank))
+        return float(self._values[place]) if rank > 0 and place < len(self._values) else None
 
 
-def _wilson(part: float, whole: float) -> tuple[float, float]:
-    """Return the interval of a share of independent events: that of none in 20 ends at a sixth. (E. B. Wilson, 1927.)"""
-    share, scale = part / whole, 1 + _Z**2 / whole
-    middle = (share + _Z**2 / (2 * whole)) / scale
-    spread = _Z / scale * math.sqrt(share * (1 - share) / whole + _Z**2 / (4 * whole**2))
-    return max(0.0, middle - spread), min(1.0, middle + spread)
+def _wilson(share: float, squared: float) -> tuple[float, float]:
+    """Return Wilson's interval of a share: that of none in 20 independent events ends at a sixth. `squared`: z squared, by the number of events."""
+    scale = 1 + squared
+    middle = (share + squared / 2) / scale
+    half = math.sqrt(squared * share * (1 - share) + squared**2 / 4) / scale
+    return max(0.0, middle - half), min(1.0, middle + half)

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from array import array
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from loadtest.measurement.confidence import SLICES, Interval, TimeSlices
+from loadtest.measurement.confidence import Interval, TimeSlices
+from loadtest.measurement.long_run_variance import SLICES
 from loadtest.measurement.models import ClientHealth, PromptCache, Quantiles
 from loadtest.measurement.percentiles import PERCENTILES, percentile, quantiles
 from loadtest.measurement.request_record import RequestRecord
@@ -23,6 +24,8 @@ made; a count that has the prompt in it, or the drafts of speculative decoding, 
 _ALIKE_TOKENS, _KNOWN_SHARE = 3, 0.02
 """Prompts of random words may begin alike by chance, with a word or two; a load of which a larger share than this was known is no accident."""
 LATENCIES = ("ttft", "ttfo", "itl", "tpot", "e2e")
+_STATES = {"ttft", "itl", "e2e"}
+"""Latencies that show how long the load remembers, whichever has an objective."""
 
 
 class Measurement:
@@ -200,10 +203,9 @@ class Measurement:
                 found[f"{name}_{share}_ms"] = getattr(distribution, share) if distribution else None
         return {name: found[name] for name in METRICS}
 
-    def intervals(self, names: Iterable[str], objectives: Mapping[str, Objective]) -> dict[str, Interval | None]:
+    def intervals(self, names: Collection[str], objectives: Mapping[str, Objective]) -> dict[str, Interval | None]:
         """Return the 95 % confidence intervals of the metrics with these names; None where there was too little to say."""
-        names = list(names)
-        slices = self._slices(objectives, {name.split("_", 1)[0] for name in names} & set(LATENCIES))
+        slices = self._slices(objectives, {name.split("_", 1)[0] for name in names} & set(LATENCIES) | _STATES)
         rates = {"requests_per_s": "completed", "output_tokens_per_s": "tokens", "goodput_per_s": "good"}
         found: dict[str, Interval | None] = {}
         for name in names:
@@ -213,17 +215,19 @@ class Measurement:
             elif name == "error_rate":
                 found[name] = slices.share("failed", "due")
             else:
-                found[name] = slices.rate(rates[name], self.duration_s) if name in rates else None
+                found[name] = slices.rate(rates[name]) if name in rates else None
         return found
 
     def _slices(self, objectives: Mapping[str, Objective], latencies: Iterable[str]) -> TimeSlices:
-        slices, length = TimeSlices(), max(1, (self.end_ns - self.begin_ns) // SLICES)
+        slices, length = TimeSlices(self.duration_s), max(1, (self.end_ns - self.begin_ns) // SLICES)
         for result in self.counted:
             place = (result.intended_ns - self.begin_ns) // length
             slices.count("due", place)
             slices.count("failed", place, not result.is_ok)
             for name in latencies:
-                slices.sample(name, place, samples(result, name))
+                values = samples(result, name)
+                ends = [*result.token_ns[1:], result.ended_ns] if name == "itl" else [result.intended_ns]
+                slices.sample(name, [(end - self.begin_ns) // length for end in ends[: len(values)]], values)
         for result in self._completed():
             place = (result.ended_ns - self.begin_ns) // length
             slices.count("completed", place)

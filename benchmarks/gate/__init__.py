@@ -1,0 +1,1 @@
+"""`python -m benchmarks.gate`: how often the gate's confidence intervals hold the truth, on an engine whose truth is known."""
