@@ -123,8 +123,9 @@ class _Profile(Strict):
     """A request without an answer after this long is an error. Seconds; SageMaker itself cuts a request at 60 s, a stream at 8 minutes."""
     objectives: dict[str, Objective] = Field(min_length=1)
     """Metric → bound. The gate passes only if every one is met. A request that failed is slower than every bound of a latency, and how many may
-    fail is always among the objectives: where error_rate has no absolute bound, at most 0.01. A percentile that is met by fewer samples than it
-    takes for one to be beyond it (of a p99, 100) makes the run invalid."""
+    fail is always among the objectives: where error_rate has no absolute bound, at most 0.01. In closed loops, open loops and ladders a latency or
+    rate is met when all of its 95 % confidence interval keeps the bound, and missed when none does; between, the run is invalid, and says about how
+    much longer it would have to be."""
 
     def model_post_init(self, _context: object) -> None:
         """Bound the share of failed requests: an endpoint that refuses half of its load answers the other half fast."""

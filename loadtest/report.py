@@ -67,26 +67,27 @@ def standing(result: ObjectiveResult) -> Standing:
 
 
 def judge(profiles: Mapping[str, ProfileReport]) -> tuple[Verdict, list[str]]:
-    """Judge what was measured. Numbers that cannot decide come before those that are bad.
+    """Judge what was measured. Numbers that say nothing come before those that are bad, and those before what is undecided.
 
     Returns:
         The verdict, and why it is not `passed`: one line each.
     """
-    invalid, failed = list[str](), list[str]()
+    invalid, failed, undecided = list[str](), list[str](), list[str]()
     for name, profile in profiles.items():
         if reason := profile.client.bottleneck or ("" if profile.requests else "no request was due in the measured time"):
             invalid.append(f"{name}: {reason}")
         for metric, result in profile.objectives.items():
             match standing(result):
                 case "undecided":
-                    invalid.append(f"{name}: {result.undecided}")
+                    undecided.append(f"{name}: {result.undecided}")
                 case "unmeasured":
                     failed.append(f"{name}: {metric} could not be measured")
                 case "missed":
                     side = result.bound_kind.replace("_", " ")
                     why = f" ({result.note})" if result.value == math.inf else ""
                     failed.append(f"{name}: {metric} is {number(result.value)}, must be {side} {_bounds(result)}{why}")
-    return ("invalid" if invalid else "failed" if failed else "passed"), [*invalid, *failed]
+    verdict: Verdict = "invalid" if invalid else "failed" if failed else "invalid" if undecided else "passed"
+    return verdict, [*invalid, *failed, *undecided]
 
 
 def _bounds(result: ObjectiveResult) -> str:

@@ -32,8 +32,10 @@ class ObjectiveResult(Strict):
     note: str = ""
     """What a reader must know: why there is nothing to compare with, or why the value is infinite."""
     undecided: str = ""
-    """Why there is no value (lm-eval failed), or one that, though within its bounds, cannot decide: a percentile of too few samples. It makes
-    the run invalid. Empty when it decides."""
+    """Why there is no value (lm-eval failed), or one that cannot decide: an interval with the bound in it, a percentile of too few samples. It
+    makes the run invalid, unless another objective is missed. Empty when it decides."""
+    further_s: float | None = None
+    """About how much longer it would have to be measured to decide; None where that cannot be told. Seconds."""
 
 
 class Quantiles(Strict):

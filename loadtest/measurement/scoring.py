@@ -9,12 +9,18 @@ from typing import Any
 from loadtest.measurement.confidence import Interval
 from loadtest.measurement.measurement import Measurement
 from loadtest.measurement.models import ObjectiveResult, ProfileResult, Quantiles, Trial
-from loadtest.measurement.percentiles import min_samples
-from loadtest.profiles import COST, Objective
+from loadtest.measurement.percentiles import PERCENTILES, min_samples
+from loadtest.profiles import COST, ERRORS, Objective
 
 _OF_COUNTED_TOKENS = {"output_tokens_per_s", "total_tokens_per_s", COST}
 """Metrics that lean on the server's count of its tokens; TPOT does, too."""
 NOTHING_THERE = "nothing in production to compare with"
+_STEADY = {"closed_loop", "open_loop", "ladder"}
+"""Kinds of load that are the same from beginning to end: what they measure is a sample of what they would measure for ever. A ramp, a replay, a
+search are what they were."""
+_FAR, _TAIL = 5.0, 0.025
+_TIMES_WITHOUT_END, _HOPELESS_TIMES = 4.0, 200.0
+"""How many times as long a measurement should be that was too short for an end; more than so many times is not worth saying."""
 _LOSING = 1e12
 """What an objective without a value is compared as: beyond every bound that a person would write."""
 
@@ -38,6 +44,17 @@ def profile_result(
     if production is not None and production.load != load:
         incomparable = "production was measured under another load"
     comparable = None if incomparable else production
+    scored = {
+        name: score(
+            objective,
+            metrics[name],
+            comparable.metrics.get(name) if comparable else None,
+            intervals.get(name),
+            note=incomparable or _absent(name, comparable),
+            failures=_failures(name, measurement),
+        )
+        for name, objective in objectives.items()
+    }
     return ProfileResult(
         load=load,
         duration_s=measurement.duration_s,
@@ -55,17 +72,12 @@ def profile_result(
         trials=trials or [],
         objectives={
             name: _decided(
-                score(
-                    objective,
-                    metrics[name],
-                    comparable.metrics.get(name) if comparable else None,
-                    intervals.get(name),
-                    note=incomparable or _absent(name, comparable),
-                    failures=_failures(name, measurement),
-                ),
+                on_interval(name, objectives[name], result, measurement.duration_s, latencies.get(name.split("_", 1)[0]))
+                if load.get("kind") in _STEADY
+                else result,
                 _few(name, latencies) or (_overclaimed(name, measurement) if not load.get("exact_output") else ""),
             )
-            for name, objective in objectives.items()
+            for name, result in scored.items()
         },
     )
 
@@ -83,8 +95,80 @@ def _absent(metric: str, production: ProfileResult | None) -> str:
     return "" if production is None or production.metrics.get(metric) is not None else f"production's evaluation has no {metric}"
 
 
+def on_interval(
+    metric: str, objective: Objective, result: ObjectiveResult, duration_s: float, distribution: Quantiles | None = None
+) -> ObjectiveResult:
+    """Decide an absolute bound on the interval: met where all of it is on the good side, missed where none is, undecided between.
+
+    A share of failures is decided as it was counted, with what failed; a bound relative to production on the two values.
+
+    Args:
+        metric: the objective's name.
+        objective: its bounds.
+        result: what `score` found.
+        duration_s: how long was measured. Seconds.
+        distribution: of the latency, if it is one: where the time is too short for an end of the interval, a bound that is far from every
+            sample is met still.
+    """
+    if metric == ERRORS or objective.absolute is None or result.value is None or result.low is None:
+        return result
+    high = _far(metric, distribution) if result.high is None else result.high
+    low = result.low or _far_below(metric, distribution)
+    worst, best = (high, low) if objective.is_upper else (low, high)
+    if objective.within(worst, objective.absolute):
+        return result
+    if not objective.within(best, objective.absolute):
+        return result.model_copy(update={"met": False, "compared_value": _LOSING if objective.is_upper else -_LOSING})
+    if not result.met and objective.met_by(result.value):  # of two bounds, production's is missed
+        return result
+    end = result.low if result.value >= objective.absolute else math.inf if result.high is None else result.high
+    further_s = _further_s(objective.absolute, result.value, end, duration_s)
+    reach = f"{result.low:.4g} to {result.high:.4g}" if result.high is not None else f"{result.low:.4g} or more"
+    wanted = f"about {further_s:.0f} s more" if further_s is not None else "far more time than this"
+    return result.model_copy(
+        update={
+            "further_s": further_s,
+            "undecided": f"{metric} is {_shown(result.value)} and could be {reach}, which does not decide whether it is "
+            f"{result.bound_kind.replace('_', ' ')} {objective.absolute:g}: it takes {wanted} (duration_s), or another bound",
+        }
+    )
+
+
+def _far(metric: str, distribution: Quantiles | None) -> float:
+    """Return what a percentile is taken to be below, though no interval says so: the largest sample, and some times the percentile itself, where
+    there are as many samples as it takes for an end of independent ones (six for a median, 368 for a p99)."""
+    if distribution is None or not math.isfinite(distribution.max):
+        return math.inf
+    name = metric.split("_")[1]
+    if (PERCENTILES[name] / 1000) ** distribution.samples > _TAIL:
+        return math.inf
+    return max(distribution.max, _FAR * float(getattr(distribution, name)))
+
+
+def _far_below(metric: str, distribution: Quantiles | None) -> float:
+    """Return what a percentile is taken to be above, though its interval begins nowhere: some part of it, where there are enough samples."""
+    if distribution is None:
+        return 0.0
+    name = metric.split("_")[1]
+    return float(getattr(distribution, name)) / _FAR if (1 - PERCENTILES[name] / 1000) ** distribution.samples <= _TAIL else 0.0
+
+
+def _further_s(bound: float, value: float, end: float, duration_s: float) -> float | None:
+    """Estimate how much longer must be measured until the interval's end is on the value's side of the bound: its width falls with the square
+    root of time. None where there is no telling, or no end of it."""
+    margin = abs(bound - value)
+    if not math.isfinite(value) or margin == 0:
+        return None
+    times = (abs(end - value) / margin) ** 2 if math.isfinite(end) else _TIMES_WITHOUT_END
+    return duration_s * (times - 1) if times <= _HOPELESS_TIMES else None
+
+
+def _shown(value: float) -> str:
+    return "infinite" if value == math.inf else f"{value:.4g}"
+
+
 def _decided(result: ObjectiveResult, doubt: str) -> ObjectiveResult:
-    """Note a doubt: a bound that is missed is missed; one that is met in doubt is neither."""
+    """Note a doubt: a bound that is missed is missed; one that is met in doubt is neither. It is the better reason for an undecided one, too."""
     return result.model_copy(update={"undecided": doubt}) if result.met and doubt else result
 
 

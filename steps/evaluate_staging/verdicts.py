@@ -20,7 +20,9 @@ def judge(
     lm_eval: Mapping[str, ObjectiveResult],
     unconfirmed: str = "",
 ) -> tuple[Verdict, str]:
-    """Judge a version by everything that was scored. Numbers that cannot decide come before those that are bad.
+    """Judge a version by everything that was scored.
+
+    Numbers that say nothing of the model come before those that are bad, and one objective that is surely missed before others that are undecided.
 
     Args:
         prompt_checks: Their answers.
@@ -42,7 +44,7 @@ def judge(
         if result.refused
     ]
     invalid += [f"{name}: {reason}" for name, profile in profiles.items() if (reason := _undecidable(profile))]
-    invalid += [
+    undecided = [
         f"{name}: {result.undecided}"
         for name, profile in profiles.items()
         for result in profile.objectives.values()
@@ -61,8 +63,8 @@ def judge(
         f"{name} {number(result.value)}" + (f" ({result.note})" if result.note not in {"", NOTHING_THERE} else "")
         for name, result in objectives.items()
     ]
-    verdict: Verdict = "invalid" if invalid else "failed" if missed or wrong else "passed"
-    return verdict, ", ".join([*invalid, *missed, *wrong] or headline)
+    verdict: Verdict = "invalid" if invalid else "failed" if missed or wrong else "invalid" if undecided else "passed"
+    return verdict, ", ".join([*invalid, *missed, *wrong, *undecided] or headline)
 
 
 def _undecidable(profile: ProfileResult) -> str:

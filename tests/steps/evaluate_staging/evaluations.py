@@ -26,7 +26,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         "prompt_tokens": 1024,
         "output_tokens": 40,
         "shared_prefix": 0.3,
-        "duration_s": 60,
+        "duration_s": 600,
         "objectives": {
             "ttft_p99_ms": {"at_most": 900, "at_most_production": 1.1},
             "itl_p99_ms": {"at_most": 60},
@@ -41,7 +41,7 @@ PROFILES: dict[str, dict[str, Any]] = {
         "rate_per_s": 8,
         "prompt_tokens": 512,
         "output_tokens": 24,
-        "duration_s": 40,
+        "duration_s": 400,
         "objectives": {"ttft_p95_ms": {"at_most": 1000}, "e2e_p99_ms": {"at_most_production": 1.2}, COST: {"at_most": 25}},
     },
     "limit": {
