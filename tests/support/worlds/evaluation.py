@@ -37,7 +37,7 @@ def closed_loop(**changes: Any) -> dict[str, Any]:
     """A short load profile with objectives that any engine meets."""
     return {
         "kind": "closed_loop",
-        "concurrency": 4,
+        "concurrency": 8,  # a median that decides takes six requests, on a slow machine too
         "prompt_tokens": 32,
         "output_tokens": 8,
         "warmup_s": 0.1,
