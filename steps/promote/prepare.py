@@ -74,7 +74,7 @@ def prepare(context: PromotionContext) -> Prepared:
         DeliveryError: Every reason against the version. Nothing has been touched.
         InputError: The endpoint is not this model's, or production never served what a rollback names.
     """
-    state = context.endpoint.at_rest()
+    state = _delete_what_failed(context, context.endpoint.at_rest())
     before = context.endpoint.served(state) if state and not state.has_failed else None
     target = _find_target(context)  # not before the wait for what changes the endpoint: the approval counts as it is now
     events = overtaken.end_overtaken(context, context.ledger.events(), state)
@@ -88,6 +88,17 @@ def prepare(context: PromotionContext) -> Prepared:
     if superseded is not None:
         return replace(prepared, superseded=superseded)
     return replace(prepared, against=_verify(context, prepared))
+
+
+def _delete_what_failed(context: PromotionContext, state: EndpointState | None) -> EndpointState | None:
+    """Delete an endpoint that an ended try made and that failed: it serves nobody, and must not stay if this version is refused."""
+    if state is None or not state.has_failed:
+        return state
+    change = changes.change_to(context.ledger.events(), state.config)
+    if change is None or change.details["from"] is not None:
+        return state
+    context.endpoint.delete_failed()
+    return None
 
 
 def _superseded(context: PromotionContext, prepared: Prepared) -> Event | None:

@@ -61,8 +61,7 @@ class ProductionEndpoint(ObservedEndpoint):
         begin()
         there = self._hosting.state(self.name)
         if there is not None and there.has_failed:
-            logger.info(f"{self.name} is Failed and serves nobody: it is deleted")
-            self._delete()
+            self.delete_failed()
         self._lease.confirm()
         self.touched = True
         with self._forget_unless_begun(new):
@@ -166,6 +165,11 @@ class ProductionEndpoint(ObservedEndpoint):
             return self._hosting.config(config) is None
         except DeliveryError:
             return False
+
+    def delete_failed(self) -> None:
+        """Delete the endpoint, which is Failed and serves nobody, and what is behind it. Errors as of `retire`."""
+        logger.info(f"{self.name} is Failed and serves nobody: it is deleted")
+        self._delete()
 
     def retire(self, autoscaling: Autoscaling | None) -> None:
         """Delete the endpoint and its autoscaling; `tidy_up` deletes what is behind it.

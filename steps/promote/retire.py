@@ -35,7 +35,7 @@ def retire(context: PromotionContext) -> Promotion:
     """
     state = context.endpoint.at_rest()
     events = overtaken.end_overtaken(context, context.ledger.events(), state)
-    served = context.endpoint.served(state) if state and not state.has_failed else None
+    served = context.endpoint.served(state) if state else None  # one that is Failed serves nobody, and is retired all the same
     done = _done_before(context, events, state)
     if done is None:
         _check(context, events, served)

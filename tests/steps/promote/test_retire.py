@@ -129,6 +129,30 @@ def test_what_an_ended_promotion_left_is_taken_out_as_well(world: PromotionWorld
     is_out_of_service(world, version)
 
 
+@pytest.fixture
+def failed(world: PromotionWorld) -> Version:
+    """A version that crashed as the first one, and whose endpoint, Failed, could not be deleted."""
+    version = world.version(world.name(), settings={"crash_at_start": True})
+    denied = mock.patch.object(ProductionEndpoint, "_end_endpoint", side_effect=DeliveryError("AccessDenied"))
+    with denied, pytest.raises(DeliveryError, match="crash_at_start"):
+        world.serve(version)
+    endpoint = world.endpoint(version.endpoint)
+    assert endpoint is not None and endpoint["EndpointStatus"] == "Failed"
+    return version
+
+
+def test_an_endpoint_that_failed_and_stayed_is_taken_out(world: PromotionWorld, failed: Version) -> None:
+    world.serve(failed, intent="retirement")
+    is_out_of_service(world, failed)
+
+
+def test_one_goes_with_the_next_run_of_its_version_whatever_becomes_of_that(world: PromotionWorld, failed: Version) -> None:
+    world.ledger(failed).append("rejected", by="arn:aws:iam::1:user/ben", version=1, details={"comment": "it crashes"})
+    assert "it crashes" in world.refused(failed)
+    assert world.endpoint(failed.endpoint) is None
+    assert world.definitions(failed.release.name) == []
+
+
 def test_an_endpoint_that_somebody_deleted_is_told_of(world: PromotionWorld, bad: Version) -> None:
     world.client("sagemaker").delete_endpoint(EndpointName=bad.endpoint)
     while world.endpoint(bad.endpoint):
