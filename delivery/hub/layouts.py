@@ -16,7 +16,8 @@ from typing import Any
 from delivery.errors import InputError
 
 INDEX = "model.safetensors.index.json"
-_SHARD = re.compile(r"(?P<stem>.+)-(?P<number>\d{5})-of-(?P<count>\d{5})\.(?P<kind>safetensors|gguf)")
+_SHARD = re.compile(r"(?P<stem>.+)[-_](?P<number>\d{1,6})-of-(?P<count>\d{1,6})\.(?P<kind>safetensors|gguf)")
+"""Digits as their makers write them: DeepSeek's `-00001-of-000163`, Kimi's `-1-of-61`, bloom's `_00001-of-00072`."""
 _MTP_ARCHITECTURES = frozenset(
     {"Glm4MoeForCausalLM", "Glm4MoeForCausalLMNextN", "Glm4MoeLiteForCausalLM", "Glm4MoeLiteForCausalLMNextN"}
 )
@@ -168,13 +169,15 @@ def _has_mtp(layout: Layout) -> bool:
 
 
 def _refuse_part(layout: Layout, paths: Iterable[str]) -> None:
-    """Refuse shards numbered i of n when not all n are there."""
+    """Refuse shards numbered i of n when not all n are there. gpt-oss counts from 0: `-00000-of-00014` is the first of fifteen."""
     found: dict[tuple[str, int], set[int]] = {}
     for path in paths:
         if match := _SHARD.fullmatch(path):
             found.setdefault((match["stem"], int(match["count"])), set()).add(int(match["number"]))
     for (stem, count), numbers in found.items():
-        if missing := sorted(set(range(1, min(count, 100_000) + 1)) - numbers):
+        counts_from_0 = 0 in numbers
+        last = count - 1 if counts_from_0 and max(numbers) < count else count
+        if missing := sorted(set(range(0 if counts_from_0 else 1, min(last, 100_000) + 1)) - numbers):
             raise InputError(
                 f"{layout.where}: {stem} is in {count} parts and number {missing[0]} is not among the chosen files ({len(missing)} are missing); "
                 "check weights.include and weights.exclude, or choose a complete revision",

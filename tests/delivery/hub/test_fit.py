@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -147,7 +148,7 @@ def test_what_is_tight_is_a_warning(
 
 def test_a_base_model_without_a_chat_template_is_refused() -> None:
     base = MODELS["qwen3-32b"]
-    selection = type(base)(base.repository, base.config, base.weight_bytes, tokenizer_config={"model_max_length": 1}).selection()
+    selection = replace(base, tokenizer_config={"model_max_length": 1}).selection()
     with pytest.raises(InputError, match="no chat template") as refused:
         refuse_misfit(model_file("ml.p5.48xlarge", 8), selection)
     assert refused.value.key == "weights.repository"
@@ -160,5 +161,5 @@ def test_a_base_model_without_a_chat_template_is_refused() -> None:
 )  # fmt: skip
 def test_a_strange_config_is_no_traceback(config: dict[str, Any]) -> None:
     base = MODELS["qwen3-32b"]
-    selection = type(base)(base.repository, {"architectures": ["X"], **config}, 10**9).selection()
+    selection = replace(base, config={"architectures": ["X"], **config}, weight_bytes=10**9).selection()
     assert not [finding for finding in fit(model_file("ml.p5.48xlarge", 8), selection).findings if finding.is_error]

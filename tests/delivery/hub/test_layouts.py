@@ -1,4 +1,8 @@
-"""The layouts of well-known repositories: what is fetched is what SGLang reads, and what it cannot load is refused before a byte is."""
+"""The layouts of well-known repositories: what is fetched is what SGLang reads, and what it cannot load is refused before a byte is.
+
+No Hub was in reach when this was written: each layout names where it was seen, and what of it was not. Sizes that are not said to be
+seen are of the right order alone; nothing here depends on them.
+"""
 
 from __future__ import annotations
 
@@ -28,6 +32,8 @@ class Repository:
     """A repository: its files and their sizes, which of its weights its index names."""
 
     files: dict[str, int]
+    seen: str = ""
+    """Where the names were seen; empty: made up for the test."""
     index: list[str] | None = None
     config: dict[str, Any] | None = field(default_factory=lambda: {"architectures": ["LlamaForCausalLM"]})
     tokenizer_config: dict[str, Any] = field(default_factory=dict)
@@ -56,35 +62,62 @@ class Repository:
         return set(top) - {"consolidated.safetensors"} if len(top) == 2 else set(top)
 
 
-def shards(count: int, total: float, stem: str = "model", folder: str = "") -> dict[str, int]:
-    return {f"{folder}{stem}-{n:05}-of-{count:05}.safetensors": int(total / count) for n in range(1, count + 1)}
+def shards(
+    count: int, total: float, stem: str = "model", folder: str = "", form: str = "{stem}-{n:05}-of-{count:05}"
+) -> dict[str, int]:
+    names = [form.format(stem=stem, n=n, count=count) for n in range(1, count + 1)]
+    return {f"{folder}{name}.safetensors": int(total / count) for name in names}
 
 
-def indexed(*parts: dict[str, int], extra: dict[str, int] | None = None, **more: Any) -> Repository:
+def from_0(last: int, total: float) -> dict[str, int]:
+    """Return gpt-oss's names: -00000-of-00014 is the first of fifteen."""
+    return {f"model-{n:05}-of-{last:05}.safetensors": int(total / (last + 1)) for n in range(last + 1)}
+
+
+def indexed(*parts: dict[str, int], seen: str = "", extra: dict[str, int] | None = None, **more: Any) -> Repository:
     named = [path for part in parts for path in part]
-    return Repository({**SMALL, **{path: size for part in parts for path, size in part.items()}, **(extra or {})}, named, **more)
+    files = {**SMALL, **{path: size for part in parts for path, size in part.items()}, **(extra or {})}
+    return Repository(files, seen, named, **more)
 
+
+_LIST = "a public list of the Hub's files (the search that found it names no repository)"
+_NOT = "not seen: written from memory"
 
 WELL_KNOWN = {
-    "Qwen/Qwen3-32B": indexed(shards(17, 65.5 * GB), extra={"vocab.json": 2_776_833, "merges.txt": 1_671_853}),
-    "Qwen/Qwen3-235B-A22B": indexed(shards(118, 470 * GB)),
-    "Qwen/Qwen3-0.6B": Repository({**SMALL, "model.safetensors": 1_503_300_328, "vocab.json": 2_776_833}),
+    "Qwen/Qwen3-32B": indexed(
+        shards(17, 65_524_246_528),
+        seen="17 shards: the Hub's index, quoted in a public page; total: tests/support/well_known.py",
+        extra={"vocab.json": 2_776_833, "merges.txt": 1_671_853},
+    ),
+    "Qwen/Qwen3-235B-A22B": indexed(shards(118, 470_187_269_120), seen="a listing of the Hub's cache at revision 8efa617"),
+    "Qwen/Qwen3-0.6B": Repository(
+        {**SMALL, "model.safetensors": 1_503_300_328, "vocab.json": 2_776_833},
+        "name and size: another project's copy of the Hub's answer",
+    ),
     "Qwen/Qwen2.5-VL-72B-Instruct": indexed(
-        shards(38, 147 * GB), extra={"preprocessor_config.json": 350, "chat_template.json": 1050}
+        shards(38, 146_821_554_688),
+        seen="of Qwen2-VL-72B-Instruct: ZHUI/paddlenlp_model_readme, Qwen/Qwen2-VL-72B-Instruct/index.md, 38 shards; of 2.5 not seen",
+        extra={"preprocessor_config.json": 350, "chat_template.json": 1050},
     ),
     "meta-llama/Llama-3.3-70B-Instruct": indexed(
-        shards(30, 141.1 * GB),
+        shards(30, 141_107_412_992),
+        seen=f"30 shards: {_LIST}; original/consolidated.00.pth of Llama 3.1 and 3.2: torchtune's commands, of 3.3 not seen",
         extra={
             **{f"original/consolidated.{n:02}.pth": int(17.6 * GB) for n in range(8)},
             "original/params.json": 220,
             "original/tokenizer.model": 2_183_982,
         },
     ),
-    "meta-llama/Llama-3.1-8B-Instruct": indexed(shards(4, 16 * GB), extra={"original/consolidated.00.pth": 16 * GB}),
+    "meta-llama/Llama-3.1-8B-Instruct": indexed(
+        shards(4, 16 * GB),
+        seen="4 shards: the log on docs.sglang.ai/start/send_request.html; original/consolidated.00.pth: torchtune's commands",
+        extra={"original/consolidated.00.pth": 16 * GB},
+    ),
     "openai/gpt-oss-120b": indexed(
-        shards(15, 65.2 * GB),
+        from_0(14, 65_248_893_184),
+        seen=f"fifteen files from 0, original/model--00001-of-00007, metal/model.bin: {_LIST}; the sum: another project's test",
         extra={
-            **shards(7, 65.2 * GB, folder="original/"),
+            **shards(7, 65.2 * GB, folder="original/", form="{stem}--{n:05}-of-{count:05}"),
             "original/model.safetensors.index.json": 30_000,
             "original/config.json": 300,
             "metal/model.bin": 65 * GB,
@@ -92,48 +125,77 @@ WELL_KNOWN = {
         },
     ),
     "openai/gpt-oss-20b": indexed(
-        shards(3, 13.8 * GB), extra={"original/model.safetensors": int(13.8 * GB), "metal/model.bin": int(13.8 * GB)}
+        from_0(2, 13_761_316_904),
+        seen="names and sizes: another project's notes of the Hub's files",
+        extra={"original/model.safetensors": 13_761_300_984, "original/config.json": 300, "metal/model.bin": 13_750_886_400},
     ),
     "mistralai/Mistral-Small-3.1-24B-Instruct-2503": indexed(
-        shards(10, 47 * GB), extra={"consolidated.safetensors": 47 * GB, "tekken.json": 14_801_223, "params.json": 1100}
+        shards(10, 48_022_722_560),
+        seen="total: tests/support/well_known.py; ten shards and consolidated.safetensors not seen",
+        extra={"consolidated.safetensors": 48 * GB, "tekken.json": 14_801_223, "params.json": 1100},
     ),
     "mistralai/Mistral-7B-Instruct-v0.3": indexed(
-        shards(3, 14.5 * GB), extra={"consolidated.safetensors": int(14.5 * GB), "tokenizer.model.v3": 587_404}
+        shards(3, 14.5 * GB),
+        seen='"~14.5 GB, excluding the duplicated consolidated.safetensors": another project\'s notes; three shards not seen',
+        extra={"consolidated.safetensors": int(14.5 * GB), "tokenizer.model.v3": 587_404},
     ),
     "mistralai/Ministral-one-shard": Repository({**SMALL, "model.safetensors": 6 * GB, "consolidated.safetensors": 6 * GB}),
     "deepseek-ai/DeepSeek-R1": indexed(
-        shards(163, 688.6 * GB),
+        shards(163, 688_586_727_753, form="{stem}-{n:05}-of-{count:06}"),
+        seen="model-00001-of-000163.safetensors: other projects' listings of R1 and V3; figures/ not seen",
         extra={"figures/benchmark.jpg": 777_000, "modeling_deepseek.py": 75_000, "configuration_deepseek.py": 10_000},
         config={"architectures": ["DeepseekV3ForCausalLM"]},
     ),
-    "google/gemma-3-27b-it": indexed(shards(12, 54.9 * GB), extra={"tokenizer.model": 4_689_074, "added_tokens.json": 35}),
-    "google/gemma-2b": indexed(shards(2, 5 * GB), extra={"gemma-2b.gguf": 10 * GB}),
+    "google/gemma-3-27b-it": indexed(
+        shards(12, 54_864_813_280),
+        seen=f"12 shards: {_LIST}; total: tests/support/well_known.py",
+        extra={"tokenizer.model": 4_689_074, "added_tokens.json": 35},
+    ),
+    "google/gemma-2b": indexed(
+        shards(2, 5 * GB),
+        seen="gemma-2b.gguf, 10.0GB: another project's table of the Hub's addresses; shards not seen",
+        extra={"gemma-2b.gguf": 10 * GB},
+    ),
     "HuggingFaceTB/SmolLM2-1.7B-Instruct": Repository(
         {
             **SMALL,
-            "model.safetensors": int(3.4 * GB),
-            "onnx/model.onnx": 7 * GB,
+            "model.safetensors": 3_422_777_952,
+            "onnx/model.onnx_data": 6_847_602_688,
             "onnx/model_q4.onnx": GB,
             "instructions_function_calling.md": 3000,
             "runs/events.out.tfevents.1": 40_000,
-        }
+        },
+        "model.safetensors and onnx/model.onnx_data: a listing of the Hub's cache at revision 31b70e2; the rest not seen",
     ),
     "zai-org/GLM-4.5-Air": indexed(
-        shards(47, 220 * GB), config={"architectures": ["Glm4MoeForCausalLM"], "num_nextn_predict_layers": 1}
+        shards(47, 220 * GB),
+        seen="47 shards: another project's test; total not seen",
+        config={"architectures": ["Glm4MoeForCausalLM"], "num_nextn_predict_layers": 1},
     ),
     "baseten-admin/glm-4.7-fp4": indexed(
         shards(41, 200 * GB),
+        seen=f"{_NOT}; that SGLang reads mtp.safetensors beside an index is in its source",
         extra={"mtp.safetensors": 5 * GB},
         config={"architectures": ["Glm4MoeForCausalLM"], "num_nextn_predict_layers": 1},
     ),
-    "moonshotai/Kimi-K2": indexed(shards(61, 1000 * GB), extra={"tiktoken.model": 2_795_286, "figures/kimi.png": 100_000}),
-    "microsoft/Phi-4": indexed(shards(6, 29.3 * GB)),
-    "TheBloke/Llama-2-70B-Chat-AWQ": indexed(shards(4, 36.6 * GB), extra={"quant_config.json": 90}),
-    "RedHatAI/Qwen3-32B-FP8-dynamic": indexed(shards(7, 34 * GB), extra={"recipe.yaml": 150}),
-    "tiiuae/falcon-40b": indexed(
-        shards(9, 83 * GB), extra={f"pytorch_model-{n:05}-of-00009.bin": int(9.3 * GB) for n in range(1, 10)}
+    "moonshotai/Kimi-K2": indexed(
+        shards(61, 1000 * GB, form="{stem}-{n}-of-{count}"),
+        seen="model-1-of-61.safetensors: several projects' notes on Kimi-K2-Base and -Instruct; the rest not seen",
+        extra={"tiktoken.model": 2_795_286, "figures/kimi.png": 100_000},
     ),
-    "bigscience/bloom": indexed(shards(72, 352 * GB), extra={"tensorboard/logs.tar.gz": GB}),
+    "microsoft/Phi-4": indexed(shards(6, 29.3 * GB), seen=f"6 shards: {_LIST}; total not seen"),
+    "TheBloke/Llama-2-70B-Chat-AWQ": indexed(shards(4, 36.6 * GB), seen=_NOT, extra={"quant_config.json": 90}),
+    "RedHatAI/Qwen3-32B-FP8-dynamic": indexed(shards(7, 34 * GB), seen=_NOT, extra={"recipe.yaml": 150}),
+    "tiiuae/falcon-40b": indexed(
+        shards(9, 83 * GB),
+        seen=f"9 shards: {_LIST}; the pickles beside them not seen",
+        extra={f"pytorch_model-{n:05}-of-00009.bin": int(9.3 * GB) for n in range(1, 10)},
+    ),
+    "bigscience/bloom": indexed(
+        shards(72, 352 * GB, form="{stem}_{n:05}-of-{count:05}"),
+        seen='"shards its root safetensors with an underscore, and ships the same 72 shards again" as pickles: another project\'s test',
+        extra={**{f"pytorch_model_{n:05}-of-00072.bin": int(4.9 * GB) for n in range(1, 73)}, "tensorboard/logs.tar.gz": GB},
+    ),
     "a finetune with its checkpoints": indexed(
         shards(4, 16 * GB),
         extra={
@@ -174,12 +236,35 @@ def test_what_is_fetched_is_what_sglang_reads(name: str) -> None:
 
 
 def test_there_are_twenty_of_them() -> None:
-    assert len(WELL_KNOWN) >= 20
+    assert sum(bool(repository.seen) for repository in WELL_KNOWN.values()) >= 20
+
+
+NUMBERED = {
+    "from 1": [f"model-{n:05}-of-00003.safetensors" for n in (1, 2, 3)],
+    "from 0, as gpt-oss": [f"model-{n:05}-of-00002.safetensors" for n in (0, 1, 2)],
+    "from 0 to count - 1": [f"model-{n:05}-of-00003.safetensors" for n in (0, 1, 2)],
+    "six digits, as DeepSeek": [f"model-{n:05}-of-000003.safetensors" for n in (1, 2, 3)],
+    "no zeros, as Kimi": [f"model-{n}-of-3.safetensors" for n in (1, 2, 3)],
+    "underscore, as bloom": [f"model_{n:05}-of-00003.safetensors" for n in (1, 2, 3)],
+}
+
+
+@pytest.mark.parametrize("form", NUMBERED)
+def test_shards_are_one_model_however_they_are_numbered(form: str) -> None:
+    """Without an index: all of them are taken, and one that is missing is said to be missing, not "several models"."""
+    names = NUMBERED[form]
+    whole = Repository({**SMALL, **dict.fromkeys(names, GB)}).select()
+    assert {file.path for file in whole.files} >= set(names)
+    missing = int(names[1].rpartition("-of-")[0].replace("_", "-").rpartition("-")[2])
+    with pytest.raises(InputError, match=rf"number {missing} is not among the chosen files \(1 are missing\)"):
+        Repository({**SMALL, **dict.fromkeys([names[0], names[2]], GB)}).select()
 
 
 def test_the_bytes_saved_are_said() -> None:
     selection = WELL_KNOWN["openai/gpt-oss-120b"].select()
-    assert selection.left_out_bytes == pytest.approx(130.2 * GB, rel=0.01)
+    assert selection.left_out_bytes == pytest.approx(
+        130.2 * GB, rel=0.01
+    )  # original/ and metal/, each as large as what is fetched
     [note] = selection.notes
     assert note.startswith("left out, since no server reads it: ")
     assert "bytes" in note
