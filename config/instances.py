@@ -3,7 +3,8 @@
 Names: botocore's enum `ProductionVariantInstanceType`; tests fail when it has a type with GPUs that is not here. GPUs and memory: EC2's
 DescribeInstanceTypes (`GpuInfo`), as moto ships its answers (a test compares them); P6e-GB200: AWS, "Amazon EC2 P6e
 UltraServers" (185 GB). Compute capability: NVIDIA, "CUDA GPU Compute Capability". What SGLang needs: its "Install SGLang",
-"FlashInfer supports sm75 and above"; bfloat16 begins with sm80.
+"FlashInfer supports sm75 and above"; bfloat16 begins with sm80. What the driver shows: nvidia-smi of an H200 in sgl-project/sglang issue
+3196; of H100s ("81559MiB") and L4s ("23034MiB") in many projects' logs.
 """
 
 from __future__ import annotations
@@ -25,6 +26,15 @@ class Gpu:
     """What EC2 says; of a T4 what its error correction leaves."""
     capability: float
     """CUDA's compute capability."""
+    driver_mib: int | None = None
+    """What nvidia-smi shows; None: not seen, or what EC2 says."""
+    has_nvlink: bool = False
+    """Whether an instance's GPUs are joined by NVLink (AWS's pages of P4, P5 and P6); others by PCIe."""
+
+    @property
+    def usable_mib(self) -> int:
+        """What CUDA programs share."""
+        return self.driver_mib or self.memory_mib
 
     @property
     def has_bfloat16(self) -> bool:
@@ -39,24 +49,26 @@ class Gpu:
 
 _FIFTH = {"xlarge": 1, "2xlarge": 1, "4xlarge": 1, "8xlarge": 1, "12xlarge": 4, "16xlarge": 1, "24xlarge": 4, "48xlarge": 8}
 _SEVENTH = {"2xlarge": 1, "4xlarge": 1, "8xlarge": 1, "12xlarge": 2, "24xlarge": 4, "48xlarge": 8}
+_H100 = Gpu("H100", 81_920, 9.0, driver_mib=81_559, has_nvlink=True)
+_H200 = Gpu("H200", 144_384, 9.0, driver_mib=143_771, has_nvlink=True)
 
 _FAMILIES: dict[str, tuple[Gpu, dict[str, int]]] = {
     "g4dn": (Gpu("T4", 15_360, 7.5), {"xlarge": 1, "2xlarge": 1, "4xlarge": 1, "8xlarge": 1, "12xlarge": 4, "16xlarge": 1}),
     "g5": (Gpu("A10G", 22_888, 8.6), _FIFTH),
-    "g6": (Gpu("L4", 22_888, 8.9), _FIFTH),
+    "g6": (Gpu("L4", 22_888, 8.9, driver_mib=23_034), _FIFTH),
     "g6e": (Gpu("L40S", 45_776, 8.9), _FIFTH),
     "g7": (Gpu("RTX PRO 4500", 32_768, 12.0), _SEVENTH),
     "g7e": (Gpu("RTX PRO 6000", 98_304, 12.0), _SEVENTH),
     "p2": (Gpu("K80", 12_288, 3.7), {"xlarge": 1, "8xlarge": 8, "16xlarge": 16}),
     "p3": (Gpu("V100", 16_384, 7.0), {"2xlarge": 1, "8xlarge": 4, "16xlarge": 8}),
-    "p4d": (Gpu("A100", 40_960, 8.0), {"24xlarge": 8}),
-    "p4de": (Gpu("A100", 81_920, 8.0), {"24xlarge": 8}),
-    "p5": (Gpu("H100", 81_920, 9.0), {"4xlarge": 1, "48xlarge": 8}),
-    "p5e": (Gpu("H200", 144_384, 9.0), {"48xlarge": 8}),
-    "p5en": (Gpu("H200", 144_384, 9.0), {"48xlarge": 8}),
-    "p6-b200": (Gpu("B200", 183_359, 10.0), {"48xlarge": 8}),
-    "p6-b300": (Gpu("B300", 275_040, 10.3), {"48xlarge": 8}),
-    "p6e-gb200": (Gpu("GB200", 176_429, 10.0), {"36xlarge": 4}),
+    "p4d": (Gpu("A100", 40_960, 8.0, has_nvlink=True), {"24xlarge": 8}),
+    "p4de": (Gpu("A100", 81_920, 8.0, has_nvlink=True), {"24xlarge": 8}),
+    "p5": (_H100, {"4xlarge": 1, "48xlarge": 8}),
+    "p5e": (_H200, {"48xlarge": 8}),
+    "p5en": (_H200, {"48xlarge": 8}),
+    "p6-b200": (Gpu("B200", 183_359, 10.0, has_nvlink=True), {"48xlarge": 8}),
+    "p6-b300": (Gpu("B300", 275_040, 10.3, has_nvlink=True), {"48xlarge": 8}),
+    "p6e-gb200": (Gpu("GB200", 176_429, 10.0, has_nvlink=True), {"36xlarge": 4}),
 }
 
 KNOWN_COUNTS: dict[str, int] = {

@@ -1,9 +1,10 @@
 """What a model takes of each GPU's memory, as arithmetic that is printed.
 
 SGLang (0.5.20, arg_groups/memory_hook.py and model_executor/pool_configurator.py): weights and KV cache together have mem-fraction-static of
-the memory; the rest is for activations and CUDA graphs. A token takes, a layer, two heads' vectors for each KV head of the GPU (at least one),
-or the latent vector of multi-head latent attention, which every GPU keeps whole. Layers of a sliding window have a pool of
-swa-full-tokens-ratio of the tokens.
+what is free before the weights are loaded; the rest is for activations and CUDA graphs. A token takes, a layer, two heads' vectors for each
+KV head of the GPU (at least one), or the latent vector of multi-head latent attention, which every GPU keeps whole. Layers of a sliding window
+have a pool of swa-full-tokens-ratio of the tokens. DeepSeek's layer for drafts, which is loaded for speculative decoding alone, and what each
+of its GPUs keeps whole are left out: they nearly cancel.
 """
 
 from __future__ import annotations
@@ -12,16 +13,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from config.instances import gpu_memory_bytes
+from config.instances import gpu
 from config.rules.serving_rules import flags_by_name
 from config.serving import Serving
 from delivery.hub.model_config import ModelConfig
 
 MIB = 1024**2
-_CONTEXT_BYTES = 1_100_000_000
-"""What the driver and CUDA's context take before SGLang loads anything: an estimate (an H100 of 81,559 MiB shows some 78.6 GiB free)."""
-_BESIDE_WEIGHTS_BYTES = 1_300_000_000
-"""What NCCL and workspaces take while the weights are loaded: an estimate; with it vllm-project/vllm issue 21348's log comes out within 5 %."""
+_CONTEXT_BYTES = 950_000_000
+"""What CUDA's context takes of a GPU before the weights are loaded. SGLang's logs ("Load weight begin. avail mem") have 0.9 to 1.2 GB on an
+H100, 0.8 on an L4."""
+_LINK_BYTES = 2_100_000_000
+"""What NCCL and the all-reduce buffers take besides, where a model is split over GPUs with NVLink: sgl-project/sglang pull request 11716, eight
+H200s: "Init torch distributed ends. mem usage=2.01 GB". Over PCIe it is 0.1 GB (docs/sglang.md of didier-durand/llms-in-clouds, four L4s)."""
+_BESIDE_WEIGHTS_BYTES = 250_000_000
+"""What a GPU holds of the weights besides its share: norms and tables that all keep, padding. The same logs have 0.05 to 0.3 GB."""
 _CACHE_BYTES = {"fp8_e4m3": 1.0, "fp8_e5m2": 1.0, "mxfp8": 1.03, "fp4_e2m1": 0.5625, "nvfp4": 0.5625, "fp4_mx_block16": 0.5625}
 _ONLINE_BYTES = {"fp8": 1.0, "w8a8_fp8": 1.0, "w8a8_int8": 1.0, "mxfp4": 0.53, "bitsandbytes": 0.55}
 """Bytes a parameter of weights that are stored in 16 bits and quantised when they are loaded (the flag `quantization`)."""
@@ -34,6 +39,8 @@ class MemoryUse:
     """What each GPU holds."""
 
     gpu_bytes: int
+    setup_bytes: int
+    """What is taken before the weights are loaded, a GPU."""
     static_share: float
     """mem-fraction-static, given or as SGLang chooses it."""
     is_share_given: bool
@@ -49,7 +56,12 @@ class MemoryUse:
     @property
     def cache_bytes(self) -> int:
         """The room for the KV cache, a GPU; below zero: not even the weights fit."""
-        return int((self.gpu_bytes - _CONTEXT_BYTES) * self.static_share) - self.weights_bytes - _BESIDE_WEIGHTS_BYTES
+        return self.static_bytes - self.weights_bytes - _BESIDE_WEIGHTS_BYTES
+
+    @property
+    def static_bytes(self) -> int:
+        """What weights and KV cache have together, a GPU."""
+        return int((self.gpu_bytes - self.setup_bytes) * self.static_share)
 
     @property
     def tokens(self) -> int:
@@ -64,7 +76,7 @@ class MemoryUse:
     @property
     def free_bytes(self) -> int:
         """What is left for activations and CUDA graphs, a GPU."""
-        return self.gpu_bytes - int((self.gpu_bytes - _CONTEXT_BYTES) * self.static_share)
+        return self.gpu_bytes - self.static_bytes
 
     def __str__(self) -> str:
         whole = self.full_requests
@@ -95,12 +107,14 @@ def memory_use(serving: Serving, instance_type: str, model: ModelConfig, weight_
     layers = _cache_layers(model, flags)
     if layer_bytes is None or layers is None:
         return None
-    gpu_bytes = gpu_memory_bytes(instance_type)
+    chip = gpu(instance_type)
+    gpu_bytes = chip.usable_mib * MIB
     share = flags.get("mem-fraction-static")
     is_given = isinstance(share, int | float)
     context = flags.get("context-length")
     return MemoryUse(
         gpu_bytes=gpu_bytes,
+        setup_bytes=_CONTEXT_BYTES + (_LINK_BYTES if chip.has_nvlink and tensor * pipeline > 1 else 0),
         static_share=float(share) if isinstance(share, int | float) else default_share(gpu_bytes, tensor * pipeline, flags),
         is_share_given=is_given,
         weights_bytes=int(_loaded_bytes(model, weight_bytes, flags) / (tensor * pipeline)),

@@ -13,6 +13,8 @@ from typing import Any
 _TEXT_SECTIONS = ("text_config", "llm_config", "language_config", "thinker_config")
 _CONTEXT_KEYS = ("max_sequence_length", "seq_length", "max_seq_len", "model_max_length", "max_position_embeddings")
 _EXPERT_KEYS = ("num_experts", "n_routed_experts", "num_local_experts", "moe_num_experts")
+_PATTERNS = {"gemma3_text": 6}
+"""model_type → each how manieth layer keeps every token, where config.json leaves it to transformers (configuration_gemma3.py)."""
 _DTYPE_BYTES = {"float32": 4, "float16": 2, "bfloat16": 2, "half": 2, "float": 4}
 
 
@@ -118,7 +120,11 @@ def _attention_layers(text: Mapping[str, Any], layers: int | None) -> tuple[int 
     interval = _whole(text, "full_attention_interval")
     if interval and layers:
         return layers // interval, 0
-    pattern = _whole(text, "sliding_window_pattern")
+    pattern = (
+        _whole(text, "sliding_window_pattern")
+        or _whole(text, "_sliding_window_pattern")
+        or _PATTERNS.get(str(text.get("model_type")))
+    )
     if pattern and layers and _whole(text, "sliding_window"):
         return layers // pattern, layers - layers // pattern
     return None, 0

@@ -23,7 +23,7 @@ from tests.support.worlds import fetching
 
 EXPECTED = {
     "llama-3-3-70b": ("ml.g7.48xlarge", 8),
-    "qwen3-32b": ("ml.g6e.12xlarge", 4),
+    "qwen3-32b": ("ml.g7.24xlarge", 4),
     "deepseek-r1": ("ml.p5e.48xlarge", 8),
     "smollm2-1-7b": ("ml.g5.xlarge", 1),
 }

@@ -243,7 +243,7 @@ def test_what_the_hub_refuses_is_part_of_the_plan_and_makes_it_impossible() -> N
     assert "weights 86.1 GB" in shown["memory"]["ml.p5.48xlarge"]
     text = as_text(planned)
     assert "Cannot work\n  serving.tensor_parallel_size: does not fit" in text
-    assert "Memory\n  ml.p5.48xlarge  of 85.9 GB a GPU" in text
+    assert "Memory\n  ml.p5.48xlarge  of 85.5 GB a GPU" in text
     assert "left out: x" in text
 
 

@@ -15,7 +15,7 @@ from delivery.errors import InputError
 from delivery.hub import model_config
 from delivery.hub.fit import Fit, fit, refuse_misfit
 from delivery.hub.memory import MemoryUse, memory_use
-from tests.support.well_known import MODELS
+from tests.support.well_known import MODELS, WellKnownModel, dense
 
 
 def fitted(model: str, instance_type: str, tensor: int, flags: dict[str, Any] | None = None, **profile: Any) -> Fit:
@@ -29,8 +29,8 @@ def model_file(instance_type: str, tensor: int, flags: dict[str, Any] | None = N
     return ModelFile.model_validate(content)
 
 
-def use(model: str, instance_type: str, tensor: int, **flags: Any) -> MemoryUse:
-    known = MODELS[model]
+def use(model: str | WellKnownModel, instance_type: str, tensor: int, **flags: Any) -> MemoryUse:
+    known = MODELS[model] if isinstance(model, str) else model
     serving = Serving.model_validate({"instance_type": instance_type, "tensor_parallel_size": tensor, "sglang": flags})
     found = memory_use(serving, instance_type, model_config.parse(known.config), known.weight_bytes)
     assert found is not None
@@ -53,11 +53,84 @@ def test_a_token_takes_what_is_published(model: str, bytes_a_token: int) -> None
     assert use(model, "ml.p5en.48xlarge", 1).bytes_a_token == bytes_a_token
 
 
-def test_the_cache_is_as_large_as_sglang_said() -> None:
-    """vllm-project/vllm issue 21348: SGLang, Qwen3-235B-A22B-FP8, --tp 4, H100s, --mem-fraction-static 0.93: "#tokens: 367404, K size: 8.23 GB"."""
-    found = use("qwen3-235b-fp8", "ml.p5.48xlarge", 4, **{"mem-fraction-static": 0.93})
-    assert found.bytes_a_token * 367_404 / 2 / 2**30 == pytest.approx(8.23, abs=0.01)
-    assert found.tokens == pytest.approx(367_404, rel=0.05)
+LLAMA_8B = WellKnownModel(
+    "meta-llama/Llama-3.1-8B-Instruct",
+    dense(
+        "LlamaForCausalLM",
+        "llama",
+        hidden_size=4096,
+        num_hidden_layers=32,
+        num_attention_heads=32,
+        max_position_embeddings=131072,
+    ),
+    16_060_522_496,
+    config_seen_in="ai-dynamo/aiconfigurator, aic-core/src/aiconfigurator_core/model_configs/meta-llama--Meta-Llama-3.1-8B_config.json",
+    bytes_seen_in="keras-team/keras-hub, keras_hub/src/models/llama3/llama3_presets.py: 8,030,261,248 parameters of 2 bytes",
+)
+QWQ_32B = WellKnownModel(
+    "Qwen/QwQ-32B",
+    dense(
+        "Qwen2ForCausalLM",
+        "qwen2",
+        hidden_size=5120,
+        num_hidden_layers=64,
+        num_attention_heads=40,
+        max_position_embeddings=131072,
+    ),
+    65_527_752_704,
+    config_seen_in="huggingface.co/casperhansen/qwq-32b-preview-awq/blob/5b43e36/config.json; the context: the log below",
+    bytes_seen_in="Qwen2.5-32B's 32,763,876,352 parameters: not seen; the log below says 15.54 GiB on each of four GPUs",
+)
+
+
+@pytest.mark.parametrize(
+    ("model", "instance_type", "tensor", "share", "published_tokens", "published_gib"),
+    [
+        # docs.sglang.ai/start/send_request.html (2025-01), mem_fraction_static=0.88, 78.81 GB free on the GPU, an H100 by that: "K size: 27.13 GB".
+        (LLAMA_8B, "ml.p5.4xlarge", 1, 0.88, 444_500, 2 * 27.13),
+        # sgl-project/sglang pull request 4760 (2025-03), the default share of that day: "#tokens: 442750, K size: 27.02 GB".
+        (LLAMA_8B, "ml.p5.4xlarge", 1, 0.88, 442_750, 2 * 27.02),
+        # didier-durand/llms-in-clouds, docs/sglang.md (2025-03), four L4s, tp_size=4, mem_fraction_static=0.85: "#tokens: 46611, K size: 1.42 GB".
+        (QWQ_32B, "ml.g6.12xlarge", 4, 0.85, 46_611, 2 * 1.42),
+        # RyanRosario/llm-d, docker/scripts/snapshot/sglang/demo (2026, SGLang 0.5.19), one H100, 0.90: "9.54 GB for 39,078 tokens".
+        (MODELS["qwen3-32b"], "ml.p5.4xlarge", 1, 0.90, 39_078, 9.54),
+        # vllm-project/vllm issue 21348 (2025-07), four H100s, --tp 4, --mem-fraction-static 0.93: "#tokens: 367404, K size: 8.23 GB".
+        (MODELS["qwen3-235b-fp8"], "ml.p5.48xlarge", 4, 0.93, 367_404, 2 * 8.23),
+        # ai-dynamo/aisimulate pull request 263 (2026-09), H200s, TP 8, mem_fraction_static=0.82: "the observed ~509k".
+        (MODELS["deepseek-r1"], "ml.p5en.48xlarge", 8, 0.82, 509_000, None),
+        # sgl-project/sglang pull request 22537 (2026-04), "qwen-32b", Qwen3ForCausalLM, four B200s, SGLang's own share, 0.852 of 176.28 GB by the
+        # log: "#tokens: 2206208, K size: 67.33 GB".
+        (MODELS["qwen3-32b"], "ml.p6-b200.48xlarge", 4, None, 2_206_208, 2 * 67.33),
+    ],
+)  # fmt: skip
+def test_the_cache_is_as_large_as_sglang_said(
+    model: WellKnownModel,
+    instance_type: str,
+    tensor: int,
+    share: float | None,
+    published_tokens: int,
+    published_gib: float | None,
+) -> None:
+    """Start-up logs that others published, of six models on four kinds of GPU: within 3 %."""
+    flags = {} if share is None else {"mem-fraction-static": share}
+    found = use(model, instance_type, tensor, **flags)
+    if published_gib is not None:
+        assert found.bytes_a_token * published_tokens / 2**30 == pytest.approx(published_gib, abs=0.02)
+    assert found.tokens == pytest.approx(published_tokens, rel=0.03)
+
+
+def test_the_share_that_sglang_chooses_is_the_published_one() -> None:
+    """The same log of four B200s: 160.78 GB free after the weights of 15.50 GB, of which 2 x 67.33 GB became the cache."""
+    left = 160.78 - 2 * 67.33
+    assert use("qwen3-32b", "ml.p6-b200.48xlarge", 4).static_share == pytest.approx(1 - left / (160.78 + 15.50), abs=0.001)
+
+
+def test_gemmas_window_is_known_though_its_config_is_silent() -> None:
+    """transformers, configuration_gemma3.py: every sixth layer keeps all tokens, unless config.json says otherwise."""
+    facts = model_config.parse(MODELS["gemma-3-27b"].config)
+    assert (facts.full_attention_layers, facts.window_layers) == (10, 52)
+    text = {**MODELS["gemma-3-27b"].config["text_config"], "_sliding_window_pattern": 2}
+    assert model_config.parse({"text_config": text}).full_attention_layers == 31
 
 
 def test_deepseek_r1_needs_h200s_as_its_page_says() -> None:
@@ -78,8 +151,8 @@ def test_latent_attention_is_not_divided_and_heads_are_until_one_is_left() -> No
 
 def test_the_arithmetic_is_one_sentence() -> None:
     assert str(use("qwen3-32b", "ml.p5.48xlarge", 2, **{"mem-fraction-static": 0.75, "context-length": 32768})) == (
-        "of 85.9 GB a GPU: weights 32.8 GB, KV cache 29.5 GB = 225,352 tokens, 6.9 requests of full length (32,768 tokens); "
-        "22.3 GB for the rest (mem-fraction-static 0.75)"
+        "of 85.5 GB a GPU: weights 32.8 GB, KV cache 28.8 GB = 220,039 tokens, 6.7 requests of full length (32,768 tokens); "
+        "23.7 GB for the rest (mem-fraction-static 0.75)"
     )
 
 
