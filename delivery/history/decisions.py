@@ -165,7 +165,7 @@ def reject_for_gate(
 ) -> DecisionOvertaken | None:
     """Reject a version that the gate refused, in ledger and registry. Idempotent.
 
-    Not where a person decided about it, whose word wins, and not where a newer evaluation passed: a step may run again late.
+    Not where a person decided about it, whose word wins, and not where a newer evaluation did not refuse it: a step may run again late.
 
     Args:
         ledger: The model's.
@@ -186,9 +186,9 @@ def reject_for_gate(
         newest = _newest_decision(events, package.version)
         if newest is not None and _is_persons(newest):
             raise _overtaken(newest, package.version)
-        if (passed := _passed_since(events, package.version, execution)) is not None:
+        if (newer := _evaluated_since(events, package.version, execution)) is not None:
             raise DecisionOvertaken(
-                f"version {package.version} was evaluated again by {passed.by} at {passed.at}, and passed: that stands"
+                f"version {package.version} was evaluated again by {newer.by} at {newer.at}, and is {newer.details.get('verdict')}: that stands"
             )
 
     note_if_made_elsewhere(ledger, package)  # an approval in the console is a person's, too
@@ -211,13 +211,13 @@ def reject_for_gate(
     return None
 
 
-def _passed_since(events: Iterable[Event], version: int, execution: str) -> Event | None:
-    """Find the version's newest evaluation, where it passed and is newer than this execution's."""
+def _evaluated_since(events: Iterable[Event], version: int, execution: str) -> Event | None:
+    """Find the version's newest evaluation, where it did not fail and is newer than this execution's."""
     found, is_newer = None, False
     for event in events:
         if (event.kind, event.version) == ("evaluated", version):
             found, is_newer = event, event.by != execution and (is_newer or (found is not None and found.by == execution))
-    return found if found is not None and is_newer and found.details.get("verdict") == "passed" else None
+    return found if found is not None and is_newer and found.details.get("verdict") != "failed" else None
 
 
 def _is_persons(event: Event) -> bool:

@@ -303,12 +303,13 @@ def evaluated(ledger: Ledger, by: str, verdict: str) -> None:
         ([("e1", "failed")], False),
         ([("e0", "passed"), ("e1", "failed")], False),
         ([("e1", "failed"), ("e2", "passed")], True),
+        ([("e1", "failed"), ("e2", "invalid")], True),
         ([("e1", "failed"), ("e2", "passed"), ("e3", "failed")], False),
         ([("e1", "failed"), ("e2", "passed"), ("e1", "failed")], False),
         ([("e0", "passed")], False),
     ],
 )
-def test_a_gate_whose_step_runs_again_late_rejects_nothing_that_passed_since(
+def test_a_gate_whose_step_runs_again_late_rejects_nothing_that_was_evaluated_since(
     ledger: Ledger, evaluations: list[tuple[str, str]], stands: bool
 ) -> None:
     for by, verdict in evaluations:
