@@ -76,11 +76,19 @@ class Soaking:
             if view["PipelineExecutionStatus"] != "Succeeded":
                 self.found.failed.append(f"{name}: {view.get('FailureReason')}")
         self.found.at_once_s = time.perf_counter() - began
+        # The gate's approvals are events, too. A promotion that one starts finds its work done; after the endpoint's end it would make it anew.
+        while self._promotions_under_way():
+            time.sleep(_POLL_S)
         for name in started:
             sagemaker.delete_endpoint(EndpointName=name)
         while len(self.stack.endpoints()) > 1:
             time.sleep(_POLL_S)
         self._measure(len(self.found.seconds) + models)
+
+    def _promotions_under_way(self) -> bool:
+        pages = self.stack.client("sagemaker").get_paginator("list_pipeline_executions").paginate(PipelineName="promotion")
+        listed = [one for page in pages for one in page["PipelineExecutionSummaries"]]
+        return any(one["PipelineExecutionStatus"] not in _TERMINAL for one in listed)
 
     def _release(self, name: str, number: int) -> None:
         file = self._file(name, number)
