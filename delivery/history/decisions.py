@@ -247,7 +247,22 @@ def settle(ledger: Ledger, registry: SageMakerClient, package: ModelPackage, eve
 
 def _give_registry(registry: SageMakerClient, package: ModelPackage, decision: Event) -> None:
     set_status = model_packages.approve if decision.kind == "approved" else model_packages.reject
-    set_status(registry, package.arn, f"{decision.kind} by {decision.by}: {decision.details.get('comment') or ''}".rstrip(": "))
+    set_status(registry, package.arn, description(decision.kind, decision.by, str(decision.details.get("comment") or "")))
+
+
+def description(decision: str, by: str, comment: str) -> str:
+    """Return what the registry keeps of a decision as its ApprovalDescription; by these words a later run knows that it was no console's.
+
+    Args:
+        decision: The kind of its event.
+        by: Who decided.
+        comment: Why; may be empty.
+
+    Example:
+        >>> description("rejected", "arn:aws:iam::1:user/ben", "bad")
+        'rejected by arn:aws:iam::1:user/ben: bad'
+    """
+    return f"{decision} by {by}{f': {comment}' if comment else ''}"
 
 
 def _is_overtaken_in_registry(events: Iterable[Event], package: ModelPackage) -> bool:
@@ -260,7 +275,7 @@ def _is_overtaken_in_registry(events: Iterable[Event], package: ModelPackage) ->
 def _words_in_registry(event: Event) -> set[str]:
     """Return what the registry may have been given for a decision. A person's comment by itself is the console's: a decision of its own."""
     comment = str(event.details.get("comment") or "")
-    words = {f"{event.kind} by {event.by}: {comment}".rstrip(": "), f"{comment} (by {event.by})"}
+    words = {description(event.kind, event.by, comment), f"{comment} (by {event.by})"}
     return {model_packages.shortened(text) for text in (words if _is_persons(event) else words | {comment})}
 
 

@@ -25,7 +25,8 @@ from loadtest.measurement.long_run_variance import SLICES, Spread, memory, sprea
 _Z = 1.96  # standard deviations to either side: 95 %
 _TIMES_MOST = 50.0
 """The logarithm of how many times a rate may be at most: no float is beyond it."""
-_STATES = ("ttft", "itl", "e2e")
+STATES = ("ttft", "itl", "e2e")
+"""Latencies that show how long the load remembers, whichever has an objective."""
 _STATE_COUNT = "tokens"
 Interval = tuple[float, float | None]
 """From, to; to None: no end can be told."""
@@ -97,7 +98,7 @@ class TimeSlices:
 
     @cached_property
     def _memory(self) -> Any:
-        states = [self._distributions[name].series_below(0.5) for name in _STATES if name in self._samples]
+        states = [self._distributions[name].series_below(0.5) for name in STATES if name in self._samples]
         if _STATE_COUNT in self._sums:
             states.append(self._array(_STATE_COUNT) - self._array(_STATE_COUNT).mean())
         return memory(self._duration_s, states)

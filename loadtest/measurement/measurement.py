@@ -7,7 +7,7 @@ from array import array
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
-from loadtest.measurement.confidence import Interval, TimeSlices
+from loadtest.measurement.confidence import STATES, Interval, TimeSlices
 from loadtest.measurement.long_run_variance import SLICES
 from loadtest.measurement.models import ClientHealth, PromptCache, Quantiles
 from loadtest.measurement.percentiles import PERCENTILES, percentile, quantiles
@@ -24,8 +24,6 @@ made; a count that has the prompt in it, or the drafts of speculative decoding, 
 _ALIKE_TOKENS, _KNOWN_SHARE = 3, 0.02
 """Prompts of random words may begin alike by chance, with a word or two; a load of which a larger share than this was known is no accident."""
 LATENCIES = ("ttft", "ttfo", "itl", "tpot", "e2e")
-_STATES = {"ttft", "itl", "e2e"}
-"""Latencies that show how long the load remembers, whichever has an objective."""
 
 
 class Measurement:
@@ -205,7 +203,7 @@ class Measurement:
 
     def intervals(self, names: Collection[str], objectives: Mapping[str, Objective]) -> dict[str, Interval | None]:
         """Return the 95 % confidence intervals of the metrics with these names; None where there was too little to say."""
-        slices = self._slices(objectives, {name.split("_", 1)[0] for name in names} & set(LATENCIES) | _STATES)
+        slices = self._slices(objectives, {name.split("_", 1)[0] for name in names} & set(LATENCIES) | {*STATES})
         rates = {"requests_per_s": "completed", "output_tokens_per_s": "tokens", "goodput_per_s": "good"}
         found: dict[str, Interval | None] = {}
         for name in names:

@@ -15,7 +15,7 @@ from delivery.history.ledger import Event
 from delivery.names import PROMOTION_PIPELINE, Fact
 from delivery.registry import model_packages
 from delivery.registry.model_packages import ModelPackage
-from pipelines.commands.decisions import CLOCK_SKEW, DecisionResult, description, unchanged
+from pipelines.commands.decisions import CLOCK_SKEW, DecisionResult, unchanged
 from pipelines.errors import UsageError, attach_facts
 from pipelines.executions import following
 from pipelines.next_command import command
@@ -88,7 +88,7 @@ def approve(name: str, env: str, number: int, comment: str, *, force: bool) -> D
     event = decisions.decide(model.ledger, "approved", package, by=by, comment=comment, seen=seen, **details)
     if package.approval_status == "Approved":
         model_packages.reopen(model.sagemaker, package.arn, "approved again")
-    model_packages.approve(model.sagemaker, package.arn, description("approved", by, comment))
+    model_packages.approve(model.sagemaker, package.arn, decisions.description("approved", by, comment))
     decisions.settle(model.ledger, model.sagemaker, package, event)
     how = "failed" if tried is not None and tried.kind == "refused" else "was ended half-way"
     again = f" again, after its promotion {how} at {tried.at}" if tried else ""

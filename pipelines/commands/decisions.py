@@ -65,8 +65,3 @@ def unchanged(model: ReleasedModel, package: ModelPackage, decision: Decision, n
         False,
         f"{text}\n{next_step}" if next_step else text,
     )
-
-
-def description(decision: Decision, by: str, comment: str) -> str:
-    """Return what the registry keeps as ApprovalDescription."""
-    return f"{decision} by {by}{f': {comment}' if comment else ''}"

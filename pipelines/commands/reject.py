@@ -5,7 +5,7 @@ from __future__ import annotations
 from delivery.history import decisions, serving_history
 from delivery.history.ledger import Event
 from delivery.registry import model_packages
-from pipelines.commands.decisions import DecisionResult, description, unchanged
+from pipelines.commands.decisions import DecisionResult, unchanged
 from pipelines.errors import UsageError
 from pipelines.next_command import command
 from pipelines.released_model import ReleasedModel, caller, open_model
@@ -38,7 +38,7 @@ def reject(name: str, env: str, number: int, comment: str, *, force: bool) -> De
         )
     by = caller(model.environment)
     event = decisions.decide(model.ledger, "rejected", package, by=by, comment=comment, seen=seen)
-    model_packages.reject(model.sagemaker, package.arn, description("rejected", by, comment))
+    model_packages.reject(model.sagemaker, package.arn, decisions.description("rejected", by, comment))
     decisions.settle(model.ledger, model.sagemaker, package, event)
     events = model.ledger.events()
     is_served = serving_history.version_now(events) == number  # it may have been promoted between the look and the decision

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,6 +12,7 @@ import yaml
 
 from config.loader import ENVIRONMENTS, MODELS
 from pipelines.commands import check
+from tests.support.cpu_time import costs_at_most
 
 ROOT = Path(__file__).parents[2]
 QWEN = (MODELS / "qwen3-32b.yaml").read_text(encoding="utf-8")
@@ -28,23 +28,14 @@ BARE = "import typer.rich_utils, pydantic.main, yaml"
 
 
 def test_the_shipped_files_have_no_problem_and_take_less_than_a_second_of_cpu() -> None:
-    """A second of a machine that takes 0.4 s for its imports: compared with those in the same moments, since a busy machine is slower."""
+    """A second of a machine that takes 0.4 s for its imports."""
 
-    def cpu_s(*arguments: str) -> float:
-        before = os.times()
-        done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, check=True)
-        after = os.times()
-        if arguments[0] == "-m":
+    def found_nothing(done: subprocess.CompletedProcess[str], is_ours: bool) -> None:
+        if is_ours:
             count = len([*MODELS.glob("*.yaml"), *ENVIRONMENTS.glob("*.yaml")])
             assert (done.stdout, done.stderr) == ("", f"{count} files: 0 errors, 0 warnings\n")
-        return after.children_user + after.children_system - before.children_user - before.children_system
 
-    bare_s = ours_s = float("inf")
-    for _ in range(6):
-        bare_s, ours_s = min(bare_s, cpu_s("-c", BARE)), min(ours_s, cpu_s("-m", "pipelines.run", "check"))
-        if ours_s < 2.5 * bare_s:  # 1.6 here
-            return
-    pytest.fail(f"{ours_s:.2f} s of CPU, and its imports {bare_s:.2f} s")
+    costs_at_most(2.5, ["-m", "pipelines.run", "check"], ["-c", BARE], found_nothing)  # 1.6 times here
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere memory has no such limit")

@@ -14,6 +14,7 @@ import pytest
 from config.loader import MODELS
 from pipelines import diagnostics
 from pipelines.resolution import SUBCOMMANDS
+from tests.support.cpu_time import costs_at_most
 
 ROOT = Path(__file__).parents[2]
 
@@ -37,23 +38,13 @@ BARE = "import typer; app = typer.Typer(); app.command()(lambda: None); app.comm
 
 @pytest.mark.parametrize("subcommand", ["", *sorted(SUBCOMMANDS - {"local"}), "local up", "local down"])
 def test_help_answers_at_once(subcommand: str) -> None:
-    """Beside typer by itself in the same moments: CPU time, too, is longer on a busy machine."""
-
-    def cpu_s(*command: str) -> float:
-        before = os.times()
-        result = subprocess.run([sys.executable, *command, "--help"], cwd=ROOT, capture_output=True, text=True, check=True)
-        after = os.times()
-        assert "Usage: " in result.stdout
-        return after.children_user + after.children_system - before.children_user - before.children_system
+    def check(done: subprocess.CompletedProcess[str], _is_ours: bool) -> None:
+        assert "Usage: " in done.stdout
 
     words = subcommand.split()
-    bare_s = ours_s = float("inf")
-    for _ in range(6):
-        bare_s = min(bare_s, cpu_s("-c", BARE, *(["status"] if words else [])))
-        ours_s = min(ours_s, cpu_s("-m", "pipelines.run", *words))
-        if ours_s < 1.6 * bare_s:  # with what the subcommand imports 3 and more, with the SageMaker SDK 10
-            return
-    pytest.fail(f"{ours_s:.2f} s of CPU, typer by itself {bare_s:.2f} s")
+    bare = ["-c", BARE, *(["status"] if words else []), "--help"]
+    # With what the subcommand imports 3 times and more, with the SageMaker SDK 10.
+    costs_at_most(1.6, ["-m", "pipelines.run", *words, "--help"], bare, check)
 
 
 def test_no_model_can_be_called_like_a_subcommand() -> None:

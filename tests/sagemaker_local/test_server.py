@@ -287,8 +287,8 @@ def test_metadata_and_strange_names_come_back(s3: Any, a_bucket: str) -> None:
 
 def test_other_services_are_on_the_same_port(client: Callable[[str], Any]) -> None:
     assert client("sts").get_caller_identity()["Account"] == "123456789012"
-    client("secretsmanager").create_secret(Name="token", SecretString="s3cr3t")
-    assert client("secretsmanager").get_secret_value(SecretId="token")["SecretString"] == "s3cr3t"
+    client("secretsmanager").create_secret(Name="on-one-port", SecretString="s3cr3t")
+    assert client("secretsmanager").get_secret_value(SecretId="on-one-port")["SecretString"] == "s3cr3t"
     assert client("events").list_event_buses()["EventBuses"][0]["Name"] == "default"
 
 

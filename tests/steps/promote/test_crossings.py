@@ -121,14 +121,16 @@ def test_a_rejection_after_the_last_look_at_the_approval_takes_the_version_out_a
     assert kinds(world, second) == [("promoted", 1), ("rejected", 2), ("refused", 2)]
 
 
-def test_a_failed_endpoint_is_there_until_a_version_may_take_its_place(world: PromotionWorld) -> None:
+def test_a_failed_endpoint_of_an_ended_try_goes_even_where_no_version_takes_its_place(world: PromotionWorld) -> None:
+    """It serves nobody and costs as much as one that does."""
     name = world.name()
     with instead(ProductionEndpoint, "_delete", kill), pytest.raises(Killed):
         world.serve(world.version(name, settings={"crash_at_start": True}))
+    assert (world.endpoint(name) or {})["EndpointStatus"] == "Failed"
     pending = world.version(name, status="PendingManualApproval")
     with pytest.raises(DeliveryError, match="approval: "):
         world.serve(pending)
-    assert (world.endpoint(name) or {})["EndpointStatus"] == "Failed"
+    assert world.endpoint(name) is None
     assert world.serve(world.version(name)).action == "created"
 
 
