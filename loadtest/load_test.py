@@ -111,7 +111,7 @@ def _report(
     profile: LoadProfile, run: ProfileRun, usd_per_hour: float | None, lag_at_most_ms: float, before: ProfileReport | None
 ) -> ProfileReport:
     result = profile_result(
-        profile.model_dump(mode="json", exclude={"objectives"}),
+        profile.load,
         run.measurement,
         profile.objectives,
         usd_per_hour=usd_per_hour,

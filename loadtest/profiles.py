@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Annotated, ClassVar, Literal, get_args
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import Field, WithJsonSchema
 
@@ -89,6 +89,10 @@ METRICS = (
 price of a million output tokens, and for the kind `capacity` the rate that it found."""
 
 Rate = Annotated[float, Field(gt=0)]
+LOOKS_AT_MOST = 5
+"""How many times a measurement may be looked at: each doubles it."""
+_TIMES_AS_LONG = 4.0
+"""How many times as long as duration_s is measured at most, where a profile does not say."""
 S3_ADDRESS = r"^s3://[^/]+/.+"
 FileAddress = Annotated[str, WithJsonSchema({"type": "string", "pattern": S3_ADDRESS})]
 """`s3://BUCKET/KEY`, or, for a load test that runs here, a path as well. Model files, whose editors read the schema, take S3 addresses only:
@@ -121,11 +125,13 @@ class _Profile(Strict):
     """Load before the measurement starts; its requests are not counted. Seconds."""
     timeout_s: float = Field(default=60.0, gt=0)
     """A request without an answer after this long is an error. Seconds; SageMaker itself cuts a request at 60 s, a stream at 8 minutes."""
+    duration_s: float = Field(gt=0)
+    """How long is measured, after the warm-up. Seconds."""
     objectives: dict[str, Objective] = Field(min_length=1)
     """Metric → bound. The gate passes only if every one is met. A request that failed is slower than every bound of a latency, and how many may
     fail is always among the objectives: where error_rate has no absolute bound, at most 0.01. In closed loops, open loops and ladders a latency or
-    rate is met when all of its 95 % confidence interval keeps the bound, and missed when none does; between, the run is invalid, and says about how
-    much longer it would have to be."""
+    rate is met when all of its 95 % confidence interval keeps the bound, and missed when none does; between, it is undecided: closed and open loops
+    are measured on then, and what is undecided at the end makes the run invalid, with about how much longer it would have to be."""
 
     def model_post_init(self, _context: object) -> None:
         """Bound the share of failed requests: an endpoint that refuses half of its load answers the other half fast."""
@@ -134,23 +140,57 @@ class _Profile(Strict):
         self.objectives[ERRORS] = named.model_copy(update={"at_most": _ERRORS_AT_MOST}) if unbounded else named
 
     @property
+    def load(self) -> dict[str, Any]:
+        """What is put on, without how it is decided: numbers of the same load are comparable."""
+        return self.model_dump(mode="json", exclude={"objectives", "duration_at_most_s"})
+
+    @property
     def least_runs(self) -> int:
         """How many times a warm-up and what is measured after it follow one another, at least."""
         return 1
 
+    @property
+    def least_s(self) -> float:
+        """How long it takes at least, warm-ups included. Seconds."""
+        return self.least_runs * (self.warmup_s + self.duration_s)
+
+
+class _MeasuredOn(_Profile):
+    """A load that is the same for as long as it is on: where it does not decide, it is measured on."""
+
+    duration_at_most_s: float | None = Field(default=None, gt=0)
+    """While an objective is undecided and the staging endpoint lives, the load is put on again, for as long as it has been measured so far: up to
+    this long in all, at most 16 times duration_s. The intervals are wider for each time that this may happen, so that looking again makes no
+    error more likely. 4 times duration_s where it is not said; the same as duration_s measures once. Seconds."""
+
+    def model_post_init(self, context: object) -> None:
+        """Refuse an end before the beginning's, and more looks than there are quantiles for."""
+        super().model_post_init(context)
+        if self.duration_at_most_s is not None and not 1 <= self.duration_at_most_s / self.duration_s <= 2 ** (LOOKS_AT_MOST - 1):
+            raise ValueError(
+                f"duration_at_most_s is {self.duration_at_most_s:g}, and must be from duration_s, {self.duration_s:g}, to "
+                f"{2 ** (LOOKS_AT_MOST - 1)} times that, {2 ** (LOOKS_AT_MOST - 1) * self.duration_s:g}"
+            )
+
+    @property
+    def looks_s(self) -> tuple[float, ...]:
+        """How long has been measured, in all, each time that the objectives are looked at. Seconds."""
+        most_s = _TIMES_AS_LONG * self.duration_s if self.duration_at_most_s is None else self.duration_at_most_s
+        looks = [self.duration_s]
+        while looks[-1] < most_s:
+            looks.append(min(2 * looks[-1], most_s))
+        return tuple(looks)
+
 
 class Scheduled(_Profile, ABC):
     """An open loop whose class says when its requests are due: the runner needs no line for it."""
-
-    duration_s: float = Field(gt=0)
-    """How long is measured, after the warm-up. Seconds."""
 
     @abstractmethod
     def moments(self, seed: int) -> Iterator[float]:
         """Yield when each request is due, in order and without end. Seconds from the beginning of the run, warm-up included."""
 
 
-class ClosedLoop(_Profile):
+class ClosedLoop(_MeasuredOn):
     """A fixed number of clients; each sends its next request when its last answer is complete."""
 
     sentence = "Closed loop: {concurrency} clients, each sends its next request when its last answer is complete"
@@ -159,8 +199,6 @@ class ClosedLoop(_Profile):
     """Which kind of load this is."""
     concurrency: int = Field(ge=1)
     """How many clients."""
-    duration_s: float = Field(gt=0)
-    """How long is measured, after the warm-up. Seconds."""
 
 
 class Ladder(_Profile):
@@ -181,7 +219,7 @@ class Ladder(_Profile):
         return len(self.concurrencies)
 
 
-class OpenLoop(_Profile):
+class OpenLoop(_MeasuredOn):
     """Requests arrive whether or not the last ones are answered, as those of real users do."""
 
     sentence = "Open loop: {arrivals} arrivals, {rate_per_s:g} requests a second"
@@ -194,8 +232,6 @@ class OpenLoop(_Profile):
     """How many arrive. A second."""
     burstiness: float = Field(default=0.5, gt=0)
     """For gamma: the shape. 1 is Poisson, less is burstier, more is more even."""
-    duration_s: float = Field(gt=0)
-    """How long is measured, after the warm-up. Seconds."""
 
 
 class Ramp(_Profile):
@@ -209,8 +245,6 @@ class Ramp(_Profile):
     """The rate at the beginning, and during the warm-up. Requests a second."""
     to_rate_per_s: Rate
     """The rate at the end. Requests a second."""
-    duration_s: float = Field(gt=0)
-    """How long is measured, after the warm-up. Seconds."""
 
 
 class Replay(_Profile):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from loadtest.generator.worker_pool import WorkerPool
 from loadtest.inputs import LoadInputs
 from loadtest.measurement.measurement import Measurement
 from loadtest.measurement.models import Trial
+from loadtest.measurement.scoring import is_undecided
 from loadtest.profiles import (
     CAPACITY,
     COST,
@@ -33,6 +35,9 @@ from loadtest.profiles import (
 )
 from loadtest.transports import Transport
 
+_log = logging.getLogger(__name__)
+_OTHER_ARRIVALS = 1_000_003
+"""What is added to the seed each time that a load is put on again: it has other arrivals, also than any other profile's."""
 _BACKLOG_SHARE = 0.03
 """An endpoint that ends a trial with this share of its requests more unanswered than half-way does not keep up."""
 _BACKLOG_REQUESTS = 3
@@ -74,24 +79,60 @@ class Runner:
     _known_prompts: str = ""
     """How a load of this profile was answered from what was asked before."""
 
-    def run(self, profile: LoadProfile, seed: int, on_progress: Callable[[str], None]) -> ProfileRun:
-        """Put one profile's load on. Where there is no time for all of it, the outcome's measurement says so, and decides nothing."""
+    def run(self, profile: LoadProfile, seed: int, on_progress: Callable[[str], None], *, reserved_s: float = 0.0) -> ProfileRun:
+        """Put one profile's load on, as long as it takes to decide its objectives and as it may.
+
+        Args:
+            profile: what is put on.
+            seed: of an open loop's arrivals.
+            on_progress: gets a line for people about once a second.
+            reserved_s: how much of the endpoint's life others need after it. Seconds.
+
+        Returns:
+            What was measured. Where there is no time for the least of it, it says so, and decides nothing.
+        """
         self._known_prompts = ""
         load, outcome = self._common(profile), ProfileRun(Measurement.of((0, profile.duration_s), 0, []))
         try:
             match profile:
-                case ClosedLoop():
-                    outcome.measurement = self._measure(replace(load, concurrency=profile.concurrency), on_progress)
+                case ClosedLoop() | OpenLoop():
+                    outcome.measurement = self._until_decided(profile, load, seed, on_progress, reserved_s)
                 case Ladder():
                     self._ladder(profile, load, outcome, on_progress)
                 case Capacity():
                     self._capacity(profile, load, outcome, seed, on_progress)
                 case _:
-                    outcome.measurement = self._measure(replace(load, schedule=self._schedule(profile, seed)), on_progress)
+                    due = self._schedule(profile, load.window_s[1], seed)
+                    outcome.measurement = self._measure(replace(load, schedule=due), on_progress)
         except OutOfTime as error:
             outcome.measurement.invalid_reason = str(error)
         outcome.measurement.invalid_reason = outcome.measurement.invalid_reason or self._known_prompts
         return outcome
+
+    def _until_decided(
+        self, profile: ClosedLoop | OpenLoop, load: Load, seed: int, on_progress: Callable[[str], None], reserved_s: float
+    ) -> Measurement:
+        """Put a load on, and again for as long as an objective is undecided and there is time."""
+        first, *later = profile.looks_s
+        measured = self._measure(self._stretch(profile, load, first, seed), on_progress)
+        measured.looks = len(profile.looks_s)
+        for number, until_s in enumerate(later, 1):
+            if not is_undecided(profile, measured, self.lag_at_most_ms):
+                break
+            stretch = self._stretch(profile, load, until_s - measured.duration_s, seed + _OTHER_ARRIVALS * number)
+            left_s = self.until_s - time.monotonic() - reserved_s
+            if stretch.window_s[1] > left_s:
+                _log.info("it is undecided, and measured no longer: the %s expires before that (%s)", self.expiring, self.remedy)
+                break
+            measured.extend(self._measure(stretch, _prefixed("undecided, measuring on", on_progress)))
+        return measured
+
+    def _stretch(self, profile: ClosedLoop | OpenLoop, load: Load, duration_s: float, seed: int) -> Load:
+        """Return the load for so long."""
+        stretch = replace(load, duration_s=duration_s)
+        if isinstance(profile, ClosedLoop):
+            return replace(stretch, concurrency=profile.concurrency)
+        return replace(stretch, schedule=self._schedule(profile, stretch.window_s[1], seed))
 
     def _measure(self, load: Load, on_progress: Callable[[str], None]) -> Measurement:
         left_s, needed_s = self.until_s - time.monotonic(), load.window_s[1]
@@ -123,9 +164,8 @@ class Runner:
             prompts_file=self.inputs.required(profile.prompts) if profile.prompts else None,
         )
 
-    def _schedule(self, profile: OpenLoop | Ramp | Replay | Scheduled, seed: int) -> tuple[ScheduledRequest, ...]:
+    def _schedule(self, profile: OpenLoop | Ramp | Replay | Scheduled, end_s: float, seed: int) -> tuple[ScheduledRequest, ...]:
         """Make the whole schedule, warm-up included."""
-        end_s = profile.warmup_s + profile.duration_s
         match profile:
             case OpenLoop():
                 return _until(end_s, _arrivals(profile.arrivals, profile.rate_per_s, profile.burstiness, seed))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -35,12 +35,13 @@ class Cell:
     """Against the truth."""
     runs: int = 0
 
-    def add(self, interval: Interval | None, truth: float) -> None:
-        """Count one run's interval."""
-        low, high = interval or (0.0, None)
+    def add(self, intervals: Sequence[Interval | None], truth: float) -> None:
+        """Count one run's intervals, one a look: all must hold the truth. How wide they are is the last one's to say."""
+        found = [interval or (0.0, None) for interval in intervals]
+        low, high = found[-1]
         self.runs += 1
         self.endless += high is None
-        self.held += low <= truth <= (math.inf if high is None else high)
+        self.held += all(begin <= truth <= (math.inf if end is None else end) for begin, end in found)
         self.widths.append((math.inf if high is None else high - low) / truth)
 
     @property
@@ -70,7 +71,9 @@ def loads(engine: Engine, names: list[str], seed: int) -> dict[str, Load]:
     }
 
 
-def measure(engine: Engine, load: Load, *, runs: int, durations_s: list[float], seed: int) -> Iterator[tuple[float, list[Cell]]]:
+def measure(
+    engine: Engine, load: Load, *, runs: int, durations_s: list[float], seed: int, looks: int = 1
+) -> Iterator[tuple[float, list[Cell]]]:
     """Simulate, and count how often intervals hold the truth.
 
     Args:
@@ -79,11 +82,12 @@ def measure(engine: Engine, load: Load, *, runs: int, durations_s: list[float], 
         runs: How many runs are measured; as many others make the truth, each speed's from a third of them.
         durations_s: How long each is measured. Seconds; shorter ones are the beginning of the longest.
         seed: Of all that is drawn.
+        looks: How many times each is looked at, twice as long each time.
 
     Yields:
         Each duration and its metrics.
     """
-    longest_s = max(durations_s)
+    longest_s = max(durations_s) * 2 ** (looks - 1)
     total_s = _WARMUP_S + longest_s + _LONGEST_ANSWER_S
     speeds = numpy.arange(runs) % len(SPEED_NODES)
     known = simulate(engine, load, runs=runs, duration_s=total_s, seed=seed, speeds=numpy.array(SPEED_NODES)[speeds])
@@ -95,9 +99,9 @@ def measure(engine: Engine, load: Load, *, runs: int, durations_s: list[float], 
     for duration_s in durations_s:
         cells = [Cell(metric) for metric in truths[0]]
         for run in range(runs):
-            intervals = _intervals(_slices(seen, run, duration_s, good_s), truths[0])
+            found = [_intervals(_slices(seen, run, duration_s * 2**look, good_s, looks), truths[0]) for look in range(looks)]
             for cell in cells:
-                cell.add(intervals[cell.metric], truths[drawn[run]][cell.metric])
+                cell.add([intervals[cell.metric] for intervals in found], truths[drawn[run]][cell.metric])
         yield duration_s, cells
 
 
@@ -129,9 +133,9 @@ def _truth(known: Runs, runs: Any, longest_s: float, good_s: float) -> dict[str,
     return found
 
 
-def _slices(seen: Runs, run: int, duration_s: float, good_s: float) -> TimeSlices:
+def _slices(seen: Runs, run: int, duration_s: float, good_s: float, looks: int) -> TimeSlices:
     """Hand one run to the estimator, as `Measurement` does."""
-    slices, end_s = TimeSlices(duration_s), _WARMUP_S + duration_s
+    slices, end_s = TimeSlices(duration_s, looks), _WARMUP_S + duration_s
     due, first, ended = seen.due_s[run], seen.first_s[run], seen.ended_s[run]
 
     def places(moments: Any) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from config.evaluation import Evaluation
 from config.rules.finding import Finding
-from loadtest.profiles import Capacity, Ladder, LoadProfile, Ramp, Replay
+from loadtest.profiles import Capacity, Ladder, LoadProfile, Ramp
 
 _TYPOGRAPHIC = "“”„‟«»‘’‚‛"  # noqa: RUF001 - they are what is looked for
 _STREAM_LIMIT_S = 480.0  # InvokeEndpointWithResponseStream (SageMaker developer guide, "Real-time inference")
@@ -17,19 +17,13 @@ def findings(evaluation: Evaluation) -> Iterator[Finding]:
     yield from _prompt_checks(evaluation)
     for name, profile in evaluation.load_profiles.items():
         yield from _profile(name, profile)
-    needed_s = sum(load_s(profile) for profile in evaluation.load_profiles.values())
+    needed_s = sum(profile.least_s for profile in evaluation.load_profiles.values())
     if needed_s >= evaluation.max_runtime_s:
         message = (
             f"{evaluation.max_runtime_s} s are over before the load is: its profiles alone take {needed_s:g} s, and the endpoint has to come "
             f"up first; raise it, to {needed_s + 3600:g} say"
         )
         yield Finding(("evaluation", "max_runtime_s"), message, "load-does-not-fit")
-
-
-def load_s(profile: LoadProfile) -> float:
-    """Return how long a profile measures at least, warm-ups included. Seconds."""
-    warmup_s = 0.0 if isinstance(profile, Replay) else profile.warmup_s
-    return (warmup_s + profile.duration_s) * profile.least_runs
 
 
 def _prompt_checks(evaluation: Evaluation) -> Iterator[Finding]:

@@ -8,21 +8,26 @@ A quantile's interval is that of the share of samples below it, turned into samp
 Position Measures", Journal of the American Statistical Association 47, 1952). It is at least that of independent samples: order statistics,
 without an end where there are too few samples for one; a share's is at least Wilson's (1927), with as many requests as are worth independent
 ones.
+
+A measurement that goes on until it decides is looked at several times, and each look may err: with k looks each interval is one of
+1 - 5 % / k, so that all of them together hold the truth in 95 % of the runs (Bonferroni), however the looks depend on each other.
 """
 
 from __future__ import annotations
 
 import math
 from array import array
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
+from statistics import NormalDist
 from typing import Any
 
 import numpy
 
 from loadtest.measurement.long_run_variance import SLICES, Spread, memory, spread
 
-_Z = 1.96  # standard deviations to either side: 95 %
+TAIL = 0.025
+"""Of the runs, so many have the truth above the interval, and so many below it: 95 % hold it."""
 _TIMES_MOST = 50.0
 """The logarithm of how many times a rate may be at most: no float is beyond it."""
 STATES = ("ttft", "itl", "e2e")
@@ -35,9 +40,15 @@ Interval = tuple[float, float | None]
 class TimeSlices:
     """What each slice of the measured time had."""
 
-    def __init__(self, duration_s: float) -> None:
-        """Begin with nothing. `duration_s` is the measured time, in seconds: how long a memory is told from it."""
-        self._duration_s = duration_s
+    def __init__(self, duration_s: float, looks: int = 1) -> None:
+        """Begin with nothing.
+
+        Args:
+            duration_s: the measured time, from which is told how long the load remembers. Seconds.
+            looks: how many times the measurement is looked at as it grows.
+        """
+        self._duration_s, self._looks = duration_s, looks
+        self._z = -NormalDist().inv_cdf(TAIL / looks)
         self._samples: dict[str, tuple[array[int], array[float], array[float]]] = {}
         self._sums: dict[str, list[float]] = {}
 
@@ -66,14 +77,14 @@ class TimeSlices:
             name: of the latency.
             share: of the samples that do not exceed the quantile, from 0 to 1.
         """
-        return self._distributions[name].interval(share, self._memory) if name in self._samples else None
+        return self._distributions[name].interval(share, self._spread, self._z) if name in self._samples else None
 
     def rate(self, name: str) -> tuple[float, float] | None:
         """Return the interval of a sum a second, which is as many times less as more (a rate is no less than none); None without a sum."""
         if name not in self._sums:
             return None
         amounts = self._array(name)
-        total, found = float(amounts.sum()), spread(amounts - amounts.mean(), self._memory)
+        total, found = float(amounts.sum()), self._spread(amounts - amounts.mean())
         if not total:
             return 0.0, 0.0
         return (
@@ -88,9 +99,12 @@ class TimeSlices:
             return None
         parts = self._array(part) if part in self._sums else numpy.zeros(SLICES)
         share = float(parts.sum()) / total
-        found = spread(parts - share * self._array(whole), self._memory)
+        found = self._spread(parts - share * self._array(whole))
         squared = (found.either / total) ** 2 / (share * (1 - share)) if 0 < share < 1 else 0.0
-        return _wilson(share, max(squared, _Z**2 / total))
+        return _wilson(share, max(squared, self._z**2 / total))
+
+    def _spread(self, series: Any) -> Spread:
+        return spread(series, self._memory, self._looks)
 
     @cached_property
     def _distributions(self) -> dict[str, _Distribution]:
@@ -123,11 +137,11 @@ class _Distribution:
         """Return, for each slice, how many more samples than elsewhere are at most the quantile."""
         return self._series(self._at(share * self._total - 1e-9) or 0.0)
 
-    def interval(self, share: float, corners: Any) -> Interval:
-        """Return the interval of a quantile, which has at least that of independent samples."""
+    def interval(self, share: float, spread_of: Callable[[Any], Spread], z: float) -> Interval:
+        """Return the interval of a quantile, which has at least that of independent samples: `z` standard deviations to either side."""
         middle = share * self._total
-        independent = _Z * math.sqrt(middle * (1 - share))
-        found = spread(self.series_below(share), corners)
+        independent = z * math.sqrt(middle * (1 - share))
+        found = spread_of(self.series_below(share))
         # More samples than usual are below the quantile: it may be higher, as far as the share of those below may be lower.
         low = self._low(middle, max(found.above, independent), found)
         above = self._at(math.ceil(middle + max(found.below, independent)) + 1)

@@ -28,8 +28,14 @@ SLICES = 480
 _FREQUENCIES = 64
 """Of the cosines that say how long the load remembers."""
 _COSINES = (4, 6, 8, 12, 16)
-_T = (2.776, 2.447, 2.306, 2.179, 2.120)
-"""Student's t with so many degrees of freedom: 2.5 % are beyond it."""
+_T = {
+    1: (2.776, 2.447, 2.306, 2.179, 2.120),
+    2: (3.495, 2.969, 2.752, 2.560, 2.473),
+    3: (3.961, 3.287, 3.016, 2.779, 2.673),
+    4: (4.315, 3.521, 3.206, 2.934, 2.813),
+    5: (4.604, 3.707, 3.355, 3.055, 2.921),
+}
+"""Looks (`profiles.LOOKS_AT_MOST`) → Student's t with so many degrees of freedom as there are cosines: 2.5 % by the number of looks are beyond it."""
 _BATCHES = 12
 _RELAXATION_S, _RELAXATION_FACTOR = 15.0, 3.0
 """How long engines remember: about so long, within about this factor (log-normal). Longer than the run itself: it would not show."""
@@ -94,22 +100,24 @@ def memory(duration_s: float, states: Sequence[Any]) -> Any:
     return numpy.mean(seen, axis=0) if seen else before
 
 
-def spread(series: Any, corners: Any) -> Spread:
+def spread(series: Any, corners: Any, looks: int = 1) -> Spread:
     """Estimate how far the sum of a series of slices may be from its expectation.
 
     Args:
         series: a value for each slice, less its mean.
         corners: the weights that `memory` returned.
+        looks: how many times it is looked at as the measurement grows; what is said holds at all of them together.
     """
     squares = _projections(series)
     if not squares.any():
         return Spread(0.0, 0.0, 0.0, _COSINES[0], 0.0)
     understated = (_UNDERSTATED * _posterior(squares, corners)).sum(axis=(1, 2))
-    best = int(numpy.argmin(numpy.array(_T) * numpy.sqrt(understated)))
+    quantiles = _T[looks]
+    best = int(numpy.argmin(numpy.array(quantiles) * numpy.sqrt(understated)))
     count, factor = _COSINES[best], math.sqrt(understated[best])
-    below, above = _bent(_T[best], series)
+    below, above = _bent(quantiles[best], series)
     deviation = factor * math.sqrt(squares[:count].mean())
-    return Spread(below * deviation, above * deviation, _T[best] * deviation, count, above * factor)
+    return Spread(below * deviation, above * deviation, quantiles[best] * deviation, count, above * factor)
 
 
 def _projections(series: Any) -> Any:

@@ -27,11 +27,16 @@ LATENCIES = ("ttft", "ttfo", "itl", "tpot", "e2e")
 
 
 class Measurement:
-    """Requests, and the time in which they count: those due in it are counted, and tokens that arrived in it are."""
+    """Requests, and the time in which they count: those due in it are counted, and tokens that arrived in it are.
+
+    It may have pauses: where it was measured on, the load ended and was put on again, and what was between counts for nothing.
+    """
 
     def __init__(self, begin_ns: int, end_ns: int) -> None:
-        self.begin_ns = begin_ns
-        self.end_ns = end_ns
+        self.windows: list[tuple[int, int]] = [(begin_ns, end_ns)]
+        """From when to when it was measured, in order, on the monotonic clock. Nanoseconds."""
+        self.looks = 1
+        """How many times it may be looked at as it grows: its intervals hold at all of them together."""
         self.results: list[RequestRecord] = []
         self.hosts = 1
         """On how many instances it was measured."""
@@ -42,6 +47,7 @@ class Measurement:
         self._repeated = 0
         self._lag_ns = array("q")
         self._cpu_shares: list[float] = []
+        self._processes = 1
 
     @classmethod
     def of(cls, window_s: tuple[float, float], begin_ns: int, found: Iterable[WorkerResult]) -> Measurement:
@@ -63,22 +69,51 @@ class Measurement:
             self.add(result)
         self._lag_ns.extend(found.lag_ns)
         self._cpu_shares.append(found.cpu_share)
+        self._processes = len(self._cpu_shares)
         self.prompts_to = max(self.prompts_to, found.prompts_to)
         self._repeated += found.prompts_repeated
+
+    def extend(self, later: Measurement) -> None:
+        """Take what was measured later of the same load."""
+        self.windows += later.windows
+        self.results += later.results
+        self.invalid_reason = self.invalid_reason or later.invalid_reason
+        self.prompts_to = max(self.prompts_to, later.prompts_to)
+        self._repeated += later._repeated
+        self._lag_ns.extend(later._lag_ns)
+        self._cpu_shares += later._cpu_shares
 
     def add(self, result: RequestRecord) -> None:
         """Take a finished request; one that was due in the warm-up only counts by the tokens that arrived after it."""
         self.results.append(result)
 
     @property
+    def begin_ns(self) -> int:
+        """When it began to be measured."""
+        return self.windows[0][0]
+
+    @property
+    def end_ns(self) -> int:
+        """When it was measured to."""
+        return self.windows[-1][1]
+
+    def is_measured(self, moment_ns: int) -> bool:
+        """Tell whether a moment is in the measured time."""
+        return any(begin <= moment_ns < end for begin, end in self.windows)
+
+    @property
     def counted(self) -> list[RequestRecord]:
         """The requests that were due in the measured time."""
-        return [result for result in self.results if self.begin_ns <= result.intended_ns < self.end_ns]
+        return [result for result in self.results if self.is_measured(result.intended_ns)]
+
+    @property
+    def _duration_ns(self) -> int:
+        return sum(end - begin for begin, end in self.windows)
 
     @property
     def duration_s(self) -> float:
-        """The measured time. Seconds."""
-        return (self.end_ns - self.begin_ns) / 1e9
+        """The measured time, without pauses. Seconds."""
+        return self._duration_ns / 1e9
 
     @property
     def errors(self) -> dict[str, int]:
@@ -144,9 +179,9 @@ class Measurement:
     @property
     def tokens_per_s(self) -> list[float]:
         """In each second of it."""
-        seconds = [0.0] * max(1, -(-(self.end_ns - self.begin_ns) // 1_000_000_000))
+        seconds = [0.0] * max(1, -(-self._duration_ns // 1_000_000_000))
         for moment, amount in self._tokens():
-            seconds[(moment - self.begin_ns) // 1_000_000_000] += amount
+            seconds[moment // 1_000_000_000] += amount
         return seconds
 
     def client(self, lag_at_most_ms: float) -> ClientHealth:
@@ -164,7 +199,7 @@ class Measurement:
         if busiest > _BUSY_SHARE:
             reasons.append(f"a client process used {busiest:.0%} of its core")
         return ClientHealth(
-            processes=max(1, len(self._cpu_shares)),
+            processes=self._processes,
             hosts=self.hosts,
             lag_p99_ms=lag_ms,
             cpu_share_max=busiest,
@@ -217,34 +252,46 @@ class Measurement:
         return found
 
     def _slices(self, objectives: Mapping[str, Objective], latencies: Iterable[str]) -> TimeSlices:
-        slices, length = TimeSlices(self.duration_s), max(1, (self.end_ns - self.begin_ns) // SLICES)
+        slices, length = TimeSlices(self.duration_s, self.looks), max(1, self._duration_ns // SLICES)
         for result in self.counted:
-            place = (result.intended_ns - self.begin_ns) // length
+            place = self._measured_before(result.intended_ns) // length
             slices.count("due", place)
             slices.count("failed", place, not result.is_ok)
             for name in latencies:
                 values = samples(result, name)
                 ends = [*result.token_ns[1:], result.ended_ns] if name == "itl" else [result.intended_ns]
-                slices.sample(name, [(end - self.begin_ns) // length for end in ends[: len(values)]], values)
+                slices.sample(name, [self._measured_before(end) // length for end in ends[: len(values)]], values)
         for result in self._completed():
-            place = (result.ended_ns - self.begin_ns) // length
+            place = self._measured_before(result.ended_ns) // length
             slices.count("completed", place)
             slices.count("good", place, is_good(result, objectives))
         for moment, amount in self._tokens():
-            slices.count("tokens", (moment - self.begin_ns) // length, amount)
+            slices.count("tokens", moment // length, amount)
         return slices
 
     def _completed(self) -> list[RequestRecord]:
-        return [result for result in self.results if result.is_ok and self.begin_ns <= result.ended_ns < self.end_ns]
+        return [result for result in self.results if result.is_ok and self.is_measured(result.ended_ns)]
 
     def _tokens(self) -> Iterator[tuple[int, float]]:
-        """Yield the moments in the measured time at which text arrived, and how many tokens it was."""
-        for result in self.results:
-            pieces = len(result.token_ns)
-            amount = result.output_tokens / pieces if pieces and result.is_ok else 1.0
-            for moment in result.token_ns:
-                if self.begin_ns <= moment < self.end_ns:
-                    yield moment, amount
+        """Yield how much of the measured time was over when text arrived in it (nanoseconds), and how many tokens it was."""
+        over = 0
+        for begin, end in self.windows:
+            for result in self.results:
+                pieces = len(result.token_ns)
+                amount = result.output_tokens / pieces if pieces and result.is_ok else 1.0
+                for moment in result.token_ns:
+                    if begin <= moment < end:
+                        yield over + moment - begin, amount
+            over += end - begin
+
+    def _measured_before(self, moment_ns: int) -> int:
+        """Return how much of the measured time was over at a moment. Nanoseconds."""
+        over = 0
+        for begin, end in self.windows:
+            if moment_ns < end:
+                return over + max(0, moment_ns - begin)
+            over += end - begin
+        return over
 
 
 def _known(result: RequestRecord) -> int:

@@ -17,7 +17,7 @@ def build(measurements: Mapping[str, Measurement]) -> dict[str, list[Any]]:
     rows = [
         {
             "profile": name,
-            "measured": measurement.begin_ns <= result.intended_ns < measurement.end_ns,
+            "measured": measurement.is_measured(result.intended_ns),
             "intended_s": (result.intended_ns - measurement.begin_ns) / 1e9,
             "sent_s": (result.sent_ns - measurement.begin_ns) / 1e9,
             "ended_s": (result.ended_ns - measurement.begin_ns) / 1e9,

@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from loadtest.measurement.confidence import Interval
+from loadtest.measurement.confidence import TAIL, Interval
 from loadtest.measurement.measurement import Measurement
 from loadtest.measurement.models import ObjectiveResult, ProfileResult, Quantiles, Trial
 from loadtest.measurement.percentiles import PERCENTILES, min_samples
-from loadtest.profiles import COST, ERRORS, Objective
+from loadtest.profiles import COST, ERRORS, LoadProfile, Objective
 
 _OF_COUNTED_TOKENS = {"output_tokens_per_s", "total_tokens_per_s", COST}
 """Metrics that lean on the server's count of its tokens; TPOT does, too."""
@@ -18,7 +18,7 @@ NOTHING_THERE = "nothing in production to compare with"
 _STEADY = {"closed_loop", "open_loop", "ladder"}
 """Kinds of load that are the same from beginning to end: what they measure is a sample of what they would measure for ever. A ramp, a replay, a
 search are what they were."""
-_FAR, _TAIL = 5.0, 0.025
+_FAR = 5.0
 _TIMES_WITHOUT_END, _HOPELESS_TIMES = 4.0, 200.0
 """How many times as long a measurement should be that was too short for an end; more than so many times is not worth saying."""
 _LOSING = 1e12
@@ -72,7 +72,14 @@ def profile_result(
         trials=trials or [],
         objectives={
             name: _decided(
-                on_interval(name, objectives[name], result, measurement.duration_s, latencies.get(name.split("_", 1)[0]))
+                on_interval(
+                    name,
+                    objectives[name],
+                    result,
+                    measurement.duration_s,
+                    latencies.get(name.split("_", 1)[0]),
+                    measurement.looks,
+                )
                 if load.get("kind") in _STEADY
                 else result,
                 _few(name, latencies) or (_overclaimed(name, measurement) if not load.get("exact_output") else ""),
@@ -80,6 +87,27 @@ def profile_result(
             for name, result in scored.items()
         },
     )
+
+
+def is_undecided(profile: LoadProfile, measurement: Measurement, lag_at_most_ms: float) -> bool:
+    """Tell whether it is worth measuring on: an objective is undecided, none is missed, and the numbers say something.
+
+    Args:
+        profile: what was put on.
+        measurement: what was measured so far.
+        lag_at_most_ms: a client that was later than this (p99) makes the run invalid. Milliseconds.
+    """
+    result = profile_result(
+        profile.load,
+        measurement,
+        profile.objectives,
+        usd_per_hour=None,
+        lag_at_most_ms=lag_at_most_ms,
+        production=None,
+    )
+    found = result.objectives.values()
+    missed = any(not (one.met or one.undecided or one.value is None) for one in found)
+    return any(one.undecided for one in found) and not missed and not result.client.bottleneck and result.requests > 0
 
 
 def _failures(metric: str, measurement: Measurement) -> str:
@@ -96,7 +124,12 @@ def _absent(metric: str, production: ProfileResult | None) -> str:
 
 
 def on_interval(
-    metric: str, objective: Objective, result: ObjectiveResult, duration_s: float, distribution: Quantiles | None = None
+    metric: str,
+    objective: Objective,
+    result: ObjectiveResult,
+    duration_s: float,
+    distribution: Quantiles | None = None,
+    looks: int = 1,
 ) -> ObjectiveResult:
     """Decide an absolute bound on the interval: met where all of it is on the good side, missed where none is, undecided between.
 
@@ -109,11 +142,12 @@ def on_interval(
         duration_s: how long was measured. Seconds.
         distribution: of the latency, if it is one: where the time is too short for an end of the interval, a bound that is far from every
             sample is met still.
+        looks: how many times it may be looked at as it grows.
     """
     if metric == ERRORS or objective.absolute is None or result.value is None or result.low is None:
         return result
-    high = _far(metric, distribution) if result.high is None else result.high
-    low = result.low or _far_below(metric, distribution)
+    high = _far(metric, distribution, looks) if result.high is None else result.high
+    low = result.low or _far_below(metric, distribution, looks)
     worst, best = (high, low) if objective.is_upper else (low, high)
     if objective.within(worst, objective.absolute):
         return result
@@ -129,28 +163,32 @@ def on_interval(
         update={
             "further_s": further_s,
             "undecided": f"{metric} is {_shown(result.value)} and could be {reach}, which does not decide whether it is "
-            f"{result.bound_kind.replace('_', ' ')} {objective.absolute:g}: it takes {wanted} (duration_s), or another bound",
+            f"{result.bound_kind.replace('_', ' ')} {objective.absolute:g}: it takes {wanted} (duration_at_most_s), or another bound",
         }
     )
 
 
-def _far(metric: str, distribution: Quantiles | None) -> float:
+def _far(metric: str, distribution: Quantiles | None, looks: int) -> float:
     """Return what a percentile is taken to be below, though no interval says so: the largest sample, and some times the percentile itself, where
     there are as many samples as it takes for an end of independent ones (six for a median, 368 for a p99)."""
     if distribution is None or not math.isfinite(distribution.max):
         return math.inf
     name = metric.split("_")[1]
-    if (PERCENTILES[name] / 1000) ** distribution.samples > _TAIL:
+    if (PERCENTILES[name] / 1000) ** distribution.samples > TAIL / looks:
         return math.inf
     return max(distribution.max, _FAR * float(getattr(distribution, name)))
 
 
-def _far_below(metric: str, distribution: Quantiles | None) -> float:
+def _far_below(metric: str, distribution: Quantiles | None, looks: int) -> float:
     """Return what a percentile is taken to be above, though its interval begins nowhere: some part of it, where there are enough samples."""
     if distribution is None:
         return 0.0
     name = metric.split("_")[1]
-    return float(getattr(distribution, name)) / _FAR if (1 - PERCENTILES[name] / 1000) ** distribution.samples <= _TAIL else 0.0
+    return (
+        float(getattr(distribution, name)) / _FAR
+        if (1 - PERCENTILES[name] / 1000) ** distribution.samples <= TAIL / looks
+        else 0.0
+    )
 
 
 def _further_s(bound: float, value: float, end: float, duration_s: float) -> float | None:

@@ -106,8 +106,10 @@ class _EndpointUnderTest:
                 remedy="raise evaluation.max_runtime_s",
                 lag_at_most_ms=lag_ms,
             )
+            later_s = sum(profile.least_s for profile in self._evaluation.load_profiles.values())
             for seed, (name, profile) in enumerate(self._evaluation.load_profiles.items()):
-                loads[name] = runner.run(profile, seed, self._progress_of(name))
+                later_s -= profile.least_s
+                loads[name] = runner.run(profile, seed, self._progress_of(name), reserved_s=later_s)
                 self._watch.check()
                 logger.info(f"load profile {name}: {len(loads[name].measurement.counted)} requests measured")
         return batch, loads

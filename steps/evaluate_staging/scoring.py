@@ -65,7 +65,7 @@ def _score_loads(prepared: Prepared, measured: Measured, instances: str) -> dict
     for name, outcome in measured.loads.items():
         profile = evaluation.load_profiles[name]
         scored[name] = profile_result(
-            profile.model_dump(mode="json", exclude={"objectives"}),
+            profile.load,
             outcome.measurement,
             profile.objectives,
             usd_per_hour=price * evaluation.instance_count if price else None,

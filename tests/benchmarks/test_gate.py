@@ -66,9 +66,12 @@ def test_intervals_that_hold_too_seldom_miss() -> None:
     def standing(held: int, endless: int = 0) -> str:
         cell = Cell("ttft_p50")
         for number in range(100):
-            cell.add((0.0 if number < held else 2.0, None if number < endless else 3.0), 1.0)
+            cell.add([(0.5, 2.0), (0.0 if number < held else 2.0, None if number < endless else 3.0)], 1.0)
         return cell.standing
 
     assert [standing(92), standing(93), standing(98), standing(99)] == ["MISSED", "covers", "covers", "wide"]
     assert standing(99, endless=60) == "too short"
     assert standing(92, endless=60) == "MISSED"
+    first_missed = Cell("ttft_p50")
+    first_missed.add([(2.0, 3.0), (0.0, 3.0)], 1.0)
+    assert first_missed.standing == "MISSED", "every look must hold it"

@@ -196,7 +196,7 @@ def test_bad_input_is_one_clear_line_and_exit_code_2(what: str, capsys: pytest.C
 @pytest.mark.parametrize(
     ("content", "says"),
     [
-        ("chat: {kind: closed_loop, concurrency: 1}", "chat.objectives: missing; add it (and 1 more)"),
+        ("chat: {kind: closed_loop, concurrency: 1}", "chat.duration_s: missing; add it (and 1 more)"),
         ("chat: [1, 2", ":1: is not YAML: "),
         ("- 1", "[1] will not do, expected a load profile (kind, one of closed_loop, "),
         ("", "nothing will not do, expected a load profile"),

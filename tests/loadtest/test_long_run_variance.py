@@ -11,6 +11,7 @@ from scipy import stats  # type: ignore[import-untyped]
 
 from loadtest.measurement import long_run_variance
 from loadtest.measurement.long_run_variance import SLICES, memory, spread
+from loadtest.profiles import LOOKS_AT_MOST
 
 
 def wandering(source: Any, relaxation_slices: float, noise: float = 0.0) -> Any:
@@ -34,8 +35,10 @@ def test_the_projections_are_those_of_another_implementation() -> None:
 
 
 def test_the_quantiles_are_students() -> None:
-    for degrees, quantile in zip(long_run_variance._COSINES, long_run_variance._T, strict=True):
-        assert quantile == pytest.approx(stats.t.ppf(0.975, degrees), abs=0.0006)
+    assert list(long_run_variance._T) == list(range(1, LOOKS_AT_MOST + 1))
+    for looks, quantiles in long_run_variance._T.items():
+        for degrees, quantile in zip(long_run_variance._COSINES, quantiles, strict=True):
+            assert quantile == pytest.approx(stats.t.ppf(1 - 0.025 / looks, degrees), abs=0.0006)
 
 
 @pytest.mark.parametrize(

@@ -142,6 +142,9 @@ class Stack:
         }
         if change is not None:
             change(content)
+        for profile in content["evaluation"]["load_profiles"].values():
+            if profile["kind"] == "closed_loop":  # where other tests have the processor, a second may be a few requests
+                profile["duration_at_most_s"] = 16 * profile["duration_s"]
         file = self.state / f"{name}.yaml"
         file.write_text(yaml.safe_dump(content))
         return str(file)

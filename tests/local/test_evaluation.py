@@ -145,6 +145,8 @@ def under_load(stack: Stack, model: str) -> bool:
     """Whether requests of this model's evaluation are being measured."""
     logs = stack.client("logs")
     group = "/aws/sagemaker/ProcessingJobs"
+    if not logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]:
+        return False  # no job has run yet
     for stream in logs.describe_log_streams(logGroupName=group)["logStreams"]:
         events = logs.get_log_events(logGroupName=group, logStreamName=stream["logStreamName"])["events"]
         words = [event["message"] for event in events]

@@ -98,7 +98,7 @@ def profile(name: str, seed: int, production: ProfileResult | None = None, **cha
         more = {CAPACITY: 9.3}
     objectives: dict[str, Objective] = wanted.objectives
     return profile_result(
-        wanted.model_dump(mode="json", exclude={"objectives"}),
+        wanted.load,
         measurement,
         objectives,
         usd_per_hour=31.46,

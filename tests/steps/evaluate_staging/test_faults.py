@@ -186,7 +186,8 @@ def test_a_load_ends_when_the_version_or_the_endpoint_is_gone(
     """The load here never ends by itself."""
     monkeypatch.setattr("steps.evaluate_staging.watch._LOOK_S", 0.01)
     monkeypatch.setattr(
-        "loadtest.runner.Runner.run", lambda self, profile, seed, told: [told("on it") for _ in iter(lambda: time.sleep(0.01), 1)]
+        "loadtest.runner.Runner.run",
+        lambda self, profile, seed, told, **_: [told("on it") for _ in iter(lambda: time.sleep(0.01), 1)],
     )
     world.puts_loads_on = True
     sagemaker = world.client("sagemaker")
