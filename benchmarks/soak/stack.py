@@ -11,6 +11,7 @@ from statistics import median, median_high
 from typing import Any
 
 from benchmarks.soak.usage import Usage, command_lines, cpu_s, descendants, usage
+from delivery.names import PROMOTION_PIPELINE
 from tests.local.conftest import Stack
 
 _SETTLE_S = 120.0
@@ -86,7 +87,7 @@ class Soaking:
         self._measure(len(self.found.seconds) + models)
 
     def _promotions_under_way(self) -> bool:
-        pages = self.stack.client("sagemaker").get_paginator("list_pipeline_executions").paginate(PipelineName="promotion")
+        pages = self.stack.client("sagemaker").get_paginator("list_pipeline_executions").paginate(PipelineName=PROMOTION_PIPELINE)
         listed = [one for page in pages for one in page["PipelineExecutionSummaries"]]
         return any(one["PipelineExecutionStatus"] not in _TERMINAL for one in listed)
 

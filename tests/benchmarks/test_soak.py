@@ -63,7 +63,7 @@ def test_cpu_time_is_that_of_a_process_and_of_what_it_started() -> None:
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(3600)
+@pytest.mark.timeout(7200)
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_hundred_releases_leave_no_more_than_the_first_did(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path / "soak" / "tmp"))

@@ -201,7 +201,7 @@ def test_no_policy_is_longer_than_iam_takes() -> None:
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(1800)
+@pytest.mark.timeout(7200)
 def test_what_is_on_record_is_what_runs_take(tmp_path: Path) -> None:
     """Runs every release, promotion, rollback, refusal, build and reaping of the suite, and compares."""
     record = tmp_path / "record.json"
