@@ -13,6 +13,7 @@ from pathlib import Path
 from benchmarks.coordination.figures import Spread, code_lines, of_all, skews_ms
 from benchmarks.coordination.notes import Task
 from benchmarks.coordination.processes import started
+from tests.support.waiting import HANG_S
 
 PROGRAM = """
 import subprocess, sys, time
@@ -51,12 +52,12 @@ def test_code_is_what_is_neither_blank_nor_comment_nor_docstring(tmp_path: Path)
 def test_a_host_is_lost_with_all_that_it_started(tmp_path: Path) -> None:
     commands = [[sys.executable, "-c", PROGRAM, str(index), "2", str(tmp_path), "starts", "1"] for index in range(2)]
     with started(commands, {}, tmp_path) as hosts:
-        children = [int(hosts.wait("up", index, 30)["text"]) for index in range(2)]
+        children = [int(hosts.wait("up", index, HANG_S)["text"]) for index in range(2)]
         assert skews_ms(of_all(hosts.stamps("moment"))) == [0.001]
         assert all(use.pss_bytes > 0 for use in hosts.usage())
         before_ns = time.monotonic_ns()
         assert before_ns <= hosts.signal(1, signal.SIGKILL) <= time.monotonic_ns()
-        hosts.processes[1].wait(10)
+        hosts.processes[1].wait(HANG_S)
         assert state(children[0]) == "S"
         assert state(children[1]) in {"Z", ""}
     assert state(children[0]) in {"Z", ""}, "at the end all are gone"

@@ -26,7 +26,7 @@ from tests.support.virtual_time import virtual_time
 _FORK = get_context("fork")
 _FIRST, _OTHER = "execution-first", "execution-other"
 _EXPIRED_S = 7200.0  # whatever lease or credential there was
-_HANG_S = 120.0
+_HANG_S = 600.0
 
 
 @dataclass(frozen=True)

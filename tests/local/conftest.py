@@ -120,10 +120,10 @@ class Stack:
                 "tensor_parallel_size": 8,
                 "image": SIMULATED_IMAGE,
                 "sglang": {"max-running-requests": 64},
-                "startup_timeout_s": 60,
+                "startup_timeout_s": 180,
             },
             "evaluation": {
-                "max_runtime_s": 120,
+                "max_runtime_s": 300,
                 "client_lag_at_most_ms": 1000,  # the machine has other things to do while tests run
                 "load_profiles": {
                     "short": {

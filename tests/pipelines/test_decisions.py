@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from pipelines.executions.execution import Executions
+from tests.support.waiting import HANG_S
 from tests.support.worlds.registry import RegistryWorld, registry_world
 
 
@@ -167,7 +168,7 @@ def test_of_two_persons_who_decide_at_once_both_learn_what_stands(world: Registr
         version = world.version("disputed", approved=False)
         approved = world.start("approve", "disputed", str(number), "--comment", "good")
         rejected = world.start("reject", "disputed", str(number), "--comment", "bad")
-        approval_said, rejection_said = approved.communicate(timeout=120)[1], rejected.communicate(timeout=120)[1]
+        approval_said, rejection_said = approved.communicate(timeout=HANG_S)[1], rejected.communicate(timeout=HANG_S)[1]
         events = [event for event in world.ledger("disputed") if event.version == number]
         assert world.status(version) == {"approved": "Approved", "rejected": "Rejected"}[events[-1].kind]
         if approved.returncode:

@@ -166,7 +166,7 @@ def test_two_servers_on_one_state_directory_are_refused(server: RunningServer) -
 
 def test_requests_that_wait_for_the_servers_own_do_not_keep_it_from_them(server: RunningServer) -> None:
     """CreatePipeline reads its definition from S3: from this server, for which there must be threads left."""
-    config = Config(retries={"total_max_attempts": 1}, max_pool_connections=100, read_timeout=30)
+    config = Config(retries={"total_max_attempts": 1}, max_pool_connections=100, read_timeout=HANG_S)
     sagemaker, s3 = server.client("sagemaker", config=config), server.client("s3")
     s3.create_bucket(Bucket="definitions")
     step = {"Name": "Gate", "Type": "Condition", "Arguments": {"Conditions": [], "IfSteps": [], "ElseSteps": []}}
@@ -326,7 +326,7 @@ def test_the_first_pipeline_of_the_page_runs_as_it_is_printed(tmp_path: Path) ->
     with running(tmp_path / "state", images) as server:
         environment = {**os.environ, **server.environment()}
         ran = subprocess.run(
-            [sys.executable, str(program)], env=environment, capture_output=True, text=True, check=False, timeout=60
+            [sys.executable, str(program)], env=environment, capture_output=True, text=True, check=False, timeout=HANG_S
         )
     assert (ran.stdout, ran.returncode) == ("Hello Succeeded \nhello\n", 0), ran.stderr
 

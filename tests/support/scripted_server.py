@@ -18,6 +18,7 @@ from loadtest.measurement.request_record import RequestRecord
 from loadtest.transports import Transport
 from loadtest.transports.openai import OpenAITransport
 from loadtest.transports.sagemaker import SageMakerTransport
+from tests.support.waiting import HANG_S
 
 WAYS = ("openai", "sagemaker")
 ASK = ChatRequest(({"role": "user", "content": "hello"},), 8, keep_text=True)
@@ -86,12 +87,12 @@ def serving(scripted: Scripted) -> Iterator[Scripted]:
 
     thread = threading.Thread(target=asyncio.run, args=(serve(),), daemon=True)
     thread.start()
-    assert ready.wait(10)
+    assert ready.wait(HANG_S)
     try:
         yield scripted
     finally:
         loops[0].call_soon_threadsafe(over.set)
-        thread.join(10)
+        thread.join(HANG_S)
 
 
 def transport(way: str, url: str) -> Transport:

@@ -17,6 +17,7 @@ import pytest
 from delivery.endpoint import lease
 from delivery.errors import LeaseHeld, LeaseLost
 from sagemaker_local.testing import running
+from tests.support.waiting import HANG_S
 
 BUCKET = "leases"
 _names = (f"endpoint-{number}" for number in itertools.count())
@@ -110,7 +111,7 @@ def test_the_one_who_waits_is_told_for_whom(s3: Any, endpoint: str) -> None:
                 return "in"
 
         waiting = waiter.submit(second)
-        assert told.wait(30)
+        assert told.wait(HANG_S)
         assert not waiting.done()
         first.close()
         assert waiting.result(30) == "in"

@@ -14,6 +14,7 @@ from delivery.hub.fetch_settings import FetchSettings
 from delivery.hub.hub_source import FilePart, HubRevision, HubSource
 from delivery.hub.selection import HubFile
 from steps.fetch_weights.part_sender import PartSender
+from tests.support.waiting import HANG_S
 
 BODY = bytes(range(256)) * 40
 PARTS = 8
@@ -85,7 +86,7 @@ def test_a_thread_reads_all_its_ranges_over_one_connection() -> None:
         assert len(served.connections) == 1
         other = threading.Thread(target=source.read, args=(FilePart(file, 1, 0, SIZE), memoryview(bytearray(SIZE))))
         other.start()
-        other.join(30)
+        other.join(HANG_S)
         assert len(served.connections) == 2, "another thread has connections of its own"
 
 
