@@ -32,6 +32,7 @@ TESTS: dict[str, list[str]] = {
     "config.updates": ["tests/config/test_updates.py"],
     "delivery.endpoint.lease": ["tests/delivery/endpoint"],
     "delivery.history.decisions": ["tests/delivery/history"],
+    "delivery.history.registry_decisions": ["tests/delivery/history"],
     "delivery.history.ledger": ["tests/delivery/history"],
     "delivery.history.rollback_target": ["tests/delivery/history"],
     "delivery.history.serving_history": ["tests/delivery/history"],

@@ -10,7 +10,7 @@ import boto3
 from pydantic import JsonValue
 
 from delivery.endpoint import lease
-from delivery.history import changes, decisions, serving_history
+from delivery.history import changes, decisions, registry_decisions, serving_history
 from delivery.history.ledger import Event
 from delivery.names import PROMOTION_PIPELINE, Fact
 from delivery.registry import model_packages
@@ -68,7 +68,7 @@ def approve(name: str, env: str, number: int, comment: str, *, force: bool) -> D
     model = open_model(name, env)
     package = model.version(number)
     if package.approval_status == "Rejected":
-        decisions.note_if_made_elsewhere(model.ledger, package)  # in the console: a person's, as much as one of `reject`
+        registry_decisions.note_if_made_elsewhere(model.ledger, package)  # in the console: a person's, as much as one of `reject`
     seen = model.ledger.events()
     of_gate = _objection(package)
     objection = "; ".join(filter(None, (decisions.objection(seen, number), of_gate)))
@@ -88,8 +88,8 @@ def approve(name: str, env: str, number: int, comment: str, *, force: bool) -> D
     event = decisions.decide(model.ledger, "approved", package, by=by, comment=comment, seen=seen, **details)
     if package.approval_status == "Approved":
         model_packages.reopen(model.sagemaker, package.arn, "approved again")
-    model_packages.approve(model.sagemaker, package.arn, decisions.description("approved", by, comment))
-    decisions.settle(model.ledger, model.sagemaker, package, event)
+    model_packages.approve(model.sagemaker, package.arn, registry_decisions.description("approved", by, comment))
+    registry_decisions.settle(model.ledger, model.sagemaker, package, event)
     how = "failed" if tried is not None and tried.kind == "refused" else "was ended half-way"
     again = f" again, after its promotion {how} at {tried.at}" if tried else ""
     text = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from delivery.history import decisions, serving_history
+from delivery.history import decisions, registry_decisions, serving_history
 from delivery.history.ledger import Event
 from delivery.registry import model_packages
 from pipelines.commands.decisions import DecisionResult, unchanged
@@ -38,8 +38,8 @@ def reject(name: str, env: str, number: int, comment: str, *, force: bool) -> De
         )
     by = caller(model.environment)
     event = decisions.decide(model.ledger, "rejected", package, by=by, comment=comment, seen=seen)
-    model_packages.reject(model.sagemaker, package.arn, decisions.description("rejected", by, comment))
-    decisions.settle(model.ledger, model.sagemaker, package, event)
+    model_packages.reject(model.sagemaker, package.arn, registry_decisions.description("rejected", by, comment))
+    registry_decisions.settle(model.ledger, model.sagemaker, package, event)
     events = model.ledger.events()
     is_served = serving_history.version_now(events) == number  # it may have been promoted between the look and the decision
     note = f"\nproduction goes on to serve it; to take it out: {_way_out(model, events)}" if is_served else ""

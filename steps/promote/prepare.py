@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from delivery.endpoint.hosting import EndpointState
 from delivery.errors import DeliveryError
-from delivery.history import changes, decisions, rollback_target, serving_history
+from delivery.history import changes, decisions, registry_decisions, rollback_target, serving_history
 from delivery.history.ledger import Event
 from delivery.history.serving_history import DeployedVersion
 from delivery.names import NOT_GIVEN, Fact
@@ -126,11 +126,11 @@ def _find_target(context: PromotionContext) -> PromotionTarget:
         if verdict == "passed" and decisions.standing_rejection(seen, package.version) is None:
             event = decisions.decide(context.ledger, "approved", package, by=arguments.execution, comment=comment, seen=seen)
             model_packages.approve(registry, arguments.model_package, comment)
-            decisions.settle(context.ledger, registry, package, event)
+            registry_decisions.settle(context.ledger, registry, package, event)
             package = context.read_version()
     elif arguments.approval == "automatic":
         # Somebody was faster than the gate, in the console: VerifyApproval, which would note it, is no part of a release.
-        decisions.note_if_made_elsewhere(context.ledger, package)
+        registry_decisions.note_if_made_elsewhere(context.ledger, package)
     return PromotionTarget(package, spelt_out=False)
 
 

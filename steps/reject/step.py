@@ -11,7 +11,7 @@ import boto3
 from config.schema import Release
 from delivery.aws import s3
 from delivery.errors import InputError
-from delivery.history import decisions
+from delivery.history import registry_decisions
 from delivery.history.ledger import Ledger
 from delivery.names import REJECTION_FILE
 from delivery.registry import model_packages
@@ -45,7 +45,7 @@ def run(release: Release, model_package: str, execution: str, evaluation: Path, 
     sagemaker = boto3.client("sagemaker", region_name=region)
     ledger = Ledger(s3.client(region), release.environment.bucket, release.name)
     package = model_packages.read(sagemaker, model_package)
-    stands = decisions.reject_for_gate(ledger, sagemaker, package, execution=execution, reason=summary)
+    stands = registry_decisions.reject_for_gate(ledger, sagemaker, package, execution=execution, reason=summary)
     rejection = Rejection(model_package=model_package, reason=f"{summary}; {stands}" if stands else summary)
     output.mkdir(parents=True, exist_ok=True)
     (output / REJECTION_FILE).write_text(rejection.model_dump_json(indent=2) + "\n", encoding="utf-8")

@@ -15,7 +15,7 @@ import boto3
 from config.schema import Release
 from delivery.aws import s3
 from delivery.errors import DeliveryError, InputError
-from delivery.history import decisions, rollback_target
+from delivery.history import decisions, registry_decisions, rollback_target
 from delivery.history.ledger import Ledger
 from delivery.names import APPROVAL_FILE, RELEASE_FILE, Fact, model_of
 from delivery.registry import model_packages, verification
@@ -51,7 +51,7 @@ def run(arguments: VerificationArguments) -> Approval:
         package = rollback_target.find(ledger.events(), arguments.model_package, sagemaker, begun=begun).package
     else:
         package = model_packages.read(sagemaker, arguments.model_package)
-        decisions.note_if_made_elsewhere(ledger, package)
+        registry_decisions.note_if_made_elsewhere(ledger, package)
     body = _release_file(package, client)
     release = Release.model_validate_json(body)
     if arguments.intent == "retirement":
@@ -84,7 +84,7 @@ def run(arguments: VerificationArguments) -> Approval:
 def _restore_rejection(ledger: Ledger, registry: SageMakerClient, package: model_packages.ModelPackage) -> None:
     """Let the registry say what the ledger says. Where it cannot be changed, the version is refused all the same."""
     try:
-        decisions.restore_rejection(ledger, registry, package)
+        registry_decisions.restore_rejection(ledger, registry, package)
     except DeliveryError as error:
         logger.warning("%s goes on to be approved in the registry: %s", package.arn, error)
 

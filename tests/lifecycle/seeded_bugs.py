@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 from unittest import mock
 
 from delivery.errors import DeliveryError
-from delivery.history import changes, decisions
+from delivery.history import changes, decisions, registry_decisions
 from delivery.history.ledger import Event, EventKind, Ledger
 from steps.promote import prepare, record
 from steps.promote import step as promote
@@ -28,8 +28,8 @@ Patch = tuple[Any, str, Any]
 BUGS: dict[str, list[Patch]] = {
     "what a person rejected is approved with a bare approve": [(decisions, "standing_rejection", lambda *_: None)],
     "a promotion does not ask who is against the version": [(decisions, "refusals", lambda *_: [])],
-    "of two who decide at once both win": [(Ledger, "append", _append_unchecked), (decisions, "settle", lambda *_: None)],
-    "the gate rejects what a person approved": [(decisions, "_is_persons", lambda _: False)],
+    "of two who decide at once both win": [(Ledger, "append", _append_unchecked), (registry_decisions, "settle", lambda *_: None)],
+    "the gate rejects what a person approved": [(decisions, "is_persons", lambda _: False)],
 }
 RARE: dict[str, list[Patch]] = {
     "a rejection between the last look and the record is lost": [(record, "_compare", lambda *_: None)],

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from delivery.errors import DecisionOvertaken
-from delivery.history import decisions
+from delivery.history import decisions, registry_decisions
 from delivery.history.ledger import Event, EventKind, Ledger
 from delivery.registry.model_packages import ModelPackage
 from tests.delivery.fake_s3 import FakeS3
@@ -61,37 +61,37 @@ def test_the_last_decision_is_about_that_version(ledger: Ledger) -> None:
 @pytest.mark.parametrize(("status", "kind"), [("Approved", "approved"), ("Rejected", "rejected")])
 def test_a_decision_of_the_console_is_noted_once_with_who_made_it(ledger: Ledger, status: str, kind: EventKind) -> None:
     made = package(status, approval_description="seen it", changed_by="arn:aws:iam::111122223333:user/ana")
-    event = decisions.note_if_made_elsewhere(ledger, made)
+    event = registry_decisions.note_if_made_elsewhere(ledger, made)
     assert event is not None
     assert (event.kind, event.by, event.details) == (kind, "arn:aws:iam::111122223333:user/ana", {"comment": "seen it"})
-    assert decisions.note_if_made_elsewhere(ledger, made) is None
+    assert registry_decisions.note_if_made_elsewhere(ledger, made) is None
 
 
 def test_who_is_not_known_is_said(ledger: Ledger) -> None:
-    event = decisions.note_if_made_elsewhere(ledger, package())
+    event = registry_decisions.note_if_made_elsewhere(ledger, package())
     assert event is not None and event.by == "unknown: CloudTrail has it as UpdateModelPackage"
 
 
 def test_a_version_that_waits_was_not_decided_about(ledger: Ledger) -> None:
-    assert decisions.note_if_made_elsewhere(ledger, package("PendingManualApproval")) is None
+    assert registry_decisions.note_if_made_elsewhere(ledger, package("PendingManualApproval")) is None
     assert ledger.events() == []
 
 
 def test_an_approval_in_other_words_after_a_try_that_failed_is_a_new_one(ledger: Ledger) -> None:
     ledger.append("approved", by="ana", version=3)
     failed(ledger, "good")
-    assert decisions.note_if_made_elsewhere(ledger, package(approval_description="good")) is None, "the same approval"
-    event = decisions.note_if_made_elsewhere(ledger, package(approval_description="try again"))
+    assert registry_decisions.note_if_made_elsewhere(ledger, package(approval_description="good")) is None, "the same approval"
+    event = registry_decisions.note_if_made_elsewhere(ledger, package(approval_description="try again"))
     assert event is not None
     assert event.details == {"comment": "try again", "after": "event 2"}
     assert decisions.failed_try(ledger.events(), 3) is None, "approved anew since"
-    assert decisions.note_if_made_elsewhere(ledger, package(approval_description="try again")) is None
+    assert registry_decisions.note_if_made_elsewhere(ledger, package(approval_description="try again")) is None
 
 
 def test_a_rollback_that_failed_went_by_no_approval(ledger: Ledger) -> None:
     ledger.append("approved", by="ana", version=3)
     failed(ledger, None)
-    assert decisions.note_if_made_elsewhere(ledger, package(approval_description="good")) is None
+    assert registry_decisions.note_if_made_elsewhere(ledger, package(approval_description="good")) is None
 
 
 @pytest.mark.parametrize("kind", ["approved", "promoted", "rolled_back"])
@@ -140,7 +140,7 @@ def test_a_rollback_is_against_what_it_left_even_if_it_ended_before_it_rejected_
     ledger.append("promoted", by="e1", version=3, details={"previous_version": 2})
     ledger.append("rolled_back", by="ana", version=2, details={"previous_version": 3, "comment": "prod is bad"})
     assert "production was rolled back from it" in decisions.objection(ledger.events(), 3)
-    assert decisions.note_if_made_elsewhere(ledger, package(approval_description="in the console")) is None
+    assert registry_decisions.note_if_made_elsewhere(ledger, package(approval_description="in the console")) is None
     assert decisions.objection(ledger.events(), 2) == ""
     ledger.append("rolled_back", by="ben", version=3, details={"previous_version": 2})
     assert decisions.objection(ledger.events(), 3) == "", "a person returned to it"
@@ -214,20 +214,20 @@ def test_the_registry_ends_with_the_ledgers_last_word(ledger: Ledger) -> None:
     decisions.decide(ledger, "rejected", package(), by="ben", comment="bad", seen=ledger.events())
     registry.status = "Approved"
     with pytest.raises(DecisionOvertaken, match="by ben"):
-        decisions.settle(ledger, registry, package(), approved)  # type: ignore[arg-type]
+        registry_decisions.settle(ledger, registry, package(), approved)  # type: ignore[arg-type]
     assert (registry.status, registry.description) == ("Rejected", "rejected by ben: bad")
 
 
 def test_settling_an_undisputed_decision_changes_nothing(ledger: Ledger) -> None:
     registry = Registry()
     approved = decisions.decide(ledger, "approved", package(), by="ana", comment="good", seen=[])
-    decisions.settle(ledger, registry, package(), approved)  # type: ignore[arg-type]
+    registry_decisions.settle(ledger, registry, package(), approved)  # type: ignore[arg-type]
     assert registry.status == ""
 
 
 def reject_for_gate(ledger: Ledger, registry: Registry, made: ModelPackage) -> str:
     """What is in the way of the gate's rejection, and empty where nothing is."""
-    stands = decisions.reject_for_gate(ledger, registry, made, execution="e1", reason="too slow")  # type: ignore[arg-type]
+    stands = registry_decisions.reject_for_gate(ledger, registry, made, execution="e1", reason="too slow")  # type: ignore[arg-type]
     return str(stands or "")
 
 
@@ -281,7 +281,7 @@ def test_an_approval_by_name_that_comes_while_a_rejection_is_restored_stands(led
 
     ledger.append("rejected", by="arn:aws:iam::1:user/ben", version=3, details={"comment": "bad"})
     registry = Overruled()
-    decisions.restore_rejection(ledger, registry, package())  # type: ignore[arg-type]
+    registry_decisions.restore_rejection(ledger, registry, package())  # type: ignore[arg-type]
     assert (registry.status, registry.description) == ("Approved", "approved by arn:aws:iam::1:user/ana: it will do")
 
 
@@ -289,7 +289,7 @@ def test_an_approval_by_name_that_comes_while_a_rejection_is_restored_stands(led
 def test_a_rejection_is_restored_only_where_the_registry_says_approved(ledger: Ledger, status: str) -> None:
     ledger.append("rejected", by="arn:aws:iam::1:user/ben", version=3, details={"comment": "bad"})
     registry = Registry()
-    decisions.restore_rejection(ledger, registry, package(status))  # type: ignore[arg-type]
+    registry_decisions.restore_rejection(ledger, registry, package(status))  # type: ignore[arg-type]
     assert registry.status == ""
 
 
@@ -339,7 +339,9 @@ def test_a_registry_that_is_behind_the_ledger_holds_no_new_decision(
     """Ana approved by name, and her command ended before the registry had it. Words that no command writes are the console's."""
     ledger.append("rejected", by=by, version=3, details={"comment": comment})
     ledger.append("approved", by="arn:aws:iam::1:user/ana", version=3, details={"comment": "it will do", "despite": "slow"})
-    noted = decisions.note_if_made_elsewhere(ledger, package("Rejected", approval_description=in_registry, changed_by=BEN))
+    noted = registry_decisions.note_if_made_elsewhere(
+        ledger, package("Rejected", approval_description=in_registry, changed_by=BEN)
+    )
     assert (noted is not None) == is_new
 
 

@@ -12,7 +12,7 @@ from datetime import timedelta
 import pytest
 
 from delivery.errors import LedgerBroken
-from delivery.history import decisions, ledger, serving_history
+from delivery.history import decisions, ledger, registry_decisions, serving_history
 from delivery.history.ledger import Ledger
 from delivery.registry.model_packages import ModelPackage
 from tests.delivery.fake_s3 import FakeS3
@@ -58,7 +58,7 @@ def release(s3: FakeS3, version: int) -> None:
     seen = person.events()
     decisions.decide(person, "approved", package, by="ana", comment="good", seen=seen)
     verification = begun(s3)
-    decisions.note_if_made_elsewhere(verification, package)
+    registry_decisions.note_if_made_elsewhere(verification, package)
     decisions.refusals(verification.events(), version, "chat")
     promotion = begun(s3)
     for _ in range(5):

@@ -17,7 +17,7 @@ from config.schema import Release
 from delivery.endpoint import lease
 from delivery.endpoint.hosting import EndpointState
 from delivery.errors import DeliveryError, LeaseLost
-from delivery.history import decisions
+from delivery.history import decisions, registry_decisions
 from delivery.history.ledger import Event, EventKind
 from delivery.names import ENDPOINT_TAG, MODEL_TAG
 from delivery.registry.model_packages import ModelPackage
@@ -203,4 +203,4 @@ def test_a_rollback_that_failed_is_no_reason_to_take_an_old_approval_for_a_new_o
     assert decisions.failed_try(events, 1) is not None
     approved = ModelPackage(arn, "release-qwen3-32b", 1, "Approved", {}, approval_description="good")
     ledger.events.return_value = events
-    assert decisions.note_if_made_elsewhere(ledger, approved) is None
+    assert registry_decisions.note_if_made_elsewhere(ledger, approved) is None
