@@ -69,7 +69,6 @@ def measure(
     seed = secrets.token_hex(4) if seed is None else seed
     began_at = datetime.now(UTC).isoformat(timespec="seconds")
     reports: dict[str, ProfileReport] = {}
-    measurements: dict[str, Measurement] = {}
     with tempfile.TemporaryDirectory(prefix="loadtest-") as folder, WorkerPool(processes) as pool:
         inputs = LoadInputs(read_address, Path(folder), tokenizer)
         if tokenizer:
@@ -78,12 +77,18 @@ def measure(
         for server in dict.fromkeys(map(transports, profiles.values())):
             _wait_for_one_answer(pool, server)
         runner = Runner(pool, transports, inputs, lag_at_most_ms=lag_at_most_ms, seed=seed)
+        runs: dict[str, ProfileRun] = {}
         for number, (name, profile) in enumerate(profiles.items()):
             _log.info("%s: %s", name, profile.sentence.format(**profile.model_dump()))
-            run = runner.run(profile, number, _logged(name))
-            measurements[name] = run.measurement
+            runs[name] = runner.run(profile, number, _logged(name))
+
+        def score(name: str) -> ProfileReport:
             before = baseline.profiles.get(name) if baseline else None
-            reports[name] = _report(profile, run, usd_per_hour, lag_at_most_ms, before)
+            reports[name] = _report(profiles[name], runs[name], usd_per_hour, lag_at_most_ms, before)
+            return reports[name]
+
+        runner.measure_undecided(profiles, runs, score, _logged)
+        measurements = {name: run.measurement for name, run in runs.items()}
     verdict, reasons = judge(reports)
     where = target or transports(next(iter(profiles.values()))).server
     report = LoadTestReport(target=where, began_at=began_at, seed=seed, verdict=verdict, reasons=reasons, profiles=reports)

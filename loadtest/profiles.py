@@ -91,6 +91,8 @@ price of a million output tokens, and for the kind `capacity` the rate that it f
 Rate = Annotated[float, Field(gt=0)]
 LOOKS_AT_MOST = 5
 """How many times a measurement may be looked at: each doubles it."""
+_WORTH_A_LOOK = 1.5
+"""How many times as long it must have been measured since the last look: each makes all intervals wider."""
 _TIMES_AS_LONG = 4.0
 """How many times as long as duration_s is measured at most, where a profile does not say."""
 S3_ADDRESS = r"^s3://[^/]+/.+"
@@ -159,9 +161,10 @@ class _MeasuredOn(_Profile):
     """A load that is the same for as long as it is on: where it does not decide, it is measured on."""
 
     duration_at_most_s: float | None = Field(default=None, gt=0)
-    """While an objective is undecided and the staging endpoint lives, the load is put on again, for as long as it has been measured so far: up to
-    this long in all, at most 16 times duration_s. The intervals are wider for each time that this may happen, so that looking again makes no
-    error more likely. 4 times duration_s where it is not said; the same as duration_s measures once. Seconds."""
+    """When everything else is measured, and nothing is missed but something undecided, the load is put on again, for as long as it has been
+    measured so far: up to this long in all, at most 16 times duration_s, while the staging endpoint lives. The intervals are wider for each time
+    that this may happen, so that looking again makes no error of theirs more likely. 4 times duration_s where it is not said; the same as
+    duration_s measures once. Seconds."""
 
     def model_post_init(self, context: object) -> None:
         """Refuse an end before the beginning's, and more looks than there are quantiles for."""
@@ -177,9 +180,13 @@ class _MeasuredOn(_Profile):
         """How long has been measured, in all, each time that the objectives are looked at. Seconds."""
         most_s = _TIMES_AS_LONG * self.duration_s if self.duration_at_most_s is None else self.duration_at_most_s
         looks = [self.duration_s]
-        while looks[-1] < most_s:
-            looks.append(min(2 * looks[-1], most_s))
-        return tuple(looks)
+        while 2 * looks[-1] <= most_s:
+            looks.append(2 * looks[-1])
+        if most_s >= _WORTH_A_LOOK * looks[-1]:
+            looks.append(most_s)
+        elif len(looks) > 1:
+            looks[-1] = most_s
+        return tuple(looks[:LOOKS_AT_MOST])
 
 
 class Scheduled(_Profile, ABC):

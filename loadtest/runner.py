@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,11 +17,12 @@ from loadtest.generator.load import Load
 from loadtest.generator.worker_pool import WorkerPool
 from loadtest.inputs import LoadInputs
 from loadtest.measurement.measurement import Measurement
-from loadtest.measurement.models import Trial
-from loadtest.measurement.scoring import is_undecided
+from loadtest.measurement.models import ProfileResult, Trial
+from loadtest.measurement.scoring import is_worth_more, may_still_pass
 from loadtest.profiles import (
     CAPACITY,
     COST,
+    LOOKS_AT_MOST,
     Capacity,
     ClosedLoop,
     Ladder,
@@ -35,7 +35,6 @@ from loadtest.profiles import (
 )
 from loadtest.transports import Transport
 
-_log = logging.getLogger(__name__)
 _OTHER_ARRIVALS = 1_000_003
 """What is added to the seed each time that a load is put on again: it has other arrivals, also than any other profile's."""
 _BACKLOG_SHARE = 0.03
@@ -80,23 +79,24 @@ class Runner:
     """How a load of this profile was answered from what was asked before."""
 
     def run(self, profile: LoadProfile, seed: int, on_progress: Callable[[str], None], *, reserved_s: float = 0.0) -> ProfileRun:
-        """Put one profile's load on, as long as it takes to decide its objectives and as it may.
+        """Put one profile's load on, once.
 
         Args:
             profile: what is put on.
             seed: of an open loop's arrivals.
             on_progress: gets a line for people about once a second.
-            reserved_s: how much of the endpoint's life others need after it. Seconds.
+            reserved_s: how much of the endpoint's life others need after it: without time for another go its intervals need not allow for one.
+                Seconds.
 
         Returns:
-            What was measured. Where there is no time for the least of it, it says so, and decides nothing.
+            What was measured. Where there is no time for it, it says so, and decides nothing.
         """
         self._known_prompts = ""
         load, outcome = self._common(profile), ProfileRun(Measurement.of((0, profile.duration_s), 0, []))
         try:
             match profile:
                 case ClosedLoop() | OpenLoop():
-                    outcome.measurement = self._until_decided(profile, load, seed, on_progress, reserved_s)
+                    outcome.measurement = self._first_go(profile, load, seed, on_progress, reserved_s)
                 case Ladder():
                     self._ladder(profile, load, outcome, on_progress)
                 case Capacity():
@@ -109,22 +109,57 @@ class Runner:
         outcome.measurement.invalid_reason = outcome.measurement.invalid_reason or self._known_prompts
         return outcome
 
-    def _until_decided(
+    def measure_undecided(
+        self,
+        profiles: Mapping[str, LoadProfile],
+        runs: Mapping[str, ProfileRun],
+        score: Callable[[str], ProfileResult],
+        told_of: Callable[[str], Callable[[str], None]],
+    ) -> None:
+        """Put closed and open loops that decide nothing yet on again, as long as all loads may still pass and there is time.
+
+        Args:
+            profiles: name → what was put on, all of them, in the order in which it was.
+            runs: name → what `run` measured; gets what is measured now.
+            score: scores what was measured of a name so far.
+            told_of: gives for a name what gets a line for people about once a second.
+        """
+        scores = {name: score(name) for name in runs}
+        for seed, (name, profile) in enumerate(profiles.items()):
+            if not may_still_pass(scores.values()):
+                return
+            while is_worth_more(scores[name]):
+                if not self._go_on(profile, runs[name].measurement, seed, told_of(name)):
+                    return
+                scores[name] = score(name)
+
+    def _go_on(self, profile: LoadProfile, measured: Measurement, seed: int, on_progress: Callable[[str], None]) -> bool:
+        """Put a load on once more, unless it is none that can be, it was on as long as it may, or there is no time."""
+        number = len(measured.windows)
+        if not isinstance(profile, ClosedLoop | OpenLoop) or number >= measured.looks:
+            return False
+        duration_s = profile.looks_s[number] - measured.duration_s
+        stretch = self._stretch(profile, self._common(profile), duration_s, seed + _OTHER_ARRIVALS * number)
+        if self.until_s - time.monotonic() < _whole_s(stretch.window_s[1], profile):
+            measured.longer_by = self.remedy
+            return False
+        measured.extend(self._measure(stretch, _prefixed("undecided, measuring on", on_progress)))
+        return True
+
+    def _first_go(
         self, profile: ClosedLoop | OpenLoop, load: Load, seed: int, on_progress: Callable[[str], None], reserved_s: float
     ) -> Measurement:
-        """Put a load on, and again for as long as an objective is undecided and there is time."""
-        first, *later = profile.looks_s
-        measured = self._measure(self._stretch(profile, load, first, seed), on_progress)
-        measured.looks = len(profile.looks_s)
-        for number, until_s in enumerate(later, 1):
-            if not is_undecided(profile, measured, self.lag_at_most_ms):
-                break
-            stretch = self._stretch(profile, load, until_s - measured.duration_s, seed + _OTHER_ARRIVALS * number)
-            left_s = self.until_s - time.monotonic() - reserved_s
-            if stretch.window_s[1] > left_s:
-                _log.info("it is undecided, and measured no longer: the %s expires before that (%s)", self.expiring, self.remedy)
-                break
-            measured.extend(self._measure(stretch, _prefixed("undecided, measuring on", on_progress)))
+        """Put a load on for its `duration_s`; its intervals allow for as many looks as there is time for."""
+        left_s, looks, before_s = self.until_s - time.monotonic() - reserved_s, 0, 0.0
+        for until_s in profile.looks_s:
+            left_s -= _whole_s(profile.warmup_s + until_s - before_s, profile)
+            looks, before_s = looks + (left_s >= 0), until_s
+        measured = self._measure(self._stretch(profile, load, profile.duration_s, seed), on_progress)
+        measured.looks = max(1, looks)
+        if measured.looks < len(profile.looks_s):
+            measured.longer_by = self.remedy
+        elif 1 < measured.looks < LOOKS_AT_MOST:
+            measured.longer_by = "duration_at_most_s"
         return measured
 
     def _stretch(self, profile: ClosedLoop | OpenLoop, load: Load, duration_s: float, seed: int) -> Load:
@@ -214,6 +249,11 @@ class Runner:
             bottleneck=measurement.client(self.lag_at_most_ms).bottleneck,
             cached_share=measurement.prompt_cache.share,
         )
+
+
+def _whole_s(on_s: float, profile: LoadProfile) -> float:
+    """Return how long a load may keep the endpoint: its last request may come at its very end, and take until it times out. Seconds."""
+    return on_s + profile.timeout_s
 
 
 def _ended_by_the_client(trials: Sequence[Trial], found: float) -> str:

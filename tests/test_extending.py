@@ -43,7 +43,7 @@ with open("release.json", "w") as file:
 json.dump({
     "schema": schema_text(),
     "moments": [due.at_s for due in loads[0].schedule],
-    "sentence": formatting.load(profile.model_dump()),
+    "sentence": formatting.load(SimpleNamespace(load=profile.load, goes=1)),
     "update": model.production.update.deployment_config(),
     "definition": json.loads(definition.build(release).definition()),
     "plan": [step.name for step in plan.build(release, ObservedState()).steps],

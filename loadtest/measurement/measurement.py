@@ -37,6 +37,8 @@ class Measurement:
         """From when to when it was measured, in order, on the monotonic clock. Nanoseconds."""
         self.looks = 1
         """How many times it may be looked at as it grows: its intervals hold at all of them together."""
+        self.longer_by = "duration_s"
+        """What makes it longer: in advice."""
         self.results: list[RequestRecord] = []
         self.hosts = 1
         """On how many instances it was measured."""
@@ -82,6 +84,7 @@ class Measurement:
         self._repeated += later._repeated
         self._lag_ns.extend(later._lag_ns)
         self._cpu_shares += later._cpu_shares
+        self._processes = max(self._processes, later._processes)
 
     def add(self, result: RequestRecord) -> None:
         """Take a finished request; one that was due in the warm-up only counts by the tokens that arrived after it."""

@@ -34,6 +34,8 @@ class ObjectiveResult(Strict):
     undecided: str = ""
     """Why there is no value (lm-eval failed), or one that cannot decide: an interval with the bound in it, a percentile of too few samples. It
     makes the run invalid, unless another objective is missed. Empty when it decides."""
+    more_helps: bool = False
+    """Whether it is undecided for want of time: a longer measurement may decide it."""
     further_s: float | None = None
     """About how much longer it would have to be measured to decide; None where that cannot be told. Seconds."""
 
@@ -107,6 +109,10 @@ class ProfileResult(Strict):
     """The profile without its objectives: numbers are only compared with those of the same load."""
     duration_s: float
     """The measured time, without the warm-up. Seconds."""
+    goes: int = 1
+    """How many times the load was put on for that, each with a warm-up."""
+    looks: int = 1
+    """How many times it might have been looked at: the intervals hold at all of them together."""
     requests: int
     """Requests due in it."""
     errors: dict[str, int]

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from loadtest.measurement.confidence import TAIL, Interval
 from loadtest.measurement.measurement import Measurement
 from loadtest.measurement.models import ObjectiveResult, ProfileResult, Quantiles, Trial
 from loadtest.measurement.percentiles import PERCENTILES, min_samples
-from loadtest.profiles import COST, ERRORS, LoadProfile, Objective
+from loadtest.profiles import COST, ERRORS, Objective
 
 _OF_COUNTED_TOKENS = {"output_tokens_per_s", "total_tokens_per_s", COST}
 """Metrics that lean on the server's count of its tokens; TPOT does, too."""
@@ -21,6 +21,8 @@ search are what they were."""
 _FAR = 5.0
 _TIMES_WITHOUT_END, _HOPELESS_TIMES = 4.0, 200.0
 """How many times as long a measurement should be that was too short for an end; more than so many times is not worth saying."""
+_ANOTHER_LOOK = 1.2
+"""How many times as long it takes because a longer measurement may be looked at once more: the quantiles' squares, from three looks to four."""
 _LOSING = 1e12
 """What an objective without a value is compared as: beyond every bound that a person would write."""
 
@@ -58,6 +60,8 @@ def profile_result(
     return ProfileResult(
         load=load,
         duration_s=measurement.duration_s,
+        goes=len(measurement.windows),
+        looks=measurement.looks,
         requests=len(measurement.counted),
         errors=measurement.errors,
         error_examples={result.error: result.message for result in reversed(measurement.counted) if not result.is_ok},
@@ -79,35 +83,45 @@ def profile_result(
                     measurement.duration_s,
                     latencies.get(name.split("_", 1)[0]),
                     measurement.looks,
+                    measurement.longer_by,
                 )
                 if load.get("kind") in _STEADY
                 else result,
-                _few(name, latencies) or (_overclaimed(name, measurement) if not load.get("exact_output") else ""),
+                _few(name, latencies),
+                _overclaimed(name, measurement) if not load.get("exact_output") else "",
             )
             for name, result in scored.items()
         },
     )
 
 
-def is_undecided(profile: LoadProfile, measurement: Measurement, lag_at_most_ms: float) -> bool:
-    """Tell whether it is worth measuring on: an objective is undecided, none is missed, and the numbers say something.
+def is_missed(metric: str, result: ObjectiveResult) -> bool:
+    """Tell whether an objective is missed, whatever a longer measurement says: a share of failures, only where its interval says so."""
+    if result.met or result.undecided:
+        return False
+    return metric != ERRORS or result.low is None or result.low > result.bound
 
-    Args:
-        profile: what was put on.
-        measurement: what was measured so far.
-        lag_at_most_ms: a client that was later than this (p99) makes the run invalid. Milliseconds.
-    """
-    result = profile_result(
-        profile.load,
-        measurement,
-        profile.objectives,
-        usd_per_hour=None,
-        lag_at_most_ms=lag_at_most_ms,
-        production=None,
+
+def is_worth_more(profile: ProfileResult) -> bool:
+    """Tell whether a longer measurement may decide what this one does not: nothing is missed, and the numbers say something."""
+    if profile.client.bottleneck or not profile.requests:
+        return not profile.client.bottleneck
+    found = profile.objectives
+    undecided = [one for one in found.values() if one.undecided]
+    return (
+        bool(undecided)
+        and all(one.more_helps for one in undecided)
+        and not any(is_missed(metric, one) for metric, one in found.items())
     )
-    found = result.objectives.values()
-    missed = any(not (one.met or one.undecided or one.value is None) for one in found)
-    return any(one.undecided for one in found) and not missed and not result.client.bottleneck and result.requests > 0
+
+
+def may_still_pass(profiles: Iterable[ProfileResult]) -> bool:
+    """Tell whether every load passes or may do so when it is measured longer: else nobody needs to pay for that."""
+    return all(
+        is_worth_more(profile)
+        or (not profile.client.bottleneck and all(one.met and not one.undecided for one in profile.objectives.values()))
+        for profile in profiles
+    )
 
 
 def _failures(metric: str, measurement: Measurement) -> str:
@@ -130,6 +144,7 @@ def on_interval(
     duration_s: float,
     distribution: Quantiles | None = None,
     looks: int = 1,
+    longer_by: str = "duration_s",
 ) -> ObjectiveResult:
     """Decide an absolute bound on the interval: met where all of it is on the good side, missed where none is, undecided between.
 
@@ -143,6 +158,7 @@ def on_interval(
         distribution: of the latency, if it is one: where the time is too short for an end of the interval, a bound that is far from every
             sample is met still.
         looks: how many times it may be looked at as it grows.
+        longer_by: what makes it longer.
     """
     if metric == ERRORS or objective.absolute is None or result.value is None or result.low is None:
         return result
@@ -156,21 +172,22 @@ def on_interval(
     if not result.met and objective.met_by(result.value):  # of two bounds, production's is missed
         return result
     end = result.low if result.value >= objective.absolute else math.inf if result.high is None else result.high
-    further_s = _further_s(objective.absolute, result.value, end, duration_s)
+    further_s = _further_s(objective.absolute, result.value, end, duration_s, looks)
     reach = f"{result.low:.4g} to {result.high:.4g}" if result.high is not None else f"{result.low:.4g} or more"
     wanted = f"about {further_s:.0f} s more" if further_s is not None else "far more time than this"
     return result.model_copy(
         update={
             "further_s": further_s,
+            "more_helps": True,
             "undecided": f"{metric} is {_shown(result.value)} and could be {reach}, which does not decide whether it is "
-            f"{result.bound_kind.replace('_', ' ')} {objective.absolute:g}: it takes {wanted} (duration_at_most_s), or another bound",
+            f"{result.bound_kind.replace('_', ' ')} {objective.absolute:g}: it takes {wanted} ({longer_by}), or another bound",
         }
     )
 
 
 def _far(metric: str, distribution: Quantiles | None, looks: int) -> float:
     """Return what a percentile is taken to be below, though no interval says so: the largest sample, and some times the percentile itself, where
-    there are as many samples as it takes for an end of independent ones (six for a median, 368 for a p99)."""
+    there are as many samples as it takes for an end of independent ones (at one look six for a median, 368 for a p99)."""
     if distribution is None or not math.isfinite(distribution.max):
         return math.inf
     name = metric.split("_")[1]
@@ -191,13 +208,15 @@ def _far_below(metric: str, distribution: Quantiles | None, looks: int) -> float
     )
 
 
-def _further_s(bound: float, value: float, end: float, duration_s: float) -> float | None:
+def _further_s(bound: float, value: float, end: float, duration_s: float, looks: int) -> float | None:
     """Estimate how much longer must be measured until the interval's end is on the value's side of the bound: its width falls with the square
     root of time. None where there is no telling, or no end of it."""
     margin = abs(bound - value)
     if not math.isfinite(value) or margin == 0:
         return None
     times = (abs(end - value) / margin) ** 2 if math.isfinite(end) else _TIMES_WITHOUT_END
+    if looks > 1:
+        times *= _ANOTHER_LOOK
     return duration_s * (times - 1) if times <= _HOPELESS_TIMES else None
 
 
@@ -205,9 +224,11 @@ def _shown(value: float) -> str:
     return "infinite" if value == math.inf else f"{value:.4g}"
 
 
-def _decided(result: ObjectiveResult, doubt: str) -> ObjectiveResult:
+def _decided(result: ObjectiveResult, few: str, overclaimed: str) -> ObjectiveResult:
     """Note a doubt: a bound that is missed is missed; one that is met in doubt is neither. It is the better reason for an undecided one, too."""
-    return result.model_copy(update={"undecided": doubt}) if result.met and doubt else result
+    if not result.met or not (few or overclaimed):
+        return result
+    return result.model_copy(update={"undecided": few or overclaimed, "more_helps": not overclaimed})
 
 
 def _few(metric: str, latencies: Mapping[str, Quantiles | None]) -> str:

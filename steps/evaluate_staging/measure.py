@@ -15,12 +15,15 @@ from delivery.job.frame import progress
 from loadtest.client.chat_client import ChatRequest
 from loadtest.generator.load import Load
 from loadtest.generator.worker_pool import WorkerPool
+from loadtest.measurement.models import ProfileResult
 from loadtest.profiles import LoadProfile
 from loadtest.runner import ProfileRun, Runner
 from loadtest.transports import Transport
 from loadtest.transports.openai import OpenAITransport
 from loadtest.transports.sagemaker import SageMakerTransport
+from steps.evaluate_staging import lm_eval_tasks
 from steps.evaluate_staging.load_errors import translate_load_errors
+from steps.evaluate_staging.load_scores import score_load
 from steps.evaluate_staging.models import BatchConsistency, PromptCheckSummary
 from steps.evaluate_staging.prepare import Prepared
 from steps.evaluate_staging.staging import StagingEndpoint, staging
@@ -66,11 +69,12 @@ def measure(prepared: Prepared) -> Measured:
         staging(prepared.hosting, arguments.release, prepared.package, arguments.execution) as staged,
         EndpointWatch(prepared, staged) as watch,
     ):
-        endpoint = _EndpointUnderTest(prepared, staged, watch)
-        with translate_load_errors():
+        with translate_load_errors(), arguments.host.fleet(arguments.release.model.evaluation.client_processes) as fleet:
+            endpoint = _EndpointUnderTest(prepared, staged, watch, fleet)
             checks = endpoint.ask_prompt_checks()
             batch, loads = endpoint.put_loads_on()
-        lm_eval = endpoint.ask_lm_eval()
+            lm_eval = endpoint.ask_lm_eval()
+            endpoint.measure_on(checks, loads, lm_eval)
         unconfirmed = watch.confirm()
     return Measured(staged, checks.model_copy(update={"batch": batch}), loads, lm_eval, unconfirmed)
 
@@ -78,11 +82,20 @@ def measure(prepared: Prepared) -> Measured:
 class _EndpointUnderTest:
     """Everything that is asked of one endpoint."""
 
-    def __init__(self, prepared: Prepared, staged: StagingEndpoint, watch: EndpointWatch) -> None:
-        self._prepared, self._staged, self._watch = prepared, staged, watch
+    def __init__(self, prepared: Prepared, staged: StagingEndpoint, watch: EndpointWatch, fleet: WorkerPool) -> None:
+        self._prepared, self._staged, self._watch, self._fleet = prepared, staged, watch, fleet
         self._region = prepared.arguments.release.environment.region
         self._evaluation = prepared.arguments.release.model.evaluation
         self._runtime = boto3.client("sagemaker-runtime", region_name=self._region)
+        self._runner = Runner(
+            fleet,
+            self._transport,
+            prepared.inputs,
+            staged.until_s,
+            expiring="staging endpoint",
+            remedy="raise evaluation.max_runtime_s",
+            lag_at_most_ms=self._evaluation.client_lag_at_most_ms,
+        )
 
     def ask_prompt_checks(self) -> PromptCheckSummary:
         """Ask every prompt check alone."""
@@ -94,25 +107,29 @@ class _EndpointUnderTest:
     def put_loads_on(self) -> tuple[BatchConsistency | None, dict[str, ProfileRun]]:
         """Ask the first prompt check in a batch, then run every load profile, one after the other."""
         loads: dict[str, ProfileRun] = {}
-        with self._prepared.arguments.host.fleet(self._evaluation.client_processes) as fleet:
-            batch = self._ask_in_a_batch(fleet)
-            lag_ms = self._evaluation.client_lag_at_most_ms
-            runner = Runner(
-                fleet,
-                self._transport,
-                self._prepared.inputs,
-                self._staged.until_s,
-                expiring="staging endpoint",
-                remedy="raise evaluation.max_runtime_s",
-                lag_at_most_ms=lag_ms,
-            )
-            later_s = sum(profile.least_s for profile in self._evaluation.load_profiles.values())
-            for seed, (name, profile) in enumerate(self._evaluation.load_profiles.items()):
-                later_s -= profile.least_s
-                loads[name] = runner.run(profile, seed, self._progress_of(name), reserved_s=later_s)
-                self._watch.check()
-                logger.info(f"load profile {name}: {len(loads[name].measurement.counted)} requests measured")
+        batch, profiles = self._ask_in_a_batch(), self._evaluation.load_profiles
+        later_s = sum(profile.least_s + profile.timeout_s for profile in profiles.values())
+        for seed, (name, profile) in enumerate(profiles.items()):
+            later_s -= profile.least_s + profile.timeout_s
+            loads[name] = self._runner.run(profile, seed, self._progress_of(name), reserved_s=later_s)
+            self._watch.check()
+            logger.info(f"load profile {name}: {len(loads[name].measurement.counted)} requests measured")
         return batch, loads
+
+    def measure_on(
+        self, checks: PromptCheckSummary, loads: dict[str, ProfileRun], lm_eval: dict[str, dict[str, float]] | str
+    ) -> None:
+        """Put loads on again that decide nothing yet, when everything else was measured and lets the version pass."""
+        baseline = self._prepared.baseline
+        tasks = lm_eval_tasks.results(self._evaluation.lm_eval, lm_eval, baseline.lm_eval, baseline.why_none)
+        if checks.failed or any(one.undecided or not one.met for one in tasks.values()):
+            return
+
+        def score(name: str) -> ProfileResult:
+            self._watch.check()
+            return score_load(self._prepared, self._staged.instance_type, name, loads[name])
+
+        self._runner.measure_undecided(self._evaluation.load_profiles, loads, score, self._progress_of)
 
     def ask_lm_eval(self) -> dict[str, dict[str, float]] | str:
         """Run the lm-eval tasks. Where lm-eval fails, return how: what the load measured is kept."""
@@ -147,15 +164,15 @@ class _EndpointUnderTest:
     def _openai(self) -> OpenAITransport:
         return OpenAITransport.of_endpoint(self._runtime.meta.endpoint_url, self._staged.endpoint, self._region)
 
-    def _ask_in_a_batch(self, fleet: WorkerPool) -> BatchConsistency | None:
+    def _ask_in_a_batch(self) -> BatchConsistency | None:
         """Ask the first prompt check alone, then as many times at once as the first profile has clients."""
         if not self._evaluation.prompt_checks:
             return None
         check, profile = self._evaluation.prompt_checks[0], next(iter(self._evaluation.load_profiles.values()))
         load = Load(self._transport(profile), profile.timeout_s, 0, 0, 0, 0)
         ask = ChatRequest(({"role": "user", "content": check.prompt},), check.max_tokens, greedy=True)
-        [alone] = fleet.send_together(load, ask, 1)
-        together = fleet.send_together(load, ask, min(getattr(profile, "concurrency", _BATCH_AT_MOST), _BATCH_AT_MOST))
+        [alone] = self._fleet.send_together(load, ask, 1)
+        together = self._fleet.send_together(load, ask, min(getattr(profile, "concurrency", _BATCH_AT_MOST), _BATCH_AT_MOST))
         same = sum(result.written == alone.written and result.is_ok for result in together)
         logger.info(
             f"prompt check {check.prompt!r} in a batch: {same} of {len(together)} answers are the one that it gives alone"

@@ -5,10 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from delivery.names import Fact
-from loadtest.measurement.models import ProfileResult
-from loadtest.measurement.scoring import profile_result
 from steps.evaluate_staging import verdicts
 from steps.evaluate_staging.lm_eval_tasks import results
+from steps.evaluate_staging.load_scores import score_load
 from steps.evaluate_staging.measure import Measured
 from steps.evaluate_staging.models import IMAGE_DIGEST, Evaluation
 from steps.evaluate_staging.prepare import Prepared
@@ -27,7 +26,7 @@ def score(prepared: Prepared, measured: Measured) -> Evaluation:
     arguments = prepared.arguments
     release, model = arguments.release, arguments.release.model
     instances = f"{model.evaluation.instance_count} {measured.staged.instance_type}"
-    profiles = _score_loads(prepared, measured, instances)
+    profiles = {name: score_load(prepared, measured.staged.instance_type, name, run) for name, run in measured.loads.items()}
     lm_eval = results(model.evaluation.lm_eval, measured.lm_eval, prepared.baseline.lm_eval, prepared.baseline.why_none)
     verdict, summary = verdicts.judge(measured.prompt_checks, profiles, lm_eval, measured.unconfirmed)
     digest = prepared.image_facts.get(Fact.IMAGE_DIGEST)
@@ -56,23 +55,3 @@ def score(prepared: Prepared, measured: Measured) -> Evaluation:
         lm_eval=lm_eval,
         not_done=[measured.staged.left_behind] if measured.staged.left_behind else [],
     )
-
-
-def _score_loads(prepared: Prepared, measured: Measured, instances: str) -> dict[str, ProfileResult]:
-    release, evaluation = prepared.arguments.release, prepared.arguments.release.model.evaluation
-    price = release.environment.instance_usd_per_hour.get(measured.staged.instance_type)
-    scored: dict[str, ProfileResult] = {}
-    for name, outcome in measured.loads.items():
-        profile = evaluation.load_profiles[name]
-        scored[name] = profile_result(
-            profile.load,
-            outcome.measurement,
-            profile.objectives,
-            usd_per_hour=price * evaluation.instance_count if price else None,
-            lag_at_most_ms=evaluation.client_lag_at_most_ms,
-            production=prepared.baseline.profile(name),
-            incomparable=prepared.baseline.why_incomparable(name, instances),
-            trials=outcome.trials,
-            extra_metrics=outcome.extra_metrics,
-        )
-    return scored

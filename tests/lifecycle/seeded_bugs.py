@@ -28,7 +28,10 @@ Patch = tuple[Any, str, Any]
 BUGS: dict[str, list[Patch]] = {
     "what a person rejected is approved with a bare approve": [(decisions, "standing_rejection", lambda *_: None)],
     "a promotion does not ask who is against the version": [(decisions, "refusals", lambda *_: [])],
-    "of two who decide at once both win": [(Ledger, "append", _append_unchecked), (registry_decisions, "settle", lambda *_: None)],
+    "of two who decide at once both win": [
+        (Ledger, "append", _append_unchecked),
+        (registry_decisions, "settle", lambda *_: None),
+    ],
     "the gate rejects what a person approved": [(decisions, "is_persons", lambda _: False)],
 }
 RARE: dict[str, list[Patch]] = {

@@ -53,7 +53,7 @@ def test_an_undecided_objective_says_what_it_would_have_taken() -> None:
     assert result.further_s == pytest.approx(900)
     assert result.undecided == (
         "ttft_p99_ms is 520 and could be 480 to 560, which does not decide whether it is at most 540: it takes about 900 s more "
-        "(duration_at_most_s), or another bound"
+        "(duration_s), or another bound"
     )
     missed = decided(Objective(at_most=500), 520, 480, 560)
     assert missed.further_s == pytest.approx(900), "towards the end that has the bound in it"

@@ -19,12 +19,14 @@ from loadtest.inputs import LoadInputs
 from loadtest.measurement.confidence import TimeSlices
 from loadtest.measurement.long_run_variance import SLICES
 from loadtest.measurement.measurement import Measurement
+from loadtest.measurement.models import ProfileResult
 from loadtest.measurement.request_record import RequestRecord
 from loadtest.measurement.scoring import on_interval, profile_result, score
 from loadtest.measurement.worker_result import WorkerResult
 from loadtest.profiles import METRICS, ClosedLoop, Objective, OpenLoop
 from loadtest.runner import ProfileRun, Runner
 from loadtest.transports.openai import OpenAITransport
+from steps.evaluate_staging.report import formatting
 
 SECOND = 1_000_000_000
 TTFT = {"ttft_p50_ms": {"at_most": 110}}
@@ -67,11 +69,21 @@ class Engine:
         files = LoadInputs(lambda _: None, folder)
         until_s = time.monotonic() + self.left_s
         self.runner = Runner(self, lambda _: OpenAITransport(""), files, until_s, lag_at_most_ms=50)  # type: ignore[arg-type]
-        return self.runner.run(profile, 3, self.told.append, reserved_s=reserved_s)
+        run = self.runner.run(profile, 3, self.told.append, reserved_s=reserved_s)
+        self.runner.measure_undecided(
+            {"chat": profile}, {"chat": run}, lambda _: scored(profile, run), lambda _: self.told.append
+        )
+        return run
 
     @property
     def measured_s(self) -> list[float]:
         return [load.duration_s for load in self.loads]
+
+
+def scored(profile: ClosedLoop | OpenLoop, run: ProfileRun, production: ProfileResult | None = None) -> ProfileResult:
+    return profile_result(
+        profile.load, run.measurement, profile.objectives, usd_per_hour=36, lag_at_most_ms=50, production=production
+    )
 
 
 def closed(**changes: Any) -> ClosedLoop:
@@ -103,7 +115,7 @@ def test_what_is_never_decided_ends_when_that_was_said(tmp_path: Path) -> None:
     usual.run(tmp_path, closed(objectives=at_the_bound))
     said.run(tmp_path, closed(objectives=at_the_bound, duration_at_most_s=50))
     once.run(tmp_path, closed(objectives=at_the_bound, duration_at_most_s=10))
-    assert (usual.measured_s, said.measured_s, once.measured_s) == ([10, 10, 20], [10, 10, 20, 10], [10])
+    assert (usual.measured_s, said.measured_s, once.measured_s) == ([10, 10, 20], [10, 10, 30], [10])
 
 
 def test_what_is_missed_or_says_nothing_is_not_measured_on(tmp_path: Path) -> None:
@@ -114,15 +126,102 @@ def test_what_is_missed_or_says_nothing_is_not_measured_on(tmp_path: Path) -> No
     assert (missed.measured_s, late.measured_s) == ([10], [10])
 
 
-def test_the_endpoints_life_and_what_others_need_of_it_end_it(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    near, caplog_level = {"ttft_p50_ms": {"at_most": 100}}, "INFO"
-    caplog.set_level(caplog_level)
-    short, shared = Engine(left_s=30), Engine(left_s=60)
+def test_the_endpoints_life_and_what_others_need_of_it_end_it(tmp_path: Path) -> None:
+    """Each go takes up to 10 s, a warm-up of one, and a minute for its last answers."""
+    near = {"ttft_p50_ms": {"at_most": 100}}
+    short, long, shared = Engine(left_s=70), Engine(left_s=150), Engine(left_s=150)
     outcome = short.run(tmp_path, closed(objectives=near))
-    shared.run(tmp_path, closed(objectives=near), reserved_s=30)
-    assert (short.measured_s, shared.measured_s) == ([10, 10], [10, 10])
+    twice = long.run(tmp_path, closed(objectives=near))
+    shared.run(tmp_path, closed(objectives=near), reserved_s=80)
+    assert (short.measured_s, long.measured_s, shared.measured_s) == ([10], [10, 10], [10])
+    assert outcome.measurement.looks == 1, "its intervals need not allow for what there is no time for"
+    assert twice.measurement.looks == 2
+    result = scored(closed(objectives=near), twice).objectives["ttft_p50_ms"]
+    assert "(let it live longer), or another bound" in result.undecided
     assert outcome.measurement.invalid_reason == "", "it is undecided, which says how much longer it takes"
-    assert "measured no longer: the endpoint expires before that" in caplog.text
+
+
+def test_a_life_that_was_shorter_than_it_seemed_ends_it_too(tmp_path: Path) -> None:
+    engine = Engine(left_s=1000)
+    profile = closed(objectives={"ttft_p50_ms": {"at_most": 100}})
+    files = LoadInputs(lambda _: None, tmp_path)
+    engine.runner = Runner(engine, lambda _: OpenAITransport(""), files, time.monotonic() + 1000)  # type: ignore[arg-type]
+    run = engine.runner.run(profile, 3, lambda _: None)
+    engine.runner.until_s = time.monotonic() + 70
+    engine.runner.measure_undecided({"chat": profile}, {"chat": run}, lambda _: scored(profile, run), lambda _: print)
+    assert engine.measured_s == [10]
+    assert "(let it live longer), or another bound" in scored(profile, run).objectives["ttft_p50_ms"].undecided
+
+
+def test_where_another_load_is_missed_or_says_nothing_none_is_measured_on(tmp_path: Path) -> None:
+    undecided, missed = closed(objectives={"ttft_p50_ms": {"at_most": 100}}), closed(objectives={"ttft_p50_ms": {"at_most": 10}})
+    engine = Engine()
+    files = LoadInputs(lambda _: None, tmp_path)
+    engine.runner = Runner(engine, lambda _: OpenAITransport(""), files)  # type: ignore[arg-type]
+    profiles = {"chat": undecided, "long": missed}
+    runs = {name: engine.runner.run(profile, 3, lambda _: None) for name, profile in profiles.items()}
+    engine.runner.measure_undecided(profiles, runs, lambda name: scored(profiles[name], runs[name]), lambda _: print)
+    assert engine.measured_s == [10, 10]
+
+
+def test_what_production_or_the_price_decides_is_not_measured_on(tmp_path: Path) -> None:
+    """Production answers five times as fast; a million tokens cost 1,000 dollars too much."""
+    near = {"ttft_p50_ms": {"at_most": 100}}
+    relative, dear = (
+        closed(objectives=near | {"requests_per_s": {"at_least_production": 0.9}}),
+        closed(objectives=near | {"usd_per_million_output_tokens": {"at_most": 1}}),
+    )
+    for profile in (relative, dear):
+        engine = Engine()
+        files = LoadInputs(lambda _: None, tmp_path)
+        engine.runner = Runner(engine, lambda _: OpenAITransport(""), files)  # type: ignore[arg-type]
+        production = scored(profile, Engine(answers_per_s=20).run(tmp_path, closed()))
+        run = engine.runner.run(profile, 3, lambda _: None)
+        engine.runner.measure_undecided(
+            {"chat": profile},
+            {"chat": run},
+            lambda _, profile=profile, run=run, production=production: scored(profile, run, production),  # type: ignore[misc]
+            lambda _: print,
+        )
+        assert engine.measured_s == [10]
+
+
+def test_what_no_time_decides_is_not_measured_on(tmp_path: Path) -> None:
+    """A server that counts ten tokens for each that its text has."""
+
+    class Overclaiming(Engine):
+        def measure(self, load: Load, on_progress: Callable[[str], None]) -> Measurement:
+            measurement = super().measure(load, on_progress)
+            for result in measurement.results:
+                result.output_tokens, result.counted_tokens = 200, 20
+            return measurement
+
+    engine = Overclaiming()
+    engine.run(tmp_path, closed(objectives={"tpot_p50_ms": {"at_most": 1000}}))
+    assert engine.measured_s == [10]
+
+
+def test_a_load_of_which_no_request_was_due_in_time_is_measured_on(tmp_path: Path) -> None:
+    """Answers of twelve seconds: the next turn of the only client is after the first ten."""
+    engine = Engine(answers_per_s=1 / 12)
+    engine.run(tmp_path, closed(duration_at_most_s=160))
+    assert len(engine.measured_s) > 1
+
+
+def test_failures_near_their_bound_end_nothing_early(tmp_path: Path) -> None:
+    """One of 40 failed, and one of 100 may: 40 say little, and more are asked while something else is undecided."""
+
+    class Failing(Engine):
+        def measure(self, load: Load, on_progress: Callable[[str], None]) -> Measurement:
+            measurement = super().measure(load, on_progress)
+            if len(self.loads) == 1:
+                measurement.counted[5].error = "http_500"
+            return measurement
+
+    engine = Failing()
+    run = engine.run(tmp_path, closed(objectives={"ttft_p50_ms": {"at_most": 100}}, duration_at_most_s=160))
+    assert len(engine.measured_s) > 1
+    assert scored(closed(), run).objectives["error_rate"].met, "counted at the end, it is one of hundreds"
 
 
 def test_each_go_of_an_open_loop_has_other_arrivals_and_other_prompts(tmp_path: Path) -> None:
@@ -170,6 +269,22 @@ def test_a_go_that_lost_a_host_makes_the_whole_say_nothing() -> None:
     assert first.invalid_reason == "host algo-2 failed"
 
 
+@pytest.mark.parametrize(
+    ("most_s", "looks_s"),
+    [
+        (10, [10]),
+        (14, [10]),
+        (15, [10, 15]),
+        (21, [10, 21]),
+        (30, [10, 20, 30]),
+        (40, [10, 20, 40]),
+        (159, [10, 20, 40, 80, 159]),
+    ],
+)
+def test_no_look_is_for_a_little_more(most_s: float, looks_s: list[float]) -> None:
+    assert list(closed(duration_at_most_s=most_s).looks_s) == looks_s
+
+
 @pytest.mark.parametrize("duration_at_most_s", [9, 161])
 def test_an_end_that_cannot_be_is_refused(duration_at_most_s: float) -> None:
     with pytest.raises(ValidationError, match="must be from duration_s, 10, to 16 times that, 160"):
@@ -180,17 +295,7 @@ def test_how_it_is_decided_is_no_part_of_the_load(tmp_path: Path) -> None:
     """Else production's numbers would not be compared with, because somebody measures longer now."""
     engine = Engine(median_s=0.03)
     outcome = engine.run(tmp_path, closed())
-    loads = [
-        profile_result(
-            closed(duration_at_most_s=most_s).load,
-            outcome.measurement,
-            closed().objectives,
-            usd_per_hour=None,
-            lag_at_most_ms=50,
-            production=None,
-        ).load
-        for most_s in (10, 20)
-    ]
+    loads = [scored(closed(duration_at_most_s=most_s), outcome).load for most_s in (10, 20)]
     assert loads[0] == loads[1]
 
 
@@ -227,3 +332,13 @@ def _holds(values: Any, truth: float, looks: int) -> bool:
     slices.sample("ttft", [number * SLICES // len(values) for number in range(len(values))], values.tolist())
     low, high = slices.quantile("ttft", 0.5) or (0.0, None)
     return low <= truth <= (math.inf if high is None else high)
+
+
+def test_the_report_says_how_long_it_was_measured_in_the_end(tmp_path: Path) -> None:
+    profile = closed(objectives={"ttft_p50_ms": {"at_most": 100}})
+    engine = Engine()
+    result = scored(profile, engine.run(tmp_path, profile))
+    assert (result.goes, result.looks, result.duration_s) == (3, 3, 40)
+    said = formatting.load(result)
+    assert said.endswith("1 s of warm-up, then 10 s measured, and on while it was undecided, to 40 s in 3 goes")
+    assert formatting.load(result.model_copy(update={"goes": 1})).endswith("then 10 s measured")

@@ -59,7 +59,7 @@ def _section(ours: ProfileResult, theirs: ProfileResult | None) -> dict[str, Any
     metrics = [name for name in shown_metrics(ours) if ours.metrics[name] is not None]
     return {
         "profile": ours,
-        "load": formatting.load(ours.load),
+        "load": formatting.load(ours),
         "tiles": [_row(name, ours, theirs) for name in _HEADLINES if name in metrics],
         "rows": [_row(name, ours, theirs) for name in metrics],
         "figures": _figures(ours, theirs),

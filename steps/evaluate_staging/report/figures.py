@@ -63,7 +63,7 @@ def throughput(profile: ProfileResult, title: str) -> str:
     mean = profile.metrics.get("output_tokens_per_s") or 0.0
     result = profile.objectives.get("output_tokens_per_s")
     bound = result.bound if result is not None and result.bound != result.relative_bound else None
-    chart = Chart(title, "seconds since the measurement began", "tokens a second")
+    chart = Chart(title, "seconds measured", "tokens a second")
     chart.fit_x([float(max(1, len(seconds)))])
     chart.fit_y([value for _, value in points] + [mean] + ([bound] if bound is not None else []))
     chart.line(points, "ours", filled=True)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
-from loadtest.measurement.models import ObjectiveResult
+from loadtest.measurement.models import ObjectiveResult, ProfileResult
 from loadtest.profiles import CAPACITY, COST, KINDS
 
 _NAMES = {
@@ -101,8 +100,9 @@ def bar(result: ObjectiveResult) -> dict[str, float | None]:
     return {"value": place(result.value), "bound": place(tightest), "low": low, "width": width}
 
 
-def load(profile: dict[str, Any]) -> str:
-    """Describe a load profile in a sentence or two."""
+def load(measured: ProfileResult) -> str:
+    """Describe the load that was put on in a sentence or two."""
+    profile = measured.load
     known = KINDS.get(profile.get("kind", ""))
     texts = [known.sentence.format(**profile)] if known else []
     if profile.get("prompts"):
@@ -115,5 +115,6 @@ def load(profile: dict[str, Any]) -> str:
     if profile.get("turns", 1) > 1:
         texts.append(f"chats of {profile['turns']} turns")
     if "duration_s" in profile:
-        texts.append(f"{profile['warmup_s']:g} s of warm-up, then {profile['duration_s']:g} s measured")
+        on = f", and on while it was undecided, to {measured.duration_s:g} s in {measured.goes} goes" if measured.goes > 1 else ""
+        texts.append(f"{profile['warmup_s']:g} s of warm-up, then {profile['duration_s']:g} s measured{on}")
     return "; ".join(texts)
