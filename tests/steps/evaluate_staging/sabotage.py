@@ -21,7 +21,7 @@ from delivery.job import frame
 from delivery.registry import model_packages
 from loadtest.generator.worker_pool import WorkerPool
 from steps.evaluate_staging import __main__ as evaluate_staging
-from steps.evaluate_staging import measure, report, scoring
+from steps.evaluate_staging import measure, report, verdicts
 
 Act = Literal["exception", "SIGTERM", "SIGKILL"]
 _AT_ONCE = 3
@@ -93,7 +93,7 @@ PHASES: dict[str, Callable[[Act], None]] = {
     "load over": lambda act: _after(WorkerPool, "measure", act),
     "deletion": lambda act: _before(Hosting, "_delete_when_allowed", act),
     "endpoint deleted": lambda act: _after(Hosting, "_delete_when_allowed", act),
-    "scoring": lambda act: _before(scoring, "profile_result", act),
+    "scoring": lambda act: _before(verdicts, "judge", act),
     "report": lambda act: _before(report, "render", act),
     "publishing": lambda act: _before(model_packages, "annotate", act),
 }
