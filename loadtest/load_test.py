@@ -68,7 +68,6 @@ def measure(
     transports: Transports = transport if callable(transport) else lambda _: transport
     seed = secrets.token_hex(4) if seed is None else seed
     began_at = datetime.now(UTC).isoformat(timespec="seconds")
-    reports: dict[str, ProfileReport] = {}
     with tempfile.TemporaryDirectory(prefix="loadtest-") as folder, WorkerPool(processes) as pool:
         inputs = LoadInputs(read_address, Path(folder), tokenizer)
         if tokenizer:
@@ -84,10 +83,9 @@ def measure(
 
         def score(name: str) -> ProfileReport:
             before = baseline.profiles.get(name) if baseline else None
-            reports[name] = _report(profiles[name], runs[name], usd_per_hour, lag_at_most_ms, before)
-            return reports[name]
+            return _report(profiles[name], runs[name], usd_per_hour, lag_at_most_ms, before)
 
-        runner.measure_undecided(profiles, runs, score, _logged)
+        reports = runner.measure_undecided(profiles, runs, score, _logged)
         measurements = {name: run.measurement for name, run in runs.items()}
     verdict, reasons = judge(reports)
     where = target or transports(next(iter(profiles.values()))).server

@@ -186,7 +186,7 @@ class _MeasuredOn(_Profile):
             looks.append(most_s)
         elif len(looks) > 1:
             looks[-1] = most_s
-        return tuple(looks[:LOOKS_AT_MOST])
+        return tuple(looks)
 
 
 class Scheduled(_Profile, ABC):

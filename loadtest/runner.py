@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 from pathlib import Path
+from typing import TypeVar
 
 from loadtest.capacity import RateResult, search
 from loadtest.errors import OutOfTime
@@ -35,6 +36,7 @@ from loadtest.profiles import (
 )
 from loadtest.transports import Transport
 
+Scored = TypeVar("Scored", bound=ProfileResult)
 _OTHER_ARRIVALS = 1_000_003
 """What is added to the seed each time that a load is put on again: it has other arrivals, also than any other profile's."""
 _BACKLOG_SHARE = 0.03
@@ -113,9 +115,9 @@ class Runner:
         self,
         profiles: Mapping[str, LoadProfile],
         runs: Mapping[str, ProfileRun],
-        score: Callable[[str], ProfileResult],
+        score: Callable[[str], Scored],
         told_of: Callable[[str], Callable[[str], None]],
-    ) -> None:
+    ) -> dict[str, Scored]:
         """Put closed and open loops that decide nothing yet on again, as long as all loads may still pass and there is time.
 
         Args:
@@ -123,15 +125,20 @@ class Runner:
             runs: name → what `run` measured; gets what is measured now.
             score: scores what was measured of a name so far.
             told_of: gives for a name what gets a line for people about once a second.
+
+        Returns:
+            Name → the score of all that was measured.
         """
         scores = {name: score(name) for name in runs}
         for seed, (name, profile) in enumerate(profiles.items()):
             if not may_still_pass(scores.values()):
-                return
+                break
             while is_worth_more(scores[name]):
-                if not self._go_on(profile, runs[name].measurement, seed, told_of(name)):
-                    return
-                scores[name] = score(name)
+                went_on = self._go_on(profile, runs[name].measurement, seed, told_of(name))
+                scores[name] = score(name)  # also where it did not: the advice says why
+                if not went_on:
+                    return scores
+        return scores
 
     def _go_on(self, profile: LoadProfile, measured: Measurement, seed: int, on_progress: Callable[[str], None]) -> bool:
         """Put a load on once more, unless it is none that can be, it was on as long as it may, or there is no time."""

@@ -16,6 +16,7 @@ from loadtest.client.chat_client import ChatRequest
 from loadtest.generator.load import Load
 from loadtest.generator.worker_pool import WorkerPool
 from loadtest.measurement.models import ProfileResult
+from loadtest.measurement.scoring import profile_result
 from loadtest.profiles import LoadProfile
 from loadtest.runner import ProfileRun, Runner
 from loadtest.transports import Transport
@@ -23,7 +24,6 @@ from loadtest.transports.openai import OpenAITransport
 from loadtest.transports.sagemaker import SageMakerTransport
 from steps.evaluate_staging import lm_eval_tasks
 from steps.evaluate_staging.load_errors import translate_load_errors
-from steps.evaluate_staging.load_scores import score_load
 from steps.evaluate_staging.models import BatchConsistency, PromptCheckSummary
 from steps.evaluate_staging.prepare import Prepared
 from steps.evaluate_staging.staging import StagingEndpoint, staging
@@ -45,6 +45,8 @@ class Measured:
     """Their answers."""
     loads: dict[str, ProfileRun]
     """What running each load profile gave."""
+    profiles: dict[str, ProfileResult]
+    """The objectives of each, scored alone and beside production's numbers."""
     lm_eval: dict[str, dict[str, float]] | str
     """Task → every number that lm-eval gives; or how lm-eval failed."""
     unconfirmed: str = ""
@@ -74,9 +76,9 @@ def measure(prepared: Prepared) -> Measured:
             checks = endpoint.ask_prompt_checks()
             batch, loads = endpoint.put_loads_on()
             lm_eval = endpoint.ask_lm_eval()
-            endpoint.measure_on(checks, loads, lm_eval)
+            profiles = endpoint.measure_on(checks, loads, lm_eval)
         unconfirmed = watch.confirm()
-    return Measured(staged, checks.model_copy(update={"batch": batch}), loads, lm_eval, unconfirmed)
+    return Measured(staged, checks.model_copy(update={"batch": batch}), loads, profiles, lm_eval, unconfirmed)
 
 
 class _EndpointUnderTest:
@@ -118,18 +120,34 @@ class _EndpointUnderTest:
 
     def measure_on(
         self, checks: PromptCheckSummary, loads: dict[str, ProfileRun], lm_eval: dict[str, dict[str, float]] | str
-    ) -> None:
-        """Put loads on again that decide nothing yet, when everything else was measured and lets the version pass."""
+    ) -> dict[str, ProfileResult]:
+        """Put loads on again that decide nothing yet, where everything else was measured and lets the version pass; returns what all give."""
         baseline = self._prepared.baseline
         tasks = lm_eval_tasks.results(self._evaluation.lm_eval, lm_eval, baseline.lm_eval, baseline.why_none)
         if checks.failed or any(one.undecided or not one.met for one in tasks.values()):
-            return
+            return {name: self._score(name, run) for name, run in loads.items()}
 
         def score(name: str) -> ProfileResult:
             self._watch.check()
-            return score_load(self._prepared, self._staged.instance_type, name, loads[name])
+            return self._score(name, loads[name])
 
-        self._runner.measure_undecided(self._evaluation.load_profiles, loads, score, self._progress_of)
+        return self._runner.measure_undecided(self._evaluation.load_profiles, loads, score, self._progress_of)
+
+    def _score(self, name: str, run: ProfileRun) -> ProfileResult:
+        evaluation, baseline, instance_type = self._evaluation, self._prepared.baseline, self._staged.instance_type
+        profile = evaluation.load_profiles[name]
+        price = self._prepared.arguments.release.environment.instance_usd_per_hour.get(instance_type)
+        return profile_result(
+            profile.load,
+            run.measurement,
+            profile.objectives,
+            usd_per_hour=price * evaluation.instance_count if price else None,
+            lag_at_most_ms=evaluation.client_lag_at_most_ms,
+            production=baseline.profile(name),
+            incomparable=baseline.why_incomparable(name, f"{evaluation.instance_count} {instance_type}"),
+            trials=run.trials,
+            extra_metrics=run.extra_metrics,
+        )
 
     def ask_lm_eval(self) -> dict[str, dict[str, float]] | str:
         """Run the lm-eval tasks. Where lm-eval fails, return how: what the load measured is kept."""

@@ -1,4 +1,4 @@
-"""What was measured becomes an evaluation: every objective scored, alone and beside production's numbers, and the verdict."""
+"""What was measured becomes an evaluation: lm-eval's tasks scored, and the verdict."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from delivery.names import Fact
 from steps.evaluate_staging import verdicts
 from steps.evaluate_staging.lm_eval_tasks import results
-from steps.evaluate_staging.load_scores import score_load
 from steps.evaluate_staging.measure import Measured
 from steps.evaluate_staging.models import IMAGE_DIGEST, Evaluation
 from steps.evaluate_staging.prepare import Prepared
@@ -26,9 +25,8 @@ def score(prepared: Prepared, measured: Measured) -> Evaluation:
     arguments = prepared.arguments
     release, model = arguments.release, arguments.release.model
     instances = f"{model.evaluation.instance_count} {measured.staged.instance_type}"
-    profiles = {name: score_load(prepared, measured.staged.instance_type, name, run) for name, run in measured.loads.items()}
     lm_eval = results(model.evaluation.lm_eval, measured.lm_eval, prepared.baseline.lm_eval, prepared.baseline.why_none)
-    verdict, summary = verdicts.judge(measured.prompt_checks, profiles, lm_eval, measured.unconfirmed)
+    verdict, summary = verdicts.judge(measured.prompt_checks, measured.profiles, lm_eval, measured.unconfirmed)
     digest = prepared.image_facts.get(Fact.IMAGE_DIGEST)
     return Evaluation(
         model=release.name,
@@ -51,7 +49,7 @@ def score(prepared: Prepared, measured: Measured) -> Evaluation:
         },
         production=prepared.baseline.reference,
         prompt_checks=measured.prompt_checks,
-        profiles=profiles,
+        profiles=measured.profiles,
         lm_eval=lm_eval,
         not_done=[measured.staged.left_behind] if measured.staged.left_behind else [],
     )

@@ -65,11 +65,13 @@ class Engine:
         self.runner.until_s -= end_s
         return Measurement.of(load.window_s, begin_ns, [WorkerResult(results, lag_ns=[self.lag_ns])])
 
-    def run(self, folder: Path, profile: ClosedLoop | OpenLoop, reserved_s: float = 0.0) -> ProfileRun:
-        files = LoadInputs(lambda _: None, folder)
-        until_s = time.monotonic() + self.left_s
+    def make_runner(self, folder: Path) -> Runner:
+        files, until_s = LoadInputs(lambda _: None, folder), time.monotonic() + self.left_s
         self.runner = Runner(self, lambda _: OpenAITransport(""), files, until_s, lag_at_most_ms=50)  # type: ignore[arg-type]
-        run = self.runner.run(profile, 3, self.told.append, reserved_s=reserved_s)
+        return self.runner
+
+    def run(self, folder: Path, profile: ClosedLoop | OpenLoop, reserved_s: float = 0.0) -> ProfileRun:
+        run = self.make_runner(folder).run(profile, 3, self.told.append, reserved_s=reserved_s)
         self.runner.measure_undecided(
             {"chat": profile}, {"chat": run}, lambda _: scored(profile, run), lambda _: self.told.append
         )
@@ -144,9 +146,7 @@ def test_the_endpoints_life_and_what_others_need_of_it_end_it(tmp_path: Path) ->
 def test_a_life_that_was_shorter_than_it_seemed_ends_it_too(tmp_path: Path) -> None:
     engine = Engine(left_s=1000)
     profile = closed(objectives={"ttft_p50_ms": {"at_most": 100}})
-    files = LoadInputs(lambda _: None, tmp_path)
-    engine.runner = Runner(engine, lambda _: OpenAITransport(""), files, time.monotonic() + 1000)  # type: ignore[arg-type]
-    run = engine.runner.run(profile, 3, lambda _: None)
+    run = engine.make_runner(tmp_path).run(profile, 3, lambda _: None)
     engine.runner.until_s = time.monotonic() + 70
     engine.runner.measure_undecided({"chat": profile}, {"chat": run}, lambda _: scored(profile, run), lambda _: print)
     assert engine.measured_s == [10]
@@ -156,11 +156,10 @@ def test_a_life_that_was_shorter_than_it_seemed_ends_it_too(tmp_path: Path) -> N
 def test_where_another_load_is_missed_or_says_nothing_none_is_measured_on(tmp_path: Path) -> None:
     undecided, missed = closed(objectives={"ttft_p50_ms": {"at_most": 100}}), closed(objectives={"ttft_p50_ms": {"at_most": 10}})
     engine = Engine()
-    files = LoadInputs(lambda _: None, tmp_path)
-    engine.runner = Runner(engine, lambda _: OpenAITransport(""), files)  # type: ignore[arg-type]
+    runner = engine.make_runner(tmp_path)
     profiles = {"chat": undecided, "long": missed}
-    runs = {name: engine.runner.run(profile, 3, lambda _: None) for name, profile in profiles.items()}
-    engine.runner.measure_undecided(profiles, runs, lambda name: scored(profiles[name], runs[name]), lambda _: print)
+    runs = {name: runner.run(profile, 3, lambda _: None) for name, profile in profiles.items()}
+    runner.measure_undecided(profiles, runs, lambda name: scored(profiles[name], runs[name]), lambda _: print)
     assert engine.measured_s == [10, 10]
 
 
@@ -173,10 +172,8 @@ def test_what_production_or_the_price_decides_is_not_measured_on(tmp_path: Path)
     )
     for profile in (relative, dear):
         engine = Engine()
-        files = LoadInputs(lambda _: None, tmp_path)
-        engine.runner = Runner(engine, lambda _: OpenAITransport(""), files)  # type: ignore[arg-type]
         production = scored(profile, Engine(answers_per_s=20).run(tmp_path, closed()))
-        run = engine.runner.run(profile, 3, lambda _: None)
+        run = engine.make_runner(tmp_path).run(profile, 3, lambda _: None)
         engine.runner.measure_undecided(
             {"chat": profile},
             {"chat": run},
