@@ -1,8 +1,8 @@
 """A container for hosting tests: what /ping and /invocations answer is told by its environment and by the request.
 
 Environment: PORT; UNHEALTHY=1 (/ping answers 503), CRASH=1 (exits at once), CRASH_IF_EXISTS (the same
-where that file exists), SLOW_START_S, NAME (in every answer), WHERE (a folder whose entries
-are in the answer).
+where that file exists), SLOW_START_S, START_GATE (serves once that file is there), NAME (in every answer), WHERE (a folder
+whose entries are in the answer).
 Request body (JSON): {"stream": n} for n server-sent events, "gap_s" between them, "break_after" (closes the connection after so
 many), "gate" (no second event before that file is there), "status" (that status), "sleep_s" (before the answer), "exit" (the process ends).
 """
@@ -99,4 +99,6 @@ if __name__ == "__main__":
         sys.stdout.write("cannot load the model\n")
         sys.exit(7)
     time.sleep(float(os.environ.get("SLOW_START_S", "0")))
+    while "START_GATE" in os.environ and not Path(os.environ["START_GATE"]).exists():
+        time.sleep(0.01)
     Server(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()

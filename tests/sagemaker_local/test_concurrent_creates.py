@@ -7,6 +7,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -201,20 +202,23 @@ def test_of_many_tags_that_are_added_and_removed_at_once_none_is_lost(sagemaker_
     assert left == {str(number) for number in range(1, CREATORS, 2)}
 
 
-def test_one_of_many_deletes_and_one_of_many_updates_goes_through(
-    crowd: RunningServer, sagemaker_clients: list[Any], made: str
-) -> None:
+def test_one_of_many_deletes_goes_through(sagemaker_clients: list[Any]) -> None:
     name = f"crowd-{uuid.uuid4().hex[:10]}"
     sagemaker_clients[0].create_pipeline(PipelineName=name, PipelineDefinition=DEFINITION, RoleArn=ROLE)
     deleted, refused = at_once(sagemaker_clients, lambda client: client.delete_pipeline(PipelineName=name))
     assert len(deleted) == 1 and {error.response["Error"]["Code"] for error in refused} == {"ResourceNotFound"}
+
+
+def test_one_of_many_updates_goes_through_until_it_has_ended(sagemaker_clients: list[Any], tmp_path: Path) -> None:
     hosting = HostingClient(sagemaker_clients[0], IMAGE)
-    endpoint = hosting.endpoint()
+    endpoint, gate = hosting.endpoint(), tmp_path / "gate"
+    gated = hosting.config(START_GATE=str(gate))
     updated, refused = at_once(
-        sagemaker_clients, lambda client: client.update_endpoint(EndpointName=endpoint, EndpointConfigName=made)
+        sagemaker_clients, lambda client: client.update_endpoint(EndpointName=endpoint, EndpointConfigName=gated)
     )
     assert len(updated) == 1
     assert all('Cannot update in-progress endpoint "arn:aws:sagemaker' in str(error) for error in refused)
+    gate.touch()
     hosting.settled(endpoint, "InService")
     hosting.clean_up()
 

@@ -224,8 +224,10 @@ def test_missing_model_data_fails_the_endpoint(hosting: HostingClient, a_bucket:
     assert reason.startswith('Failed to download model data for container "container_1" from URL: "s3://')
 
 
-def test_an_update_switches_without_a_failed_request(hosting: HostingClient, runtime: Any) -> None:
+def test_an_update_switches_without_a_failed_request(hosting: HostingClient, runtime: Any, tmp_path: Path) -> None:
     endpoint = hosting.endpoint(NAME="blue", instances=2)
+    gate = tmp_path / "gate"
+    green = hosting.config(NAME="green", instances=2, START_GATE=str(gate))
     names, failures, stop = [], [], threading.Event()
 
     def ask() -> None:
@@ -238,11 +240,10 @@ def test_an_update_switches_without_a_failed_request(hosting: HostingClient, run
     askers = [threading.Thread(target=ask) for _ in range(4)]
     for asker in askers:
         asker.start()
-    hosting.sagemaker.update_endpoint(
-        EndpointName=endpoint, EndpointConfigName=(green := hosting.config(NAME="green", instances=2))
-    )
+    hosting.sagemaker.update_endpoint(EndpointName=endpoint, EndpointConfigName=green)
     with pytest.raises(ClientError, match="Cannot update in-progress endpoint"):
         hosting.sagemaker.update_endpoint(EndpointName=endpoint, EndpointConfigName=green)
+    gate.touch()
     described = hosting.settled(endpoint, "InService")
     after = {invoke(runtime, endpoint)["name"] for _ in range(10)}
     stop.set()
