@@ -19,7 +19,7 @@ from loadtest.generator.worker_pool import WorkerPool
 from loadtest.inputs import LoadInputs
 from loadtest.measurement.measurement import Measurement
 from loadtest.measurement.models import ProfileResult, Trial
-from loadtest.measurement.scoring import is_worth_more, may_still_pass
+from loadtest.measurement.scoring import is_undecided, is_worth_more, may_still_pass
 from loadtest.profiles import (
     CAPACITY,
     COST,
@@ -131,7 +131,9 @@ class Runner:
         """
         scores = {name: score(name) for name in runs}
         for seed, (name, profile) in enumerate(profiles.items()):
-            if not may_still_pass(scores.values()):
+            if not may_still_pass(scores.values()) or any(
+                is_undecided(scores[other]) and not _can_go_on(profiles[other], run.measurement) for other, run in runs.items()
+            ):
                 break
             while is_worth_more(scores[name]):
                 went_on = self._go_on(profile, runs[name].measurement, seed, told_of(name))
@@ -142,9 +144,9 @@ class Runner:
 
     def _go_on(self, profile: LoadProfile, measured: Measurement, seed: int, on_progress: Callable[[str], None]) -> bool:
         """Put a load on once more, unless it is none that can be, it was on as long as it may, or there is no time."""
-        number = len(measured.windows)
-        if not isinstance(profile, ClosedLoop | OpenLoop) or number >= measured.looks:
+        if not isinstance(profile, ClosedLoop | OpenLoop) or not _can_go_on(profile, measured):
             return False
+        number = len(measured.windows)
         duration_s = profile.looks_s[number] - measured.duration_s
         stretch = self._stretch(profile, self._common(profile), duration_s, seed + _OTHER_ARRIVALS * number)
         if self.until_s - time.monotonic() < _whole_s(stretch.window_s[1], profile):
@@ -256,6 +258,11 @@ class Runner:
             bottleneck=measurement.client(self.lag_at_most_ms).bottleneck,
             cached_share=measurement.prompt_cache.share,
         )
+
+
+def _can_go_on(profile: LoadProfile, measured: Measurement) -> bool:
+    """Tell whether a load may be put on again: those that are the same as long as they are on, and only so many times."""
+    return isinstance(profile, ClosedLoop | OpenLoop) and len(measured.windows) < measured.looks
 
 
 def _whole_s(on_s: float, profile: LoadProfile) -> float:

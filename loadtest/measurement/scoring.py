@@ -115,6 +115,11 @@ def is_worth_more(profile: ProfileResult) -> bool:
     )
 
 
+def is_undecided(profile: ProfileResult) -> bool:
+    """Tell whether an objective is undecided, so that the run is invalid unless more is measured."""
+    return any(one.undecided for one in profile.objectives.values())
+
+
 def may_still_pass(profiles: Iterable[ProfileResult]) -> bool:
     """Tell whether every load passes or may do so when it is measured longer: else nobody needs to pay for that."""
     return all(

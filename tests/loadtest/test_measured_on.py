@@ -23,7 +23,7 @@ from loadtest.measurement.models import ProfileResult
 from loadtest.measurement.request_record import RequestRecord
 from loadtest.measurement.scoring import on_interval, profile_result, score
 from loadtest.measurement.worker_result import WorkerResult
-from loadtest.profiles import METRICS, ClosedLoop, Objective, OpenLoop
+from loadtest.profiles import METRICS, ClosedLoop, Ladder, LoadProfile, Objective, OpenLoop
 from loadtest.runner import ProfileRun, Runner
 from loadtest.transports.openai import OpenAITransport
 from steps.evaluate_staging.report import formatting
@@ -82,7 +82,7 @@ class Engine:
         return [load.duration_s for load in self.loads]
 
 
-def scored(profile: ClosedLoop | OpenLoop, run: ProfileRun, production: ProfileResult | None = None) -> ProfileResult:
+def scored(profile: LoadProfile, run: ProfileRun, production: ProfileResult | None = None) -> ProfileResult:
     return profile_result(
         profile.load, run.measurement, profile.objectives, usd_per_hour=36, lag_at_most_ms=50, production=production
     )
@@ -161,6 +161,22 @@ def test_where_another_load_is_missed_or_says_nothing_none_is_measured_on(tmp_pa
     runs = {name: runner.run(profile, 3, lambda _: None) for name, profile in profiles.items()}
     runner.measure_undecided(profiles, runs, lambda name: scored(profiles[name], runs[name]), lambda _: print)
     assert engine.measured_s == [10, 10]
+
+
+@pytest.mark.parametrize("before", [True, False])
+def test_where_another_load_stays_undecided_none_is_measured_on(before: bool, tmp_path: Path) -> None:
+    """A ladder is measured once: what its last step does not decide makes the run invalid, whatever else is measured."""
+    objectives = {"ttft_p50_ms": {"at_most": 100}}
+    steps = {"concurrencies": [1, 2], "warmup_s": 1, "duration_s": 10, "objectives": objectives}
+    near: dict[str, LoadProfile] = {"chat": closed(objectives=objectives)}
+    ladder: dict[str, LoadProfile] = {"steps": Ladder.model_validate({"kind": "ladder", **steps})}
+    profiles = ladder | near if before else near | ladder
+    engine = Engine()
+    runner = engine.make_runner(tmp_path)
+    runs = {name: runner.run(profile, 3, lambda _: None) for name, profile in profiles.items()}
+    scores = runner.measure_undecided(profiles, runs, lambda name: scored(profiles[name], runs[name]), lambda _: print)
+    assert all(score.objectives["ttft_p50_ms"].undecided for score in scores.values())
+    assert engine.measured_s == [10, 10, 10]
 
 
 def test_what_production_or_the_price_decides_is_not_measured_on(tmp_path: Path) -> None:
