@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from loadtest.errors import InvalidInput
-from loadtest.generator import arrivals
-from loadtest.generator.arrivals import ScheduledRequest
 from loadtest.generator.prompts import Tokenizer, conversations
 from loadtest.profiles import LoadProfile, Replay
+from loadtest.traces.reading import ReplayedPart, ReplayedTrace, read
 
 _FILLED = 0.9
 """A trace that ends earlier, as a share of the time that is measured, is too short for it."""
@@ -27,6 +26,7 @@ class LoadInputs:
     tokenizer_address: str | None = None
     """Where the model's tokenizer.json is."""
     _found: dict[str, Path | None] = field(default_factory=dict)
+    _replayed: dict[tuple[str, ReplayedPart], ReplayedTrace] = field(default_factory=dict)
 
     @property
     def tokenizer(self) -> Path | None:
@@ -49,16 +49,22 @@ class LoadInputs:
             if profile.prompts:
                 conversations(self.required(profile.prompts).read_text(encoding="utf-8"), profile.prompts)
             if isinstance(profile, Replay):
-                wanted_s, has_s = profile.warmup_s + profile.duration_s, self.replayed(profile)[-1].at_s
+                wanted_s, has_s = profile.warmup_s + profile.duration_s, self.replayed(profile).ends_s
                 if has_s < _FILLED * wanted_s:
+                    begins = f" that begins at {profile.start_s:g} s" if profile.start_s else ""
                     raise InvalidInput(
-                        f"{profile.trace} ends after {has_s:.0f} s at {profile.speed:g} times its speed, and warmup_s and duration_s are "
-                        f"{wanted_s:.0f} s together: what is measured would be idle for the rest; shorten duration_s"
+                        f"{profile.trace}{begins} ends after {has_s:.0f} s at {profile.speed:g} times its speed, and warmup_s and duration_s "
+                        f"are {wanted_s:.0f} s together: what is measured would be idle for the rest; shorten duration_s"
                     )
 
-    def replayed(self, profile: Replay) -> list[ScheduledRequest]:
-        """Return a trace's requests. InvalidInput where it is none."""
-        return arrivals.replay(self.required(profile.trace).read_text(encoding="utf-8-sig"), profile.speed, profile.trace)
+    def replayed(self, profile: Replay) -> ReplayedTrace:
+        """Return what a profile replays of its trace, which is read once. InvalidInput where it is none."""
+        lasts_s = profile.warmup_s + profile.duration_s
+        part = ReplayedPart(profile.start_s, lasts_s, profile.speed, profile.timestamp_unit, profile.block_tokens)
+        key = profile.trace, part
+        if key not in self._replayed:
+            self._replayed[key] = read(self.required(profile.trace), part, profile.trace)
+        return self._replayed[key]
 
     def _file(self, uri: str) -> Path | None:
         if uri not in self._found:

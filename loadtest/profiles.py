@@ -96,6 +96,8 @@ _WORTH_A_LOOK = 1.5
 _TIMES_AS_LONG = 4.0
 """How many times as long as duration_s is measured at most, where a profile does not say."""
 S3_ADDRESS = r"^s3://[^/]+/.+"
+TimestampUnit = Literal["s", "ms", "us", "ns"]
+"""What a number counts that says when: of a recorded trace."""
 FileAddress = Annotated[str, WithJsonSchema({"type": "string", "pattern": S3_ADDRESS})]
 """`s3://BUCKET/KEY`, or, for a load test that runs here, a path as well. Model files, whose editors read the schema, take S3 addresses only:
 `config` refuses the rest."""
@@ -263,9 +265,19 @@ class Replay(_Profile):
     """Which kind of load this is."""
     trace: FileAddress
     """S3 address of a CSV: TIMESTAMP, ContextTokens, GeneratedTokens (Azure's traces) or Timestamp, Request tokens, Response tokens
-    (BurstGPT's). It replaces prompt_tokens and output_tokens."""
+    (BurstGPT's); or of JSON lines with timestamp, input_length, output_length and hash_ids (Mooncake's). It replaces prompt_tokens and
+    output_tokens, and hash_ids, the blocks that prompts have in common, shared_prefix and turns."""
     speed: float = Field(default=1.0, gt=0)
     """How many times faster than it was recorded."""
+    start_s: float = Field(default=0.0, ge=0)
+    """Where the replay begins, after the trace's first request, in the trace's own time. Seconds."""
+    timestamp_unit: TimestampUnit | None = None
+    """What the trace's timestamps count, where they are numbers: s, ms, us, ns. Where it is not said: milliseconds in JSON lines; in a CSV the
+    unit of times since 1970, by their size, and else seconds."""
+    block_tokens: int = Field(default=512, ge=1)
+    """How many tokens each of hash_ids stands for: 512 in Mooncake's traces."""
+    exact_output: bool = True
+    """Whether each answer must be as long as it was recorded (SGLang's ignore_eos): else it is the model that decides what load this is."""
     duration_s: float = Field(gt=0)
     """How long is measured, after the warm-up; what the trace has beyond is left out. Seconds."""
 

@@ -10,6 +10,8 @@ from loadtest.base import Reading, Strict
 from loadtest.measurement.models import ObjectiveResult, ProfileResult
 
 Verdict = Literal["passed", "failed", "invalid"]
+_EXACT_SHARE = 0.02
+"""By which answers may be longer or shorter, all together, than was asked for: an engine may count an answer's end."""
 Standing = Literal["met", "missed", "undecided", "unmeasured"]
 
 
@@ -44,6 +46,15 @@ def number(value: float | None) -> str:
     if value is None or value == math.inf:
         return "unmeasured" if value is None else "infinite"
     return f"{value:.4g}" if abs(value) < 1000 else f"{value:.0f}"
+
+
+def answer_lengths(profile: ProfileResult) -> str:
+    """Say how long answers were asked to be, and were, where the load is of exact lengths; empty where it is not, or nobody counted."""
+    lengths = profile.answer_lengths
+    if lengths is None or not lengths.asked or not profile.load.get("exact_output"):
+        return ""
+    other = "" if abs(lengths.share - 1) < _EXACT_SHARE else ": the engine does not keep to the length asked for (ignore_eos)"
+    return f"answers of {lengths.asked} tokens asked for, {lengths.got} got ({lengths.share:.1%}){other}"
 
 
 def shown_metrics(profile: ProfileResult) -> list[str]:

@@ -186,7 +186,8 @@ class Runner:
             )
         self._loads += 1  # no two loads ask the same
         file = load.prompts_file
-        fresh = replace(load, seed=f"{self.seed}/{self._loads}", prompts_from=self._dealt_to.get(file, 0) if file else 0)
+        seed = f"{self.seed}/{self._loads}"
+        fresh = replace(load, seed=seed, blocks_seed=seed, prompts_from=self._dealt_to.get(file, 0) if file else 0)
         measurement = self.pool.measure(fresh, on_progress)
         if file:
             self._dealt_to[file] = max(fresh.prompts_from, measurement.prompts_to)
@@ -217,7 +218,7 @@ class Runner:
                 rates = profile.from_rate_per_s, profile.to_rate_per_s
                 return _until(end_s, arrivals.ramp(*rates, profile.warmup_s, profile.duration_s))
             case Replay():
-                return tuple(due for due in self.inputs.replayed(profile) if due.at_s < end_s)
+                return self.inputs.replayed(profile).schedule
             case Scheduled():
                 return _until(end_s, profile.moments(seed))
 

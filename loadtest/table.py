@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from loadtest.measurement.confidence import Interval
 from loadtest.measurement.models import ObjectiveResult
 from loadtest.profiles import CAPACITY, COST, ERRORS
-from loadtest.report import LoadTestReport, ProfileReport, number, shown_metrics, standing
+from loadtest.report import LoadTestReport, ProfileReport, answer_lengths, number, shown_metrics, standing
 
 _UNITS = {ERRORS: "share", COST: "USD", CAPACITY: "requests/s", "requests_per_s": "requests/s", "goodput_per_s": "requests/s"}
 _HEADING = ("metric", "value", "unit", "95 % interval", "objective", "")
@@ -39,6 +39,8 @@ def _profile(name: str, profile: ProfileReport) -> Iterator[str]:
         yield "  infinite: so many requests failed (for ttfo: or ended within their thought) that this percentile is of one of them"
     for error, count in profile.errors.items():
         yield f"  {count} times {error}: {profile.error_examples.get(error, '')}"
+    if said := answer_lengths(profile):
+        yield f"  {said}"
     yield from _prompt_cache(profile)
     health = profile.client
     lag = "unknown" if health.lag_p99_ms is None else f"{health.lag_p99_ms:.3g} ms"

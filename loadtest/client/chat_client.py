@@ -47,7 +47,12 @@ class LoadClient:
 
     async def send(self, request: ChatRequest, intended_ns: int) -> RequestRecord:
         """Send a request, read the stream to its end, and say how it went. Never raises: a failure is a result."""
-        result = RequestRecord(intended_ns, planned_tokens=request.planned_tokens, fresh_tokens=request.fresh_tokens)
+        result = RequestRecord(
+            intended_ns,
+            asked_tokens=request.max_tokens,
+            planned_tokens=request.planned_tokens,
+            fresh_tokens=request.fresh_tokens,
+        )
         reader = AnswerReader(result, self._transport, keep_text=request.greedy or request.keep_text)
         body = self._body(request)
         answer = HttpResponse(reader.receive)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from loadtest.client.chat_client import ChatRequest, LoadClient
-from loadtest.generator.arrivals import ScheduledRequest
+from loadtest.generator.arrivals import PrefixBlocks, ScheduledRequest
 from loadtest.generator.prompts import Prompt, RecordedPrompts, SyntheticPrompts, Tokenizer, conversations
 from loadtest.measurement.request_record import RequestRecord
 from loadtest.transports import Transport
@@ -44,6 +44,8 @@ class Load:
     turns: int = 1
     seed: str = ""
     """What its prompts are made of: loads with another ask other prompts."""
+    blocks_seed: str = ""
+    """What the blocks of recorded prompts say, the same in every process: loads with another ask other ones."""
     prompts_from: int = 0
     """Which recorded prompt, in the order in which all loads take them, is the first."""
     prompts_step: int = 1
@@ -77,8 +79,8 @@ class PromptSource(Protocol):
     repeated: int
     """How many of these were asked before."""
 
-    def make(self, tokens: int) -> Prompt:
-        """Make the next prompt, of `tokens` tokens where its length can be chosen."""
+    def make(self, tokens: int, blocks: PrefixBlocks | None = None) -> Prompt:
+        """Make the next prompt, of `tokens` tokens and these blocks where they can be chosen."""
 
     def answered(self, prompt: Prompt, text: str, tokens: int) -> None:
         """Take a prompt's answer, of `tokens` tokens; a chat may go on."""
@@ -94,7 +96,9 @@ def prompt_source(load: Load, tokenizer: Tokenizer | None) -> PromptSource:
     if load.prompts_file:
         found = conversations(load.prompts_file.read_text(encoding="utf-8"), load.prompts_file.name)
         return RecordedPrompts(found, load.prompts_from, load.prompts_step, tokenizer)
-    return SyntheticPrompts(load.seed, shared_prefix=load.shared_prefix, turns=load.turns, tokenizer=tokenizer)
+    return SyntheticPrompts(
+        load.seed, shared_prefix=load.shared_prefix, turns=load.turns, tokenizer=tokenizer, blocks_seed=load.blocks_seed
+    )
 
 
 async def run(
@@ -131,7 +135,7 @@ async def run(
         return result
 
     def make(due: ScheduledRequest) -> Prompt:
-        return prompts.make(due.prompt_tokens or load.prompt_tokens)
+        return prompts.make(due.prompt_tokens or load.prompt_tokens, due.blocks)
 
     if load.concurrency:
         await _closed(load, make, send, begin_ns)

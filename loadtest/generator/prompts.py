@@ -10,12 +10,14 @@ import json
 import random
 from collections import deque
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import count, pairwise
 from typing import Any
 
 from tokenizers import Tokenizer as HuggingFaceTokenizer
 
 from loadtest.errors import InvalidInput
+from loadtest.generator.arrivals import PrefixBlocks
 
 # Short English words that common tokenizers keep as one token each.
 _WORDS = (  # noqa: SIM905  (a list of literals would be a page long)
@@ -30,6 +32,8 @@ _TASK = "Write a long story about:"
 _SYSTEM = "Remember:"
 _FEWEST_WORDS = 20  # with fewer, prompts would hardly differ
 
+_BLOCKS_KEPT = 4096
+"""How many blocks of recorded prompts a process keeps the words of: some 3 kB each."""
 _ORDER = "recorded"
 """The seed of the order of recorded prompts: one for all, so that what was asked is known by its place."""
 
@@ -73,8 +77,11 @@ class SyntheticPrompts:
 
     dealt_to = repeated = 0  # there is no end of them
 
-    def __init__(self, seed: str, *, shared_prefix: float = 0.0, turns: int = 1, tokenizer: Tokenizer | None = None) -> None:
-        """`shared_prefix` is the share of each prompt that is the same in all; with another `seed` the rest is another."""
+    def __init__(
+        self, seed: str, *, shared_prefix: float = 0.0, turns: int = 1, tokenizer: Tokenizer | None = None, blocks_seed: str = ""
+    ) -> None:
+        """`shared_prefix` is the share of each prompt that is the same in all; with another `seed` the rest is another, with another
+        `blocks_seed` what the blocks of recorded prompts say."""
         self._random = random.Random(seed)  # noqa: S311  (must repeat, not be secret)
         self._shared, self._turns = shared_prefix, turns
         self._words = [word for word in _WORDS if tokenizer is None or tokenizer.count(f"a {word}") - tokenizer.count("a") == 1]
@@ -86,9 +93,13 @@ class SyntheticPrompts:
         self._overhead = 0 if self.exact else _CHAT_OVERHEAD_TOKENS
         self._prefixes: dict[int, str] = {}
         self._answered: deque[Prompt] = deque()
+        self._block = lru_cache(_BLOCKS_KEPT)(lambda number, words: self._words_of(f"{blocks_seed}/{number}", words))
 
-    def make(self, tokens: int) -> Prompt:
-        """Make a prompt of `tokens` tokens: the first of a chat, or the next turn, with all before it, of the chat that was answered first."""
+    def make(self, tokens: int, blocks: PrefixBlocks | None = None) -> Prompt:
+        """Make a prompt of `tokens` tokens: of the blocks that were recorded; else the first of a chat, or the next turn, with all before it, of
+        the chat that was answered first."""
+        if blocks is not None:
+            return self._of_blocks(tokens, blocks)
         shared = int(tokens * self._shared)
         fresh = max(1, tokens - shared - self._overhead - self._leads[_TASK])
         user = {"role": "user", "content": self._text(_TASK, fresh, self._random)}
@@ -103,6 +114,18 @@ class SyntheticPrompts:
         if prompt.turn < self._turns:
             answer = {"role": "assistant", "content": text}
             self._answered.append(Prompt((*prompt.messages, answer), prompt.tokens + tokens if self.exact else 0, prompt.turn))
+
+    def _of_blocks(self, tokens: int, blocks: PrefixBlocks) -> Prompt:
+        """Make a prompt whose beginning is that of every prompt whose blocks begin alike."""
+        words = [word for number in blocks.ids for word in self._block(number, blocks.tokens_each)]
+        length = max(1, tokens - self._overhead - self._leads[_TASK])
+        words += self._random.choices(self._words, k=max(0, length - len(words)))  # where the last, cut short, has no id
+        user = {"role": "user", "content": " ".join([_TASK, *words[:length]])}
+        fresh = max(0, length - blocks.known * blocks.tokens_each)
+        return Prompt((user,), tokens if self.exact else 0, self._turns, fresh)
+
+    def _words_of(self, seed: str, words: int) -> list[str]:
+        return random.Random(seed).choices(self._words, k=words)  # noqa: S311
 
     def _system(self, tokens: int) -> list[dict[str, str]]:
         """Return what every prompt of this length begins with: the same in every process."""
@@ -160,7 +183,7 @@ class RecordedPrompts:
         self._fresh = _fresh_shares(found)
         self.dealt_to = self.repeated = 0
 
-    def make(self, _tokens: int) -> Prompt:
+    def make(self, _tokens: int, _blocks: PrefixBlocks | None = None) -> Prompt:
         """Return the next conversation; its length is its own."""
         place = next(self._places)
         self.dealt_to = place + 1

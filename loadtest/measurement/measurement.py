@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from loadtest.measurement.confidence import STATES, Interval, TimeSlices
 from loadtest.measurement.long_run_variance import SLICES
-from loadtest.measurement.models import ClientHealth, PromptCache, Quantiles
+from loadtest.measurement.models import AnswerLengths, ClientHealth, PromptCache, Quantiles
 from loadtest.measurement.percentiles import PERCENTILES, percentile, quantiles
 from loadtest.measurement.request_record import RequestRecord
 from loadtest.measurement.worker_result import WorkerResult
@@ -137,6 +137,12 @@ class Measurement:
         if asked:
             return sum(_disagree(result.output_tokens, result.counted_tokens) for result in asked) / len(asked)
         return sum(result.output_tokens != len(result.token_ns) for result in good) / len(good) if good else None
+
+    @property
+    def answer_lengths(self) -> AnswerLengths:
+        """How long the counted answers were asked to be, and were."""
+        good = [result for result in self.counted if result.is_ok]
+        return AnswerLengths(asked=sum(result.asked_tokens for result in good), got=sum(result.output_tokens for result in good))
 
     @property
     def overclaimed(self) -> str:

@@ -60,6 +60,20 @@ class Quantiles(Strict):
     """The HDR histogram of the finite samples (microseconds), in its standard base64 encoding: to be drawn, compared, or merged with others."""
 
 
+class AnswerLengths(Strict):
+    """How long answers were asked to be, and were. Tokens, of the answers that were complete."""
+
+    asked: int
+    """How long they might be, or, where lengths are exact, had to be, all together."""
+    got: int
+    """How long they were, by the server's word."""
+
+    @property
+    def share(self) -> float:
+        """Which share of the length asked for the answers have."""
+        return self.got / self.asked if self.asked else 1.0
+
+
 class ClientHealth(Strict):
     """The measuring side, measured."""
 
@@ -132,6 +146,8 @@ class ProfileResult(Strict):
     """Tokens that arrived in each second."""
     metrics: dict[str, Reading | None]
     """Every metric that an objective may name."""
+    answer_lengths: AnswerLengths | None = None
+    """How long answers were asked to be, and were; None in files from before that was kept."""
     prompt_cache: PromptCache | None = None
     """What came out of the server's prefix cache; None in files from before it was looked at."""
     client: ClientHealth

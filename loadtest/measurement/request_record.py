@@ -34,6 +34,8 @@ class RequestRecord:
     """What the failure said."""
     finish_reason: str = ""
     """Why the server says that the answer ended."""
+    asked_tokens: int = 0
+    """How long its answer might be, or had to be."""
     planned_tokens: int = 0
     """How many tokens the prompt was made of; 0 where that is not known."""
     fresh_tokens: int = 0

@@ -26,6 +26,7 @@ def build(measurements: Mapping[str, Measurement]) -> dict[str, list[Any]]:
             "e2e_ms": result.e2e_ms if result.is_ok else None,
             "tpot_ms": result.tpot_ms,
             "itl_max_ms": max(result.gaps_ms, default=None),
+            "asked_tokens": result.asked_tokens,
             "output_tokens": result.output_tokens,
             "pieces": len(result.token_ns),
             "thought_pieces": result.answer_at,

@@ -71,6 +71,7 @@ def profile_result(
         latencies_ms=latencies,
         tokens_per_s=measurement.tokens_per_s,
         metrics=metrics,
+        answer_lengths=measurement.answer_lengths,
         prompt_cache=measurement.prompt_cache,
         client=measurement.client(lag_at_most_ms),
         trials=trials or [],

@@ -8,7 +8,7 @@ from typing import Any
 import jinja2
 
 from loadtest.measurement.models import ProfileResult
-from loadtest.report import shown_metrics
+from loadtest.report import answer_lengths, shown_metrics
 from steps.evaluate_staging.models import Evaluation
 from steps.evaluate_staging.report import figures, formatting
 
@@ -60,6 +60,7 @@ def _section(ours: ProfileResult, theirs: ProfileResult | None) -> dict[str, Any
     return {
         "profile": ours,
         "load": formatting.load(ours),
+        "answer_lengths": answer_lengths(ours),
         "tiles": [_row(name, ours, theirs) for name in _HEADLINES if name in metrics],
         "rows": [_row(name, ours, theirs) for name in metrics],
         "figures": _figures(ours, theirs),

@@ -1,0 +1,90 @@
+"""Mooncake's traces (kvcache-ai/Mooncake, FAST'25): JSON lines with the prefixes that prompts have in common.
+
+    {"timestamp": 27482, "input_length": 6955, "output_length": 52, "hash_ids": [46, 47, …, 2354]}
+
+Timestamps are milliseconds. Each of `hash_ids` stands for a block of 512 tokens and everything before it: two prompts whose ids begin alike begin
+with the same blocks. A last block that is cut short has an id in Mooncake's own traces, and none in those of some tools. The names that NVIDIA's
+tools write beside these (input_tokens, output_tokens, created_time) are read as well.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+from loadtest.profiles import TimestampUnit
+from loadtest.traces.trace_row import TraceRow, whole_tokens
+
+_NAMES = {
+    "timestamp": ("timestamp", "created_time"),
+    "prompt": ("input_length", "input_tokens"),
+    "output": ("output_length", "output_tokens"),
+}
+_IDS_BELOW = 2**63
+
+
+class MooncakeTrace:
+    """JSON lines, a request each."""
+
+    name: ClassVar = "JSON lines (Mooncake's)"
+    unit: ClassVar[TimestampUnit | None] = "ms"
+
+    @staticmethod
+    def recognizes(first_line: str) -> bool:
+        """Tell whether a file that begins so is one."""
+        return first_line.lstrip().startswith("{")
+
+    @staticmethod
+    def rows(lines: Iterator[str]) -> Iterator[TraceRow]:
+        """Yield the requests in the order of the file.
+
+        Raises:
+            ValueError: it is no trace; says why.
+        """
+        for number, line in enumerate(lines, 1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except RecursionError as error:
+                raise ValueError("is nested too deeply") from error
+            if not isinstance(row, dict):
+                raise ValueError(f"is a JSON {type(row).__name__} and must be an object")
+            yield TraceRow(
+                number,
+                _time(_member(row, "timestamp")),
+                whole_tokens(_member(row, "prompt"), "input_length"),
+                whole_tokens(_member(row, "output"), "output_length"),
+                _block_ids(row.get("hash_ids")),
+            )
+
+
+def _member(row: Mapping[str, Any], what: str) -> Any:
+    for name in _NAMES[what]:
+        if name in row:
+            return row[name]
+    raise ValueError(f"has no {' or '.join(_NAMES[what])}; it has {', '.join(row) or 'nothing'}")
+
+
+def _time(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError(f"timestamp is {str(value)[:80]!r} and must be a number of milliseconds")
+    return float(value)
+
+
+def _block_ids(value: Any) -> tuple[int, ...]:
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        raise ValueError(f"hash_ids is {str(value)[:80]!r} and must be a list of whole numbers or texts")
+    return tuple(_block_id(one) for one in value)
+
+
+def _block_id(value: Any) -> int:
+    if isinstance(value, str):
+        return int.from_bytes(hashlib.blake2b(value.encode("utf-8", "surrogatepass"), digest_size=8).digest()) >> 1
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _IDS_BELOW:
+        raise ValueError(f"hash_ids has {str(value)[:80]!r}, and must be of whole numbers from 0 to 2^63 - 1, or texts")
+    return value
