@@ -98,6 +98,8 @@ class Evaluation(Strict):
     """One line for people: the objectives missed with their numbers, or the headline numbers."""
     next_action: str = ""
     """What to do now; empty where there is a verdict on the version."""
+    command_again: str = ""
+    """The command that measures the same version again; empty in files from before it was kept."""
     environment: dict[str, str]
     """What was measured: repository, revision, image, instance type and count, the container's flags."""
     production: InProduction | None = None

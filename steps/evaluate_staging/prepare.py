@@ -8,7 +8,6 @@ from pathlib import Path
 
 import boto3
 
-from config.schema import Release
 from delivery.aws import s3
 from delivery.endpoint.hosting import Hosting
 from delivery.errors import DeliveryError, InputError
@@ -52,20 +51,11 @@ class Prepared:
         return self.recorder.package
 
     @property
-    def measure_again(self) -> str:
-        """What to do where there is no verdict."""
-        return measure_again(self.arguments.release, self.package.version)
-
-
-def measure_again(release: Release, version: int) -> str:
-    """Say how the same version is measured again.
-
-    Args:
-        release: The resolved model file.
-        version: Its number.
-    """
-    where = " --env aws" if release.environment.kind == "aws" else ""
-    return f"measure it again: python -m pipelines.run evaluate {release.name} {version}{where}"
+    def command_again(self) -> str:
+        """The command that measures the same version again."""
+        release = self.arguments.release
+        where = " --env aws" if release.environment.kind == "aws" else ""
+        return f"python -m pipelines.run evaluate {release.name} {self.package.version}{where}"
 
 
 def prepare(recorder: Recorder, folder: Path) -> Prepared:

@@ -36,9 +36,10 @@ def score(prepared: Prepared, measured: Measured) -> Evaluation:
         evaluated_at=datetime.now(UTC).isoformat(timespec="seconds"),
         verdict=verdict,
         summary=summary,
-        next_action=f"{prepared.measure_again}; where the model file must change for that, release it again"
+        next_action=f"measure it again: {prepared.command_again}; where the model file must change for that, release it again"
         if verdict == "invalid"
         else "",
+        command_again=prepared.command_again,
         environment={
             "repository": model.weights.repository,
             "revision": model.weights.revision,

@@ -87,7 +87,7 @@ class EndpointWatch:
             return None
         return DeliveryError(
             f"the staging endpoint {self._staged.endpoint} {changed} while it was measured; this says nothing about version "
-            f"{package.version}, which stays as it is: {self._prepared.measure_again}"
+            f"{package.version}, which stays as it is: measure it again: {self._prepared.command_again}"
         )
 
 

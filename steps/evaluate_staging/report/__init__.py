@@ -8,9 +8,10 @@ from typing import Any
 import jinja2
 
 from loadtest.measurement.models import ProfileResult
-from loadtest.report import answer_lengths, shown_metrics
+from loadtest.report import answer_lengths, shown_metrics, standing
 from steps.evaluate_staging.models import Evaluation
 from steps.evaluate_staging.report import figures, formatting
+from steps.evaluate_staging.report.headline import headline
 
 _TEMPLATE = Path(__file__).with_name("report.html.j2")
 _HEADLINES = (
@@ -49,6 +50,8 @@ def render(evaluation: Evaluation, production: Evaluation | None = None) -> str:
         evaluation=evaluation,
         sections=profiles,
         formatting=formatting,
+        standing=standing,
+        headline=headline(evaluation),
         compared=production is not None,
         verdict_word={"passed": "Passed", "failed": "Failed", "invalid": "Invalid"}[evaluation.verdict],
     )

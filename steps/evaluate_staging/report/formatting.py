@@ -56,11 +56,6 @@ def bounds(metric: str, result: ObjectiveResult) -> list[str]:
     return found if result.relative_bound is None else [*found, f"{side} {result.relative_bound:.0%} of production's"]
 
 
-def outcome(result: ObjectiveResult) -> str:
-    """Return `met`, `missed`, or `undecided`."""
-    return "undecided" if result.undecided else "met" if result.met else "missed"
-
-
 def interval(metric: str, result: ObjectiveResult) -> str:
     """Format its 95 % confidence interval; empty where there was too little to say."""
     if result.low is None:
