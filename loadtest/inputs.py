@@ -49,6 +49,10 @@ class LoadInputs:
             if profile.prompts:
                 conversations(self.required(profile.prompts).read_text(encoding="utf-8"), profile.prompts)
             if isinstance(profile, Replay):
+                if profile.prompts and any(due.blocks for due in self.replayed(profile).schedule):
+                    raise InvalidInput(
+                        f"{profile.trace} has hash_ids, which say how prompts begin, and prompts names {profile.prompts}: leave prompts out"
+                    )
                 wanted_s, has_s = profile.warmup_s + profile.duration_s, self.replayed(profile).ends_s
                 if has_s < _FILLED * wanted_s:
                     begins = f" that begins at {profile.start_s:g} s" if profile.start_s else ""

@@ -164,9 +164,9 @@ class _MeasuredOn(_Profile):
 
     duration_at_most_s: float | None = Field(default=None, gt=0)
     """When everything else is measured, and nothing is missed but something undecided, the load is put on again, for as long as it has been
-    measured so far: up to this long in all, at most 16 times duration_s, while the staging endpoint lives. The intervals are wider for each time
-    that this may happen, so that looking again makes no error of theirs more likely. 4 times duration_s where it is not said; the same as
-    duration_s measures once. Seconds."""
+    measured so far: up to this long in all, at most 16 times duration_s, while the staging endpoint lives, and unless another load stays undecided.
+    The intervals are wider for each time that this may happen, so that looking again makes no error of theirs more likely. 4 times duration_s where
+    it is not said; the same as duration_s measures once. Seconds."""
 
     def model_post_init(self, context: object) -> None:
         """Refuse an end before the beginning's, and more looks than there are quantiles for."""
@@ -266,7 +266,7 @@ class Replay(_Profile):
     trace: FileAddress
     """S3 address of a CSV: TIMESTAMP, ContextTokens, GeneratedTokens (Azure's traces) or Timestamp, Request tokens, Response tokens
     (BurstGPT's); or of JSON lines with timestamp, input_length, output_length and hash_ids (Mooncake's). It replaces prompt_tokens and
-    output_tokens, and hash_ids, the blocks that prompts have in common, shared_prefix and turns."""
+    output_tokens (with prompts, output_tokens alone), and hash_ids, the blocks that prompts have in common, shared_prefix and turns."""
     speed: float = Field(default=1.0, gt=0)
     """How many times faster than it was recorded."""
     start_s: float = Field(default=0.0, ge=0)
@@ -277,7 +277,8 @@ class Replay(_Profile):
     block_tokens: int = Field(default=512, ge=1)
     """How many tokens each of hash_ids stands for: 512 in Mooncake's traces."""
     exact_output: bool = True
-    """Whether each answer must be as long as it was recorded (SGLang's ignore_eos): else it is the model that decides what load this is."""
+    """Whether each answer must be as long as it was recorded (SGLang's ignore_eos): else it is the model that decides what load this is. False for a
+    server that refuses ignore_eos."""
     duration_s: float = Field(gt=0)
     """How long is measured, after the warm-up; what the trace has beyond is left out. Seconds."""
 

@@ -29,6 +29,8 @@ class ChatRequest:
     """How many tokens the messages were made of; 0 where that is not known."""
     fresh_tokens: int = 0
     """How many of these no other prompt is meant to have begun with."""
+    in_any_order: bool = False
+    """Whether that depends on which of several the server takes first."""
     exact: bool = False
     """Whether the answer must have `max_tokens` tokens (SGLang's ignore_eos)."""
     greedy: bool = False
@@ -52,6 +54,7 @@ class LoadClient:
             asked_tokens=request.max_tokens,
             planned_tokens=request.planned_tokens,
             fresh_tokens=request.fresh_tokens,
+            in_any_order=request.in_any_order,
         )
         reader = AnswerReader(result, self._transport, keep_text=request.greedy or request.keep_text)
         body = self._body(request)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, replace
 from itertools import count as count_up
@@ -123,7 +124,13 @@ async def run(
         tokens = due.output_tokens or load.output_tokens
         sampled = load.keep_text or (load.tokenizer_file is not None and next(numbers) % COUNTED_EVERY == 0)
         wanted = ChatRequest(
-            prompt.messages, tokens, prompt.tokens, prompt.fresh_tokens, load.exact_output, keep_text=sampled or load.turns > 1
+            prompt.messages,
+            tokens,
+            prompt.tokens,
+            prompt.fresh_tokens,
+            due.blocks is not None,
+            load.exact_output,
+            keep_text=sampled or load.turns > 1,
         )
         result = await client.send(wanted, intended_ns)
         if result.is_ok and result.text:
@@ -178,16 +185,35 @@ _AFTER_FAILURE_S = 0.1
 
 async def _open(load: Load, make: Make, send: Send, begin_ns: int) -> None:
     """Run an open loop: every request is sent when it is due, however many are still unanswered: it keeps its schedule when the server does not."""
+    upcoming, prepared = iter(load.schedule), deque[tuple[ScheduledRequest, Prompt]]()
+    ahead = _PREPARED_AHEAD if any(due.blocks for due in load.schedule) else 1
+
+    def prepare() -> bool:
+        due = next(upcoming, None)
+        if due is not None:
+            prepared.append((due, make(due)))
+        return due is not None
+
     async with asyncio.TaskGroup() as group:
-        for due in load.schedule:
-            prompt = make(due)  # before it is due
+        while prepared or prepare():
+            due, prompt = prepared[0]
             intended_ns = begin_ns + int(due.at_s * 1e9)
+            while len(prepared) < ahead and _left_s(intended_ns) > _TIME_TO_PREPARE_S and prepare():
+                await _until(0)  # what is under way goes on between two
             await _until(intended_ns)
+            prepared.popleft()
             group.create_task(send(prompt, due, intended_ns))
 
 
+_PREPARED_AHEAD = 64
+"""Recorded prompts come in bursts, and may be of 100,000 tokens, which take 10 ms to make: as many are made before they are due."""
+_TIME_TO_PREPARE_S = 0.03
+
+
+def _left_s(moment_ns: int) -> float:
+    return (moment_ns - time.monotonic_ns()) / 1e9
+
+
 async def _until(moment_ns: int) -> None:
-    """Sleep until a moment of the monotonic clock."""
-    left_s = (moment_ns - time.monotonic_ns()) / 1e9
-    if left_s > 0:
-        await asyncio.sleep(left_s)
+    """Sleep until a moment of the monotonic clock; where it is past, let what was begun go on."""
+    await asyncio.sleep(max(0.0, _left_s(moment_ns)))

@@ -29,6 +29,8 @@ _WORDS = (  # noqa: SIM905  (a list of literals would be a page long)
 ).split(" ")
 _CHAT_OVERHEAD_TOKENS = 12  # what a chat template adds around one short message, about
 _TASK = "Write a long story about:"
+_SHORT = "a"
+"""Where a prompt is too short for that."""
 _SYSTEM = "Remember:"
 _FEWEST_WORDS = 20  # with fewer, prompts would hardly differ
 
@@ -88,7 +90,7 @@ class SyntheticPrompts:
         self.exact = tokenizer is not None and len(self._words) >= _FEWEST_WORDS
         self._words = self._words if self.exact else _WORDS
         self._leads = {
-            lead: tokenizer.count(lead) if tokenizer and self.exact else len(lead.split()) for lead in (_TASK, _SYSTEM)
+            lead: tokenizer.count(lead) if tokenizer and self.exact else len(lead.split()) for lead in (_TASK, _SHORT, _SYSTEM)
         }
         self._overhead = 0 if self.exact else _CHAT_OVERHEAD_TOKENS
         self._prefixes: dict[int, str] = {}
@@ -101,8 +103,8 @@ class SyntheticPrompts:
         if blocks is not None:
             return self._of_blocks(tokens, blocks)
         shared = int(tokens * self._shared)
-        fresh = max(1, tokens - shared - self._overhead - self._leads[_TASK])
-        user = {"role": "user", "content": self._text(_TASK, fresh, self._random)}
+        lead, fresh = self._led(tokens - shared)
+        user = {"role": "user", "content": self._text(lead, fresh, self._random)}
         if self._answered:
             chat = self._answered.popleft()
             return Prompt((*chat.messages, user), chat.tokens + tokens - shared if self.exact else 0, chat.turn + 1, fresh)
@@ -117,12 +119,18 @@ class SyntheticPrompts:
 
     def _of_blocks(self, tokens: int, blocks: PrefixBlocks) -> Prompt:
         """Make a prompt whose beginning is that of every prompt whose blocks begin alike."""
-        words = [word for number in blocks.ids for word in self._block(number, blocks.tokens_each)]
-        length = max(1, tokens - self._overhead - self._leads[_TASK])
+        lead, length = self._led(tokens)
+        each = min(blocks.tokens_each, length)
+        words = [word for number in blocks.ids for word in self._block(number, each)]
         words += self._random.choices(self._words, k=max(0, length - len(words)))  # where the last, cut short, has no id
-        user = {"role": "user", "content": " ".join([_TASK, *words[:length]])}
+        user = {"role": "user", "content": " ".join([lead, *words[:length]])}
         fresh = max(0, length - blocks.known * blocks.tokens_each)
         return Prompt((user,), tokens if self.exact else 0, self._turns, fresh)
+
+    def _led(self, tokens: int) -> tuple[str, int]:
+        """Return what a message of so many tokens begins with, and how many words follow."""
+        lead = _TASK if tokens - self._overhead > self._leads[_TASK] else _SHORT
+        return lead, max(0, tokens - self._overhead - self._leads[lead])
 
     def _words_of(self, seed: str, words: int) -> list[str]:
         return random.Random(seed).choices(self._words, k=words)  # noqa: S311

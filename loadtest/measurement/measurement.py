@@ -169,8 +169,9 @@ class Measurement:
     @property
     def known_prompts(self) -> str:
         """How the server was asked what it knew already, which makes it look faster than it is. Empty where it was not, or does not say."""
-        told = [result for result in self.counted if result.is_ok and result.prompt_tokens and result.cached_tokens]
-        beyond = sum(max(0, (result.cached_tokens or 0) - _known(result) - _ALIKE_TOKENS) for result in told)
+        told = [result for result in self.counted if result.is_ok and result.prompt_tokens]
+        beyond = sum(max(0, _beyond(result)) for result in told if not result.in_any_order)
+        beyond += max(0, sum(_beyond(result) for result in told if result.in_any_order))
         tokens = sum(result.prompt_tokens for result in self.counted if result.is_ok)
         if beyond <= _KNOWN_SHARE * tokens:
             return ""
@@ -306,6 +307,11 @@ class Measurement:
 def _known(result: RequestRecord) -> int:
     """Return how many of a prompt's tokens may be in the server's prefix cache: all but those that are meant to be fresh."""
     return max(0, result.prompt_tokens - result.fresh_tokens)
+
+
+def _beyond(result: RequestRecord) -> int:
+    """Return how many of a prompt's tokens the server knew beyond those that it may; less than none where it knew fewer."""
+    return (result.cached_tokens or 0) - _known(result) - _ALIKE_TOKENS
 
 
 def _disagree(claimed: int, counted: int) -> bool:

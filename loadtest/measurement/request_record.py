@@ -40,6 +40,8 @@ class RequestRecord:
     """How many tokens the prompt was made of; 0 where that is not known."""
     fresh_tokens: int = 0
     """How many of the prompt's tokens no other prompt is meant to have begun with; words, where the tokens are not known."""
+    in_any_order: bool = False
+    """Whether what is fresh in its prompt depends on which of several requests the server takes first: recorded prompts that begin alike."""
     counted_tokens: int = 0
     """The tokens that the answer's text has by the model's own tokenizer; 0 where it was not counted."""
     text: str = ""

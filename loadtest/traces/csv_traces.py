@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import ClassVar
 
 from loadtest.profiles import TimestampUnit
-from loadtest.traces.trace_row import TraceRow, whole_tokens
+from loadtest.traces.trace_row import TraceRow, shown, whole_tokens
 
 _COLUMNS = {
     "at": ("TIMESTAMP", "Timestamp"),
@@ -20,8 +20,7 @@ class CsvTrace:
     """A CSV whose columns are found by name. BurstGPT notes a failed request as one with no answer."""
 
     name: ClassVar = "CSV (Azure's, BurstGPT's)"
-    unit: ClassVar[TimestampUnit | None] = None
-    """Seconds from the beginning (BurstGPT), dates and times (Azure), or, as large as they are, times since 1970."""
+    unit: ClassVar[TimestampUnit] = "s"
 
     @staticmethod
     def recognizes(first_line: str) -> bool:
@@ -35,17 +34,22 @@ class CsvTrace:
         Raises:
             ValueError: it is no trace; says why.
         """
-        reader = csv.DictReader(lines)
-        names = {}
-        for what, known in _COLUMNS.items():
-            found = [name for name in known if name in (reader.fieldnames or ())]
-            if not found:
-                raise ValueError(f"has no column {' or '.join(known)}; it has {', '.join(reader.fieldnames or ['none'])}")
-            names[what] = found[0]
+        reader = csv.reader(lines, strict=True)
+        header = next(reader, [])
+        at, prompt, output = (_place(header, known) for known in _COLUMNS.values())
         for row in reader:
-            yield TraceRow(
-                reader.line_num,
-                row[names["at"]] or "",
-                whole_tokens(row[names["prompt"]], names["prompt"]),
-                whole_tokens(row[names["output"]], names["output"]),
-            )
+            if len(row) != len(header):
+                raise ValueError(
+                    f"has {len(row)} fields, and the header {len(header)}: the row is cut off, or a quote is missing"
+                )
+            yield TraceRow(row[at], whole_tokens(row[prompt], header[prompt]), whole_tokens(row[output], header[output]))
+
+
+def _place(header: list[str], known: tuple[str, ...]) -> int:
+    """Return which column has one of these names; the first of them that there is."""
+    for name in known:
+        if header.count(name) > 1:
+            raise ValueError(f"has the column {name} {header.count(name)} times")
+        if name in header:
+            return header.index(name)
+    raise ValueError(f"has no column {' or '.join(known)}; it has {shown(', '.join(header) or 'none')}")

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
 from loadtest.profiles import TimestampUnit
-from loadtest.traces.trace_row import TraceRow, whole_tokens
+from loadtest.traces.trace_row import TraceRow, number, shown, whole_tokens
 
 _NAMES = {
     "timestamp": ("timestamp", "created_time"),
@@ -29,7 +29,7 @@ class MooncakeTrace:
     """JSON lines, a request each."""
 
     name: ClassVar = "JSON lines (Mooncake's)"
-    unit: ClassVar[TimestampUnit | None] = "ms"
+    unit: ClassVar[TimestampUnit] = "ms"
 
     @staticmethod
     def recognizes(first_line: str) -> bool:
@@ -43,9 +43,7 @@ class MooncakeTrace:
         Raises:
             ValueError: it is no trace; says why.
         """
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
-                continue
+        for line in lines:
             try:
                 row = json.loads(line)
             except RecursionError as error:
@@ -53,7 +51,6 @@ class MooncakeTrace:
             if not isinstance(row, dict):
                 raise ValueError(f"is a JSON {type(row).__name__} and must be an object")
             yield TraceRow(
-                number,
                 _time(_member(row, "timestamp")),
                 whole_tokens(_member(row, "prompt"), "input_length"),
                 whole_tokens(_member(row, "output"), "output_length"),
@@ -65,20 +62,20 @@ def _member(row: Mapping[str, Any], what: str) -> Any:
     for name in _NAMES[what]:
         if name in row:
             return row[name]
-    raise ValueError(f"has no {' or '.join(_NAMES[what])}; it has {', '.join(row) or 'nothing'}")
+    raise ValueError(f"has no {' or '.join(_NAMES[what])}; it has {shown(', '.join(row) or 'nothing')}")
 
 
 def _time(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"timestamp is {str(value)[:80]!r} and must be a number of milliseconds")
-    return float(value)
+        raise ValueError(f"timestamp is {shown(value)} and must be a number of milliseconds")
+    return number(value)
 
 
 def _block_ids(value: Any) -> tuple[int, ...]:
     if value is None:
         return ()
     if not isinstance(value, list):
-        raise ValueError(f"hash_ids is {str(value)[:80]!r} and must be a list of whole numbers or texts")
+        raise ValueError(f"hash_ids is {shown(value)} and must be a list of whole numbers or texts")
     return tuple(_block_id(one) for one in value)
 
 
@@ -86,5 +83,5 @@ def _block_id(value: Any) -> int:
     if isinstance(value, str):
         return int.from_bytes(hashlib.blake2b(value.encode("utf-8", "surrogatepass"), digest_size=8).digest()) >> 1
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < _IDS_BELOW:
-        raise ValueError(f"hash_ids has {str(value)[:80]!r}, and must be of whole numbers from 0 to 2^63 - 1, or texts")
+        raise ValueError(f"hash_ids has {shown(value)}, and must be of whole numbers from 0 to 2^63 - 1, or texts")
     return value

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ from loadtest.traces.trace_row import TraceRow
 
 _LINE_CHARACTERS = 1_000_000
 """A longer line is no request of a trace."""
+_MESSAGE_CHARACTERS = 500
+_UNDECODED = re.compile("[\udc80-\udcff]")
+_GZIP = "\x1f\udc8b"
 
 
 class TraceFormat(Protocol):
@@ -28,8 +32,8 @@ class TraceFormat(Protocol):
 
     name: ClassVar[str]
     """What people call it."""
-    unit: ClassVar[TimestampUnit | None]
-    """What its timestamps count; None: they tell themselves."""
+    unit: ClassVar[TimestampUnit]
+    """What its timestamps count, where they are small numbers."""
 
     @staticmethod
     def recognizes(first_line: str) -> bool:
@@ -87,15 +91,18 @@ def read(file: Path, part: ReplayedPart, where: str) -> ReplayedTrace:
     lines = _Lines(file)
     try:
         return _Recorded(lines, part).replayed()
-    except UnicodeDecodeError as error:
-        raise InvalidInput(f"{where}, line {lines.number + 1}: not a text in UTF-8: {error}") from error
-    except (ValueError, csv.Error) as error:
+    except (ValueError, OverflowError, csv.Error) as error:
         at = f", line {lines.number}:" if lines.number else ""
-        raise InvalidInput(f"{where}{at} {error}") from error
+        quotes = " (a quote that is not closed takes the lines below it in)" if isinstance(error, csv.Error) else ""
+        raise InvalidInput(f"{where}{at} {_one_line(error)}{quotes}") from error
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:_MESSAGE_CHARACTERS]
 
 
 class _Lines:
-    """The lines of a file, one at a time."""
+    """The lines of a file that are not blank, one at a time."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -103,12 +110,16 @@ class _Lines:
         """Which one was the last; 0 where what is said is of the whole file."""
 
     def __iter__(self) -> Iterator[str]:
-        with self._file.open(encoding="utf-8-sig", newline="") as opened:
+        with self._file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as opened:
             while line := opened.readline(_LINE_CHARACTERS):
                 self.number += 1
                 if len(line) == _LINE_CHARACTERS:
                     raise ValueError(f"has more than {_LINE_CHARACTERS:,} characters")
-                yield line
+                if not line.isascii() and _UNDECODED.search(line):
+                    packed = "it is compressed: unpack it first" if line.startswith(_GZIP) else "not a text in UTF-8"
+                    raise ValueError(packed)
+                if not line.isspace():
+                    yield line
 
 
 class _Recorded:
@@ -123,7 +134,7 @@ class _Recorded:
         form = next((one for one in FORMATS if one.recognizes(first)), None)
         if form is None:
             raise ValueError(f"begins with {first[:40]!r}: neither {' nor '.join(one.name for one in FORMATS)}")
-        times = TimestampReader(part.timestamp_unit or form.unit)
+        times = TimestampReader(part.timestamp_unit, form.unit)
         for row in form.rows(_behind(first, texts)):
             self._add(row, times.seconds(row.timestamp))
         lines.number = 0
@@ -147,24 +158,23 @@ class _Recorded:
 
     def replayed(self) -> ReplayedTrace:
         """Return the requests of the part, and when the trace ends."""
-        part, at_s = self._part, np.asarray(self._at_s)
-        begin_s = float(at_s.min()) + part.start_s
-        inside = np.flatnonzero((at_s >= begin_s) & (at_s < begin_s + part.lasts_s * part.speed) & (np.asarray(self._output) > 0))
+        part = self._part
+        at_s = np.asarray(self._at_s) - min(self._at_s) - part.start_s  # from the part's beginning on
+        inside = np.flatnonzero((at_s >= 0) & (at_s < part.lasts_s * part.speed) & (np.asarray(self._output) > 0))
         if not len(inside):
-            raise ValueError(
-                f"has no request with an answer from {part.start_s:g} s on: it ends {at_s.max() - at_s.min():.0f} s after its first"
-            )
+            ends_s = at_s.max() + part.start_s
+            raise ValueError(f"has no request with an answer from {part.start_s:g} s on: it ends {ends_s:.0f} s after its first")
         seen: set[int] = set()
         schedule = tuple(
             ScheduledRequest(
-                float((at_s[place] - begin_s) / part.speed),
+                float(at_s[place] / part.speed),
                 max(self._prompt[place], 1),
                 self._output[place],
                 self._prefix(place, seen),
             )
             for place in inside[np.argsort(at_s[inside], kind="stable")].tolist()
         )
-        return ReplayedTrace(schedule, float((at_s.max() - begin_s) / part.speed))
+        return ReplayedTrace(schedule, float(at_s.max() / part.speed))
 
     def _prefix(self, place: int, seen: set[int]) -> PrefixBlocks | None:
         """Return the blocks of one prompt; `seen` are those of all before it."""

@@ -1,4 +1,4 @@
-"""One request of a recorded trace, and what is refused of it."""
+"""One request of a recorded trace, and how its numbers are read."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ from dataclasses import dataclass
 
 _TOKENS_AT_MOST = 100_000_000
 """More than any context: whatever it is, it is no count of tokens."""
+_SHOWN = 80
 
 
 @dataclass(frozen=True, slots=True)
 class TraceRow:
     """One request as it was recorded."""
 
-    line: int
-    """Where in the file it ends."""
     timestamp: str | float
     """When it came: a date and time in ISO 8601, or a number in the trace's unit."""
     prompt_tokens: int
@@ -23,6 +22,23 @@ class TraceRow:
     """How long its answer was; 0: it failed."""
     block_ids: tuple[int, ...] = ()
     """Which blocks its prompt is made of, in order; empty where that was not recorded."""
+
+
+def shown(value: object) -> str:
+    """Quote a value for an error, cut short where it is long."""
+    return repr(str(value)[:_SHOWN])
+
+
+def number(value: object) -> float:
+    """Read a number, or its text in plain digits; not a number where it is none."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return math.nan
+    if isinstance(value, str) and not (value.isascii() and "_" not in value):  # which float() would take
+        return math.nan
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        return math.nan
 
 
 def whole_tokens(value: object, name: str) -> int:
@@ -38,10 +54,7 @@ def whole_tokens(value: object, name: str) -> int:
     Raises:
         ValueError: it is no whole number from 0 to 100 million.
     """
-    try:
-        number = float(str(value).strip()) if isinstance(value, int | float | str) and not isinstance(value, bool) else math.nan
-    except ValueError:
-        number = math.nan
-    if not (0 <= number <= _TOKENS_AT_MOST and number == int(number)):
-        raise ValueError(f"{name} is {str(value)[:80]!r} and must be a whole number of tokens, from 0 to {_TOKENS_AT_MOST:,}")
-    return int(number)
+    found = number(value)
+    if not (0 <= found <= _TOKENS_AT_MOST and found == int(found)):
+        raise ValueError(f"{name} is {shown(value)} and must be a whole number of tokens, from 0 to {_TOKENS_AT_MOST:,}")
+    return int(found)

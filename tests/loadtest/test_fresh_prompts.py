@@ -73,7 +73,7 @@ def test_a_server_that_was_asked_the_same_before_decides_nothing(
     engine: Callable[..., str], pool: WorkerPool, tmp_path: Path
 ) -> None:
     url = engine()
-    runner(pool, url, tmp_path, "one").run(ladder(4), 0, lambda _: None)
+    runner(pool, url, tmp_path, "one").run(ladder(4, duration_s=4), 0, lambda _: None)  # asks all that is asked below
     again = runner(pool, url, tmp_path, "one").run(ladder(2, 2), 0, lambda _: None)
     assert again.trials[0].cached_share == pytest.approx(0.99, abs=0.02)
     assert again.trials[1].cached_share is not None

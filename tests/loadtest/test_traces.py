@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
 import json
 import math
 import tracemalloc
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from loadtest.client.chat_client import ChatRequest
 from loadtest.errors import InvalidInput
-from loadtest.generator.arrivals import ScheduledRequest
-from loadtest.generator.prompts import SyntheticPrompts
+from loadtest.generator import load
+from loadtest.generator.arrivals import PrefixBlocks, ScheduledRequest
+from loadtest.generator.prompts import Prompt, SyntheticPrompts
 from loadtest.generator.worker_pool import WorkerPool
 from loadtest.inputs import LoadInputs
 from loadtest.measurement.measurement import Measurement
@@ -74,6 +79,8 @@ def read(text: str, part: ReplayedPart, folder: Path, name: str = "trace.csv") -
         BURSTGPT_3,
         MOONCAKE,
         NVIDIA,
+        "\n  \n" + AZURE_2024,
+        MOONCAKE.replace("27482", "1700158546000000").replace("29482", "1700158548000000"),
         *(SINCE_1970.format(digits) for digits in ("", ".0", "000", "000000", "000000000")),
     ],
 )
@@ -107,8 +114,8 @@ LINE = '{"timestamp": 1, "input_length": 2, "output_length": 3}\n'
 @pytest.mark.parametrize(
     ("trace", "says"),
     [
-        ("", "line 1: has no column TIMESTAMP or Timestamp; it has none|has no column TIMESTAMP or Timestamp; it has none"),
-        ("TIMESTAMP,a\n1,2\n", "line 1: has no column ContextTokens or Request tokens; it has TIMESTAMP, a"),
+        ("", "trace.csv has no column TIMESTAMP or Timestamp; it has 'none'"),
+        ("TIMESTAMP,a\n1,2\n", "line 1: has no column ContextTokens or Request tokens; it has 'TIMESTAMP, a'"),
         ("[1, 2]\n", r"line 1: begins with '\[1, 2\]\\n': neither JSON lines \(Mooncake's\) nor CSV"),
         (HEAD + "nan,2,3\n", "line 3: the timestamp 'nan' must be a finite number, not less than 0"),
         (HEAD + "inf,2,3\n", "line 3: the timestamp 'inf' must be a finite number"),
@@ -119,17 +126,31 @@ LINE = '{"timestamp": 1, "input_length": 2, "output_length": 3}\n'
         (HEAD + "1,-2,3\n", "line 3: ContextTokens is '-2'"),
         (HEAD + "1,2.5,3\n", "line 3: ContextTokens is '2.5'"),
         (HEAD + "1,2,1e12\n", "line 3: GeneratedTokens is '1e12'"),
-        (HEAD + "1,2\n", "line 3: GeneratedTokens is 'None'"),
+        (HEAD + "1,2\n", "line 3: has 2 fields, and the header 3: the row is cut off, or a quote is missing"),
+        (HEAD + "1,2,34,5\n", "line 3: has 4 fields, and the header 3"),
+        (HEAD + "1,1_0,3\n", "line 3: ContextTokens is '1_0' and must be"),
+        (HEAD + "1,2,\u0663\n", "line 3: GeneratedTokens is '\u0663' and must be"),
+        (HEAD + '1,2,"3\n1,2,3\n1,2,3\n', r"line 5: unexpected end of data \(a quote that is not closed takes the lines below it in\)"),
+        (HEAD.replace("GeneratedTokens", "GeneratedTokens,ContextTokens"), "line 1: has the column ContextTokens 2 times"),
+        ('"TIME\nSTAMP",x\n', r"has no column TIMESTAMP or Timestamp; it has 'TIME\\nSTAMP, x'"),
+        (",".join("x" * 99_999) + "\n", "has no column"),
+        (HEAD + "9" * 100_000 + ",2,3\n", "line 3: the timestamp '9{80}' must be a finite number"),
         (HEAD + "2023-11-16 18:15:46,2,3\n", "line 3: the timestamp .* is a date and time, and those before it are a number"),
         (HEAD + "1700158546000,2,3\n", r"line 3: the timestamp '1700158546000' is a number \(ms\), and those before it are a number \(s\)"),
         ("TIMESTAMP,ContextTokens,GeneratedTokens\n1,2,0\n", "trace.csv has no request with an answer$"),
-        (HEAD + "500000,2,3\n", "trace.csv its requests would be 499999 s apart on average, were its timestamps seconds: set timestamp_unit"),
+        (HEAD + "500000,2,3\n", r"trace.csv has requests that are 5e\+05 s apart on average, if its timestamps are s: set timestamp_unit"),
         (HEAD + "1,2,3\n" + "9" * 2_000_000, "line 4: has more than 1,000,000 characters"),
+        (HEAD + "".join(f"{2 * row}000000000,2,3\n" for row in range(1, 200)), r"line 52: .* a number \(ms\), .* \(s\): set timestamp_unit"),
+        (HEAD.replace("1,2,3\n", "") + "".join(f"{5000 + 2 * row}000000000,2,3\n" for row in range(9)), r"2e\+06 s apart .* are ms: set"),
+        (LINE * 50 + LINE.replace("1,", "2,") * 60, "has requests that are 9.2e-06 s apart on average, if its timestamps are ms: set"),
         (LINE + "{", "line 2: "),
         (LINE + "[1]\n", "line 2: is a JSON list and must be an object"),
         (LINE + "[" * 100_000 + "\n", "line 2: "),
-        (LINE + '{"input_length": 2, "output_length": 3}\n', "line 2: has no timestamp or created_time; it has input_length, output_length"),
-        (LINE.replace("1", "NaN"), "line 1: the timestamp nan must be a finite number"),
+        (LINE + '{"input_length": 2, "output_length": 3}\n', "line 2: has no timestamp or created_time; it has 'input_length, output_length'"),
+        (LINE.replace("1", "1" + "0" * 400), "line 1: the timestamp 'nan' must be a finite number"),
+        ('{"a\\nb": 1}', r"line 1: has no timestamp or created_time; it has 'a\\nb'"),
+        (json.dumps({"k" * 900_000: 1}), "line 1: has no timestamp or created_time; it has 'k{80}'"),
+        (LINE.replace("1", "NaN"), "line 1: the timestamp 'nan' must be a finite number"),
         (LINE.replace("1", '"1"'), "line 1: timestamp is '1' and must be a number of milliseconds"),
         (LINE.replace("2", "true"), "line 1: input_length is 'True' and must be a whole number of tokens"),
         (LINE.replace("3", "[3]"), r"line 1: output_length is '\[3\]' and must be"),
@@ -144,11 +165,19 @@ def test_what_is_no_trace_is_refused_with_its_line(trace: str, says: str, tmp_pa
         read(trace, WHOLE, tmp_path)
     assert str(caught.value).startswith("trace.csv")
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 600
 
 
-def test_bytes_that_are_no_text_are_refused_with_their_line(tmp_path: Path) -> None:
-    (tmp_path / "trace.csv").write_bytes(HEAD.encode() + b"1,\xff,3\n")
-    with pytest.raises(InvalidInput, match=r"trace\.csv, line \d: not a text in UTF-8"):
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (HEAD.encode() + b"1,2,3\n" * 100 + b"1,\xff,3\n", r"trace\.csv, line 103: not a text in UTF-8$"),
+        (gzip.compress(HEAD.encode()), r"trace\.csv, line 1: it is compressed: unpack it first$"),
+    ],
+)
+def test_bytes_that_are_no_text_are_refused_with_their_line(body: bytes, says: str, tmp_path: Path) -> None:
+    (tmp_path / "trace.csv").write_bytes(body)
+    with pytest.raises(InvalidInput, match=says):
         reading.read(tmp_path / "trace.csv", WHOLE, "trace.csv")
 
 
@@ -209,6 +238,77 @@ def test_a_replay_asks_for_the_prefixes_and_the_lengths_that_were_recorded(tmp_p
     assert cache.share <= cache.meant + 0.02
     assert measured.client(math.inf).bottleneck == ""
     assert (measured.answer_lengths.asked, measured.answer_lengths.got) == (48, 48)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_of_two_that_begin_alike_at_one_moment_either_may_find_the_other_s_prefix(seed: int, tmp_path: Path) -> None:
+    """The server takes them as they come, on one instance of two client processes: only together they have as much as was recorded."""
+    answers = []
+    for pair in range(40):
+        for place in range(2):
+            cached = 1000 if (place == 0) == ((pair + seed) % 3 == 0) else 0
+            made = RequestRecord(
+                pair, pair, [pair + 1], pair + 1, 1, 1000, fresh_tokens=0 if place else 1000, cached_tokens=cached
+            )
+            made.in_any_order = True
+            answers.append(made)
+    measured = Measurement.of((0, 1), 0, [WorkerResult(answers)])
+    assert measured.known_prompts == ""
+    for answer in answers:
+        answer.cached_tokens = 1000
+    assert measured.known_prompts.startswith(
+        "the server took 100% of the prompts' tokens from its prefix cache, and at most 50% are meant"
+    )
+
+
+def test_prompts_beside_hash_ids_are_refused(tmp_path: Path) -> None:
+    files = {"trace.jsonl": blocks(0, at_ms=0) + blocks(0, at_ms=9000), "prompts.jsonl": '{"prompt": "hello"}'}
+    inputs = LoadInputs(lambda name: files[name].encode(), tmp_path)
+    settings = {"kind": "replay", "trace": "trace.jsonl", "block_tokens": 64, "prompts": "prompts.jsonl", "warmup_s": 0}
+    profile = Replay.model_validate({**settings, "duration_s": 9, "objectives": {"error_rate": {"at_most": 0}}})
+    with pytest.raises(InvalidInput, match=r"trace\.jsonl has hash_ids, .* and prompts names prompts\.jsonl: leave prompts out"):
+        inputs.check([profile])
+
+
+@pytest.mark.parametrize("tokens", [1, 2, 6, 7, 8])
+def test_a_prompt_of_a_few_tokens_has_as_many(tokens: int) -> None:
+    tokenizer = byte_pairs()
+    source = SyntheticPrompts("1", tokenizer=tokenizer)
+    for blocks_of_it in (None, PrefixBlocks((1,), 5_000_000)):
+        prompt = source.make(tokens, blocks_of_it)
+        assert tokenizer.count(prompt.messages[0]["content"]) == prompt.tokens == tokens
+
+
+def test_what_comes_in_one_burst_is_made_before_it_is_due(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twelve prompts of one moment, each of which takes 20 ms to make: none is late for the others. The clock moves by them, and by sleep."""
+    due = tuple(ScheduledRequest(1.0, 10, 2, PrefixBlocks((number,), 16)) for number in range(12))
+    sent_s, clock, sleep = list[float](), [0], asyncio.sleep
+
+    async def pass_by(seconds: float) -> None:
+        clock[0] += int(seconds * 1e9)
+        await sleep(0)
+
+    class Slow:
+        dealt_to = repeated = 0
+
+        def make(self, tokens: int, _blocks: PrefixBlocks | None = None) -> Prompt:
+            clock[0] += 20_000_000
+            return Prompt(({"role": "user", "content": "x"},), tokens)
+
+        def answered(self, prompt: Prompt, text: str, tokens: int) -> None: ...
+
+    class Client:
+        async def send(self, _request: ChatRequest, intended_ns: int) -> RequestRecord:
+            sent_s.append(clock[0] / 1e9)
+            return RequestRecord(intended_ns)
+
+    monkeypatch.setattr(asyncio, "sleep", pass_by)
+    monkeypatch.setattr(load, "time", SimpleNamespace(monotonic_ns=lambda: clock[0]))
+    client: Any = Client()
+    asyncio.run(
+        load.run(load.Load(OpenAITransport(""), 60, 1, 1, 0, 2, schedule=due), client, Slow(), 0, lambda _: None, lambda _: None)
+    )
+    assert sent_s == [1.0] * 12
 
 
 def test_a_trace_is_read_once_and_only_what_is_replayed_of_it_is_kept(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from array import array
+from dataclasses import fields
 from typing import Any
 
 import numpy
@@ -12,20 +13,7 @@ from pyarrow import parquet
 from loadtest.measurement.request_record import RequestRecord
 
 _MOMENTS = ("intended_ns", "sent_ns", "ended_ns")
-_REST = (
-    "output_tokens",
-    "prompt_tokens",
-    "planned_tokens",
-    "fresh_tokens",
-    "counted_tokens",
-    "error",
-    "message",
-    "finish_reason",
-    "text",
-    "thought",
-    "answer_at",
-    "cached_tokens",
-)
+_REST = tuple(field.name for field in fields(RequestRecord) if field.name not in {*_MOMENTS, "token_ns"})
 
 
 def pack(results: list[RequestRecord], begin_ns: int) -> bytes:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from config.base import Strict
 from delivery.aws import s3
 from delivery.errors import DeliveryError
-from loadtest.generator.arrivals import ScheduledRequest
+from loadtest.generator.arrivals import PrefixBlocks, ScheduledRequest
 from loadtest.generator.load import Load
 from loadtest.transports import Transport
 from loadtest.transports.openai import OpenAITransport
@@ -44,8 +44,8 @@ class LoadOrder(Strict):
     """How the endpoint is reached."""
     load: dict[str, Any] = {}
     """The load's numbers, for all hosts together."""
-    schedule: list[tuple[float, int, int]] = []
-    """When requests are due, and their tokens; for all hosts together."""
+    schedule: list[tuple[float, int, int, tuple[list[int], int, int] | None]] = []
+    """The members of each `ScheduledRequest`, and of its `PrefixBlocks`, in order, for all hosts together: names would take more room than they."""
     files: dict[str, str] = {}
     """Which of the load's files is which of `files/`."""
 
@@ -120,7 +120,7 @@ class CoordinationStore:
                 content = path.read_bytes()
                 files[name] = f"{hashlib.sha256(content).hexdigest()}/{path.name}"
                 self.put_bytes(f"files/{files[name]}", content)
-        schedule = [(due.at_s, due.prompt_tokens, due.output_tokens) for due in load.schedule]
+        schedule = [(due.at_s, due.prompt_tokens, due.output_tokens, _members(due.blocks)) for due in load.schedule]
         return LoadOrder(kind="measure", transport=_described(load.transport), load=numbers, schedule=schedule, files=files)
 
     def read_load(self, order: LoadOrder, folder: Path) -> Load:
@@ -133,8 +133,15 @@ class CoordinationStore:
                 if content is None:
                     raise DeliveryError(f"{self._folder}files/{path}, which the first host stored, is gone")
                 files[name].write_bytes(content)
-        schedule = tuple(ScheduledRequest(*due) for due in order.schedule)
+        schedule = tuple(
+            ScheduledRequest(at_s, prompt, output, blocks and PrefixBlocks(tuple(blocks[0]), *blocks[1:]))
+            for at_s, prompt, output, blocks in order.schedule
+        )
         return Load(transport=_restored(order.transport), schedule=schedule, **order.load, **files)
+
+
+def _members(blocks: PrefixBlocks | None) -> tuple[list[int], int, int] | None:
+    return None if blocks is None else (list(blocks.ids), blocks.tokens_each, blocks.known)
 
 
 def _described(transport: Transport) -> dict[str, str]:

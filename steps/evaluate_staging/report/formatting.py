@@ -100,6 +100,8 @@ def load(measured: ProfileResult) -> str:
     profile = measured.load
     known = KINDS.get(profile.get("kind", ""))
     texts = [known.sentence.format(**profile)] if known else []
+    if profile.get("start_s"):
+        texts.append(f"from {profile['start_s']:g} s of the trace on")
     if profile.get("prompts"):
         texts.append(f"prompts from {profile['prompts']}")
     elif profile.get("kind") != "replay" and "prompt_tokens" in profile:

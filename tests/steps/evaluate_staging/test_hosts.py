@@ -10,7 +10,7 @@ import uuid
 from array import array
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,10 @@ import pytest
 
 from config.errors import ConfigError
 from config.loader import load_model
+from delivery.aws import s3
 from delivery.job import frame
 from delivery.job.host_registry import JobHosts
-from loadtest.generator.arrivals import ScheduledRequest
+from loadtest.generator.arrivals import PrefixBlocks, ScheduledRequest
 from loadtest.generator.load import Load
 from loadtest.measurement.measurement import Measurement
 from loadtest.measurement.request_record import RequestRecord
@@ -30,7 +31,9 @@ from pipelines.definitions.requests import processing_job
 from steps.evaluate_staging.coordination import host as coordination
 from steps.evaluate_staging.coordination.host import Timing
 from steps.evaluate_staging.coordination.records import pack, unpack
+from steps.evaluate_staging.coordination.store import CoordinationStore, LoadOrder
 from tests.loadtest.test_measurement import MS, answer, result_of
+from tests.support.fake_aws.s3 import FakeS3
 from tests.support.forked import CONTEXT
 from tests.support.simulated_engine import simulated
 from tests.support.waiting import WHOLE_SYSTEM_S, wait_until
@@ -62,6 +65,34 @@ def test_requests_come_back_from_another_host_as_they_were() -> None:
     shifted = unpack(pack([moved(result, their_clock) for result in results], their_clock), ours)
     assert shifted == [moved(result, ours) for result in results]
     assert unpack(pack([], 0), 0) == []
+
+
+def test_all_that_a_request_is_comes_back_from_another_host() -> None:
+    values: dict[str, Any] = {
+        "int": 1234,
+        "str": "said",
+        "bool": True,
+        "int | None": 77,
+        "MutableSequence[int]": array("q", [3, 4]),
+    }
+    whole = RequestRecord(**{one.name: values[str(one.type)] for one in fields(RequestRecord)})
+    assert unpack(pack([whole], 0), 0) == [whole]
+
+
+def test_all_that_a_load_is_comes_to_another_host(tmp_path: Path) -> None:
+    """Where a member is new, a value here that is not its default shows that hosts are told of it."""
+    (tmp_path / "tokenizer.json").write_text("{}")
+    (tmp_path / "prompts.jsonl").write_text("")
+    schedule = (ScheduledRequest(1.5, 7, 8, PrefixBlocks((5, 6), 16, 1)), ScheduledRequest(2.5, 9, 10), ScheduledRequest(3))
+    files: dict[str, Any] = {"tokenizer_file": tmp_path / "tokenizer.json", "prompts_file": tmp_path / "prompts.jsonl"}
+    values: dict[str, Any] = {"float": 0.25, "int": 12, "bool": True, "str": "seed"}
+    plain = {one.name: values[str(one.type)] for one in fields(Load) if str(one.type) in values}
+    load = Load(**{**plain, **files, "transport": OpenAITransport("http://127.0.0.1:1"), "schedule": schedule})
+    store = CoordinationStore(FakeS3().client(lambda *call: call[-1]()), s3.S3Uri.parse("s3://bucket/job/"))
+    order = LoadOrder.model_validate_json(store.put_load_files(load).model_dump_json())
+    told = store.read_load(order, tmp_path)
+    assert [file.read_bytes() for file in (told.tokenizer_file, told.prompts_file) if file] == [b"{}", b""]
+    assert replace(told, **files) == load
 
 
 def moved(result: RequestRecord, by_ns: int) -> RequestRecord:

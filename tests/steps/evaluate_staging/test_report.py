@@ -17,7 +17,9 @@ from tests.support import browser
 
 chromium = pytest.mark.skipif(browser.PROGRAM is None, reason="there is no Chromium on this machine: apt-get install chromium")
 OVERFLOW = "document.documentElement.scrollWidth > document.documentElement.clientWidth"
-CELLS_OFF_SCREEN = "[...document.querySelectorAll('.objectives td')].filter(td => td.getBoundingClientRect().right > innerWidth).length"
+CELLS_OFF_SCREEN = (
+    "[...document.querySelectorAll('.objectives td')].filter(td => td.getBoundingClientRect().right > innerWidth).length"
+)
 LABELS = "getComputedStyle(document.querySelector('.objectives td[data-label]'), '::before').content.replaceAll('\"', '')"
 VERDICT = "document.querySelector('h1').innerText"
 FIGURES = "document.querySelectorAll('figure svg').length"
