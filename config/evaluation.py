@@ -10,7 +10,7 @@ from pydantic import Field, field_validator
 from config.base import Strict, Written
 from config.errors import MisplacedValue
 from config.instances import check_each
-from config.suggest import did_you_mean
+from config.reading.suggest import did_you_mean
 from loadtest.profiles import METRICS, S3_ADDRESS, LoadProfile, Objective
 
 _TASK_NAME = Written(r"^[A-Za-z][A-Za-z0-9_]*$", "the name of a task of lm-eval: letters, digits and _, as in gsm8k")

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from config.errors import MisplacedValue
-from config.suggest import did_you_mean
+from config.reading.suggest import did_you_mean
 
 _LEAST_CAPABILITY = 7.5
 

@@ -11,12 +11,12 @@ from pydantic import BaseModel, ValidationError
 from config.base import NAME
 from config.environment import Environment
 from config.errors import ConfigError, Location, Problem
-from config.problems import problems
+from config.reading.problems import problems
+from config.reading.source import YamlFile
+from config.reading.suggest import did_you_mean
 from config.rules import environment_rules, model_rules
 from config.rules.finding import Finding
 from config.schema import ModelFile
-from config.source import YamlFile
-from config.suggest import did_you_mean
 
 MODELS = Path(__file__).parent / "models"
 ENVIRONMENTS = Path(__file__).parent / "environments"

@@ -13,10 +13,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from config import yaml_scalars
 from config.errors import MisplacedValue
-from config.suggest import did_you_mean
-from config.vocabulary import flag_elsewhere
+from config.reading import yaml_scalars
+from config.reading.suggest import did_you_mean
+from config.reading.vocabulary import flag_elsewhere
 
 _FILE = Path(__file__).parents[1] / "container" / "sglang_flags.json"
 _TYPES: dict[str, tuple[type, ...]] = {

@@ -39,7 +39,7 @@ class _ModelIsRelease(TyperGroup):
     def _refuse_what_is_neither(self, word: str) -> None:
         """Raise UsageError for a word that is no command, no model's name and no path of a file."""
         from config.loader import model_names
-        from config.suggest import did_you_mean
+        from config.reading.suggest import did_you_mean
 
         models = model_names()
         if "/" in word or word.endswith((".yaml", ".yml")) or word in models:

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from config.aws_facts import facts
 from config.environment import Environment
 from config.errors import Location
+from config.reading.suggest import did_you_mean
 from config.rules.finding import Finding
-from config.suggest import did_you_mean
 
 _ARN = re.compile(r"arn:(?P<partition>[a-z-]+):(?P<service>[a-z0-9-]+):(?P<region>[a-z0-9-]*):(?P<account>\d*):(?P<rest>.+)")
 _ROLE = re.compile(r"role/[\w+=,.@/-]{1,512}")

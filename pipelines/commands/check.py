@@ -13,7 +13,7 @@ from typing import Literal
 
 from config.errors import ConfigError, Problem
 from config.loader import ENVIRONMENTS, MODELS, find_model, inspect_environment, inspect_model
-from config.source import MAX_FILE_BYTES
+from config.reading.source import MAX_FILE_BYTES
 
 _OF_ENVIRONMENTS = frozenset({"region", "account_id", "bucket", "roles"})
 """Keys at the top of environment files that no model file has."""

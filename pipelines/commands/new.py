@@ -8,7 +8,7 @@ from pathlib import Path
 
 from config.base import NAME
 from config.loader import MODELS, inspect_model
-from config.suggest import did_you_mean
+from config.reading.suggest import did_you_mean
 from config.weights import Weights
 from delivery.errors import InputError
 from delivery.hub import hub_repository

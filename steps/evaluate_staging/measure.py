@@ -22,7 +22,7 @@ from loadtest.runner import ProfileRun, Runner
 from loadtest.transports import Transport
 from loadtest.transports.openai import OpenAITransport
 from loadtest.transports.sagemaker import SageMakerTransport
-from steps.evaluate_staging import lm_eval_tasks
+from steps.evaluate_staging.lm_eval import tasks as lm_eval_tasks
 from steps.evaluate_staging.load_errors import translate_load_errors
 from steps.evaluate_staging.models import BatchConsistency, PromptCheckSummary
 from steps.evaluate_staging.prepare import Prepared

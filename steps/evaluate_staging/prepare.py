@@ -18,7 +18,7 @@ from delivery.registry.model_packages import ModelPackage
 from loadtest.inputs import LoadInputs
 from steps.evaluate_staging import baseline
 from steps.evaluate_staging.baseline import Baseline
-from steps.evaluate_staging.lm_eval_tasks import LmEvalTasks
+from steps.evaluate_staging.lm_eval.tasks import LmEvalTasks
 from steps.evaluate_staging.load_errors import translate_load_errors
 from steps.evaluate_staging.models import EvaluationArguments
 from steps.evaluate_staging.recorder import Recorder

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from delivery.names import Fact
 from steps.evaluate_staging import verdicts
-from steps.evaluate_staging.lm_eval_tasks import results
+from steps.evaluate_staging.lm_eval.tasks import results
 from steps.evaluate_staging.measure import Measured
 from steps.evaluate_staging.models import IMAGE_DIGEST, Evaluation
 from steps.evaluate_staging.prepare import Prepared

@@ -9,9 +9,9 @@ from delivery.endpoint.lease import Lease
 from delivery.history.ledger import Event, Ledger
 from delivery.registry import model_packages
 from delivery.registry.model_packages import ModelPackage
-from steps.promote.clients import PromotionClients
+from steps.promote.endpoint.clients import PromotionClients
+from steps.promote.endpoint.production_endpoint import ProductionEndpoint
 from steps.promote.models import PromotionArguments
-from steps.promote.production_endpoint import ProductionEndpoint
 
 
 class PromotionContext:

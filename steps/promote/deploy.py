@@ -17,8 +17,8 @@ from delivery.history.serving_history import DeployedVersion
 from delivery.job.frame import progress
 from steps.promote import intent
 from steps.promote.context import PromotionContext
+from steps.promote.endpoint.observed_endpoint import ServedVersion
 from steps.promote.models import Action
-from steps.promote.observed_endpoint import ServedVersion
 from steps.promote.prepare import Prepared
 
 logger = logging.getLogger(__name__)

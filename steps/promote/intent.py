@@ -11,7 +11,7 @@ from delivery.history.ledger import Event
 from delivery.history.serving_history import DeployedVersion
 from delivery.names import NOT_GIVEN
 from steps.promote.context import PromotionContext
-from steps.promote.observed_endpoint import ServedVersion
+from steps.promote.endpoint.observed_endpoint import ServedVersion
 
 
 def begin(context: PromotionContext, new: Deployment, before: ServedVersion | None, *, config: str | None = None) -> None:

@@ -15,7 +15,7 @@ from delivery.registry import model_packages, verification
 from delivery.registry.model_packages import ModelPackage
 from steps.promote import intent, overtaken
 from steps.promote.context import PromotionContext
-from steps.promote.observed_endpoint import ServedVersion
+from steps.promote.endpoint.observed_endpoint import ServedVersion
 
 
 @dataclass(frozen=True)

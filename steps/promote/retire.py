@@ -12,8 +12,8 @@ from delivery.history.ledger import Event
 from delivery.job.frame import progress
 from steps.promote import intent, overtaken
 from steps.promote.context import PromotionContext
+from steps.promote.endpoint.observed_endpoint import ServedVersion
 from steps.promote.models import Promotion
-from steps.promote.observed_endpoint import ServedVersion
 from steps.promote.record import finish, report_finished
 
 logger = logging.getLogger(__name__)

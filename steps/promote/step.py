@@ -17,9 +17,9 @@ from delivery.endpoint.lease import LeaseRecord
 from delivery.history.ledger import Ledger
 from delivery.job.frame import progress
 from delivery.names import PROMOTION_FILE
-from steps.promote.clients import PromotionClients
 from steps.promote.context import PromotionContext
 from steps.promote.deploy import deploy
+from steps.promote.endpoint.clients import PromotionClients
 from steps.promote.models import Promotion, PromotionArguments
 from steps.promote.prepare import prepare
 from steps.promote.record import record, report_superseded

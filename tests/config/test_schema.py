@@ -15,11 +15,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from config import aws_facts, vocabulary
+from config import aws_facts
 from config.__main__ import SCHEMA_FILE, schema_text
 from config.environment import Environment
 from config.instances import GPU_COUNTS, KNOWN_COUNTS
 from config.loader import load_environment, load_model
+from config.reading import vocabulary
 from config.schema import ModelFile, Release
 from config.serving import Serving
 from config.updates import Update

@@ -60,7 +60,7 @@ def test_a_change_that_the_ledger_does_not_have_is_lost() -> None:
 
 def test_a_version_that_is_left_to_a_wrong_one_is_lost() -> None:
     case = Case.parse("update-bad/promote/sagemaker:UpdateEndpoint/reset/1/other")
-    with mock.patch("steps.promote.production_endpoint.ProductionEndpoint.smoke_test", return_value=[]):
+    with mock.patch("steps.promote.endpoint.production_endpoint.ProductionEndpoint.smoke_test", return_value=[]):
         problems = examined(case)
     assert "after it: production should serve 1: the endpoint is InService with production-chat-v2-on-first" in problems[0]
 

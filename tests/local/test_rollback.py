@@ -10,7 +10,7 @@ from unittest import mock
 
 import pytest
 
-from steps.promote.production_endpoint import ProductionEndpoint
+from steps.promote.endpoint.production_endpoint import ProductionEndpoint
 from tests.support.waiting import WHOLE_SYSTEM_S
 from tests.support.worlds.registry import RegistryWorld, Version, registry_world
 

@@ -19,7 +19,7 @@ from botocore.exceptions import ClientError
 from config.evaluation import LmEval
 from delivery.errors import DeliveryError, InputError
 from loadtest.transports.openai import OpenAITransport
-from steps.evaluate_staging.lm_eval_tasks import LmEvalTasks, results
+from steps.evaluate_staging.lm_eval.tasks import LmEvalTasks, results
 from steps.evaluate_staging.models import PromptCheckSummary
 from steps.evaluate_staging.verdicts import judge
 from tests.support.simulated_engine import simulated
@@ -189,7 +189,7 @@ def test_lm_eval_ends_when_there_is_nothing_to_measure_any_more(tmp_path: Path, 
 
     popen = subprocess.Popen
     monkeypatch.setattr("subprocess.Popen", endless)
-    monkeypatch.setattr("steps.evaluate_staging.lm_eval_tasks._POLL_S", 0.01)
+    monkeypatch.setattr("steps.evaluate_staging.lm_eval.tasks._POLL_S", 0.01)
     accuracy = LmEvalTasks(LmEval.model_validate({"tasks": {"gsm8k": {"at_least": 0.5}}}), tmp_path)
     with pytest.raises(DeliveryError, match="was deleted"):
         accuracy.ask(OpenAITransport("http://127.0.0.1:9/v1"), timeout_s=1, within_s=3600, on_poll=gone)

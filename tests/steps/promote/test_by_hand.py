@@ -10,8 +10,8 @@ import pytest
 
 from delivery.errors import ChangedByHand, DeliveryError
 from delivery.history import serving_history
+from steps.promote.endpoint.production_endpoint import ProductionEndpoint
 from steps.promote.models import Promotion
-from steps.promote.production_endpoint import ProductionEndpoint
 from tests.support.worlds.promotion import PromotionWorld, Version
 
 

@@ -13,9 +13,9 @@ from delivery.endpoint.hosting import Hosting
 from delivery.errors import DeliveryError, LeaseLost
 from delivery.history.ledger import Event, EventKind, Ledger
 from delivery.registry import model_packages
-from steps.promote.autoscaling import EndpointAutoscaling
+from steps.promote.endpoint.autoscaling import EndpointAutoscaling
+from steps.promote.endpoint.production_endpoint import ProductionEndpoint
 from steps.promote.models import Promotion
-from steps.promote.production_endpoint import ProductionEndpoint
 from tests.support.fake_aws import FakeAws
 from tests.support.fake_aws.shapes import client_error
 from tests.support.worlds.promotion import QUESTION, PromotionWorld, Version

@@ -22,9 +22,9 @@ from delivery.history.ledger import Event, EventKind
 from delivery.names import ENDPOINT_TAG, MODEL_TAG
 from delivery.registry.model_packages import ModelPackage
 from steps.promote.context import PromotionContext
+from steps.promote.endpoint.observed_endpoint import ServedVersion
+from steps.promote.endpoint.production_endpoint import ProductionEndpoint
 from steps.promote.models import PromotionArguments
-from steps.promote.observed_endpoint import ServedVersion
-from steps.promote.production_endpoint import ProductionEndpoint
 from steps.promote.refusal import write_refusal
 
 SCALING = Autoscaling(min_instances=1, max_instances=3, concurrent_requests_per_instance=16)

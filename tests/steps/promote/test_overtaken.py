@@ -11,8 +11,8 @@ from delivery.endpoint.hosting import Hosting
 from delivery.errors import DeliveryError
 from delivery.history import changes, decisions, serving_history
 from delivery.registry import model_packages
+from steps.promote.endpoint.production_endpoint import ProductionEndpoint
 from steps.promote.models import Intent
-from steps.promote.production_endpoint import ProductionEndpoint
 from tests.steps.promote.commands import approved, rollback_started, status
 from tests.support.worlds.promotion import PromotionWorld, Version
 

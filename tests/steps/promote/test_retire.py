@@ -14,7 +14,7 @@ import pytest
 from delivery.errors import DeliveryError, InputError
 from delivery.history import changes, serving_history
 from delivery.registry import model_packages
-from steps.promote.production_endpoint import ProductionEndpoint
+from steps.promote.endpoint.production_endpoint import ProductionEndpoint
 from steps.verify_approval import step as verify_approval
 from steps.verify_approval.models import VerificationArguments
 from tests.steps.promote.commands import approved, status

@@ -14,7 +14,7 @@ from config.schema import Release
 from delivery.endpoint.deployment import Deployment
 from delivery.registry import model_packages
 from pipelines.definitions.requests import PROMOTE_MAX_RUNTIME_S
-from steps.promote.production_endpoint import ProductionEndpoint
+from steps.promote.endpoint.production_endpoint import ProductionEndpoint
 from tests.support.waiting import WHOLE_SYSTEM_S, wait_until
 from tests.support.worlds.promotion import PromotionWorld, ServedPromotions
 

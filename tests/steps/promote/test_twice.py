@@ -12,8 +12,8 @@ import pytest
 from delivery.endpoint import lease
 from delivery.errors import DeliveryError, LeaseHeld
 from delivery.history.ledger import Event, EventKind, Ledger
+from steps.promote.endpoint.production_endpoint import ProductionEndpoint
 from steps.promote.models import Promotion
-from steps.promote.production_endpoint import ProductionEndpoint
 from steps.verify_approval import step as verify_approval
 from steps.verify_approval.models import VerificationArguments
 from tests.steps.promote.commands import approved

@@ -9,8 +9,8 @@ import pytest
 
 from delivery.errors import DeliveryError
 from delivery.registry import model_packages
-from steps.promote.autoscaling import EndpointAutoscaling
-from steps.promote.production_endpoint import ProductionEndpoint
+from steps.promote.endpoint.autoscaling import EndpointAutoscaling
+from steps.promote.endpoint.production_endpoint import ProductionEndpoint
 from tests.steps.promote.commands import approved, rolled_back_to, status
 from tests.support.worlds.promotion import QUESTION, PromotionWorld, Version
 

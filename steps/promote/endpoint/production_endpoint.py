@@ -20,8 +20,8 @@ from delivery.endpoint.lease import Lease
 from delivery.errors import DeliveryError, LeaseLost, cleaning_up_after
 from delivery.job.frame import progress
 from delivery.names import ENDPOINT_TAG, MODEL_TAG
-from steps.promote.clients import PromotionClients
-from steps.promote.observed_endpoint import ObservedEndpoint, ServedVersion
+from steps.promote.endpoint.clients import PromotionClients
+from steps.promote.endpoint.observed_endpoint import ObservedEndpoint, ServedVersion
 
 logger = logging.getLogger(__name__)
 

@@ -130,7 +130,7 @@ class LmEvalTasks:
         order.write_text(json.dumps({**more, "tasks": named, "folder": str(tasks) if self.wanted.archive else None}))
         with log.open("wb") as stream:
             process = subprocess.Popen(
-                [sys.executable, "-m", "steps.evaluate_staging.lm_eval_process", action, str(order), str(answer)],
+                [sys.executable, "-m", "steps.evaluate_staging.lm_eval.process", action, str(order), str(answer)],
                 cwd=tasks,  # so that a task's data files are named as they lie beside it
                 env={**os.environ, "OPENAI_API_KEY": key, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
                 stdout=stream,

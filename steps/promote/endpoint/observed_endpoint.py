@@ -17,7 +17,7 @@ from delivery.endpoint.prompt_checks import PromptCheckResult
 from delivery.errors import ChangedByHand, DeliveryError, InputError
 from delivery.job.frame import progress
 from delivery.names import MODEL_TAG, PREVIOUS_TAG, VERSION_TAG, Fact
-from steps.promote.clients import PromotionClients
+from steps.promote.endpoint.clients import PromotionClients
 
 logger = logging.getLogger(__name__)
 

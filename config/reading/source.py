@@ -7,9 +7,9 @@ from typing import Any
 
 import yaml
 
-from config import yaml_syntax
 from config.errors import ConfigError, Location, Problem
-from config.yaml_scalars import Loader
+from config.reading import yaml_syntax
+from config.reading.yaml_scalars import Loader
 
 MAX_FILE_BYTES = 256 * 1024
 """Model and environment files have some kilobytes; PyYAML reads about 100 kB a second."""

@@ -9,11 +9,11 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from config import yaml_scalars
 from config.errors import Location, Problem
-from config.source import YamlFile
-from config.suggest import did_you_mean, nearest
-from config.vocabulary import key_elsewhere
+from config.reading import yaml_scalars
+from config.reading.source import YamlFile
+from config.reading.suggest import did_you_mean, nearest
+from config.reading.vocabulary import key_elsewhere
 
 _CODES = {"extra_forbidden": "unknown-key", "missing": "missing-key", "value_error": "wrong-value"}
 """Pydantic's types of errors that have a shorter name for programs."""

@@ -1,6 +1,6 @@
 """The process that runs lm-eval (EleutherAI's harness): its many imports stay out of the step, and it can be ended with everything it holds.
 
-`python -m steps.evaluate_staging.lm_eval_process check|run ORDER ANSWER`: JSON files. `check` loads the tasks and their data and asks nothing of an
+`python -m steps.evaluate_staging.lm_eval.process check|run ORDER ANSWER`: JSON files. `check` loads the tasks and their data and asks nothing of an
 endpoint; `run` asks. The key of the endpoint is in OPENAI_API_KEY. The answer has what was found, or `error` with what to do next.
 """
 

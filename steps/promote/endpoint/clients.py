@@ -13,8 +13,8 @@ from config.environment import Environment
 from delivery.aws import s3
 from delivery.aws.accounts import production_session
 from delivery.endpoint.hosting import Hosting
-from steps.promote.alarms import Alarms
-from steps.promote.autoscaling import EndpointAutoscaling
+from steps.promote.endpoint.alarms import Alarms
+from steps.promote.endpoint.autoscaling import EndpointAutoscaling
 
 if TYPE_CHECKING:
     from types_boto3_ecr.client import ECRClient
