@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from config.evaluation import Evaluation
 from config.rules.finding import Finding
-from loadtest.profiles import Capacity, Ladder, LoadProfile, Ramp
+from loadtest.profiles import Capacity, ClosedLoop, Ladder, LoadProfile, OpenLoop, Ramp
 
 _TYPOGRAPHIC = "“”„‟«»‘’‚‛"  # noqa: RUF001 - they are what is looked for
 _STREAM_LIMIT_S = 480.0  # InvokeEndpointWithResponseStream (SageMaker developer guide, "Real-time inference")
@@ -24,6 +24,18 @@ def findings(evaluation: Evaluation) -> Iterator[Finding]:
             f"up first; raise it, to {needed_s + 3600:g} say"
         )
         yield Finding(("evaluation", "max_runtime_s"), message, "load-does-not-fit")
+        return
+    for name, profile in evaluation.load_profiles.items():
+        if isinstance(profile, ClosedLoop | OpenLoop) and profile.duration_at_most_s is not None:
+            goes = len(profile.looks_s)
+            whole_s = needed_s - profile.least_s + goes * profile.warmup_s + profile.looks_s[-1]
+            if whole_s >= evaluation.max_runtime_s:
+                message = (
+                    f"{profile.duration_at_most_s:g} s are never reached: with the other loads, once each, they take {whole_s:g} s, and "
+                    f"evaluation.max_runtime_s is {evaluation.max_runtime_s}; raise that, or lower this"
+                )
+                location = ("evaluation", "load_profiles", name, "duration_at_most_s")
+                yield Finding(location, message, "measuring-on-does-not-fit", is_error=False)
 
 
 def _prompt_checks(evaluation: Evaluation) -> Iterator[Finding]:
