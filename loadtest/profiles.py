@@ -88,7 +88,10 @@ METRICS = (
 """Every name that an objective may have: latencies as NAME_pPERCENTILE_ms (p999 is the 99.9th), rates per second, shares from 0 to 1, the
 price of a million output tokens, and for the kind `capacity` the rate that it found."""
 
-Rate = Annotated[float, Field(gt=0)]
+Rate = Annotated[float, Field(gt=0, le=100_000)]
+Clients = Annotated[int, Field(ge=1, le=100_000)]
+"""How many requests are under way at once: beyond this the client itself could not be."""
+Tokens = Annotated[int, Field(ge=1, le=10_000_000)]
 LOOKS_AT_MOST = 5
 """How many times a measurement may be looked at: each doubles it."""
 _WORTH_A_LOOK = 1.5
@@ -111,15 +114,15 @@ class _Profile(Strict):
     trial_load: ClassVar[str] = "requests at the same time"
     """What differs from trial to trial, where several are made: an axis of the report's figures."""
 
-    prompt_tokens: int = Field(default=256, ge=1)
+    prompt_tokens: Tokens = 256
     """How long each prompt is, in tokens of the model: by its own tokenizer, where the weights have a tokenizer.json."""
-    output_tokens: int = Field(default=128, ge=1)
+    output_tokens: Tokens = 128
     """How many tokens each answer may have."""
     exact_output: bool = False
     """Whether each answer must have that many (SGLang's ignore_eos), so that runs are comparable."""
     shared_prefix: float = Field(default=0.0, ge=0, lt=1)
     """Which share of each prompt is the same in all, as a system prompt is: what a prefix cache can save."""
-    turns: int = Field(default=1, ge=1)
+    turns: int = Field(default=1, ge=1, le=1000)
     """How many messages of the user a chat has; each request carries those before it. 1: no chat."""
     prompts: FileAddress | None = None
     """S3 address of a JSON-lines file of conversations (ShareGPT's form, or {"prompt": …}) to ask instead of synthetic prompts."""
@@ -206,7 +209,7 @@ class ClosedLoop(_MeasuredOn):
 
     kind: Literal["closed_loop"]
     """Which kind of load this is."""
-    concurrency: int = Field(ge=1)
+    concurrency: Clients
     """How many clients."""
 
 
@@ -217,7 +220,7 @@ class Ladder(_Profile):
 
     kind: Literal["ladder"]
     """Which kind of load this is."""
-    concurrencies: list[Annotated[int, Field(ge=1)]] = Field(min_length=1)
+    concurrencies: list[Clients] = Field(min_length=1)
     """How many clients, one after the other."""
     duration_s: float = Field(gt=0)
     """How long each is measured, after a warm-up each. Seconds."""
@@ -274,7 +277,7 @@ class Replay(_Profile):
     timestamp_unit: TimestampUnit | None = None
     """What the trace's timestamps count, where they are numbers: s, ms, us, ns. Where it is not said: milliseconds in JSON lines; in a CSV the
     unit of times since 1970, by their size, and else seconds."""
-    block_tokens: int = Field(default=512, ge=1)
+    block_tokens: Tokens = 512
     """How many tokens each of hash_ids stands for: 512 in Mooncake's traces."""
     exact_output: bool = True
     """Whether each answer must be as long as it was recorded (SGLang's ignore_eos): else it is the model that decides what load this is. False for a

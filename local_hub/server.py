@@ -121,6 +121,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def do_DELETE(self) -> None:
         self._guard(self._delete)
 
+    def do_OPTIONS(self) -> None:
+        self._guard(self._refuse_method)
+
+    do_PUT = do_PATCH = do_OPTIONS
+
     def log_message(self, format: str, *arguments: Any) -> None:
         """Quiet: `HubServer.requests` is the log."""
 
@@ -185,6 +190,11 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             raise HubHttpError(404, None, f"nothing at {self.path}")
         self.server.faults.clear()
         self._json(200, {})
+
+    def _refuse_method(self) -> None:
+        self.close_connection = True  # its body is not read
+        allowed = {"Connection": "close", "Allow": "GET, HEAD, POST, DELETE"}
+        raise HubHttpError(405, None, f"local_hub: nothing answers {self.command}", allowed)
 
     def _access(self) -> Requester:
         header = self.headers.get("authorization")

@@ -264,6 +264,7 @@ MISTAKES = [
     m("concurrency: 64", 'concurrency: "64"', "write 64 without quotes"),
     m("concurrency: 64", "concurrency: 64 users", "valid integer"),
     m("concurrency: 64", "concurrency: 0", "greater than or equal to 1"),
+    m("concurrency: 64", "concurrency: 1000000000", "less than or equal to 100000"),
     m("concurrency: 64", "concurency: 64", "did you mean 'concurrency'?"),
     m("concurrency: 64", "users: 64", "it is called 'concurrency' here"),
     m("prompt_tokens: 1024", "input_tokens: 1024", "it is called 'prompt_tokens' here"),

@@ -287,6 +287,22 @@ def test_a_page_in_a_browser_is_refused_and_its_body_is_no_request(hub: LocalHub
     assert [(request.method, request.status) for request in hub.requests] == [("POST", 403)]
 
 
+@pytest.mark.parametrize("method", ["OPTIONS", "PUT", "PATCH"])
+@pytest.mark.parametrize(("header", "status"), [("", 405), ("Origin: http://evil\r\n", 403)])
+def test_a_method_that_a_hub_has_not_is_refused_and_its_body_is_no_request(
+    hub: LocalHub, method: str, header: str, status: int
+) -> None:
+    """A browser's preflight is an OPTIONS."""
+    body = "DELETE /_local_hub/faults HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    request = f"{method} /api/models HTTP/1.1\r\nHost: localhost\r\n{header}Content-Length: {len(body)}\r\n\r\n{body}"
+    with socket.create_connection(("127.0.0.1", hub.port), timeout=HANG_S) as connection:
+        connection.sendall(request.encode())
+        answer = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+    assert answer.startswith(f"HTTP/1.1 {status} ")
+    assert "access-control" not in answer.lower()
+    assert [(request.method, request.status) for request in hub.requests] == [(method, status)]
+
+
 def test_a_hub_answers_to_the_names_that_it_is_given() -> None:
     with LocalHub(builtin=False, allowed_hosts=["Hub.test"]) as hub:
         statuses = {}
