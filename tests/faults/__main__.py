@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -33,6 +34,8 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1, help="how many cases at once")
     given = parser.parse_args(arguments)
     logging.disable(logging.WARNING)  # what botocore says of retries
+    if given.list:
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # as in `--list | head`
     started = time.monotonic()
     results: list[Result] = []
     for result in done(given):
