@@ -80,6 +80,7 @@ class Fact(StrEnum):
     EVALUATION_VERDICT = "evaluation:verdict"
     EVALUATION_REPORT = "evaluation:report"
     EVALUATION_SHA256 = "evaluation:sha256"
+    """The digest of its evaluation, the report's: steps/evaluate_staging/recorder.py writes it, verification compares it."""
     EVALUATED_AT = "evaluation:at"
     IMAGE_DIGEST = "image:digest"
     GATE_WAIVED_BY = "approval:gate-waived-by"

@@ -34,14 +34,22 @@ class LoadInputs:
         return self._file(self.tokenizer_address) if self.tokenizer_address else None
 
     def required(self, uri: str) -> Path:
-        """Return the file that a load profile names; InvalidInput when it is not there."""
+        """Return the file that a load profile names.
+
+        Raises:
+            InvalidInput: it is not there.
+        """
         found = self._file(uri)
         if found is None:
             raise InvalidInput(f"{uri} is not there; the load profile names it: put the file there, or correct the address")
         return found
 
     def check(self, profiles: Iterable[LoadProfile]) -> None:
-        """Fetch and read what load profiles are made of before an endpoint is paid for. InvalidInput for what is not there or not good."""
+        """Fetch and read what load profiles are made of, before an endpoint is paid for.
+
+        Raises:
+            InvalidInput: a file is not there, or is not what the profile takes it for.
+        """
         tokenizer = self.tokenizer
         if tokenizer is not None:
             Tokenizer(tokenizer.read_text(encoding="utf-8"))
@@ -62,7 +70,11 @@ class LoadInputs:
                     )
 
     def replayed(self, profile: Replay) -> ReplayedTrace:
-        """Return what a profile replays of its trace, which is read once. InvalidInput where it is none."""
+        """Return what a profile replays of its trace, which is read once.
+
+        Raises:
+            InvalidInput: it is not there, or no trace, or has nothing where the profile begins.
+        """
         lasts_s = profile.warmup_s + profile.duration_s
         part = ReplayedPart(profile.start_s, lasts_s, profile.speed, profile.timestamp_unit, profile.block_tokens)
         key = profile.trace, part

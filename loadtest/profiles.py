@@ -162,7 +162,7 @@ class _Profile(Strict):
         return self.least_runs * (self.warmup_s + self.duration_s)
 
 
-class _MeasuredOn(_Profile):
+class MeasuredOn(_Profile):
     """A load that is the same for as long as it is on: where it does not decide, it is measured on."""
 
     duration_at_most_s: float | None = Field(default=None, gt=0)
@@ -193,6 +193,11 @@ class _MeasuredOn(_Profile):
             looks[-1] = most_s
         return tuple(looks)
 
+    @property
+    def most_s(self) -> float:
+        """How long it takes at most, a warm-up for each time that it is put on included. Seconds."""
+        return len(self.looks_s) * self.warmup_s + self.looks_s[-1]
+
 
 class Scheduled(_Profile, ABC):
     """An open loop whose class says when its requests are due: the runner needs no line for it."""
@@ -202,7 +207,7 @@ class Scheduled(_Profile, ABC):
         """Yield when each request is due, in order and without end. Seconds from the beginning of the run, warm-up included."""
 
 
-class ClosedLoop(_MeasuredOn):
+class ClosedLoop(MeasuredOn):
     """A fixed number of clients; each sends its next request when its last answer is complete."""
 
     sentence = "Closed loop: {concurrency} clients, each sends its next request when its last answer is complete"
@@ -231,7 +236,7 @@ class Ladder(_Profile):
         return len(self.concurrencies)
 
 
-class OpenLoop(_MeasuredOn):
+class OpenLoop(MeasuredOn):
     """Requests arrive whether or not the last ones are answered, as those of real users do."""
 
     sentence = "Open loop: {arrivals} arrivals, {rate_per_s:g} requests a second"

@@ -28,6 +28,7 @@ from loadtest.profiles import (
     ClosedLoop,
     Ladder,
     LoadProfile,
+    MeasuredOn,
     Objective,
     OpenLoop,
     Ramp,
@@ -116,7 +117,7 @@ class Runner:
         profiles: Mapping[str, LoadProfile],
         runs: Mapping[str, ProfileRun],
         score: Callable[[str], Scored],
-        told_of: Callable[[str], Callable[[str], None]],
+        progress_of: Callable[[str], Callable[[str], None]],
     ) -> dict[str, Scored]:
         """Put closed and open loops that decide nothing yet on again, as long as all loads may still pass and there is time.
 
@@ -124,7 +125,7 @@ class Runner:
             profiles: name → what was put on, all of them, in the order in which it was.
             runs: name → what `run` measured; gets what is measured now.
             score: scores what was measured of a name so far.
-            told_of: gives for a name what gets a line for people about once a second.
+            progress_of: gives for a name what gets a line for people about once a second.
 
         Returns:
             Name → the score of all that was measured.
@@ -136,7 +137,7 @@ class Runner:
             ):
                 break
             while is_worth_more(scores[name]):
-                went_on = self._go_on(profile, runs[name].measurement, seed, told_of(name))
+                went_on = self._go_on(profile, runs[name].measurement, seed, progress_of(name))
                 scores[name] = score(name)  # also where it did not: the advice says why
                 if not went_on:
                     return scores
@@ -224,8 +225,8 @@ class Runner:
 
     def _ladder(self, profile: Ladder, load: Load, outcome: ProfileRun, on_progress: Callable[[str], None]) -> None:
         for concurrency in profile.concurrencies:
-            told = _prefixed(f"at {concurrency}", on_progress)
-            outcome.measurement = self._measure(replace(load, concurrency=concurrency), told)
+            on_trial = _prefixed(f"at {concurrency}", on_progress)
+            outcome.measurement = self._measure(replace(load, concurrency=concurrency), on_trial)
             outcome.trials.append(self._trial(concurrency, outcome.measurement, profile.objectives))
 
     def _capacity(
@@ -236,8 +237,8 @@ class Runner:
 
         def trial(rate: float) -> RateResult:
             due = _until(load.window_s[1], _arrivals(profile.arrivals, rate, 1.0, seed + len(trials)))
-            told = _prefixed(f"at {rate:.4g} requests/s", on_progress)
-            outcome.measurement = self._measure(replace(load, schedule=due), told)
+            on_trial = _prefixed(f"at {rate:.4g} requests/s", on_progress)
+            outcome.measurement = self._measure(replace(load, schedule=due), on_trial)
             settled = SteadyState(outcome.measurement)
             keeps_up = settled.keeps_up(varies=profile.arrivals == "poisson")
             trials.append(self._trial(rate, outcome.measurement, objectives, keeps_up=keeps_up))
@@ -263,7 +264,7 @@ class Runner:
 
 def _can_go_on(profile: LoadProfile, measured: Measurement) -> bool:
     """Tell whether a load may be put on again: those that are the same as long as they are on, and only so many times."""
-    return isinstance(profile, ClosedLoop | OpenLoop) and len(measured.windows) < measured.looks
+    return isinstance(profile, MeasuredOn) and len(measured.windows) < measured.looks
 
 
 def _whole_s(on_s: float, profile: LoadProfile) -> float:

@@ -13,7 +13,7 @@ from config.errors import Location, Problem
 from config.reading import yaml_scalars
 from config.reading.source import YamlFile
 from config.reading.suggest import did_you_mean, nearest
-from config.reading.vocabulary import key_elsewhere
+from config.reading.vocabulary import key_elsewhere, key_meant
 
 _CODES = {"extra_forbidden": "unknown-key", "missing": "missing-key", "value_error": "wrong-value"}
 """Pydantic's types of errors that have a shorter name for programs."""
@@ -50,10 +50,7 @@ def _is_misspelt(details: ErrorDetails, others: list[ErrorDetails], schema: Mapp
 
 def _means(word: str, known: Mapping[str, str], schema: Mapping[str, Any]) -> str:
     """Return the key that a wrong one stands for."""
-    called = key_elsewhere(word, known, schema["properties"])
-    if called.startswith("it is called"):
-        return called.split("'")[1]
-    return called.removeprefix("write it as ").partition(".")[0] if called.startswith("write it as") else nearest(word, known)
+    return key_meant(word, known, schema["properties"]) or nearest(word, known)
 
 
 def _problem(source: YamlFile, details: ErrorDetails, schema: Mapping[str, Any]) -> Problem:

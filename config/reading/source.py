@@ -1,4 +1,4 @@
-"""YAML as it was written: the data, and the line on which each key stands."""
+"""YAML as it was written: the data, and the line number of each key."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ class YamlFile:
         except yaml.MarkedYAMLError as error:
             raise ConfigError([yaml_syntax.problem(path, text, error)]) from error
         except (yaml.YAMLError, ValueError) as error:
-            raise ConfigError([Problem(path, f"is not YAML: {error}")]) from error
+            raise ConfigError([Problem(path, f"is not YAML: {error}", code="yaml-syntax")]) from error
         if not isinstance(self._root, yaml.MappingNode):
             raise ConfigError([Problem(path, _not_a_mapping(self._root), 1)])
         duplicates = list(_duplicates(self._root))
         if duplicates:
             raise ConfigError(
                 [
-                    Problem(path, f"the key {key!r} stands here a second time; keep one of the two", line)
+                    Problem(path, f"the key {key!r} stands here a second time; keep one of the two", line, code="duplicate-key")
                     for key, line in duplicates
                 ]
             )

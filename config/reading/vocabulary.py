@@ -207,6 +207,29 @@ def flag_elsewhere(name: str) -> str:
     return f"use {target}. " if "." in target else f"SGLang's is {target!r}. "
 
 
+def key_meant(name: str, valid: Container[str], sections: Container[str]) -> str:
+    """Return the key that a key of another format stands for.
+
+    Args:
+        name: The key.
+        valid: The keys that may stand where it stands.
+        sections: The keys at the top of the file.
+
+    Returns:
+        One of the valid keys, or the section that it belongs into; empty where there is none.
+    """
+    target = _target(name)
+    last, top = target.rpartition(".")[2], target.partition(".")[0]
+    if last in valid:
+        return last
+    return top if "." in target and top in sections else ""
+
+
+def _target(name: str) -> str:
+    small = name.lower()
+    return KEYS.get(small) or KEYS.get(small.replace("-", "_"), "")
+
+
 def key_elsewhere(name: str, valid: Container[str], sections: Container[str]) -> str:
     """Return what to write instead of a key of another format.
 
@@ -214,15 +237,13 @@ def key_elsewhere(name: str, valid: Container[str], sections: Container[str]) ->
         name: The key.
         valid: The keys that may stand where it stands.
         sections: The keys at the top of the file.
+
+    Returns:
+        One sentence, with a blank behind it; empty where the key is of no format that is known.
     """
-    small = name.lower()
-    target = KEYS.get(small) or KEYS.get(small.replace("-", "_"))
-    if target is not None:
-        last, top = target.rpartition(".")[2], target.partition(".")[0]
-        if last in valid:
-            return f"it is called {last!r} here. "
-        if "." in target and top in sections:
-            return f"write it as {target}. "
-    if "weights" in sections and small in OF_THE_ENVIRONMENT:
+    target, meant = _target(name), key_meant(name, valid, sections)
+    if meant:
+        return f"it is called {meant!r} here. " if target.rpartition(".")[2] == meant else f"write it as {target}. "
+    if "weights" in sections and name.lower() in OF_THE_ENVIRONMENT:
         return "it belongs into the environment file, config/environments/NAME.yaml. "
     return ""

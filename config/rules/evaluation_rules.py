@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from config.evaluation import Evaluation
 from config.rules.finding import Finding
-from loadtest.profiles import Capacity, ClosedLoop, Ladder, LoadProfile, OpenLoop, Ramp
+from loadtest.profiles import Capacity, Ladder, LoadProfile, MeasuredOn, Ramp
 
 _TYPOGRAPHIC = "“”„‟«»‘’‚‛"  # noqa: RUF001 - they are what is looked for
 _STREAM_LIMIT_S = 480.0  # InvokeEndpointWithResponseStream (SageMaker developer guide, "Real-time inference")
@@ -26,9 +26,8 @@ def findings(evaluation: Evaluation) -> Iterator[Finding]:
         yield Finding(("evaluation", "max_runtime_s"), message, "load-does-not-fit")
         return
     for name, profile in evaluation.load_profiles.items():
-        if isinstance(profile, ClosedLoop | OpenLoop) and profile.duration_at_most_s is not None:
-            goes = len(profile.looks_s)
-            whole_s = needed_s - profile.least_s + goes * profile.warmup_s + profile.looks_s[-1]
+        if isinstance(profile, MeasuredOn) and profile.duration_at_most_s is not None:
+            whole_s = needed_s - profile.least_s + profile.most_s
             if whole_s >= evaluation.max_runtime_s:
                 message = (
                     f"{profile.duration_at_most_s:g} s are never reached: with the other loads, once each, they take {whole_s:g} s, and "

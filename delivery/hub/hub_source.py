@@ -38,7 +38,7 @@ class HubRevision:
     endpoint: str
     repository: str
     revision: str
-    token: str | None = field(default=None, repr=False)
+    token: str | None = field(default=None, repr=False)  # it must reach no log and no error: hub_repository.read_token
 
     @property
     def headers(self) -> dict[str, str]:

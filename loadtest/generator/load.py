@@ -50,7 +50,7 @@ class Load:
     prompts_from: int = 0
     """Which recorded prompt, in the order in which all loads take them, is the first."""
     prompts_step: int = 1
-    """Each so-manieth recorded prompt from there on is asked: the others are other processes'."""
+    """From there on every n-th recorded prompt is asked: the others are other processes'."""
     tokenizer_file: Path | None = None
     prompts_file: Path | None = None
 

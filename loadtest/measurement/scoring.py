@@ -1,4 +1,4 @@
-"""Objectives against what was measured, alone and beside what is in production."""
+"""Objectives against what was measured, alone and beside production, and whether measuring on can decide them (`is_worth_more`)."""
 
 from __future__ import annotations
 

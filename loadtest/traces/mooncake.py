@@ -17,11 +17,7 @@ from typing import Any, ClassVar
 from loadtest.profiles import TimestampUnit
 from loadtest.traces.trace_row import TraceRow, number, shown, whole_tokens
 
-_NAMES = {
-    "timestamp": ("timestamp", "created_time"),
-    "prompt": ("input_length", "input_tokens"),
-    "output": ("output_length", "output_tokens"),
-}
+_NAMES = (("timestamp", "created_time"), ("input_length", "input_tokens"), ("output_length", "output_tokens"))
 _IDS_BELOW = 2**63
 
 
@@ -50,24 +46,26 @@ class MooncakeTrace:
                 raise ValueError("is nested too deeply") from error
             if not isinstance(row, dict):
                 raise ValueError(f"is a JSON {type(row).__name__} and must be an object")
+            at, prompt, output = (_named(row, known) for known in _NAMES)
             yield TraceRow(
-                _time(_member(row, "timestamp")),
-                whole_tokens(_member(row, "prompt"), "input_length"),
-                whole_tokens(_member(row, "output"), "output_length"),
+                _time(row[at], at),
+                whole_tokens(row[prompt], prompt),
+                whole_tokens(row[output], output),
                 _block_ids(row.get("hash_ids")),
             )
 
 
-def _member(row: Mapping[str, Any], what: str) -> Any:
-    for name in _NAMES[what]:
+def _named(row: Mapping[str, Any], known: tuple[str, ...]) -> str:
+    """Return which of these names the row has; the first of them."""
+    for name in known:
         if name in row:
-            return row[name]
-    raise ValueError(f"has no {' or '.join(_NAMES[what])}; it has {shown(', '.join(row) or 'nothing')}")
+            return name
+    raise ValueError(f"has no {' or '.join(known)}; it has {shown(', '.join(row) or 'nothing')}")
 
 
-def _time(value: Any) -> float:
+def _time(value: Any, name: str) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError(f"timestamp is {shown(value)} and must be a number of milliseconds")
+        raise ValueError(f"{name} is {shown(value)} and must be a number")
     return number(value)
 
 

@@ -7,6 +7,7 @@ import re
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import ClassVar, Protocol
 
@@ -131,17 +132,19 @@ class _Recorded:
         self._blocks, self._blocks_to = array("Q"), array("Q")
         texts = iter(lines)
         first = next(texts, "")
+        if not first:
+            raise ValueError("is empty")
         form = next((one for one in FORMATS if one.recognizes(first)), None)
         if form is None:
             raise ValueError(f"begins with {first[:40]!r}: neither {' nor '.join(one.name for one in FORMATS)}")
         times = TimestampReader(part.timestamp_unit, form.unit)
-        for row in form.rows(_behind(first, texts)):
+        for row in form.rows(chain([first], texts)):
             self._add(row, times.seconds(row.timestamp))
         lines.number = 0
         if not any(self._output):
             raise ValueError("has no request with an answer")
-        if doubt := times.doubt():
-            raise ValueError(doubt)
+        if reason := times.implausible():
+            raise ValueError(reason)
 
     def _add(self, row: TraceRow, at_s: float) -> None:
         least, most = row.prompt_tokens // self._part.block_tokens, -(-row.prompt_tokens // self._part.block_tokens)
@@ -184,8 +187,3 @@ class _Recorded:
         known = next((number for number, one in enumerate(ids) if one not in seen), len(ids))
         seen.update(ids)
         return PrefixBlocks(ids, self._part.block_tokens, known)
-
-
-def _behind(first: str, rest: Iterator[str]) -> Iterator[str]:
-    yield first
-    yield from rest

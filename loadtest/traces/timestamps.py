@@ -21,9 +21,9 @@ _DATE = "a date and time"
 class TimestampReader:
     """Reads the timestamps of one trace, which are all of one kind."""
 
-    def __init__(self, said: TimestampUnit | None, usual: TimestampUnit) -> None:
+    def __init__(self, given: TimestampUnit | None, default: TimestampUnit) -> None:
         """Take the unit of numbers: as the profile says, or, where it says nothing, by their size, and as the format has it where they are small."""
-        self._said, self._usual = said, usual
+        self._given, self._default = given, default
         self._kind: str = ""
         self._seen = 0
         self._least_s, self._most_s = math.inf, -math.inf
@@ -48,9 +48,9 @@ class TimestampReader:
         self._least_s, self._most_s = min(self._least_s, at_s), max(self._most_s, at_s)
         return at_s
 
-    def doubt(self) -> str:
+    def implausible(self) -> str:
         """Say why the numbers are hardly in the unit that they were taken for; empty where they may be, and where somebody said so."""
-        if self._said is not None or self._kind == _DATE or self._seen < 2:
+        if self._given is not None or self._kind == _DATE or self._seen < 2:
             return ""
         gap_s = (self._most_s - self._least_s) / (self._seen - 1)
         if gap_s <= _GAP_AT_MOST_S and (gap_s >= _GAP_AT_LEAST_S or self._seen < _FEW):
@@ -66,11 +66,11 @@ class TimestampReader:
             return _DATE, _date_s(timestamp)
         if not math.isfinite(found) or found < 0:
             raise ValueError(f"the timestamp {shown(timestamp)} must be a finite number, not less than 0")
-        unit = self._said or self._unit_of(found)
+        unit = self._given or self._unit_of(found)
         return unit, found / _A_SECOND[unit]
 
     def _unit_of(self, found: float) -> TimestampUnit:
-        return next((unit for unit, (least, end) in _SINCE_1970.items() if least <= found < end), self._usual)
+        return next((unit for unit, (least, end) in _SINCE_1970.items() if least <= found < end), self._default)
 
 
 def _date_s(text: str) -> float:

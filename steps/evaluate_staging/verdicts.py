@@ -1,4 +1,4 @@
-"""The verdict, and the line that says why."""
+"""The verdict that the gate reads, passed, failed or invalid, and the line that says why; its conditions: pipelines/definitions."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 botocore tries some failures again by itself (its standard mode: throttling, 5xx, lost connections, time-outs). A fault that strikes once is
 then seen by nobody but the service; one that lasts is seen after the last try.
+
+To add a kind: an entry of `FAULTS`, which `plan` takes by itself.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from steps.evaluate_staging.report import figures, formatting
 from steps.evaluate_staging.report.headline import headline
 
 _TEMPLATE = Path(__file__).with_name("report.html.j2")
-_HEADLINES = (
+_TILES = (
     "capacity_per_s",
     "ttft_p50_ms",
     "ttft_p99_ms",
@@ -64,7 +64,7 @@ def _section(ours: ProfileResult, theirs: ProfileResult | None) -> dict[str, Any
         "profile": ours,
         "load": formatting.load(ours),
         "answer_lengths": answer_lengths(ours),
-        "tiles": [_row(name, ours, theirs) for name in _HEADLINES if name in metrics],
+        "tiles": [_row(name, ours, theirs) for name in _TILES if name in metrics],
         "rows": [_row(name, ours, theirs) for name in metrics],
         "figures": _figures(ours, theirs),
         "other_load": theirs is not None and theirs.load != ours.load,

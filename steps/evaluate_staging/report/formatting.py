@@ -44,6 +44,13 @@ def value(metric: str, found: float | None) -> str:
     return number(found) + (" ms" if metric.endswith("_ms") else "")
 
 
+def percent(share: float) -> str:
+    """Format a share in per cent, with as many digits as it takes to tell it from nothing, and from 100 %."""
+    off = min(abs(share), abs(share - 1)) or 1.0
+    digits = 0 if off >= 0.01 else min(4, math.ceil(-math.log10(off)) - 2)
+    return f"{share:.{digits}%}"
+
+
 def number(found: float) -> str:
     """Format a number with three digits or more, thousands apart."""
     return f"{found:,.0f}" if abs(found) >= 1000 else f"{found:.3g}" if abs(found) < 100 else f"{found:.4g}"

@@ -1,4 +1,4 @@
-"""The evaluation in a few words, for whoever has never heard of a p99."""
+"""The report's first sentences, for managers: how the evaluation ended, and why, for whoever has never heard of a p99."""
 
 from __future__ import annotations
 
@@ -42,22 +42,40 @@ def headline(evaluation: Evaluation) -> str:
     """Say in whole sentences how the evaluation ended, and why.
 
     Args:
-        evaluation: what was measured, and judged.
+        evaluation: What was measured, and judged.
 
     Returns:
         Two or three sentences: the decision with its reason in words, then how the rest stands.
     """
     if evaluation.verdict == "invalid":
-        reason = next(_of_objectives(evaluation, {"undecided"}), evaluation.summary.rstrip("."))
+        reason = _only_undecided(evaluation) or evaluation.summary.rstrip(".")
         return f"Not decided: {reason}. This says nothing about the version, which can be measured again."
     if evaluation.verdict == "passed":
         return f"Accepted: {_all_hold(evaluation)}."
     told = [*_wrong_answers(evaluation), *_of_objectives(evaluation, {"missed", "unmeasured"})]
-    if not told:
-        return f"Refused: {evaluation.summary.rstrip('.')}."
-    rest = len(told) - _SHOWN
-    more = "Everything else holds." if rest <= 0 else f"{rest} more {'does' if rest == 1 else 'do'} not hold."
-    return " ".join([f"Refused: {told[0]}.", *(f"{text[0].upper()}{text[1:]}." for text in told[1:_SHOWN]), more])
+    first, *others = told or [evaluation.summary.rstrip(".")]  # a page is drawn, whatever a stored evaluation says
+    shown = [f"Refused: {first}.", *(f"{text[0].upper()}{text[1:]}." for text in others[: _SHOWN - 1])]
+    return " ".join([*shown, _rest(len(others) - len(shown) + 1, len(list(_of_objectives(evaluation, {"undecided"}))))])
+
+
+def _rest(missed: int, undecided: int) -> str:
+    """Say how what is not told of stands."""
+    found = [f"{missed} more {'does' if missed == 1 else 'do'} not hold"] if missed > 0 else []
+    found += [f"{undecided} {'is' if undecided == 1 else 'are'} undecided"] if undecided else []
+    return f"{' and '.join(found)}." if found else "Everything else holds."
+
+
+def _only_undecided(evaluation: Evaluation) -> str:
+    """Say which objective is undecided, where that is all that makes the run invalid: not a client that was late, or a denied request."""
+    undecided = next(_of_objectives(evaluation, {"undecided"}), "")
+    return undecided if evaluation.summary.startswith(tuple(_undecided_lines(evaluation))) else ""
+
+
+def _undecided_lines(evaluation: Evaluation) -> Iterator[str]:
+    """Yield what the summary begins with where nothing comes before an objective that is undecided: `verdicts.judge` puts it last."""
+    for name, profile in evaluation.profiles.items():
+        yield from (f"{name}: {result.undecided}" for result in profile.objectives.values() if result.undecided)
+    yield from (f"lm-eval {task}: {result.undecided}" for task, result in evaluation.lm_eval.items() if result.undecided)
 
 
 def _all_hold(evaluation: Evaluation) -> str:
@@ -101,10 +119,13 @@ def _stands(metric: str, result: ObjectiveResult) -> str:
     """Say what was measured, and how that is to its bound."""
     if result.value is None:
         return "could not be measured"
+    said = f"is {formatting.value(metric, result.value)}"
     if result.value == math.inf:
-        return f"has no end: {result.note}" if result.note else "has no end, since so many requests failed"
+        said = f"has no end: {result.note}" if result.note else "has no end, since so many requests failed"
     if result.undecided:
-        return f"is {formatting.value(metric, result.value)}, which does not decide whether it keeps {_allowed(metric, result)}"
+        return f"{said}, which does not decide whether it keeps {_allowed(metric, result)}"
+    if result.value == math.inf:
+        return said
     return f"is {formatting.value(metric, result.value)}, {_beyond(metric, result)}"
 
 
@@ -115,24 +136,24 @@ def _beyond(metric: str, result: ObjectiveResult) -> str:
         changed, allowed = value / result.production - 1, result.relative_bound - 1
         missed = changed > allowed if result.bound_kind == "at_most" else changed < allowed
         if missed:
-            than = f"{changed:.0%} more than" if changed > 0 else f"{-changed:.0%} less than" if changed else "as much as"
+            than = f"{formatting.percent(abs(changed))} {'more' if changed > 0 else 'less'} than" if changed else "as much as"
             return f"{than} production's {formatting.value(metric, result.production)}; {_tolerated(allowed, side)}"
     if not result.bound or metric == ERRORS:
         return f"and must be {_allowed(metric, result)}"
-    share = abs(value / result.bound - 1)
-    return f"{share:.0%} {side} than the {formatting.value(metric, result.bound)} that {'is allowed' if side == 'more' else 'is asked for'}"
+    beyond, wanted = formatting.percent(abs(value / result.bound - 1)), "is allowed" if side == "more" else "is asked for"
+    return f"{beyond} {side} than the {formatting.value(metric, result.bound)} that {wanted}"
 
 
 def _tolerated(allowed: float, side: str) -> str:
     """Say how far from production's a metric may be; to the better side, how far it must be."""
     worse = (allowed >= 0) == (side == "more")
     if worse:
-        return f"at most {abs(allowed):.0%} {side} is allowed" if allowed else f"nothing {side} is allowed"
-    return f"at least {abs(allowed):.0%} {'less' if side == 'more' else 'more'} is asked for"
+        return f"at most {formatting.percent(abs(allowed))} {side} is allowed" if allowed else f"nothing {side} is allowed"
+    return f"at least {formatting.percent(abs(allowed))} {'less' if side == 'more' else 'more'} is asked for"
 
 
 def _allowed(metric: str, result: ObjectiveResult) -> str:
     side = result.bound_kind.replace("_", " ")
     if result.relative_bound is not None and result.bound == result.relative_bound:
-        return f"{side} {result.relative_bound:.0%} of production's"
+        return f"{side} {formatting.percent(result.relative_bound)} of production's"
     return f"{side} {formatting.value(metric, result.bound)}"

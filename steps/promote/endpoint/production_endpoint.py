@@ -88,7 +88,8 @@ class ProductionEndpoint(ObservedEndpoint):
             The endpoint, which serves the new config.
 
         Raises:
-            DeliveryError: SageMaker refused the update or took it back; the message says why. Autoscaling is then as before.
+            DeliveryError: SageMaker refused the update or took it back; the message says why, and whether the autoscaling that was
+                taken away for it could not be brought back.
             LeaseLost: Another promotion took over.
         """
         self._lease.confirm()
@@ -167,7 +168,12 @@ class ProductionEndpoint(ObservedEndpoint):
             return False
 
     def delete_failed(self) -> None:
-        """Delete the endpoint, which is Failed and serves nobody, and what is behind it. Errors as of `retire`."""
+        """Delete the endpoint, which is Failed and serves nobody, and what is behind it.
+
+        Raises:
+            DeliveryError: It, or something behind it, could not be deleted: the endpoint may be gone, and the next try deletes what is left.
+            LeaseLost: Another promotion took over.
+        """
         logger.info(f"{self.name} is Failed and serves nobody: it is deleted")
         self._delete()
 

@@ -105,14 +105,62 @@ def test_what_passes_says_how_much_was_asked() -> None:
     assert headline(alone) == "Accepted: the one objective holds."
 
 
-def test_what_is_not_decided_says_nothing_about_the_version() -> None:
-    near = objective(508.4, 509, met=True, low=320.0, undecided="ttft_p99_ms is 508.4 and could be 320 or more")
-    assert headline(of("invalid", {"ttft_p99_ms": near})) == (
-        "Not decided: the 99th percentile of the time to the first token is 508.4 ms, which does not decide whether it keeps at most 509 ms. "
-        "This says nothing about the version, which can be measured again."
-    )
-    late = of("invalid", {"ttft_p99_ms": MET}, summary="chat: the client was 80 ms late (p99), more than 50 ms")
-    assert headline(late).startswith("Not decided: chat: the client was 80 ms late (p99), more than 50 ms. This says nothing")
+WHY = "ttft_p99_ms is 508.4 and could be 320 or more"
+NEAR = objective(508.4, 509, met=True, low=320.0, undecided=WHY)
+LATE = "chat: the client was 80 ms late (p99), more than 50 ms"
+
+
+@pytest.mark.parametrize(
+    ("objectives", "summary", "says"),
+    [
+        (
+            {"ttft_p99_ms": NEAR},
+            f"chat: {WHY}",
+            "the 99th percentile of the time to the first token is 508.4 ms, which does not decide whether it keeps at most 509 ms",
+        ),
+        ({"ttft_p99_ms": MET}, LATE, LATE),
+        ({"ttft_p99_ms": NEAR}, f"{LATE}, chat: {WHY}", f"{LATE}, chat: {WHY}"),
+        (
+            {"ttft_p99_ms": objective(math.inf, 509, undecided=WHY, note="3 of 400 requests failed")},
+            f"chat: {WHY}",
+            "the 99th percentile of the time to the first token has no end: 3 of 400 requests failed, which does not decide whether it keeps "
+            "at most 509 ms",
+        ),
+    ],
+)
+def test_what_is_not_decided_says_why_and_nothing_about_the_version(
+    objectives: dict[str, ObjectiveResult], summary: str, says: str
+) -> None:
+    """What makes the numbers say nothing comes before an objective that they do not decide."""
+    said = headline(of("invalid", objectives, summary=summary))
+    assert said == f"Not decided: {says}. This says nothing about the version, which can be measured again."
+
+
+def test_what_is_undecided_beside_what_is_missed_is_not_said_to_hold() -> None:
+    missed = {"e2e_p50_ms": objective(1500, 1000)}
+    assert headline(of("failed", missed | {"ttft_p99_ms": NEAR})).endswith("is allowed. 1 is undecided.")
+    many = {f"ttft_p{share}_ms": objective(30, 20) for share in (50, 90, 95)}
+    both = many | {"e2e_p99_ms": NEAR, "e2e_p90_ms": NEAR}
+    assert headline(of("failed", both)).endswith("is allowed. 1 more does not hold and 2 are undecided.")
+
+
+@pytest.mark.parametrize(
+    ("result", "says"),
+    [
+        (objective(1504, 1500), "1,504 ms, 0.3% more than the 1,500 ms that is allowed"),
+        (objective(1500.01, 1500), "1,500 ms, 0.0007% more than"),
+        (
+            objective(110.2, 1.1, production=100.0, relative_bound=1.1),
+            "110.2 ms, 10% more than production's 100 ms; at most 10% more is",
+        ),
+        (
+            objective(101, 1.004, production=100.0, relative_bound=1.004),
+            "1% more than production's 100 ms; at most 0.4% more is allowed",
+        ),
+    ],
+)
+def test_a_difference_is_never_said_to_be_none(result: ObjectiveResult, says: str) -> None:
+    assert says in headline(of("failed", {"e2e_p50_ms": result}))
 
 
 def test_of_several_loads_it_says_which() -> None:
