@@ -20,6 +20,7 @@ from loadtest.inputs import LoadInputs
 from loadtest.measurement.measurement import Measurement
 from loadtest.measurement.models import ProfileResult, Trial
 from loadtest.measurement.scoring import is_undecided, is_worth_more, may_still_pass
+from loadtest.measurement.steady_state import SteadyState
 from loadtest.profiles import (
     CAPACITY,
     COST,
@@ -40,11 +41,6 @@ from loadtest.transports import Transport
 Scored = TypeVar("Scored", bound=ProfileResult)
 _OTHER_ARRIVALS = 1_000_003
 """What is added to the seed each time that a load is put on again: it has other arrivals, also than any other profile's."""
-_BACKLOG_SHARE = 0.03
-"""An endpoint that ends a trial with this share of its requests more unanswered than half-way does not keep up."""
-_BACKLOG_REQUESTS = 3
-_BACKLOG_DEVIATIONS = 3
-"""With independent arrivals the number of unanswered requests varies by itself: by its square root, as Poisson's distribution does."""
 
 
 @dataclass
@@ -214,7 +210,7 @@ class Runner:
         """Make the whole schedule, warm-up included."""
         match profile:
             case OpenLoop():
-                return _until(end_s, _arrivals(profile.arrivals, profile.rate_per_s, profile.burstiness, seed))
+                return _until(end_s, arrivals.of_kind(profile.arrivals, profile.rate_per_s, profile.burstiness, seed))
             case Ramp():
                 rates = profile.from_rate_per_s, profile.to_rate_per_s
                 return _until(end_s, arrivals.ramp(*rates, profile.warmup_s, profile.duration_s))
@@ -236,7 +232,7 @@ class Runner:
         trials = outcome.trials
 
         def trial(rate: float) -> RateResult:
-            due = _until(load.window_s[1], _arrivals(profile.arrivals, rate, 1.0, seed + len(trials)))
+            due = _until(load.window_s[1], arrivals.of_kind(profile.arrivals, rate, 1.0, seed + len(trials)))
             on_trial = _prefixed(f"at {rate:.4g} requests/s", on_progress)
             outcome.measurement = self._measure(replace(load, schedule=due), on_trial)
             settled = SteadyState(outcome.measurement)
@@ -280,43 +276,6 @@ def _ended_by_the_client(trials: Sequence[Trial], found: float) -> str:
     if not ended or not all(trial.bottleneck for trial in ended):
         return ""
     return f"the search ended below {ended[0].load:.4g} requests/s, and there {ended[0].bottleneck}"
-
-
-class SteadyState:
-    """An open loop once answers come: at its beginning, long ones are all still under way."""
-
-    def __init__(self, measurement: Measurement) -> None:
-        self._results, self._end_ns = measurement.results, measurement.end_ns
-        self._middle_ns = (measurement.begin_ns + measurement.end_ns) // 2
-        ended = (result.ended_ns for result in measurement.results if result.is_ok)
-        self._completed_ns = sorted(moment for moment in ended if measurement.begin_ns <= moment < measurement.end_ns)
-
-    @property
-    def completed_per_s(self) -> float:
-        """How many requests were completed, from the first that was. A second."""
-        if not self._completed_ns:
-            return 0.0
-        return (len(self._completed_ns) - 1) * 1e9 / (self._end_ns - self._completed_ns[0])
-
-    def keeps_up(self, *, varies: bool) -> bool:
-        """Whether about as many requests are unanswered at its end as in its middle: an endpoint that cannot keep up shows here before
-        its latencies have grown past a bound. `varies`: arrivals are independent."""
-        due = sum(self._middle_ns <= result.intended_ns < self._end_ns for result in self._results)
-        before, after = self._unanswered(self._middle_ns), self._unanswered(self._end_ns)
-        allowed = max(_BACKLOG_REQUESTS, _BACKLOG_SHARE * due, _BACKLOG_DEVIATIONS * before**0.5 if varies else 0)
-        return after - before <= allowed
-
-    def _unanswered(self, moment_ns: int) -> int:
-        return sum(result.intended_ns <= moment_ns < result.ended_ns for result in self._results)
-
-
-def _arrivals(kind: str, rate_per_s: float, burstiness: float, seed: int) -> Iterator[float]:
-    made: dict[str, Callable[[], Iterator[float]]] = {
-        "constant": lambda: arrivals.constant(rate_per_s),
-        "poisson": lambda: arrivals.poisson(rate_per_s, seed),
-        "gamma": lambda: arrivals.gamma(rate_per_s, burstiness, seed),
-    }
-    return made[kind]()
 
 
 def _until(end_s: float, moments: Iterator[float]) -> tuple[ScheduledRequest, ...]:

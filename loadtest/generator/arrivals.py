@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 
@@ -32,6 +32,16 @@ class ScheduledRequest:
     """How long its answer may be; 0: as the profile says."""
     blocks: PrefixBlocks | None = None
     """What its prompt is made of, where that was recorded."""
+
+
+def of_kind(kind: str, rate_per_s: float, burstiness: float, seed: int) -> Iterator[float]:
+    """Yield arrivals of a process by its name: `constant`, `poisson`, or `gamma`, which alone has a burstiness. Seconds."""
+    made: dict[str, Callable[[], Iterator[float]]] = {
+        "constant": lambda: constant(rate_per_s),
+        "poisson": lambda: poisson(rate_per_s, seed),
+        "gamma": lambda: gamma(rate_per_s, burstiness, seed),
+    }
+    return made[kind]()
 
 
 def constant(rate_per_s: float) -> Iterator[float]:

@@ -20,9 +20,10 @@ from loadtest.generator.load import Load
 from loadtest.inputs import LoadInputs
 from loadtest.measurement.measurement import Measurement
 from loadtest.measurement.request_record import RequestRecord
+from loadtest.measurement.steady_state import SteadyState
 from loadtest.measurement.worker_result import WorkerResult
 from loadtest.profiles import CAPACITY, Capacity
-from loadtest.runner import ProfileRun, Runner, SteadyState
+from loadtest.runner import ProfileRun, Runner
 from loadtest.transports.openai import OpenAITransport
 
 PRECISION = 0.03
