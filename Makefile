@@ -26,7 +26,7 @@ export SAGEMAKER_TELEMETRY_OPT_OUT := true
 .PHONY: demo test soak faults lint mutants wheels format schema lock install clean
 
 demo: $(FOR_DEMO)
-	@KEEP="$(KEEP)" $(RUN) -m pipelines.commands.demo $(MODEL)
+	@KEEP="$(KEEP)" $(RUN) -m pipelines.commands.setup.demo $(MODEL)
 
 test: $(FOR_DEV)
 	$(RUN) -m pytest -n 4 --dist loadfile --no-loadscope-reorder $(ARGS)

@@ -48,15 +48,19 @@ class _ModelIsRelease(TyperGroup):
         raise UsageError(f"no command or model called {word!r}; {meant}Models: {', '.join(models)}; commands: --help")
 
 
+_RELEASES, _VERSIONS, _VIEWS, _SETUP = "Releases", "Decisions about a version", "What there is", "Account and machine"
+"""Where `--help` shows a subcommand: as the rooms of `pipelines.commands` are."""
+
 app = typer.Typer(cls=_ModelIsRelease, add_completion=False, no_args_is_help=False, pretty_exceptions_enable=False)
 local_app = typer.Typer(help="The SageMaker and the Hub on this machine.", no_args_is_help=True)
-app.add_typer(local_app, name="local")
+app.add_typer(local_app, name="local", rich_help_panel=_SETUP)
 
 Model = Annotated[str, typer.Argument(help="A name in config/models, or the path of a model file.")]
 Env = Annotated[str, typer.Option("--env", help="A name in config/environments (local, aws), or a path.")]
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON object, with an `error` if it fails; progress goes to standard error.")
 ]
+
 
 Version = Annotated[int, typer.Argument(help="A version's number in the Model Registry.", min=1)]
 Comment = Annotated[str, typer.Option("--comment", help="Why: kept in the registry and in the ledger.")]
@@ -69,7 +73,7 @@ def _root(ctx: typer.Context) -> None:
         print(_BRIEF, end="")
 
 
-@app.command()
+@app.command(rich_help_panel=_RELEASES)
 def release(
     model: Model,
     env: Env = "local",
@@ -77,28 +81,28 @@ def release(
     json: AsJson = False,
 ) -> None:
     """Release MODEL: fetch its weights, register, evaluate, gate, promote. `run MODEL` is short for this."""
-    from pipelines.commands import release as command
+    from pipelines.commands.releases import release as command
 
     command.release(model, env, follow=follow, as_json=json)
 
 
-@app.command()
+@app.command(rich_help_panel=_RELEASES)
 def follow(model: Model, env: Env = "local", json: AsJson = False) -> None:
     """Follow MODEL's newest release, or the evaluation, promotion or rollback under way, to its end, as after --detach or Ctrl-C."""
-    from pipelines.commands import follow as command
+    from pipelines.commands.releases import follow as command
 
     command.follow(model, env, as_json=json)
 
 
-@app.command()
+@app.command(rich_help_panel=_RELEASES)
 def definition(model: Model, env: Env = "local") -> None:
     """Print the release pipeline's JSON. Needs no account and no network."""
-    from pipelines.commands import definition as command
+    from pipelines.commands.releases import definition as command
 
     command.definition(model, env)
 
 
-@app.command()
+@app.command(rich_help_panel=_VIEWS)
 def ask(
     model: Model,
     question: Annotated[str, typer.Argument(help="What to ask.")],
@@ -106,12 +110,12 @@ def ask(
     max_tokens: Annotated[int, typer.Option(help="How many tokens the answer may have.", min=1)] = 64,
 ) -> None:
     """Ask MODEL's production endpoint and print the answer as it comes."""
-    from pipelines.commands import ask as command
+    from pipelines.commands.views import ask as command
 
     command.ask(model, env, question, max_tokens)
 
 
-@app.command()
+@app.command(rich_help_panel=_VERSIONS)
 def approve(
     model: Model,
     version: Version,
@@ -127,7 +131,7 @@ def approve(
     json: AsJson = False,
 ) -> None:
     """Approve VERSION of MODEL, which starts its promotion. Who and why stand in the registry and in the ledger."""
-    from pipelines.commands import approve as command
+    from pipelines.commands.versions import approve as command
 
     if follow:
         command.approve_and_follow(model, env, version, comment, force=force, as_json=json)
@@ -135,7 +139,7 @@ def approve(
         command.approve(model, env, version, comment, force=force).show(as_json=json)
 
 
-@app.command()
+@app.command(rich_help_panel=_VERSIONS)
 def reject(
     model: Model,
     version: Version,
@@ -145,12 +149,12 @@ def reject(
     json: AsJson = False,
 ) -> None:
     """Reject VERSION of MODEL: nothing promotes it any more."""
-    from pipelines.commands import reject as command
+    from pipelines.commands.versions import reject as command
 
     command.reject(model, env, version, comment, force=force).show(as_json=json)
 
 
-@app.command()
+@app.command(rich_help_panel=_VERSIONS)
 def evaluate(
     model: Model,
     version: Version,
@@ -160,20 +164,20 @@ def evaluate(
     json: AsJson = False,
 ) -> None:
     """Measure VERSION of MODEL again, where the numbers of its release decided nothing; gate and promotion follow as in a release."""
-    from pipelines.commands import evaluate as command
+    from pipelines.commands.versions import evaluate as command
 
     command.evaluate(model, env, version, force=force, follow=follow, as_json=json)
 
 
-@app.command()
+@app.command(rich_help_panel=_VIEWS)
 def history(model: Model, env: Env = "local", json: AsJson = False) -> None:
     """Show what happened to MODEL's versions, when and by whom; exit code 1 when the ledger's chain does not hold."""
-    from pipelines.commands import history as command
+    from pipelines.commands.views import history as command
 
     command.history(model, env, as_json=json)
 
 
-@app.command()
+@app.command(rich_help_panel=_VIEWS)
 def report(
     model: Model,
     version: Annotated[
@@ -184,7 +188,7 @@ def report(
     browser: Annotated[bool, typer.Option("--open", help="Open it in the browser too.")] = False,
 ) -> None:
     """Bring a version's evaluation here (report.html, the table of requests) and print where the page is."""
-    from pipelines.commands import report as command
+    from pipelines.commands.views import report as command
 
     page = command.report(model, env, version, to)
     print(page)
@@ -192,7 +196,7 @@ def report(
         typer.launch(str(page))
 
 
-@app.command()
+@app.command(rich_help_panel=_RELEASES)
 def new(
     name: Annotated[str, typer.Argument(help="The model's name: config/models/NAME.yaml, and the endpoint.")],
     repository: Annotated[str, typer.Option("--from-hf", help="ORGANISATION/NAME on the Hugging Face Hub.")],
@@ -206,12 +210,12 @@ def new(
     to: Annotated[Path | None, typer.Option("--to", help="Another file than config/models/NAME.yaml.")] = None,
 ) -> None:
     """Write a model file for a repository: today's commit, an instance that it fits, flags, checks, bounds, each with its reason."""
-    from pipelines.commands import new as command
+    from pipelines.commands.releases import new as command
 
     command.new(name, repository, instance=instance, slo=slo or [], hub=hub, to=to)
 
 
-@app.command()
+@app.command(rich_help_panel=_RELEASES)
 def plan(
     model: Model,
     env: Env = "local",
@@ -219,12 +223,12 @@ def plan(
     json: AsJson = False,
 ) -> None:
     """Show what releasing MODEL would do, cost, need and change against production: a dry run, creates nothing."""
-    from pipelines.commands import plan as command
+    from pipelines.commands.releases import plan as command
 
     command.plan(model, env, offline=offline, as_json=json)
 
 
-@app.command()
+@app.command(rich_help_panel=_RELEASES)
 def check(
     files: Annotated[
         list[str] | None, typer.Argument(help="Model and environment files; without any: all of config/models and environments.")
@@ -232,12 +236,12 @@ def check(
     json: AsJson = False,
 ) -> None:
     """Check model and environment files, from the files alone: each problem with its line and what to do. Exit code 2 for errors."""
-    from pipelines.commands import check as command
+    from pipelines.commands.releases import check as command
 
     command.check(files or [], as_json=json)
 
 
-@app.command()
+@app.command(rich_help_panel=_RELEASES)
 def changed(
     env: Env = "aws",
     since: Annotated[str | None, typer.Option(help="A commit; without it, the last success, which the bucket knows.")] = None,
@@ -245,32 +249,32 @@ def changed(
     json: AsJson = False,
 ) -> None:
     """Start a release for each model file that changed, once a commit. What CodeBuild runs (buildspec.yml)."""
-    from pipelines.commands import changed as command
+    from pipelines.commands.releases import changed as command
 
     command.changed(env, since, dry_run=dry_run, as_json=json)
 
 
-@app.command()
+@app.command(rich_help_panel=_VIEWS)
 def images(env: Env = "aws") -> None:
     """List the two images that this tree needs: name, Dockerfile, address, and whether the registry has it (container/push builds the rest)."""
-    from pipelines.commands import images as command
+    from pipelines.commands.views import images as command
 
     command.images(env)
 
 
-@app.command()
+@app.command(rich_help_panel=_VIEWS)
 def status(
     model: Annotated[str | None, typer.Argument(help="A model's name or file; none: one line for each model.")] = None,
     env: Env = "local",
     json: AsJson = False,
 ) -> None:
     """Show what registry, staging, production and pipelines know of MODEL now, drift, and what waits for a person."""
-    from pipelines.commands import status as command
+    from pipelines.commands.views import status as command
 
     command.status(model, env, as_json=json)
 
 
-@app.command()
+@app.command(rich_help_panel=_VERSIONS)
 def rollback(
     model: Model,
     to: Annotated[
@@ -283,12 +287,12 @@ def rollback(
     json: AsJson = False,
 ) -> None:
     """Return MODEL's production to a version that it served before, as carefully as it was promoted."""
-    from pipelines.commands import rollback as command
+    from pipelines.commands.versions import rollback as command
 
     command.rollback(model, env, to, comment, force=force, follow=follow, as_json=json)
 
 
-@app.command()
+@app.command(rich_help_panel=_VERSIONS)
 def retire(
     model: Model,
     comment: Annotated[str, typer.Option("--comment", help="Why: kept in the registry and in the ledger. It must be given.")],
@@ -298,24 +302,24 @@ def retire(
     json: AsJson = False,
 ) -> None:
     """Take MODEL's production endpoint out of service: nothing serves it any more. Versions, weights and ledger stay."""
-    from pipelines.commands import retire as command
+    from pipelines.commands.versions import retire as command
 
     command.retire(model, env, comment, yes=yes, follow=follow, as_json=json)
 
 
-@app.command()
+@app.command(rich_help_panel=_SETUP)
 def doctor(
     models: Annotated[list[str] | None, typer.Argument(help="Models to look at; without any: all in config/models.")] = None,
     env: Env = "local",
     json: AsJson = False,
 ) -> None:
     """Check everything that a release needs: each line is ok, or says what to do. Changes nothing."""
-    from pipelines.commands import doctor as command
+    from pipelines.commands.setup import doctor as command
 
     command.doctor(models or [], env, as_json=json)
 
 
-@app.command()
+@app.command(rich_help_panel=_SETUP)
 def environment(
     stack: Annotated[str, typer.Argument(help="The name of a CloudFormation stack made from infra/delivery.yaml.")],
     region: Annotated[str | None, typer.Option(help="The stack's region; without it: that of your AWS configuration.")] = None,
@@ -326,7 +330,7 @@ def environment(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would change; write nothing.")] = False,
 ) -> None:
     """Write a stack's outputs into an environment file. Comments and keys of your own stay."""
-    from pipelines.commands import environment as command
+    from pipelines.commands.setup import environment as command
 
     command.environment(stack, region=region, file=file, overwrite=overwrite, dry_run=dry_run)
 
@@ -334,7 +338,7 @@ def environment(
 @local_app.command()
 def up() -> None:
     """Start them and print how AWS clients reach them."""
-    from pipelines.commands import local as command
+    from pipelines.commands.setup import local as command
 
     command.up()
 
@@ -342,7 +346,7 @@ def up() -> None:
 @local_app.command()
 def down() -> None:
     """Stop them and everything that they run."""
-    from pipelines.commands import local as command
+    from pipelines.commands.setup import local as command
 
     command.down()
 

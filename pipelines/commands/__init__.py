@@ -1,5 +1,4 @@
-"""The subcommands of `python -m pipelines.run`, one module each, named as the subcommand is.
+"""The subcommands of `python -m pipelines.run`, one module each, named as the subcommand is, in the rooms that `--help` shows.
 
-Beside them: `failures` (how any of them ends when something goes wrong), `decisions` (what approve and reject share), `commits` (git, for
-`changed`) and `demo` (`make demo`).
+`failures` shows how any of them ends when something goes wrong.
 """

@@ -26,7 +26,7 @@ from delivery.history.ledger import Ledger
 from delivery.job import frame
 from delivery.names import NOT_GIVEN, RELEASE_FILE, Fact
 from delivery.registry import model_packages
-from pipelines.commands import approve, production_change, reject, retire, rollback
+from pipelines.commands.versions import approve, production_change, reject, retire, rollback
 from pipelines.executions.execution import Executions
 from pipelines.released_model import ReleasedModel
 from steps.promote import step as promote_step

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from config.loader import ENVIRONMENTS, MODELS
-from pipelines.commands import check
+from pipelines.commands.releases import check
 from tests.support.cpu_time import costs_at_most
 
 ROOT = Path(__file__).parents[2]
@@ -54,7 +54,7 @@ def test_a_file_of_many_gigabytes_is_one_error_and_is_not_read(tmp_path: Path) -
 
 def test_it_loads_no_client_of_aws() -> None:
     program = """import sys
-from pipelines.commands import check
+from pipelines.commands.releases import check
 check.check([], as_json=False)
 print(sorted({"boto3", "botocore", "sagemaker", "huggingface_hub"} & set(sys.modules)))"""
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)

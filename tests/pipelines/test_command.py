@@ -85,7 +85,7 @@ def test_what_is_refused_does_not_wait_for_the_sagemaker_sdk(refused: str) -> No
     program = f"""import sys
 from pipelines import resolution
 from pipelines.checks import preflight
-from pipelines.commands import definition
+from pipelines.commands.releases import definition
 preflight.check = lambda *_: sys.exit(2)
 try:
     {refused}
@@ -99,7 +99,7 @@ except (Exception, SystemExit) as error:
 def test_a_warning_is_one_line_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
     for _ in range(2):
         diagnostics.configure()
-    logging.getLogger("pipelines.commands.release").warning("one instance")
+    logging.getLogger("pipelines.commands.releases.release").warning("one instance")
     said = capsys.readouterr()
     assert (said.out, said.err) == ("", "warning: one instance\n")
 

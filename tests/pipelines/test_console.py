@@ -7,7 +7,7 @@ import io
 import pytest
 
 from pipelines import console
-from pipelines.commands import history
+from pipelines.commands.views import history
 from pipelines.executions import display
 from pipelines.status import status_text
 

@@ -97,7 +97,7 @@ def test_two_who_evaluate_a_version_at_the_same_moment_start_one_execution(
             started.append((pipeline, parameters, only_once))
             return "arn:aws:sagemaker:us-east-1:123456789012:pipeline/evaluate-twice/execution/abc"
 
-    monkeypatch.setattr("pipelines.commands.evaluate.Executions", Stale)
+    monkeypatch.setattr("pipelines.commands.versions.evaluate.Executions", Stale)
     for _ in range(3):
         assert world.run("evaluate", "twice", "1", "--detach").returncode == 0
     assert [name for _, _, name in started] == ["version-1-1", "version-1-1", "version-1-2"]

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from pipelines.commands import demo
-from pipelines.commands import release as release_command
+from pipelines.commands.releases import release as release_command
+from pipelines.commands.setup import demo
 from pipelines.errors import Interrupted
 from pipelines.setup.local import stack
 

@@ -11,7 +11,7 @@ from unittest import mock
 import pytest
 
 from delivery.names import PROMOTION_PIPELINE
-from pipelines.commands import follow
+from pipelines.commands.releases import follow
 from pipelines.errors import ExecutionError
 from pipelines.executions import display, following
 from pipelines.executions.execution import ExecutionView

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from pipelines.commands import release
+from pipelines.commands.releases import release
 from pipelines.executions.execution import Executions, ExecutionView, StepView
 from pipelines.executions.logs import JobLogs
 

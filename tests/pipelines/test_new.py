@@ -12,7 +12,7 @@ from config.loader import inspect_model
 from config.schema import ModelFile
 from delivery.hub.fit import fit
 from local_hub.hub import LocalHub
-from pipelines.commands import new
+from pipelines.commands.releases import new
 from pipelines.errors import UsageError
 from pipelines.planning import plan
 from pipelines.planning.observed_state import ObservedState

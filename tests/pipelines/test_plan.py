@@ -27,7 +27,7 @@ from delivery.names import Fact
 from delivery.registry import model_packages
 from loadtest.profiles import Capacity, Ladder, Objective
 from pipelines.commands import failures
-from pipelines.commands import plan as plan_command
+from pipelines.commands.releases import plan as plan_command
 from pipelines.definitions import requests
 from pipelines.errors import UsageError
 from pipelines.planning import plan, prices

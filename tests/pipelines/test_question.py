@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipelines.commands.ask import _contents, _lines
+from pipelines.commands.views.ask import _contents, _lines
 
 
 def events(pieces: list[str]) -> bytes:

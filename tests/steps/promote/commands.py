@@ -7,8 +7,8 @@ from unittest import mock
 
 import yaml
 
-from pipelines.commands.approve import approve
-from pipelines.commands.rollback import rollback
+from pipelines.commands.versions.approve import approve
+from pipelines.commands.versions.rollback import rollback
 from pipelines.released_model import open_model
 from pipelines.status.model_status import read_status
 from pipelines.status.statuses import ModelStatus
@@ -37,7 +37,7 @@ def rolled_back_to(world: PromotionWorld, version: Version, to: int | None = Non
 
 def rollback_started(world: PromotionWorld, version: Version, to: int | None = None) -> Any:
     """What the command `rollback` starts the pipeline with."""
-    started = mock.patch("pipelines.commands.production_change.start", return_value="arn:aws:sagemaker:execution")
+    started = mock.patch("pipelines.commands.versions.production_change.start", return_value="arn:aws:sagemaker:execution")
     with world.account.acting_as(ENGINEER), started as start:
         rollback(version.release.name, _environment(world, version), to, "", force=False, follow=False, as_json=True)
     return start.call_args

@@ -6,7 +6,9 @@ import os
 import signal
 import sys
 
-from pipelines.commands import ask, failures, release, report
+from pipelines.commands import failures
+from pipelines.commands.releases import release
+from pipelines.commands.views import ask, report
 from pipelines.errors import Interrupted
 from pipelines.setup.local import stack
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from delivery.history import decisions, registry_decisions, serving_history
 from delivery.history.ledger import Event
 from delivery.registry import model_packages
-from pipelines.commands.decisions import DecisionResult, unchanged
+from pipelines.commands.versions.decisions import DecisionResult, unchanged
 from pipelines.errors import UsageError
 from pipelines.next_command import command
 from pipelines.released_model import ReleasedModel, caller, open_model

@@ -13,7 +13,7 @@ from delivery.aws import accounts
 from delivery.endpoint.hosting import Hosting
 from delivery.history import changes, serving_history
 from delivery.history.ledger import Event, newest
-from pipelines.commands import production_change
+from pipelines.commands.versions import production_change
 from pipelines.errors import CommandError, UsageError, attach_facts
 from pipelines.executions import following
 from pipelines.next_command import command

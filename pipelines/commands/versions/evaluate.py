@@ -12,7 +12,7 @@ from delivery.history import decisions, serving_history
 from delivery.history.ledger import Event
 from delivery.names import EVALUATION_STEPS, Fact, evaluation_pipeline_name, pipeline_name
 from delivery.registry.model_packages import ModelPackage
-from pipelines.commands.release import follow_release
+from pipelines.commands.releases.release import follow_release
 from pipelines.definitions import documents
 from pipelines.errors import CommandError, UsageError
 from pipelines.executions.execution import Executions

@@ -13,7 +13,7 @@ from delivery.endpoint.hosting import Hosting
 from delivery.history import changes, decisions, serving_history
 from delivery.history.ledger import Event
 from delivery.names import Fact
-from pipelines.commands import production_change
+from pipelines.commands.versions import production_change
 from pipelines.errors import UsageError, attach_facts
 from pipelines.executions import following
 from pipelines.next_command import command

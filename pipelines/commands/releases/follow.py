@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from delivery.names import EVALUATION_STEPS, PROMOTION_PIPELINE, evaluation_pipeline_name, pipeline_name
-from pipelines.commands.release import follow_release
+from pipelines.commands.releases.release import follow_release
 from pipelines.errors import UsageError
 from pipelines.executions import following
 from pipelines.executions.execution import Executions

@@ -15,7 +15,7 @@ from delivery.history.ledger import Event
 from delivery.names import PROMOTION_PIPELINE, Fact
 from delivery.registry import model_packages
 from delivery.registry.model_packages import ModelPackage
-from pipelines.commands.decisions import CLOCK_SKEW, DecisionResult, unchanged
+from pipelines.commands.versions.decisions import CLOCK_SKEW, DecisionResult, unchanged
 from pipelines.errors import UsageError, attach_facts
 from pipelines.executions import following
 from pipelines.next_command import command

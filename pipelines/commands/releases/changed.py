@@ -25,7 +25,7 @@ from delivery.names import evaluation_pipeline_name, pipeline_name
 from pipelines import resolution
 from pipelines.checks import preflight
 from pipelines.commands import failures
-from pipelines.commands.commits import ChangedFile, Commits
+from pipelines.commands.releases.commits import ChangedFile, Commits
 from pipelines.errors import UsageError
 from pipelines.executions import sending
 from pipelines.executions.execution import Executions

@@ -1,0 +1,1 @@
+"""What there is, shown: production's answer, status, history, reports, images. Nothing is changed."""
