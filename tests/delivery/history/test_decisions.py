@@ -147,6 +147,37 @@ def test_a_rollback_is_against_what_it_left_even_if_it_ended_before_it_rejected_
     assert decisions.objection(ledger.events(), 2) != ""
 
 
+@pytest.mark.parametrize(
+    ("verdicts", "approval", "said"),
+    [
+        ([], None, []),
+        (["passed"], None, []),
+        (["failed", "passed"], None, []),
+        (["failed"], {"comment": "looks well"}, ["evaluation: the verdict in s3://b/0 is 'failed', not passed"]),
+        (["passed", "invalid"], None, ["evaluation: the verdict in s3://b/1 is 'invalid', not passed"]),
+        (["failed"], {"despite": "the gate"}, []),
+    ],
+)
+def test_the_newest_evaluation_counts_unless_it_was_overruled_by_name(
+    ledger: Ledger, verdicts: list[str], approval: dict[str, Any] | None, said: list[str]
+) -> None:
+    for number, verdict in enumerate(verdicts):
+        ledger.append("evaluated", by="e1", version=3, details={"verdict": verdict, "report": f"s3://b/{number}"})
+    ledger.append("evaluated", by="e1", version=4, details={"verdict": "failed", "report": "s3://b/another version"})
+    ledger.append("approved", by="ana", version=4, details={"despite": "of another version"})
+    if approval is not None:
+        ledger.append("approved", by="ana", version=3, details=approval)
+    assert decisions.failed_evaluation(ledger.events(), 3) == said
+
+
+@pytest.mark.parametrize(("later", "stands"), [(0, False), (1, True)])
+def test_a_rollback_overrules_a_rejection_that_it_began_after(ledger: Ledger, later: int, stands: bool) -> None:
+    """Whoever rejects a version while production is being rolled back to it is heard."""
+    rejected = ledger.append("rejected", by="ana", version=3, details={"comment": "bad"})
+    ledger.append("rolled_back", by="e1", version=3, details={"begun": rejected.sequence - later})
+    assert (decisions.standing_rejection(ledger.events(), 3) is not None) == stands
+
+
 def test_of_two_who_decide_at_once_the_second_is_told_who_won(ledger: Ledger) -> None:
     seen = ledger.events()
     won = decisions.decide(ledger, "rejected", package(), by="ana", comment="bad", seen=seen)
