@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -246,3 +246,34 @@ def test_one_that_was_lost_is_not_given_back(s3: FakeS3) -> None:
         made.confirm()
     made.release()
     assert not stored(s3).released
+
+
+class _SeenEnough(Exception):
+    """Ends a wait."""
+
+
+def test_one_who_waits_is_told_whether_the_holder_was_seen_to_live(s3: FakeS3, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A holder lives that renewed its lease since the first look at it; of one that came after it that is not known yet."""
+    taken(s3, "first")
+    first = stored(s3)
+    another = first.model_copy(update={"execution": "another", "token": "t2"})
+
+    def renewed(record: LeaseRecord) -> LeaseRecord:
+        later = datetime.fromisoformat(record.expires_at) + timedelta(seconds=60)
+        return record.model_copy(update={"expires_at": later.isoformat()})
+
+    looks = iter([first, renewed(first), renewed(first), another, another, renewed(another)])
+    seen = list[tuple[str, bool]]()
+
+    def look_again(_: float) -> None:
+        record = next(looks, None)
+        if record is None:
+            raise _SeenEnough
+        s3.objects[KEY] = record.model_dump_json().encode()
+
+    monkeypatch.setattr("time.sleep", look_again)
+    with pytest.raises(_SeenEnough):
+        of(s3, "second").take(3600, lambda holder, lives: seen.append((holder.execution, lives)))
+    assert seen == [
+        ("first", False), ("first", False), ("first", True), ("first", True), ("another", False), ("another", False), ("another", True)
+    ]  # fmt: skip
