@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from scipy import stats  # type: ignore[import-untyped]
 
 from sagemaker_local.testing import RunningServer
 from tests.sagemaker_local.hosting_client import HostingClient
@@ -136,16 +137,18 @@ def test_a_canary_of_two_loses_no_request_and_gets_its_share(hosting: HostingCli
     endpoint = hosting.endpoint(NAME="old", instances=2)
     with load(endpoint) as sent:
         canary: dict[str, Any] = {"CanarySize": {"Type": "INSTANCE_COUNT", "Value": 1}}
-        update(hosting, endpoint, hosting.config(NAME="new", instances=2), blue_green("CANARY", wait_s=2, **canary))
+        update(hosting, endpoint, hosting.config(NAME="new", instances=2), blue_green("CANARY", wait_s=6, **canary))
         wait_until(lambda: _stage(hosting, endpoint) == "Baking", "the canary bakes")
         baking = time.monotonic()
-        wait_until(lambda: sent.since(baking).total() >= 40 or _stage(hosting, endpoint) != "Baking", "forty answers")
+        wait_until(lambda: sent.since(baking).total() >= 150 or _stage(hosting, endpoint) != "Baking", "many answers")
         during = sent.since(baking)
         hosting.settled(endpoint, "InService")
         switched = time.monotonic()
         sent.wait_for(10, since=switched)
     assert not sent.failures
-    assert 0.3 < during["new"] / during.total() < 0.7
+    assert set(during) == {"old", "new"}
+    likelihood = stats.binomtest(during["new"], during.total(), 0.5).pvalue
+    assert likelihood > 1e-6, f"{during} is not half: each request is routed by chance"
     assert set(sent.since(switched)) == {"new"}
 
 
