@@ -4,7 +4,8 @@ Environment: PORT; UNHEALTHY=1 (/ping answers 503), CRASH=1 (exits at once), CRA
 where that file exists), SLOW_START_S, START_GATE (serves once that file is there), NAME (in every answer), WHERE (a folder
 whose entries are in the answer).
 Request body (JSON): {"stream": n} for n server-sent events, "gap_s" between them, "break_after" (closes the connection after so
-many), "gate" (no second event before that file is there), "status" (that status), "sleep_s" (before the answer), "exit" (the process ends).
+many), "gate" (no second event before that file is there), "status" (that status), "sleep_s" (before the answer), "until"
+(no answer before that file is there), "exit" (the process ends).
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ class Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         order: dict[str, Any] = json.loads(body) if body.startswith(b"{") else {}
         time.sleep(order.get("sleep_s", 0))
+        while "until" in order and not Path(order["until"]).exists():
+            time.sleep(0.01)
         if order.get("exit"):
             os._exit(3)
         if order.get("stream"):

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -89,14 +90,16 @@ def test_variants_get_requests_by_weight_and_by_name(hosting: HostingClient, run
     assert {invoke(runtime, endpoint)["name"] for _ in range(20)} == {"B"}
 
 
-def test_least_outstanding_requests_avoids_the_busy_instance(hosting: HostingClient, runtime: Any) -> None:
+def test_least_outstanding_requests_avoids_the_busy_instance(hosting: HostingClient, runtime: Any, tmp_path: Path) -> None:
     routing = {"RoutingConfig": {"RoutingStrategy": "LEAST_OUTSTANDING_REQUESTS"}}
     endpoint = hosting.endpoint(instances=2, variant=routing)
     pids: list[int] = []
-    slow = threading.Thread(target=lambda: pids.append(invoke(runtime, endpoint, {"sleep_s": 2})["pid"]))
+    over = tmp_path / "over"
+    slow = threading.Thread(target=lambda: pids.append(invoke(runtime, endpoint, {"until": str(over)})["pid"]))
     slow.start()
     wait_until(lambda: len({invoke(runtime, endpoint)["pid"] for _ in range(8)}) == 1, "one instance is avoided")
     others = {invoke(runtime, endpoint)["pid"] for _ in range(10)}
+    over.touch()
     slow.join()
     assert pids[0] not in others
 
