@@ -25,6 +25,11 @@ def main(words: list[str] | None = None) -> int:
         metavar="FILE",
         help=f"holds the token that opens gated repositories (default: {DEFAULT_TOKEN})",
     )
+    parser.add_argument(
+        "--ignore-unknown-tokens",
+        action="store_true",
+        help="take a token that is another Hub's for none; without it, it is refused, as huggingface.co does",
+    )
     parser.add_argument("--rate", type=float, metavar="BYTES_PER_S", help="cap all transfers together")
     parser.add_argument(
         "--allowed-host", action="append", default=[], metavar="NAME", help="a name that clients call it by, besides loopback's"
@@ -43,6 +48,7 @@ def main(words: list[str] | None = None) -> int:
             tokens=[options.token_file.read_text().strip() if options.token_file else DEFAULT_TOKEN],
             rate_bytes_per_s=options.rate,
             allowed_hosts=options.allowed_host,
+            ignores_unknown_tokens=options.ignore_unknown_tokens,
         )
     except (LocalHubError, OSError) as error:
         sys.stderr.write(f"local_hub: {error}\n")

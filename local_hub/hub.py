@@ -35,7 +35,8 @@ class LocalHub:
     `root` holds repositories as `ORG/NAME/`; one that is put there later is found when it is asked for. `gated` and
     `private` add to what their `.hub.json` says. `tokens` open
     those. `rate_bytes_per_s` caps all transfers together; `address_lifetime_s` is how long a signed address is good;
-    `allowed_hosts` are names that clients call it by, besides loopback's.
+    `allowed_hosts` are names that clients call it by, besides loopback's; `ignores_unknown_tokens` takes a token that is not one of
+    `tokens` for none, where huggingface.co refuses it.
     `faults` plans faults (see `local_hub.faults`), and `requests` is every request so far.
     """
 
@@ -52,6 +53,7 @@ class LocalHub:
         address_lifetime_s: float = 3600,
         tree_page: int = TREE_PAGE,
         allowed_hosts: Iterable[str] = (),
+        ignores_unknown_tokens: bool = False,
     ) -> None:
         self._repositories = repositories(root, builtin=builtin)
         for identifier in gated:
@@ -62,6 +64,7 @@ class LocalHub:
         hub = RepositoryIndex(self._repositories, tree_page, lambda: folder_repositories(root, cache) if root is not None else {})
         hosts = browsers.LOOPBACK | {name.lower() for name in allowed_hosts}
         self._server = HubServer(hub, port, frozenset(tokens), address_lifetime_s, hosts)
+        self._server.ignores_unknown_tokens = ignores_unknown_tokens
         self._server.rate.bytes_per_s = rate_bytes_per_s
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), name="local_hub", daemon=True)
 

@@ -72,6 +72,7 @@ class HubServer(http.server.ThreadingHTTPServer):
         self.address_lifetime_s = address_lifetime_s
         self.faults = FaultPlan()
         self.rate = RateCap()
+        self.ignores_unknown_tokens = False
         self.requests: deque[RequestRecord] = deque(maxlen=KEPT_REQUESTS)
         self._secret = secrets.token_bytes(32)
         self._files: dict[str, HubFile] = {}
@@ -199,7 +200,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _access(self) -> Requester:
         header = self.headers.get("authorization")
         token = header.removeprefix("Bearer ").strip() if header else None
-        return Requester(token, token in self.server.tokens)
+        is_known = token in self.server.tokens
+        return Requester(None if self.server.ignores_unknown_tokens and not is_known else token, is_known)
 
     def _host(self) -> str:
         return str(self.headers.get("host") or f"localhost:{self.server.server_port}")

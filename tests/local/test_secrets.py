@@ -77,6 +77,14 @@ def leaves_no_trace(
     return result
 
 
+def test_a_users_own_token_is_in_nobodys_way(stack: StackWithToken) -> None:
+    """HF_TOKEN is for huggingface.co; the Hub on this machine, which does not know it, serves what is public all the same."""
+    file = stack.simulated_model("public", settings=FAST, change=gated)
+    planned = stack.run("plan", file)
+    assert planned.returncode == 0, planned.stderr
+    assert stack.token not in planned.stdout + planned.stderr
+
+
 def test_a_release_of_a_gated_repository_shows_its_token_nowhere(stack: StackWithToken, hub: LocalHub) -> None:
     model = stack.simulated_model("gated", settings=FAST, hub={"gated": True}, change=gated)
     result = leaves_no_trace(stack, lambda: stack.run(model, "--json"))

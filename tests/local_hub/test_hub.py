@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import json
 import socket
 import subprocess
 import sys
@@ -285,6 +286,27 @@ def test_a_page_in_a_browser_is_refused_and_its_body_is_no_request(hub: LocalHub
     assert "answers" in answer
     assert "access-control" not in answer.lower()
     assert [(request.method, request.status) for request in hub.requests] == [("POST", 403)]
+
+
+@pytest.mark.parametrize("ignores", [True, False])
+def test_a_token_of_another_hub_is_refused_or_taken_for_none(tmp_path: Path, ignores: bool) -> None:
+    for name, extra in (("open", {}), ("shut", {"gated": True})):
+        folder = tmp_path / "acme" / name
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text("{}")
+        (folder / ".hub.json").write_text(json.dumps(extra))
+    with LocalHub(tmp_path, builtin=False, tokens=["hf_known"], ignores_unknown_tokens=ignores) as hub:
+
+        def status(token: str, path: str) -> int:
+            connection = http.client.HTTPConnection("127.0.0.1", hub.port, timeout=HANG_S)
+            connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
+            found = connection.getresponse().status
+            connection.close()
+            return found
+
+        opened, shut = "/acme/open/resolve/main/config.json", "/acme/shut/resolve/main/config.json"
+        assert [status("hf_known", path) for path in (opened, shut)] == [200, 200]
+        assert [status("hf_another", path) for path in (opened, shut)] == ([200, 401] if ignores else [401, 401])
 
 
 @pytest.mark.parametrize("method", ["OPTIONS", "PUT", "PATCH"])

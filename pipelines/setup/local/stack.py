@@ -163,7 +163,8 @@ def _start(state: Path, alive: dict[str, Service]) -> LocalStack:
     hub.mkdir(mode=0o700, exist_ok=True)
     commands = {
         "sagemaker_local": ["-m", "sagemaker_local", "--state", str(state / "sagemaker"), "--images", str(images)],
-        "local_hub": ["-m", "local_hub", "--root", str(hub)],
+        # A user's own HF_TOKEN is huggingface.co's.
+        "local_hub": ["-m", "local_hub", "--root", str(hub), "--ignore-unknown-tokens"],
     }
     services = dict(alive)
     processes: dict[str, subprocess.Popen[bytes]] = {}
