@@ -6,6 +6,7 @@ import hashlib
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, ClassVar
 from unittest import mock
@@ -111,8 +112,12 @@ class _Staged(Scenario):
     def let_expire(self) -> None:
         """Let all of it be past its time."""
         for arn in self.staged():
-            expired = {"Key": EXPIRES_TAG, "Value": "2020-01-01T00:00:00+00:00"}
-            self.aws.client("sagemaker").add_tags(ResourceArn=arn, Tags=[expired])
+            self.expire(arn, datetime(2020, 1, 1, tzinfo=UTC))
+
+    def expire(self, arn: str, at: datetime) -> None:
+        """Let that be the time at which one of them expires."""
+        expires = {"Key": EXPIRES_TAG, "Value": at.isoformat(timespec="seconds")}
+        self.aws.client("sagemaker").add_tags(ResourceArn=arn, Tags=[expires])
 
     def told(self, kind: str) -> list[Event]:
         """Return the ledger's events of that kind about the version."""
@@ -286,6 +291,15 @@ class Reap(_Staged):
         expired = self.staged()
         self._leave("execution-alive")
         self.living = sorted(set(self.staged()) - set(expired))
+
+    def _set_clock(self, ahead_s: float) -> None:
+        """Let the services' clock be so far ahead, and what lives and what does not be half an hour from its time by it: by this machine's clock
+        it would be the other way round."""
+        super()._set_clock(ahead_s)
+        layer, self.aws.layer = self.aws.layer, None
+        for arn in self.staged():
+            self.expire(arn, self.aws.now() + (1 if arn in self.living else -1) * timedelta(minutes=30))
+        self.aws.layer = layer
 
     def _leave(self, execution: str) -> None:
         with mock.patch("delivery.endpoint.hosting.Hosting.remove"):

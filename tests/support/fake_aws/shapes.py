@@ -81,4 +81,5 @@ class _Client:
 
 def _pages(answer: dict[str, Any]) -> Iterator[dict[str, Any]]:
     [(member, items)] = ((name, found) for name, found in answer.items() if name != "ResponseMetadata")
-    yield from ({member: items[at : at + _PAGE]} for at in range(0, max(len(items), 1), _PAGE))
+    head = {"ResponseMetadata": answer["ResponseMetadata"]} if "ResponseMetadata" in answer else {}
+    yield from ({member: items[at : at + _PAGE], **head} for at in range(0, max(len(items), 1), _PAGE))
