@@ -9,12 +9,23 @@ from __future__ import annotations
 import re
 from collections.abc import Collection
 from email.message import Message
+from urllib.parse import urlsplit
 
 __all__ = ["LOOPBACK", "refusal"]
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]"})
 _HOST = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)(?::\d*)?")
 _LONGEST_SHOWN = 100
+
+
+def _from_elsewhere(referer: str | None, host: str, hosts: Collection[str]) -> str | None:
+    """Return a Referer, unless it is this server's own address: that is a redirect to its CDN, which Go's clients follow so; it serves no pages."""
+    try:
+        parts = urlsplit(referer or "")
+        is_own = parts.port is not None and host.endswith(f":{parts.port}") and _HOST.fullmatch(parts.netloc.lower())
+    except ValueError:
+        return referer
+    return None if is_own and is_own[1] in hosts else referer
 
 
 def refusal(headers: Message, hosts: Collection[str]) -> str | None:
@@ -30,7 +41,7 @@ def refusal(headers: Message, hosts: Collection[str]) -> str | None:
     agent = headers.get("user-agent", "")
     signs = {
         "Origin": headers.get("origin"),
-        "Referer": headers.get("referer"),
+        "Referer": _from_elsewhere(headers.get("referer"), named[0], hosts),
         "Sec-Fetch-Site": site if site != "none" else None,
         "User-Agent": agent if agent.startswith("Mozilla/") and site is None else None,
     }

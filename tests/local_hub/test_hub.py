@@ -288,6 +288,27 @@ def test_a_page_in_a_browser_is_refused_and_its_body_is_no_request(hub: LocalHub
     assert [(request.method, request.status) for request in hub.requests] == [("POST", 403)]
 
 
+@pytest.mark.parametrize(
+    ("referer", "status"),
+    [
+        ("http://localhost:{port}/acme/model/resolve/main/a", 200),
+        ("http://127.0.0.1:{port}/", 200),
+        ("http://localhost/", 403),
+        ("http://localhost:1/", 403),
+        ("http://evil.example:{port}/", 403),
+        ("http://localhost:{port}@evil.example/", 403),
+        ("http://localhost:{port}x/", 403),
+        ("http://[::1/", 403),
+    ],
+)
+def test_a_client_that_follows_a_redirect_may_say_from_where(hub: LocalHub, referer: str, status: int) -> None:
+    """As Go's do, rclone among them: the Hub's own address, on its own port. Whatever else is on this machine is a page."""
+    connection = http.client.HTTPConnection("127.0.0.1", hub.port, timeout=HANG_S)
+    connection.request("GET", "/api/models", headers={"Referer": referer.format(port=hub.port)})
+    assert connection.getresponse().status == status
+    connection.close()
+
+
 @pytest.mark.parametrize("ignores", [True, False])
 def test_a_token_of_another_hub_is_refused_or_taken_for_none(tmp_path: Path, ignores: bool) -> None:
     for name, extra in (("open", {}), ("shut", {"gated": True})):
