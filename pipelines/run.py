@@ -60,8 +60,6 @@ Env = Annotated[str, typer.Option("--env", help="A name in config/environments (
 AsJson = Annotated[
     bool, typer.Option("--json", help="Print one JSON object, with an `error` if it fails; progress goes to standard error.")
 ]
-
-
 Version = Annotated[int, typer.Argument(help="A version's number in the Model Registry.", min=1)]
 Comment = Annotated[str, typer.Option("--comment", help="Why: kept in the registry and in the ledger.")]
 

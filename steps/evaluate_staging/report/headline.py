@@ -119,14 +119,13 @@ def _stands(metric: str, result: ObjectiveResult) -> str:
     """Say what was measured, and how that is to its bound."""
     if result.value is None:
         return "could not be measured"
+    is_infinite = result.value == math.inf
     said = f"is {formatting.value(metric, result.value)}"
-    if result.value == math.inf:
+    if is_infinite:
         said = f"has no end: {result.note}" if result.note else "has no end, since so many requests failed"
     if result.undecided:
         return f"{said}, which does not decide whether it keeps {_allowed(metric, result)}"
-    if result.value == math.inf:
-        return said
-    return f"is {formatting.value(metric, result.value)}, {_beyond(metric, result)}"
+    return said if is_infinite else f"{said}, {_beyond(metric, result)}"
 
 
 def _beyond(metric: str, result: ObjectiveResult) -> str:
