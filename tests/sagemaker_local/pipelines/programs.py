@@ -59,7 +59,9 @@ def say_goodbye(folder: str) -> None:
 
 def wait_for(gate: str, pid_file: str) -> None:
     """Say which process this is, and wait for a file to appear."""
-    Path(pid_file).write_text(str(os.getpid()))
+    written = Path(f"{pid_file}.new")
+    written.write_text(str(os.getpid()))
+    written.replace(pid_file)  # whole: who sees it reads it at once
     while not Path(gate).exists():
         time.sleep(0.02)
 
