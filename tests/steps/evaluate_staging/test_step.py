@@ -128,7 +128,7 @@ def test_the_suite_held_and_its_data_docs_are_beside_the_report(measured: Evalua
 
 
 def test_a_load_for_which_the_endpoint_lives_too_short_is_not_put_on_and_rejects_nobody(scarce: EvaluationWorld) -> None:
-    profiles = {"short": closed_loop(), "long": closed_loop(duration_s=60)}
+    profiles = {"short": closed_loop(duration_s=5), "long": closed_loop(duration_s=60)}
     wanted = {
         "load_profiles": profiles,
         "staging": {"instance_types": [PLENTY]},
@@ -136,8 +136,8 @@ def test_a_load_for_which_the_endpoint_lives_too_short_is_not_put_on_and_rejects
     }
     run = scarce.evaluate(scarce.version(wanted, name="brief"))
     assert run.evaluation.verdict == "invalid"
-    assert re.fullmatch(
-        r"long: the staging endpoint expires in \d+ s and this load takes 60 s: it was not put on \(raise evaluation.max_runtime_s\).*",
+    assert re.search(  # on a machine that is busy enough the half second of the other has no request, and the summary says so, too
+        r"\blong: the staging endpoint expires in \d+ s and this load takes 60 s: it was not put on \(raise evaluation.max_runtime_s\)",
         run.evaluation.summary,
     )
     assert run.evaluation.profiles["short"].requests > 0
