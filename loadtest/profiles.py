@@ -138,7 +138,8 @@ class _Profile(Strict):
     """Metric → bound. The gate passes only if every one is met. A request that failed is slower than every bound of a latency, and how many may
     fail is always among the objectives: where error_rate has no absolute bound, at most 0.01. In closed loops, open loops and ladders a latency or
     rate is met when all of its 95 % confidence interval keeps the bound, and missed when none does; between, it is undecided: closed and open loops
-    are measured on then, and what is undecided at the end makes the run invalid, with about how much longer it would have to be."""
+    are measured on then, and what is undecided at the end makes the run invalid, with about how much longer it would have to be. A bound relative to
+    production is held against the 95 % confidence interval of the ratio in the same way."""
 
     def model_post_init(self, _context: object) -> None:
         """Bound the share of failed requests: an endpoint that refuses half of its load answers the other half fast."""
@@ -150,6 +151,11 @@ class _Profile(Strict):
     def load(self) -> dict[str, Any]:
         """What is put on, without how it is decided: numbers of the same load are comparable."""
         return self.model_dump(mode="json", exclude={"objectives", "duration_at_most_s"})
+
+    @property
+    def is_relative(self) -> bool:
+        """Whether an objective is a multiple of what a baseline measured."""
+        return any(objective.relative is not None for objective in self.objectives.values())
 
     @property
     def least_runs(self) -> int:

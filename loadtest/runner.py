@@ -10,6 +10,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TypeVar
 
+from loadtest import interleaving
 from loadtest.capacity import RateResult, search
 from loadtest.errors import OutOfTime
 from loadtest.generator import arrivals
@@ -41,6 +42,8 @@ from loadtest.transports import Transport
 Scored = TypeVar("Scored", bound=ProfileResult)
 _OTHER_ARRIVALS = 1_000_003
 """What is added to the seed each time that a load is put on again: it has other arrivals, also than any other profile's."""
+_OTHER_BLOCKS = 1009
+"""What is added to it for each block of one."""
 
 
 @dataclass
@@ -52,6 +55,23 @@ class ProfileRun:
     trials: list[Trial] = field(default_factory=list)
     extra_metrics: dict[str, float | None] = field(default_factory=dict)
     """Metrics that no single run measures."""
+    baseline: ProfileRun | None = None
+    """What the baseline measured meanwhile; None where it was not asked."""
+
+    def extend(self, later: ProfileRun) -> None:
+        """Take what was measured later of the same load."""
+        self.measurement.extend(later.measurement)
+        if self.baseline is not None and later.baseline is not None:
+            self.baseline.extend(later.baseline)
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """What a server was asked so far: another that starts from there is asked the same."""
+
+    loads: int = 0
+    dealt_to: Mapping[Path, int] = field(default_factory=dict)
+    """Where the recorded prompts that were asked end."""
 
 
 @dataclass
@@ -71,9 +91,9 @@ class Runner:
     """A client later than this is the bottleneck."""
     seed: str = ""
     """What prompts are made of: runs with the same ask the same, so a server that knows an earlier run's needs another."""
-    _loads: int = 0
-    _dealt_to: dict[Path, int] = field(default_factory=dict)
-    """Where the recorded prompts that were asked end."""
+    baseline: Runner | None = None
+    """Puts the same on another server, in alternating blocks (`interleaving`), where an objective is relative to it; None: there is no other."""
+    _asked: _Asked = field(default_factory=_Asked)
     _known_prompts: str = ""
     """How a load of this profile was answered from what was asked before."""
 
@@ -90,12 +110,12 @@ class Runner:
         Returns:
             What was measured. Where there is no time for it, it says so, and decides nothing.
         """
-        self._known_prompts = ""
+        self._known_prompts, asked_before = "", self._asked
         load, outcome = self._common(profile), ProfileRun(Measurement.of((0, profile.duration_s), 0, []))
         try:
             match profile:
                 case ClosedLoop() | OpenLoop():
-                    outcome.measurement = self._first_go(profile, load, seed, on_progress, reserved_s)
+                    self._first_go(profile, outcome, seed, on_progress, reserved_s)
                 case Ladder():
                     self._ladder(profile, load, outcome, on_progress)
                 case Capacity():
@@ -105,6 +125,9 @@ class Runner:
                     outcome.measurement = self._measure(replace(load, schedule=due), on_progress)
         except OutOfTime as error:
             outcome.measurement.invalid_reason = str(error)
+        if outcome.baseline is None and not outcome.measurement.invalid_reason and (baseline := self._baseline_of(profile)):
+            baseline._asked = asked_before
+            outcome.baseline = baseline.run(profile, seed, _prefixed("the baseline", on_progress))
         outcome.measurement.invalid_reason = outcome.measurement.invalid_reason or self._known_prompts
         return outcome
 
@@ -133,44 +156,88 @@ class Runner:
             ):
                 break
             while is_worth_more(scores[name]):
-                went_on = self._go_on(profile, runs[name].measurement, seed, progress_of(name))
+                went_on = self._go_on(profile, runs[name], seed, progress_of(name))
                 scores[name] = score(name)  # also where it did not: the advice says why
                 if not went_on:
                     return scores
         return scores
 
-    def _go_on(self, profile: LoadProfile, measured: Measurement, seed: int, on_progress: Callable[[str], None]) -> bool:
+    def _go_on(self, profile: LoadProfile, run: ProfileRun, seed: int, on_progress: Callable[[str], None]) -> bool:
         """Put a load on once more, unless it is none that can be, it was on as long as it may, or there is no time."""
+        measured = run.measurement
         if not isinstance(profile, ClosedLoop | OpenLoop) or not _can_go_on(profile, measured):
             return False
-        number = len(measured.windows)
-        duration_s = profile.looks_s[number] - measured.duration_s
-        stretch = self._stretch(profile, self._common(profile), duration_s, seed + _OTHER_ARRIVALS * number)
-        if self.until_s - time.monotonic() < _whole_s(stretch.window_s[1], profile):
+        duration_s = profile.looks_s[measured.looked] - measured.duration_s
+        on_go = _prefixed("undecided, measuring on", on_progress)
+        try:
+            if self.until_s - time.monotonic() < self._whole_s(profile, duration_s):
+                raise OutOfTime
+            further = self._for(profile, duration_s, seed + _OTHER_ARRIVALS * measured.looked, on_go)
+        except OutOfTime:
             measured.longer_by = self.remedy
             return False
-        measured.extend(self._measure(stretch, _prefixed("undecided, measuring on", on_progress)))
+        run.extend(further)
+        measured.looked += 1
         return True
 
     def _first_go(
-        self, profile: ClosedLoop | OpenLoop, load: Load, seed: int, on_progress: Callable[[str], None], reserved_s: float
-    ) -> Measurement:
+        self,
+        profile: ClosedLoop | OpenLoop,
+        outcome: ProfileRun,
+        seed: int,
+        on_progress: Callable[[str], None],
+        reserved_s: float,
+    ) -> None:
         """Put a load on for its `duration_s`; its intervals allow for as many looks as there is time for."""
         left_s, looks, before_s = self.until_s - time.monotonic() - reserved_s, 0, 0.0
         for until_s in profile.looks_s:
-            left_s -= _whole_s(profile.warmup_s + until_s - before_s, profile)
+            left_s -= self._whole_s(profile, until_s - before_s)
             looks, before_s = looks + (left_s >= 0), until_s
-        measured = self._measure(self._stretch(profile, load, profile.duration_s, seed), on_progress)
+        found = self._for(profile, profile.duration_s, seed, on_progress)
+        outcome.measurement, outcome.baseline = found.measurement, found.baseline
+        measured = outcome.measurement
         measured.looks = max(1, looks)
         if measured.looks < len(profile.looks_s):
             measured.longer_by = self.remedy
         elif 1 < measured.looks < LOOKS_AT_MOST:
             measured.longer_by = "duration_at_most_s"
-        return measured
+        if outcome.baseline is not None:
+            outcome.baseline.measurement.looks = measured.looks
 
-    def _stretch(self, profile: ClosedLoop | OpenLoop, load: Load, duration_s: float, seed: int) -> Load:
+    def _for(
+        self, profile: ClosedLoop | OpenLoop, duration_s: float, seed: int, on_progress: Callable[[str], None]
+    ) -> ProfileRun:
+        """Put a load on for so long, alone or in blocks that alternate with the baseline's."""
+        baseline = self._baseline_of(profile)
+        if baseline is None:
+            return ProfileRun(self._measure(self._stretch(profile, duration_s, seed), on_progress))
+        baseline._asked = self._asked
+        found: dict[bool, Measurement] = {}
+        for number, block_s in enumerate(interleaving.blocks(duration_s)):
+            for is_own in (True, False) if number % 2 == 0 else (False, True):
+                runner, words = (self, "") if is_own else (baseline, "the baseline, ")
+                block = runner._stretch(profile, block_s, seed + _OTHER_BLOCKS * number)
+                measured = runner._measure(block, _prefixed(f"{words}block {number + 1}", on_progress))
+                if is_own in found:
+                    found[is_own].extend(measured)
+                else:
+                    found[is_own] = measured
+        found[False].invalid_reason = found[False].invalid_reason or baseline._known_prompts
+        return ProfileRun(found[True], baseline=ProfileRun(found[False]))
+
+    def _baseline_of(self, profile: LoadProfile) -> Runner | None:
+        """Return who asks the baseline; None where there is none, or no objective of the profile is relative to it."""
+        return self.baseline if profile.is_relative else None
+
+    def _whole_s(self, profile: ClosedLoop | OpenLoop, duration_s: float) -> float:
+        """Return how long a load may keep the endpoint: its last request may come at its very end, and take until it times out. Seconds."""
+        if self._baseline_of(profile) is not None:
+            return interleaving.takes_s(profile, duration_s) + profile.timeout_s
+        return profile.warmup_s + duration_s + profile.timeout_s
+
+    def _stretch(self, profile: ClosedLoop | OpenLoop, duration_s: float, seed: int) -> Load:
         """Return the load for so long."""
-        stretch = replace(load, duration_s=duration_s)
+        stretch = replace(self._common(profile), duration_s=duration_s)
         if isinstance(profile, ClosedLoop):
             return replace(stretch, concurrency=profile.concurrency)
         return replace(stretch, schedule=self._schedule(profile, stretch.window_s[1], seed))
@@ -181,13 +248,12 @@ class Runner:
             raise OutOfTime(
                 f"the {self.expiring} expires in {left_s:.0f} s and this load takes {needed_s:.0f} s: it was not put on ({self.remedy})"
             )
-        self._loads += 1  # no two loads ask the same
-        file = load.prompts_file
-        seed = f"{self.seed}/{self._loads}"
-        fresh = replace(load, seed=seed, blocks_seed=seed, prompts_from=self._dealt_to.get(file, 0) if file else 0)
+        asked, file = self._asked, load.prompts_file
+        seed = f"{self.seed}/{asked.loads + 1}"  # no two loads ask the same
+        fresh = replace(load, seed=seed, blocks_seed=seed, prompts_from=asked.dealt_to.get(file, 0) if file else 0)
         measurement = self.pool.measure(fresh, on_progress)
-        if file:
-            self._dealt_to[file] = max(fresh.prompts_from, measurement.prompts_to)
+        dealt = {file: max(fresh.prompts_from, measurement.prompts_to)} if file else {}
+        self._asked = _Asked(asked.loads + 1, {**asked.dealt_to, **dealt})
         self._known_prompts = self._known_prompts or measurement.known_prompts
         return measurement
 
@@ -260,12 +326,7 @@ class Runner:
 
 def _can_go_on(profile: LoadProfile, measured: Measurement) -> bool:
     """Tell whether a load may be put on again: those that are the same as long as they are on, and only so many times."""
-    return isinstance(profile, MeasuredOn) and len(measured.windows) < measured.looks
-
-
-def _whole_s(on_s: float, profile: LoadProfile) -> float:
-    """Return how long a load may keep the endpoint: its last request may come at its very end, and take until it times out. Seconds."""
-    return on_s + profile.timeout_s
+    return isinstance(profile, MeasuredOn) and measured.looked < measured.looks
 
 
 def _ended_by_the_client(trials: Sequence[Trial], found: float) -> str:

@@ -92,6 +92,14 @@ class TimeSlices:
             total * math.exp(min(found.above / total, _TIMES_MOST)) / self._duration_s,
         )
 
+    def series_below(self, name: str, share: float) -> Any | None:
+        """Return, for each slice, how many more samples than elsewhere do not exceed a latency's quantile; None without a sample."""
+        return self._distributions[name].series_below(share) if name in self._samples else None
+
+    def series(self, name: str) -> Any | None:
+        """Return, for each slice, how much more than elsewhere a sum had; None without a sum."""
+        return self._array(name) - self._array(name).mean() if name in self._sums else None
+
     def share(self, part: str, whole: str) -> tuple[float, float] | None:
         """Return the interval of one sum divided by another; None where there is nothing to divide by."""
         total = sum(self._sums.get(whole, ()))

@@ -36,6 +36,8 @@ _T = {
     5: (4.604, 3.707, 3.355, 3.055, 2.921),
 }
 """Looks (`profiles.LOOKS_AT_MOST`) → Student's t with so many degrees of freedom as there are cosines: 2.5 % by the number of looks are beyond it."""
+_TOGETHER, CORRELATION_AT_MOST = 32, 0.95
+"""How many cosines say how far two series vary together; what they have in common is an estimate, too: some of each one's own counts always."""
 _BATCHES = 12
 _RELAXATION_S, _RELAXATION_FACTOR = 15.0, 3.0
 """How long engines remember: about so long, within about this factor (log-normal). Longer than the run itself: it would not show."""
@@ -118,6 +120,22 @@ def spread(series: Any, corners: Any, looks: int = 1) -> Spread:
     below, above = _bent(quantiles[best], series)
     deviation = factor * math.sqrt(squares[:count].mean())
     return Spread(below * deviation, above * deviation, quantiles[best] * deviation, count, above * factor)
+
+
+def correlation(one: Any, other: Any) -> float:
+    """Return how far the sums of two series surely vary together from run to run: their coherence at low frequencies, less one standard error (by
+    R. A. Fisher's transformation, 1915). From 0, where that is not above it, to `CORRELATION_AT_MOST`.
+
+    Args:
+        one: a value for each slice, less its mean.
+        other: the same slices of something else, measured meanwhile.
+    """
+    first, second = _BASIS[:_TOGETHER] @ one, _BASIS[:_TOGETHER] @ other
+    scale = math.sqrt(float(first @ first) * float(second @ second))
+    if not scale:
+        return 0.0
+    found = min(float(first @ second) / scale, 0.9999)
+    return min(max(math.tanh(math.atanh(found) - 1 / math.sqrt(_TOGETHER - 3)), 0.0), CORRELATION_AT_MOST)
 
 
 def _projections(series: Any) -> Any:

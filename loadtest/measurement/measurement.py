@@ -8,7 +8,9 @@ from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
 from loadtest.measurement.confidence import STATES, Interval, TimeSlices
+from loadtest.measurement.estimates import Estimates
 from loadtest.measurement.long_run_variance import SLICES
+from loadtest.measurement.measured_time import MeasuredTime
 from loadtest.measurement.models import AnswerLengths, ClientHealth, PromptCache, Quantiles
 from loadtest.measurement.percentiles import PERCENTILES, percentile, quantiles
 from loadtest.measurement.request_record import RequestRecord
@@ -33,8 +35,10 @@ class Measurement:
     """
 
     def __init__(self, begin_ns: int, end_ns: int) -> None:
-        self.windows: list[tuple[int, int]] = [(begin_ns, end_ns)]
-        """From when to when it was measured, in order, on the monotonic clock. Nanoseconds."""
+        self.time = MeasuredTime(begin_ns, end_ns)
+        """When it was measured."""
+        self.looked = 1
+        """How many times it was looked at so far: before each but the first, it was measured on."""
         self.looks = 1
         """How many times it may be looked at as it grows: its intervals hold at all of them together."""
         self.longer_by = "duration_s"
@@ -77,7 +81,7 @@ class Measurement:
 
     def extend(self, later: Measurement) -> None:
         """Take what was measured later of the same load."""
-        self.windows += later.windows
+        self.time.extend(later.time)
         self.results += later.results
         self.invalid_reason = self.invalid_reason or later.invalid_reason
         self.prompts_to = max(self.prompts_to, later.prompts_to)
@@ -91,32 +95,14 @@ class Measurement:
         self.results.append(result)
 
     @property
-    def begin_ns(self) -> int:
-        """When it began to be measured."""
-        return self.windows[0][0]
-
-    @property
-    def end_ns(self) -> int:
-        """When it was measured to."""
-        return self.windows[-1][1]
-
-    def is_measured(self, moment_ns: int) -> bool:
-        """Tell whether a moment is in the measured time."""
-        return any(begin <= moment_ns < end for begin, end in self.windows)
-
-    @property
     def counted(self) -> list[RequestRecord]:
         """The requests that were due in the measured time."""
-        return [result for result in self.results if self.is_measured(result.intended_ns)]
-
-    @property
-    def _duration_ns(self) -> int:
-        return sum(end - begin for begin, end in self.windows)
+        return [result for result in self.results if result.intended_ns in self.time]
 
     @property
     def duration_s(self) -> float:
         """The measured time, without pauses. Seconds."""
-        return self._duration_ns / 1e9
+        return self.time.duration_ns / 1e9
 
     @property
     def errors(self) -> dict[str, int]:
@@ -189,7 +175,7 @@ class Measurement:
     @property
     def tokens_per_s(self) -> list[float]:
         """In each second of it."""
-        seconds = [0.0] * max(1, -(-self._duration_ns // 1_000_000_000))
+        seconds = [0.0] * max(1, -(-self.time.duration_ns // 1_000_000_000))
         for moment, amount in self._tokens():
             seconds[moment // 1_000_000_000] += amount
         return seconds
@@ -246,62 +232,60 @@ class Measurement:
                 found[f"{name}_{share}_ms"] = getattr(distribution, share) if distribution else None
         return {name: found[name] for name in METRICS}
 
-    def intervals(self, names: Collection[str], objectives: Mapping[str, Objective]) -> dict[str, Interval | None]:
+    def intervals(
+        self, names: Collection[str], objectives: Mapping[str, Objective], usd_per_hour: float | None = None
+    ) -> dict[str, Interval | None]:
         """Return the 95 % confidence intervals of the metrics with these names; None where there was too little to say."""
-        slices = self._slices(objectives, {name.split("_", 1)[0] for name in names} & set(LATENCIES) | {*STATES})
-        rates = {"requests_per_s": "completed", "output_tokens_per_s": "tokens", "goodput_per_s": "good"}
-        found: dict[str, Interval | None] = {}
-        for name in names:
-            if name.endswith("_ms"):
-                latency, share, _ = name.split("_")
-                found[name] = slices.quantile(latency, PERCENTILES[share] / 1000)
-            elif name == "error_rate":
-                found[name] = slices.share("failed", "due")
-            else:
-                found[name] = slices.rate(rates[name]) if name in rates else None
-        return found
+        found = self.estimates(names, objectives, usd_per_hour)
+        return {name: found.interval(name) for name in names}
+
+    def estimates(
+        self, names: Collection[str], objectives: Mapping[str, Objective], usd_per_hour: float | None = None
+    ) -> Estimates:
+        """Return what can be said of the metrics with these names.
+
+        Args:
+            names: of metrics.
+            objectives: whose latency bounds a request must keep to be good (`goodput_per_s`).
+            usd_per_hour: what the endpoint costs; None: not known. US dollars an hour.
+        """
+        latencies = {name.split("_", 1)[0] for name in names} & set(LATENCIES) | {*STATES}
+        return Estimates(self._slices(objectives, latencies), usd_per_hour)
 
     def _slices(self, objectives: Mapping[str, Objective], latencies: Iterable[str]) -> TimeSlices:
-        slices, length = TimeSlices(self.duration_s, self.looks), max(1, self._duration_ns // SLICES)
+        slices, length = TimeSlices(self.duration_s, self.looks), max(1, self.time.duration_ns // SLICES)
         for result in self.counted:
-            place = self._measured_before(result.intended_ns) // length
+            place = self.time.before(result.intended_ns) // length
             slices.count("due", place)
             slices.count("failed", place, not result.is_ok)
             for name in latencies:
                 values = samples(result, name)
                 ends = [*result.token_ns[1:], result.ended_ns] if name == "itl" else [result.intended_ns]
-                slices.sample(name, [self._measured_before(end) // length for end in ends[: len(values)]], values)
+                slices.sample(name, [self.time.before(end) // length for end in ends[: len(values)]], values)
         for result in self._completed():
-            place = self._measured_before(result.ended_ns) // length
+            place = self.time.before(result.ended_ns) // length
             slices.count("completed", place)
             slices.count("good", place, is_good(result, objectives))
+            slices.count("all_tokens", place, result.prompt_tokens or result.planned_tokens)
         for moment, amount in self._tokens():
             slices.count("tokens", moment // length, amount)
+            slices.count("all_tokens", moment // length, amount)
         return slices
 
     def _completed(self) -> list[RequestRecord]:
-        return [result for result in self.results if result.is_ok and self.is_measured(result.ended_ns)]
+        return [result for result in self.results if result.is_ok and result.ended_ns in self.time]
 
     def _tokens(self) -> Iterator[tuple[int, float]]:
         """Yield how much of the measured time was over when text arrived in it (nanoseconds), and how many tokens it was."""
-        over = 0
-        for begin, end in self.windows:
-            for result in self.results:
-                pieces = len(result.token_ns)
-                amount = result.output_tokens / pieces if pieces and result.is_ok else 1.0
-                for moment in result.token_ns:
+        for result in self.results:
+            moments = result.token_ns
+            if not moments:
+                continue
+            amount = result.output_tokens / len(moments) if result.is_ok else 1.0
+            for begin, end, over in self.time.within(moments[0], moments[-1]):
+                for moment in moments:
                     if begin <= moment < end:
                         yield over + moment - begin, amount
-            over += end - begin
-
-    def _measured_before(self, moment_ns: int) -> int:
-        """Return how much of the measured time was over at a moment. Nanoseconds."""
-        over = 0
-        for begin, end in self.windows:
-            if moment_ns < end:
-                return over + max(0, moment_ns - begin)
-            over += end - begin
-        return over
 
 
 def _known(result: RequestRecord) -> int:

@@ -27,6 +27,10 @@ class ObjectiveResult(Strict):
     """Which side of the bound is good."""
     relative_bound: float | None = None
     """The bound as a multiple of production's value; None when the objective is absolute."""
+    ratio_low: float | None = None
+    """Where the 95 % confidence interval of the value divided by production's begins; None where the two values alone decide."""
+    ratio_high: float | None = None
+    """Where that ends; None also where no end can be told."""
     met: bool
     """Whether all of it holds."""
     note: str = ""

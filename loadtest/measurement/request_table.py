@@ -17,10 +17,10 @@ def build(measurements: Mapping[str, Measurement]) -> dict[str, list[Any]]:
     rows = [
         {
             "profile": name,
-            "measured": measurement.is_measured(result.intended_ns),
-            "intended_s": (result.intended_ns - measurement.begin_ns) / 1e9,
-            "sent_s": (result.sent_ns - measurement.begin_ns) / 1e9,
-            "ended_s": (result.ended_ns - measurement.begin_ns) / 1e9,
+            "measured": result.intended_ns in measurement.time,
+            "intended_s": (result.intended_ns - measurement.time.begin_ns) / 1e9,
+            "sent_s": (result.sent_ns - measurement.time.begin_ns) / 1e9,
+            "ended_s": (result.ended_ns - measurement.time.begin_ns) / 1e9,
             "ttft_ms": result.ttft_ms if result.token_ns else None,
             "ttfo_ms": result.ttfo_ms if result.token_ns else None,
             "e2e_ms": result.e2e_ms if result.is_ok else None,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-from loadtest.measurement.confidence import TAIL, Interval
+from loadtest.measurement.comparison import Ratio, ratio_interval
+from loadtest.measurement.confidence import Interval
+from loadtest.measurement.deciding import LOSING, Measured, decide, quotient
 from loadtest.measurement.measurement import Measurement
 from loadtest.measurement.models import ObjectiveResult, ProfileResult, Quantiles, Trial
-from loadtest.measurement.percentiles import PERCENTILES, min_samples
+from loadtest.measurement.percentiles import min_samples
 from loadtest.profiles import COST, ERRORS, Objective
 
 _OF_COUNTED_TOKENS = {"output_tokens_per_s", "total_tokens_per_s", COST}
@@ -18,13 +21,18 @@ NOTHING_THERE = "nothing in production to compare with"
 _STEADY = {"closed_loop", "open_loop", "ladder"}
 """Kinds of load that are the same from beginning to end: what they measure is a sample of what they would measure for ever. A ramp, a replay, a
 search are what they were."""
-_FAR = 5.0
-_TIMES_WITHOUT_END, _HOPELESS_TIMES = 4.0, 200.0
-"""How many times as long a measurement should be that was too short for an end; more than so many times is not worth saying."""
-_ANOTHER_LOOK = 1.2
-"""How many times as long it takes because a longer measurement may be looked at once more: the quantiles' squares, from three looks to four."""
-_LOSING = 1e12
-"""What an objective without a value is compared as: beyond every bound that a person would write."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How the baseline's numbers relate to this measurement's."""
+
+    beside: Measurement | None = None
+    """The baseline's requests, where it was asked in alternating blocks of the same load; None where it was measured at another time."""
+    run_to_run: Mapping[str, float] = field(default_factory=dict)
+    """Metric → the standard deviation of its logarithm from one run of the same server to another; one that is not there: 0."""
+    advice: str = "measure both at once, in alternating blocks"
+    """What makes the ratio more certain where measuring this side longer does not."""
 
 
 def profile_result(
@@ -36,31 +44,42 @@ def profile_result(
     lag_at_most_ms: float,
     production: ProfileResult | None,
     incomparable: str = "",
+    comparison: Comparison | None = None,
     trials: list[Trial] | None = None,
     extra_metrics: Mapping[str, float | None] | None = None,
 ) -> ProfileResult:
-    """Everything that is said of a profile. `extra_metrics` are metrics that no single run measures, such as the capacity found; `incomparable`
-    says why production's numbers must not be compared with, empty where they may be."""
-    metrics = {**measurement.metrics(objectives, usd_per_hour), **(extra_metrics or {})}
-    intervals, latencies = measurement.intervals(objectives, objectives), measurement.latencies()
+    """Everything that is said of a profile.
+
+    Args:
+        load: The profile without its objectives.
+        measurement: What was measured.
+        objectives: Metric → bound.
+        usd_per_hour: What the endpoint costs; None: not known. US dollars an hour.
+        lag_at_most_ms: A client that was later than this (p99) is the bottleneck. Milliseconds.
+        production: What production measured; None: there is nothing.
+        incomparable: Why its numbers must not be compared with; empty where they may be.
+        comparison: How they relate to this measurement's; None: measured at another time, and nothing is known of how runs differ.
+        trials: What several runs measured, of a ladder or a search.
+        extra_metrics: Metrics that no single run measures, such as the capacity found.
+    """
     if production is not None and production.load != load:
         incomparable = "production was measured under another load"
-    comparable = None if incomparable else production
-    scored = {
-        name: score(
-            objective,
-            metrics[name],
-            comparable.metrics.get(name) if comparable else None,
-            intervals.get(name),
-            note=incomparable or _absent(name, comparable),
-            failures=_failures(name, measurement),
-        )
-        for name, objective in objectives.items()
-    }
+    sides = _Sides(measurement, objectives, usd_per_hour, None if incomparable else production, comparison or Comparison())
+    metrics = {**measurement.metrics(objectives, usd_per_hour), **(extra_metrics or {})}
+    latencies = measurement.latencies()
+    is_steady = load.get("kind") in _STEADY
+    found: dict[str, ObjectiveResult] = {}
+    for name, objective in objectives.items():
+        note, failures = incomparable or _absent(name, sides.production), _failures(name, measurement)
+        result = score(objective, metrics[name], sides.base(name), sides.interval(name), note=note, failures=failures)
+        if is_steady:
+            result = sides.decide(name, result, latencies.get(name.split("_", 1)[0]), lag_at_most_ms)
+        overclaimed = "" if load.get("exact_output") else _overclaimed(name, measurement)
+        found[name] = _decided(result, _few(name, latencies), overclaimed)
     return ProfileResult(
         load=load,
         duration_s=measurement.duration_s,
-        goes=len(measurement.windows),
+        goes=measurement.time.count,
         looks=measurement.looks,
         requests=len(measurement.counted),
         errors=measurement.errors,
@@ -75,25 +94,78 @@ def profile_result(
         prompt_cache=measurement.prompt_cache,
         client=measurement.client(lag_at_most_ms),
         trials=trials or [],
-        objectives={
-            name: _decided(
-                on_interval(
-                    name,
-                    objectives[name],
-                    result,
-                    measurement.duration_s,
-                    latencies.get(name.split("_", 1)[0]),
-                    measurement.looks,
-                    measurement.longer_by,
-                )
-                if load.get("kind") in _STEADY
-                else result,
-                _few(name, latencies),
-                _overclaimed(name, measurement) if not load.get("exact_output") else "",
-            )
-            for name, result in scored.items()
-        },
+        objectives=found,
     )
+
+
+class _Sides:
+    """A measurement and what it is compared with."""
+
+    def __init__(
+        self,
+        measurement: Measurement,
+        objectives: Mapping[str, Objective],
+        usd_per_hour: float | None,
+        production: ProfileResult | None,
+        comparison: Comparison,
+    ) -> None:
+        self.production, self._comparison = production, comparison
+        self._measurement, self._objectives = measurement, objectives
+        self._estimates = measurement.estimates(objectives, objectives, usd_per_hour)
+        beside = comparison.beside
+        self._beside = beside.estimates(objectives, objectives, usd_per_hour) if beside else None
+
+    def interval(self, metric: str) -> Interval | None:
+        """Return a metric's interval on this side."""
+        return self._estimates.interval(metric)
+
+    def base(self, metric: str) -> float | None:
+        """Return the metric on the other side; None where there is none."""
+        return self.production.metrics.get(metric) if self.production else None
+
+    def decide(
+        self, metric: str, result: ObjectiveResult, distribution: Quantiles | None, lag_at_most_ms: float
+    ) -> ObjectiveResult:
+        """Decide an objective on its intervals, and say how far its ratio could be off."""
+        measurement, objective = self._measurement, self._objectives[metric]
+        ratio = self._ratio(metric, result) if objective.relative is not None and metric != ERRORS else None
+        measured = Measured(
+            measurement.duration_s,
+            measurement.looks,
+            measurement.longer_by,
+            distribution,
+            ratio,
+            self._comparison.advice,
+            self._invalid(metric, lag_at_most_ms) if objective.relative is not None else "",
+        )
+        if ratio is not None:
+            result = result.model_copy(update={"ratio_low": ratio.low, "ratio_high": ratio.high})
+        return decide(metric, objective, result, measured)
+
+    def _ratio(self, metric: str, result: ObjectiveResult) -> Ratio | None:
+        base = self.base(metric)
+        if base is None or result.value is None or self.production is None:
+            return None
+        if self._beside is not None:
+            return self._estimates.beside(self._beside, metric, result.value, base)
+        before = self.production.objectives.get(metric)
+        if before is None or before.low is None or result.low is None:
+            return None
+        run_to_run = self._comparison.run_to_run.get(metric, 0.0)
+        return ratio_interval(result.value, (result.low, result.high), base, (before.low, before.high), run_to_run=run_to_run)
+
+    def _invalid(self, metric: str, lag_at_most_ms: float) -> str:
+        """Say why what production measured meanwhile says nothing; empty where it does, and where it was measured at another time."""
+        beside = self._comparison.beside
+        if beside is None or self.production is None:
+            return ""
+        if reason := beside.client(lag_at_most_ms).bottleneck:
+            return f"what was measured of it meanwhile says nothing: {reason}"
+        value = self.base(metric)
+        if metric == ERRORS or (value is not None and 0 < value < math.inf):
+            return ""
+        failed = sum(not result.is_ok for result in beside.counted)
+        return f"its own is {'unmeasured' if value is None else f'{value:g}'}, with {failed} of {len(beside.counted)} requests failed"
 
 
 def is_missed(metric: str, result: ObjectiveResult) -> bool:
@@ -143,93 +215,6 @@ def _absent(metric: str, production: ProfileResult | None) -> str:
     return "" if production is None or production.metrics.get(metric) is not None else f"production's evaluation has no {metric}"
 
 
-def on_interval(
-    metric: str,
-    objective: Objective,
-    result: ObjectiveResult,
-    duration_s: float,
-    distribution: Quantiles | None = None,
-    looks: int = 1,
-    longer_by: str = "duration_s",
-) -> ObjectiveResult:
-    """Decide an absolute bound on the interval: met where all of it is on the good side, missed where none is, undecided between.
-
-    A share of failures is decided as it was counted, with what failed; a bound relative to production on the two values.
-
-    Args:
-        metric: the objective's name.
-        objective: its bounds.
-        result: what `score` found.
-        duration_s: how long was measured. Seconds.
-        distribution: of the latency, if it is one: where the time is too short for an end of the interval, a bound that is far from every
-            sample is met still.
-        looks: how many times it may be looked at as it grows.
-        longer_by: what makes it longer.
-    """
-    if metric == ERRORS or objective.absolute is None or result.value is None or result.low is None:
-        return result
-    high = _far(metric, distribution, looks) if result.high is None else result.high
-    low = result.low or _far_below(metric, distribution, looks)
-    worst, best = (high, low) if objective.is_upper else (low, high)
-    if objective.within(worst, objective.absolute):
-        return result
-    if not objective.within(best, objective.absolute):
-        return result.model_copy(update={"met": False, "compared_value": _LOSING if objective.is_upper else -_LOSING})
-    if not result.met and objective.met_by(result.value):  # of two bounds, production's is missed
-        return result
-    end = result.low if result.value >= objective.absolute else math.inf if result.high is None else result.high
-    further_s = _further_s(objective.absolute, result.value, end, duration_s, looks)
-    reach = f"{result.low:.4g} to {result.high:.4g}" if result.high is not None else f"{result.low:.4g} or more"
-    wanted = f"about {further_s:.0f} s more" if further_s is not None else "far more time than this"
-    return result.model_copy(
-        update={
-            "further_s": further_s,
-            "more_helps": True,
-            "undecided": f"{metric} is {_shown(result.value)} and could be {reach}, which does not decide whether it is "
-            f"{result.bound_kind.replace('_', ' ')} {objective.absolute:g}: it takes {wanted} ({longer_by}), or another bound",
-        }
-    )
-
-
-def _far(metric: str, distribution: Quantiles | None, looks: int) -> float:
-    """Return what a percentile is taken to be below, though no interval says so: the largest sample, and some times the percentile itself, where
-    there are as many samples as it takes for an end of independent ones (at one look six for a median, 368 for a p99)."""
-    if distribution is None or not math.isfinite(distribution.max):
-        return math.inf
-    name = metric.split("_")[1]
-    if (PERCENTILES[name] / 1000) ** distribution.samples > TAIL / looks:
-        return math.inf
-    return max(distribution.max, _FAR * float(getattr(distribution, name)))
-
-
-def _far_below(metric: str, distribution: Quantiles | None, looks: int) -> float:
-    """Return what a percentile is taken to be above, though its interval begins nowhere: some part of it, where there are enough samples."""
-    if distribution is None:
-        return 0.0
-    name = metric.split("_")[1]
-    return (
-        float(getattr(distribution, name)) / _FAR
-        if (1 - PERCENTILES[name] / 1000) ** distribution.samples <= TAIL / looks
-        else 0.0
-    )
-
-
-def _further_s(bound: float, value: float, end: float, duration_s: float, looks: int) -> float | None:
-    """Estimate how much longer must be measured until the interval's end is on the value's side of the bound: its width falls with the square
-    root of time. None where there is no telling, or no end of it."""
-    margin = abs(bound - value)
-    if not math.isfinite(value) or margin == 0:
-        return None
-    times = (abs(end - value) / margin) ** 2 if math.isfinite(end) else _TIMES_WITHOUT_END
-    if looks > 1:
-        times *= _ANOTHER_LOOK
-    return duration_s * (times - 1) if times <= _HOPELESS_TIMES else None
-
-
-def _shown(value: float) -> str:
-    return "infinite" if value == math.inf else f"{value:.4g}"
-
-
 def _decided(result: ObjectiveResult, few: str, overclaimed: str) -> ObjectiveResult:
     """Note a doubt: a bound that is missed is missed; one that is met in doubt is neither. It is the better reason for an undecided one, too."""
     if not result.met or not (few or overclaimed):
@@ -264,16 +249,16 @@ def score(
 ) -> ObjectiveResult:
     """One objective. A value that was not measured is missed; a relative bound with nothing to compare with is met. `failures` says why a value
     is infinite, where it is."""
-    losing = _LOSING if objective.is_upper else -_LOSING
-    compared, met = (losing, False) if value is None else (min(value, _LOSING), objective.met_by(value))
+    losing = LOSING if objective.is_upper else -LOSING
+    compared, met = (losing, False) if value is None else (min(value, LOSING), objective.met_by(value))
     if value is not None and objective.relative is not None:
         relative = objective.relative
         if production is None:
             related, note = True, note or NOTHING_THERE
         else:
-            related = objective.within(_ratio(value, production), relative) if production else objective.within(value, 0)
+            related = objective.within(quotient(value, production), relative) if production else objective.within(value, 0)
         if objective.absolute is None:  # the gate's bound is a ratio then; where there is none, exactly that bound
-            compared = _ratio(value, production) if production else relative if related else losing
+            compared = quotient(value, production) if production else relative if related else losing
         elif not related:
             compared = losing
         met = met and related
@@ -291,8 +276,3 @@ def score(
         met=met,
         note="; ".join(filter(None, notes)),
     )
-
-
-def _ratio(value: float, production: float) -> float:
-    """Return how many times production's the value is; no more than what a condition of a pipeline can compare. Infinite ones are alike."""
-    return 1.0 if value == production == math.inf else min(value / production, _LOSING)

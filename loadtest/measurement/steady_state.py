@@ -15,10 +15,10 @@ class SteadyState:
     """An open loop once answers come: at its beginning, long ones are all still under way."""
 
     def __init__(self, measurement: Measurement) -> None:
-        self._results, self._end_ns = measurement.results, measurement.end_ns
-        self._middle_ns = (measurement.begin_ns + measurement.end_ns) // 2
+        self._results, self._end_ns = measurement.results, measurement.time.end_ns
+        self._middle_ns = (measurement.time.begin_ns + measurement.time.end_ns) // 2
         ended = (result.ended_ns for result in measurement.results if result.is_ok)
-        self._completed_ns = sorted(moment for moment in ended if measurement.begin_ns <= moment < measurement.end_ns)
+        self._completed_ns = sorted(moment for moment in ended if measurement.time.begin_ns <= moment < measurement.time.end_ns)
 
     @property
     def completed_per_s(self) -> float:

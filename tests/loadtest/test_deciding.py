@@ -6,8 +6,9 @@ import math
 
 import pytest
 
+from loadtest.measurement.deciding import Measured, decide
 from loadtest.measurement.models import ObjectiveResult, ProfileResult
-from loadtest.measurement.scoring import on_interval, profile_result, score
+from loadtest.measurement.scoring import profile_result, score
 from loadtest.profiles import Objective
 from loadtest.report import ProfileReport, judge
 from steps.evaluate_staging import verdicts
@@ -18,7 +19,7 @@ ASKED = PromptCheckSummary(failed=0, results=[])
 
 
 def decided(objective: Objective, value: float, low: float, high: float | None, metric: str = "ttft_p99_ms") -> ObjectiveResult:
-    return on_interval(metric, objective, score(objective, value, interval=(low, high)), 300)
+    return decide(metric, objective, score(objective, value, interval=(low, high)), Measured(300))
 
 
 @pytest.mark.parametrize(
@@ -73,12 +74,12 @@ def test_what_failed_failed() -> None:
 
 def test_a_bound_relative_to_production_is_on_the_two_values() -> None:
     objective = Objective(at_most=900, at_most_production=1.1)
-    both = on_interval("ttft_p99_ms", objective, score(objective, 536, 500, (500, 580)), 300)
+    both = decide("ttft_p99_ms", objective, score(objective, 536, 500, (500, 580)), Measured(300))
     assert (both.met, both.undecided) == (True, "")
-    worse = on_interval("ttft_p99_ms", objective, score(objective, 600, 500, (500, 950)), 300)
+    worse = decide("ttft_p99_ms", objective, score(objective, 600, 500, (500, 950)), Measured(300))
     assert (worse.met, worse.undecided) == (False, ""), "whatever the absolute one says"
     alone = Objective(at_most_production=1.1)
-    assert on_interval("ttft_p99_ms", alone, score(alone, 536, 500, (500, 580)), 300).met
+    assert decide("ttft_p99_ms", alone, score(alone, 536, 500, (500, 580)), Measured(300)).met
 
 
 def profile(bound: float, kind: str = "closed_loop") -> ProfileResult:
@@ -101,7 +102,7 @@ def test_a_few_requests_decide_what_is_very_far_from_them(bound: float, requests
     objectives = {"ttft_p50_ms": Objective(at_most=bound)}
     found = profile_result({"kind": "closed_loop"}, few, objectives, usd_per_hour=None, lag_at_most_ms=50, production=None)
     result = found.objectives["ttft_p50_ms"].model_copy(update={"high": None, "met": True, "undecided": ""})
-    result = on_interval("ttft_p50_ms", objectives["ttft_p50_ms"], result, 10, found.latencies_ms["ttft"])
+    result = decide("ttft_p50_ms", objectives["ttft_p50_ms"], result, Measured(10, distribution=found.latencies_ms["ttft"]))
     assert ("undecided" if result.undecided else "met") == standing
 
 
@@ -109,7 +110,7 @@ def test_a_few_requests_decide_what_is_very_far_from_them(bound: float, requests
 def test_a_few_requests_miss_what_is_very_far_below_them(bound: float, requests: int, standing: str) -> None:
     objective, few = Objective(at_most=bound), measured(*steady(1)[:requests])
     scored = score(objective, 103, interval=(0.0, None))
-    result = on_interval("ttft_p50_ms", objective, scored, 10, few.latencies()["ttft"])
+    result = decide("ttft_p50_ms", objective, scored, Measured(10, distribution=few.latencies()["ttft"]))
     assert ("undecided" if result.undecided else "missed") == standing
 
 

@@ -17,11 +17,12 @@ from pydantic import ValidationError
 from loadtest.generator.load import Load
 from loadtest.inputs import LoadInputs
 from loadtest.measurement.confidence import TimeSlices
+from loadtest.measurement.deciding import Measured, decide
 from loadtest.measurement.long_run_variance import SLICES
 from loadtest.measurement.measurement import Measurement
 from loadtest.measurement.models import ProfileResult
 from loadtest.measurement.request_record import RequestRecord
-from loadtest.measurement.scoring import on_interval, profile_result, score
+from loadtest.measurement.scoring import profile_result, score
 from loadtest.measurement.worker_result import WorkerResult
 from loadtest.profiles import METRICS, ClosedLoop, Ladder, LoadProfile, Objective, OpenLoop
 from loadtest.runner import ProfileRun, Runner
@@ -272,7 +273,7 @@ def test_two_goes_count_as_one() -> None:
     assert first.metrics({}) == whole.metrics({})
     assert first.intervals(METRICS, {}) == whole.intervals(METRICS, {})
     assert first.tokens_per_s == whole.tokens_per_s
-    assert not first.is_measured(500 * SECOND)
+    assert 500 * SECOND not in first.time
 
 
 def test_a_go_that_lost_a_host_makes_the_whole_say_nothing() -> None:
@@ -322,7 +323,7 @@ def test_with_more_looks_a_far_bound_takes_more_samples() -> None:
         distribution = measurement.latencies()["ttft"]
         objective = Objective(at_most=10_000)
         result = score(objective, 100.0, None, (90.0, None))
-        return not on_interval("ttft_p50_ms", objective, result, 20, distribution, looks).undecided
+        return not decide("ttft_p50_ms", objective, result, Measured(20, looks, distribution=distribution)).undecided
 
     assert [decided(6, 1), decided(6, 3), decided(7, 3)] == [True, False, True]
 

@@ -161,7 +161,7 @@ def test_two_hosts_keep_one_schedule_and_a_dead_one_leaves_no_verdict(
         transport = OpenAITransport(url)
         measured = fleet.measure(Load(transport, 20, 16, 4, 0, 1.2, schedule=schedule))
         assert (measured.hosts, measured.invalid_reason, measured.errors) == (2, "", {})
-        due_s = sorted((result.intended_ns - measured.begin_ns) / 1e9 for result in measured.counted)
+        due_s = sorted((result.intended_ns - measured.time.begin_ns) / 1e9 for result in measured.counted)
         assert due_s == pytest.approx([due.at_s for due in schedule], abs=0.02), (
             "all of it once, at its time on either host's clock"
         )
