@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
@@ -11,7 +11,8 @@ from config.base import Strict, Written
 from config.errors import MisplacedValue
 from config.instances import check_each
 from config.reading.suggest import did_you_mean
-from loadtest.profiles import METRICS, S3_ADDRESS, LoadProfile, Objective
+from loadtest import interleaving
+from loadtest.profiles import METRICS, S3_ADDRESS, ClosedLoop, LoadProfile, Objective, OpenLoop
 
 _TASK_NAME = Written(r"^[A-Za-z][A-Za-z0-9_]*$", "the name of a task of lm-eval: letters, digits and _, as in gsm8k")
 _ARCHIVE = Written(r"^s3://[^/]+/.+\.zip$", "the S3 address of a zip, as in s3://BUCKET/load/tasks.zip")
@@ -105,8 +106,29 @@ class Evaluation(Strict):
     """A run whose client was later than this (p99) is invalid: its numbers say more about the client. Milliseconds."""
     staging: Staging = Staging()
     """The staging endpoint's instances."""
+    baseline: Literal["stored", "interleaved"] = "stored"
+    """What objectives relative to production are compared with. stored: what production's own evaluation measured, at another time and on another
+    instance; its interval counts, and how runs of the same version differ. interleaved: a second staging endpoint with the version that production
+    serves, under the same load in alternating blocks; it takes twice the time and twice the instances, and sees far smaller differences."""
     max_runtime_s: int = Field(default=7200, ge=60)
     """The staging endpoint expires this long after it was asked for, whatever happens. Seconds."""
+
+    def is_interleaved(self, profile: LoadProfile) -> bool:
+        """Whether a load is put on two endpoints, in alternating blocks, once something is in production."""
+        return self.baseline == "interleaved" and profile.is_relative
+
+    @property
+    def has_second_endpoint(self) -> bool:
+        """Whether there is a second staging endpoint, once something is in production."""
+        return any(self.is_interleaved(profile) for profile in self.load_profiles.values())
+
+    def least_s(self, profile: LoadProfile) -> float:
+        """Return how long one of its loads takes at least, warm-ups included, and where it is put on production's version, too, that. Seconds."""
+        return interleaving.least_s(profile) if self.is_interleaved(profile) else profile.least_s
+
+    def most_s(self, profile: ClosedLoop | OpenLoop) -> float:
+        """Return how long one of its loads takes at most that may be measured on. Seconds."""
+        return interleaving.most_s(profile) if self.is_interleaved(profile) else profile.most_s
 
     @field_validator("load_profiles")
     @classmethod

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from config.evaluation import Evaluation
 from config.rules.finding import Finding
-from loadtest.profiles import Capacity, Ladder, LoadProfile, MeasuredOn, Ramp
+from loadtest.profiles import Capacity, ClosedLoop, Ladder, LoadProfile, OpenLoop, Ramp
 
 _TYPOGRAPHIC = "“”„‟«»‘’‚‛"  # noqa: RUF001 - they are what is looked for
 _STREAM_LIMIT_S = 480.0  # InvokeEndpointWithResponseStream (SageMaker developer guide, "Real-time inference")
@@ -17,7 +17,7 @@ def findings(evaluation: Evaluation) -> Iterator[Finding]:
     yield from _prompt_checks(evaluation)
     for name, profile in evaluation.load_profiles.items():
         yield from _profile(name, profile)
-    needed_s = sum(profile.least_s for profile in evaluation.load_profiles.values())
+    needed_s = sum(evaluation.least_s(profile) for profile in evaluation.load_profiles.values())
     if needed_s >= evaluation.max_runtime_s:
         message = (
             f"{evaluation.max_runtime_s} s are over before the load is: its profiles alone take {needed_s:g} s, and the endpoint has to come "
@@ -26,8 +26,8 @@ def findings(evaluation: Evaluation) -> Iterator[Finding]:
         yield Finding(("evaluation", "max_runtime_s"), message, "load-does-not-fit")
         return
     for name, profile in evaluation.load_profiles.items():
-        if isinstance(profile, MeasuredOn) and profile.duration_at_most_s is not None:
-            whole_s = needed_s - profile.least_s + profile.most_s
+        if isinstance(profile, ClosedLoop | OpenLoop) and profile.duration_at_most_s is not None:
+            whole_s = needed_s - evaluation.least_s(profile) + evaluation.most_s(profile)
             if whole_s >= evaluation.max_runtime_s:
                 message = (
                     f"{profile.duration_at_most_s:g} s are never reached: with the other loads, once each, they take {whole_s:g} s, and "

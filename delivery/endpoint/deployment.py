@@ -40,11 +40,14 @@ class Deployment:
     """The endpoint config that production served before: what it goes back to when this one fails its prompt checks."""
     spelt_out: bool = False
     """Whether the container is spelt out and not named: for a version that the registry may not have any more. Staging always is."""
+    is_baseline: bool = False
+    """Whether it is on staging to be compared with: its names are others than those of the version that is evaluated, which may be the same."""
 
     @property
     def name(self) -> str:
         """The name of the model and of the endpoint config: 63 characters at most, the same each time the step runs."""
-        return f"{prefix(self.purpose, self.release)}{self.package.version}-{self.execution[-8:]}".lower()
+        begin = prefix(self.purpose, self.release)
+        return f"{f'{begin[:-1]}b' if self.is_baseline else begin}{self.package.version}-{self.execution[-8:]}".lower()
 
     @property
     def tags(self) -> list[TagTypeDef]:

@@ -13,8 +13,11 @@ from config.schema import Release
 from delivery.aws import s3
 from delivery.endpoint.hosting import Hosting
 from delivery.errors import DeliveryError
+from delivery.history.ledger import Ledger
+from delivery.history.serving_history import version_now
 from delivery.names import MODEL_TAG, Fact
 from delivery.registry import model_packages
+from delivery.registry.model_packages import ModelPackage
 from loadtest.measurement.models import ObjectiveResult, ProfileResult
 from steps.evaluate_staging.models import Evaluation, InProduction
 
@@ -35,6 +38,8 @@ class Baseline:
     """Which version that is, and where its evaluation is."""
     why_none: str = ""
     """Why there is no evaluation although something serves; empty where nothing serves."""
+    package: ModelPackage | None = None
+    """The version that production serves; None where nothing serves, or it is not in the registry any more."""
 
     @property
     def lm_eval(self) -> dict[str, ObjectiveResult]:
@@ -63,35 +68,72 @@ class Baseline:
         return "" if name in self.evaluation.profiles else "production was measured without this load profile"
 
 
-def read(release: Release, hosting: Hosting, sagemaker: SageMakerClient, client: S3Client) -> Baseline:
-    """Read the evaluation of the version that production serves."""
+def read(
+    release: Release, hosting: Hosting, ledger: Ledger, sagemaker: SageMakerClient, client: S3Client, group_of: str
+) -> Baseline:
+    """Read the evaluation of the version that production serves.
+
+    Args:
+        release: The resolved model file.
+        hosting: The endpoints of this account. Where production is in another one, which the evaluation has no role in, the ledger says what
+            it serves.
+        ledger: The model's.
+        sagemaker: The registry's client.
+        client: S3's.
+        group_of: The ARN of a version of the same model.
+
+    Returns:
+        What there is to compare with.
+
+    Raises:
+        DeliveryError: SageMaker or the ledger could not be asked.
+    """
+    try:
+        version = _version_in_production(release, hosting, ledger)
+    except _NotOurs as error:
+        return _none(str(error))
+    if version is None:
+        logger.info(f"nothing of {release.name} is in production to compare with")
+        return Baseline()
+    package = None
+    try:
+        package = model_packages.read(sagemaker, f"{group_of.rsplit('/', 1)[0]}/{version}")
+        return _evaluated(package, client)
+    except DeliveryError as error:
+        why = f"the evaluation of version {version}, which is in production, cannot be compared with: {error}"
+    except KeyError as error:
+        why = f"version {version} is in production without an evaluation: it has no {error.args[0]}"
+    except ValidationError:
+        why = f"the evaluation of version {version}, which is in production, is of another format"
+    return _none(why, package)
+
+
+class _NotOurs(Exception):
+    """Production serves what this project did not make."""
+
+
+def _version_in_production(release: Release, hosting: Hosting, ledger: Ledger) -> int | None:
+    if release.environment.production is not None:
+        return version_now(ledger.events())
     endpoint = release.model.production.endpoint
     state = hosting.state(endpoint)
     if state is None or hosting.tags(state.arn).get(MODEL_TAG) != release.name:
-        logger.info(f"nothing of {release.name} is in production to compare with")
-        return Baseline()
+        return None
     version = hosting.version_of(state.config)
     if version is None:
-        return _none(f"what {endpoint} serves was not made by this pipeline")
-    package = state.arn.rsplit(":", 1)[0] + f":model-package/{release.package_group}/{version}"
-    try:
-        facts = model_packages.read(sagemaker, package).facts
-        return _evaluated(version, facts[Fact.EVALUATION_REPORT], facts[Fact.EVALUATION_SHA256], client)
-    except DeliveryError as error:
-        return _none(f"the evaluation of version {version}, which is in production, cannot be compared with: {error}")
-    except KeyError as error:
-        return _none(f"version {version} is in production without an evaluation: it has no {error.args[0]}")
-    except ValidationError:
-        return _none(f"the evaluation of version {version}, which is in production, is of another format")
+        raise _NotOurs(f"what {endpoint} serves was not made by this pipeline")
+    return version
 
 
-def _none(why: str) -> Baseline:
+def _none(why: str, package: ModelPackage | None = None) -> Baseline:
     logger.warning(why)
-    return Baseline(why_none=why)
+    return Baseline(why_none=why, package=package)
 
 
-def _evaluated(version: int, report: str, sha256: str, client: S3Client) -> Baseline:
+def _evaluated(package: ModelPackage, client: S3Client) -> Baseline:
+    report, sha256 = package.facts[Fact.EVALUATION_REPORT], package.facts[Fact.EVALUATION_SHA256]
     body = s3.read(client, s3.S3Uri.parse(report))
     if body is None or hashlib.sha256(body).hexdigest() != sha256:
         raise DeliveryError(f"{report} is gone, or not what was registered")
-    return Baseline(Evaluation.model_validate_json(body), InProduction(version=version, report=report))
+    reference = InProduction(version=package.version, report=report)
+    return Baseline(Evaluation.model_validate_json(body), reference, package=package)

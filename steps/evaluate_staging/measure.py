@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import boto3
 
@@ -16,12 +16,13 @@ from loadtest.client.chat_client import ChatRequest
 from loadtest.generator.load import Load
 from loadtest.generator.worker_pool import WorkerPool
 from loadtest.measurement.models import ProfileResult
-from loadtest.measurement.scoring import profile_result
+from loadtest.measurement.scoring import Comparison, profile_result
 from loadtest.profiles import LoadProfile
 from loadtest.runner import ProfileRun, Runner
 from loadtest.transports import Transport
 from loadtest.transports.openai import OpenAITransport
 from loadtest.transports.sagemaker import SageMakerTransport
+from steps.evaluate_staging.baseline_endpoint import BaselineEndpoint
 from steps.evaluate_staging.lm_eval import tasks as lm_eval_tasks
 from steps.evaluate_staging.load_errors import translate_load_errors
 from steps.evaluate_staging.models import BatchConsistency, PromptCheckSummary
@@ -33,6 +34,7 @@ logger = logging.getLogger(__name__)
 
 _SHOWN = 300
 _BATCH_AT_MOST = 32
+_MEASURE_BESIDE = "measure both at once (evaluation.baseline: interleaved)"
 
 
 @dataclass(frozen=True)
@@ -47,10 +49,14 @@ class Measured:
     """What running each load profile gave."""
     profiles: dict[str, ProfileResult]
     """The objectives of each, scored alone and beside production's numbers."""
+    beside: dict[str, ProfileResult]
+    """What production's version measured meanwhile, where it was asked, too."""
     lm_eval: dict[str, dict[str, float]] | str
     """Task → every number that lm-eval gives; or how lm-eval failed."""
     unconfirmed: str = ""
     """Why it is not known whether the endpoint was the same to the end; empty when it was."""
+    not_done: list[str] = field(default_factory=list)
+    """What could not be done beside measuring."""
 
 
 def measure(prepared: Prepared) -> Measured:
@@ -68,31 +74,48 @@ def measure(prepared: Prepared) -> Measured:
     """
     arguments = prepared.arguments
     with (
-        staging(prepared.hosting, arguments.release, prepared.package, arguments.execution) as staged,
-        EndpointWatch(prepared, staged) as watch,
+        BaselineEndpoint(prepared) as production,
+        staging(prepared.hosting, arguments.release, prepared.package, arguments.execution, production.begin) as staged,
+        EndpointWatch(prepared, staged, beside := production.wait()) as watch,
     ):
         with translate_load_errors(), arguments.host.fleet(arguments.release.model.evaluation.client_processes) as fleet:
-            endpoint = _EndpointUnderTest(prepared, staged, watch, fleet)
+            endpoint = _EndpointUnderTest(prepared, staged, beside, watch, fleet)
             checks = endpoint.ask_prompt_checks()
             batch, loads = endpoint.put_loads_on()
             lm_eval = endpoint.ask_lm_eval()
             profiles = endpoint.measure_on(checks, loads, lm_eval)
         unconfirmed = watch.confirm()
-    return Measured(staged, checks.model_copy(update={"batch": batch}), loads, profiles, lm_eval, unconfirmed)
+    checks = checks.model_copy(update={"batch": batch})
+    not_done = [line for line in (production.why_none, staged.left_behind, production.left_behind) if line]
+    return Measured(staged, checks, loads, profiles, endpoint.beside, lm_eval, unconfirmed, not_done)
 
 
 class _EndpointUnderTest:
     """Everything that is asked of one endpoint."""
 
-    def __init__(self, prepared: Prepared, staged: StagingEndpoint, watch: EndpointWatch, fleet: WorkerPool) -> None:
+    def __init__(
+        self,
+        prepared: Prepared,
+        staged: StagingEndpoint,
+        production: StagingEndpoint | None,
+        watch: EndpointWatch,
+        fleet: WorkerPool,
+    ) -> None:
         self._prepared, self._staged, self._watch, self._fleet = prepared, staged, watch, fleet
+        self.beside: dict[str, ProfileResult] = {}
+        """What production's version measured meanwhile, as of the last look."""
         self._region = prepared.arguments.release.environment.region
         self._evaluation = prepared.arguments.release.model.evaluation
         self._runtime = boto3.client("sagemaker-runtime", region_name=self._region)
-        self._runner = Runner(
-            fleet,
-            self._transport,
-            prepared.inputs,
+        self._runner = self._runner_of(staged)
+        self._runner.baseline = self._runner_of(production) if production else None
+
+    def _runner_of(self, staged: StagingEndpoint) -> Runner:
+        """Return what puts loads on an endpoint."""
+        return Runner(
+            self._fleet,
+            lambda profile: self._transport(staged.endpoint, profile),
+            self._prepared.inputs,
             staged.until_s,
             expiring="staging endpoint",
             remedy="raise evaluation.max_runtime_s",
@@ -110,9 +133,9 @@ class _EndpointUnderTest:
         """Ask the first prompt check in a batch, then run every load profile, one after the other."""
         loads: dict[str, ProfileRun] = {}
         batch, profiles = self._ask_in_a_batch(), self._evaluation.load_profiles
-        later_s = sum(profile.least_s + profile.timeout_s for profile in profiles.values())
+        later_s = sum(self._evaluation.least_s(profile) + profile.timeout_s for profile in profiles.values())
         for seed, (name, profile) in enumerate(profiles.items()):
-            later_s -= profile.least_s + profile.timeout_s
+            later_s -= self._evaluation.least_s(profile) + profile.timeout_s
             loads[name] = self._runner.run(profile, seed, self._progress_of(name), reserved_s=later_s)
             self._watch.check()
             logger.info(f"load profile {name}: {len(loads[name].measurement.counted)} requests measured")
@@ -137,17 +160,29 @@ class _EndpointUnderTest:
         evaluation, baseline, instance_type = self._evaluation, self._prepared.baseline, self._staged.instance_type
         profile = evaluation.load_profiles[name]
         price = self._prepared.arguments.release.environment.instance_usd_per_hour.get(instance_type)
-        return profile_result(
-            profile.load,
-            run.measurement,
-            profile.objectives,
-            usd_per_hour=price * evaluation.instance_count if price else None,
-            lag_at_most_ms=evaluation.client_lag_at_most_ms,
-            production=baseline.profile(name),
-            incomparable=baseline.why_incomparable(name, f"{evaluation.instance_count} {instance_type}"),
-            trials=run.trials,
-            extra_metrics=run.extra_metrics,
-        )
+        usd_per_hour = price * evaluation.instance_count if price else None
+
+        def result(one: ProfileRun, production: ProfileResult | None, incomparable: str, comparison: Comparison) -> ProfileResult:
+            return profile_result(
+                profile.load,
+                one.measurement,
+                profile.objectives,
+                usd_per_hour=usd_per_hour,
+                lag_at_most_ms=evaluation.client_lag_at_most_ms,
+                production=production,
+                incomparable=incomparable,
+                comparison=comparison,
+                trials=one.trials,
+                extra_metrics=one.extra_metrics,
+            )
+
+        if run.baseline is not None:
+            beside = result(run.baseline, None, "", Comparison())
+            self.beside[name] = beside.model_copy(update={"objectives": {}})
+            return result(run, beside, "", Comparison(run.baseline.measurement))
+        incomparable = baseline.why_incomparable(name, f"{evaluation.instance_count} {instance_type}")
+        stored = Comparison(run_to_run=self._prepared.run_to_run.get(name, {}), advice=_MEASURE_BESIDE)
+        return result(run, baseline.profile(name), incomparable, stored)
 
     def ask_lm_eval(self) -> dict[str, dict[str, float]] | str:
         """Run the lm-eval tasks. Where lm-eval fails, return how: what the load measured is kept."""
@@ -156,7 +191,7 @@ class _EndpointUnderTest:
             return {}
         try:
             left_s = max(0.0, self._staged.until_s - time.monotonic())
-            return accuracy.ask(self._openai(), accuracy.wanted.timeout_s, left_s, self._watch.check)
+            return accuracy.ask(self._openai(self._staged.endpoint), accuracy.wanted.timeout_s, left_s, self._watch.check)
         except (
             DeliveryError,
             OSError,
@@ -174,20 +209,20 @@ class _EndpointUnderTest:
 
         return show
 
-    def _transport(self, profile: LoadProfile) -> Transport:
+    def _transport(self, endpoint: str, profile: LoadProfile) -> Transport:
         if profile.client == "sagemaker":
-            return SageMakerTransport(self._staged.endpoint, self._region, self._runtime.meta.endpoint_url)
-        return self._openai()
+            return SageMakerTransport(endpoint, self._region, self._runtime.meta.endpoint_url)
+        return self._openai(endpoint)
 
-    def _openai(self) -> OpenAITransport:
-        return OpenAITransport.of_endpoint(self._runtime.meta.endpoint_url, self._staged.endpoint, self._region)
+    def _openai(self, endpoint: str) -> OpenAITransport:
+        return OpenAITransport.of_endpoint(self._runtime.meta.endpoint_url, endpoint, self._region)
 
     def _ask_in_a_batch(self) -> BatchConsistency | None:
         """Ask the first prompt check alone, then as many times at once as the first profile has clients."""
         if not self._evaluation.prompt_checks:
             return None
         check, profile = self._evaluation.prompt_checks[0], next(iter(self._evaluation.load_profiles.values()))
-        load = Load(self._transport(profile), profile.timeout_s, 0, 0, 0, 0)
+        load = Load(self._transport(self._staged.endpoint, profile), profile.timeout_s, 0, 0, 0, 0)
         ask = ChatRequest(({"role": "user", "content": check.prompt},), check.max_tokens, greedy=True)
         [alone] = self._fleet.send_together(load, ask, 1)
         together = self._fleet.send_together(load, ask, min(getattr(profile, "concurrency", _BATCH_AT_MOST), _BATCH_AT_MOST))

@@ -75,6 +75,8 @@ class InProduction(Strict):
     """Its version."""
     report: str
     """S3 address of its evaluation."""
+    is_beside: bool = False
+    """Whether it was measured beside this version, in alternating blocks."""
 
 
 class Evaluation(Strict):
@@ -108,6 +110,8 @@ class Evaluation(Strict):
     """The prompt checks."""
     profiles: dict[str, ProfileResult]
     """Each load profile."""
+    beside: dict[str, ProfileResult] = {}
+    """What production's version measured meanwhile, of the load profiles that were put on it, too; without objectives."""
     lm_eval: dict[str, ObjectiveResult] = {}
     """Each lm-eval task's score."""
     expectations: Expectations | None = None

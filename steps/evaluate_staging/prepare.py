@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from delivery.names import Fact
 from delivery.registry import images
 from delivery.registry.model_packages import ModelPackage
 from loadtest.inputs import LoadInputs
-from steps.evaluate_staging import baseline
+from steps.evaluate_staging import baseline, run_to_run
 from steps.evaluate_staging.baseline import Baseline
 from steps.evaluate_staging.lm_eval.tasks import LmEvalTasks
 from steps.evaluate_staging.load_errors import translate_load_errors
@@ -40,6 +41,8 @@ class Prepared:
     """What is to be noted on the version of its image: the digest that its tag means now."""
     baseline: Baseline
     """What production serves, to compare with."""
+    run_to_run: Mapping[str, Mapping[str, float]]
+    """Load profile → metric → by how much its logarithm differs from run to run of the same version (standard deviation)."""
     inputs: LoadInputs
     """The files that loads are made of, all of them there."""
     accuracy: LmEvalTasks | None
@@ -80,12 +83,13 @@ def prepare(recorder: Recorder, folder: Path) -> Prepared:
     hosting = Hosting(recorder.sagemaker, boto3.client("logs", region_name=region))
     _note_registration(recorder.ledger, package, arguments.execution)
     image_facts = images.fact(package, lambda ecr_region: boto3.client("ecr", region_name=ecr_region), release.environment.kind)
-    found = baseline.read(release, hosting, recorder.sagemaker, client)
+    found = baseline.read(release, hosting, recorder.ledger, recorder.sagemaker, client, package.arn)
+    differ = run_to_run.read(recorder.ledger.events(), evaluation.load_profiles, client) if found.evaluation else {}
     inputs = LoadInputs(lambda uri: s3.read(client, s3.S3Uri.parse(uri)), folder, f"{release.weights_prefix}tokenizer.json")
     with translate_load_errors():
         inputs.check(evaluation.load_profiles.values())
     accuracy = LmEvalTasks.prepare(evaluation.lm_eval, client, folder / "lm_eval")
-    return Prepared(arguments, recorder, hosting, image_facts, found, inputs, accuracy)
+    return Prepared(arguments, recorder, hosting, image_facts, found, differ, inputs, accuracy)
 
 
 def _require_room(*folders: Path) -> None:

@@ -8,7 +8,7 @@ from delivery.names import Fact
 from steps.evaluate_staging import verdicts
 from steps.evaluate_staging.lm_eval.tasks import results
 from steps.evaluate_staging.measure import Measured
-from steps.evaluate_staging.models import IMAGE_DIGEST, Evaluation
+from steps.evaluate_staging.models import IMAGE_DIGEST, Evaluation, InProduction
 from steps.evaluate_staging.prepare import Prepared
 
 
@@ -48,9 +48,18 @@ def score(prepared: Prepared, measured: Measured) -> Evaluation:
             "instances": instances,
             **model.container_environment(),
         },
-        production=prepared.baseline.reference,
+        production=_in_production(prepared, measured),
         prompt_checks=measured.prompt_checks,
         profiles=measured.profiles,
+        beside=measured.beside,
         lm_eval=lm_eval,
-        not_done=[measured.staged.left_behind] if measured.staged.left_behind else [],
+        not_done=measured.not_done,
     )
+
+
+def _in_production(prepared: Prepared, measured: Measured) -> InProduction | None:
+    """Say what it was compared with."""
+    reference, package = prepared.baseline.reference, prepared.baseline.package
+    if not measured.beside or package is None:
+        return reference
+    return InProduction(version=package.version, report=reference.report if reference else "", is_beside=True)

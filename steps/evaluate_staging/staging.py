@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -40,7 +40,13 @@ class StagingEndpoint:
 
 
 @contextmanager
-def staging(hosting: Hosting, release: Release, package: ModelPackage, execution: str) -> Iterator[StagingEndpoint]:
+def staging(
+    hosting: Hosting,
+    release: Release,
+    package: ModelPackage,
+    execution: str,
+    on_create: Callable[[str, float], None] = lambda *_: None,
+) -> Iterator[StagingEndpoint]:
     """Keep a staging endpoint for the time of the `with` block. It is deleted on success, failure, exception and SIGTERM.
 
     Where there is no capacity, other instance types are tried, and all of them again, as the model file says. (SageMaker's own instance pools
@@ -52,6 +58,7 @@ def staging(hosting: Hosting, release: Release, package: ModelPackage, execution
         release: The resolved model file.
         package: The version to serve.
         execution: The pipeline execution.
+        on_create: Called each time that it was asked for and comes up: on which instance type, and when it expires on the monotonic clock.
 
     Yields:
         The endpoint, InService. That it cannot be deleted costs nothing that was measured, and hides no other failure: `left_behind` says so.
@@ -59,7 +66,7 @@ def staging(hosting: Hosting, release: Release, package: ModelPackage, execution
     Raises:
         DeliveryError: It did not come up; with the last lines of its container's log.
     """
-    start = _Start(hosting, release, package, execution)
+    start = _Start(hosting, release, package, execution, on_create)
     try:
         staged = start.run()
         yield staged
@@ -76,8 +83,11 @@ def staging(hosting: Hosting, release: Release, package: ModelPackage, execution
 class _Start:
     """The tries to bring one up."""
 
-    def __init__(self, hosting: Hosting, release: Release, package: ModelPackage, execution: str) -> None:
+    def __init__(
+        self, hosting: Hosting, release: Release, package: ModelPackage, execution: str, on_create: Callable[[str, float], None]
+    ) -> None:
         self._hosting, self._release, self._package, self._execution = hosting, release, package, execution
+        self._on_create = on_create
         self.endpoint = self._deployment(release).name
         self._until_s = 0.0
         self._expires_at: str | None = None
@@ -119,9 +129,9 @@ class _Start:
 
     def _try(self, instance_type: str) -> EndpointState | str:
         """Start it once; its state when it is up, else why there was no capacity. DeliveryError for every other failure."""
-        _clear(self._hosting, self.endpoint)
+        clear(self._hosting, self.endpoint)
         self._until_s = time.monotonic() + self._release.model.evaluation.max_runtime_s
-        deployment = self._deployment(_on(self._release, instance_type))
+        deployment = self._deployment(on_instances(self._release, instance_type))
         timeout_s = min(self._release.model.evaluation.max_runtime_s, self._release.start_s)
         self._expires_at = deployment.expires_at
         try:
@@ -129,6 +139,7 @@ class _Start:
             logger.info(
                 f"staging endpoint {self.endpoint} is being created on {instance_type}; it expires at {deployment.expires_at}"
             )
+            self._on_create(instance_type, self._until_s)
             state = self._hosting.wait(self.endpoint, timeout_s, progress)
         except DeliveryError as error:
             reason = self._why(error)
@@ -159,14 +170,27 @@ class _Start:
         )
 
 
-def _on(release: Release, instance_type: str) -> Release:
-    """Return the release with another instance type."""
+def on_instances(release: Release, instance_type: str) -> Release:
+    """Return the release with another instance type.
+
+    Args:
+        release: The resolved model file.
+        instance_type: What it is to run on.
+    """
     serving = release.model.serving.model_copy(update={"instance_type": instance_type})
     return release.model_copy(update={"model": release.model.model_copy(update={"serving": serving})})
 
 
-def _clear(hosting: Hosting, endpoint: str) -> None:
-    """Remove what an earlier try left, of this start or of a step that was killed: its config is another, or it would expire under this one."""
+def clear(hosting: Hosting, endpoint: str) -> None:
+    """Remove what an earlier try left, of this start or of a step that was killed: its config is another, or it would expire under this one.
+
+    Args:
+        hosting: The endpoints there.
+        endpoint: The name of the endpoint, and of its config and model.
+
+    Raises:
+        DeliveryError: It cannot be removed.
+    """
     if hosting.state(endpoint) is not None:
         logger.info(f"{endpoint} is there already, from an earlier try; it is replaced")
     elif hosting.config(endpoint) is None:

@@ -25,8 +25,15 @@ _LOOK_S = 20.0
 class EndpointWatch:
     """Looks every few seconds, in a thread of its own, as long as its `with` block lasts."""
 
-    def __init__(self, prepared: Prepared, staged: StagingEndpoint) -> None:
-        self._prepared, self._staged = prepared, staged
+    def __init__(self, prepared: Prepared, staged: StagingEndpoint, beside: StagingEndpoint | None = None) -> None:
+        """Know what to look at.
+
+        Args:
+            prepared: What `prepare` found.
+            staged: The endpoint of the version.
+            beside: That of production's version, which is asked the same; None where there is none.
+        """
+        self._prepared, self._staged = prepared, [staged, *([beside] if beside else [])]
         self._gone: DeliveryError | None = None
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look_now_and_then, name="endpoint-watch", daemon=True)
@@ -62,7 +69,7 @@ class EndpointWatch:
         try:
             gone = self._look()
         except DeliveryError as error:
-            return f"whether {self._staged.endpoint} is still the endpoint that was measured is not known: {error}"
+            return f"whether {self._staged[0].endpoint} is still the endpoint that was measured is not known: {error}"
         if gone is not None:
             raise gone
         return ""
@@ -81,14 +88,14 @@ class EndpointWatch:
             model_packages.read(self._prepared.recorder.sagemaker, package.arn)
         except InputError as error:
             return InputError(f"version {package.version} was deleted while it was measured: {error}")
-        now, before = self._prepared.hosting.state(self._staged.endpoint), self._staged.state
-        changed = _change(before, now)
-        if not changed:
-            return None
-        return DeliveryError(
-            f"the staging endpoint {self._staged.endpoint} {changed} while it was measured; this says nothing about version "
-            f"{package.version}, which stays as it is: measure it again: {self._prepared.command_again}"
-        )
+        for staged in self._staged:
+            changed = _change(staged.state, self._prepared.hosting.state(staged.endpoint))
+            if changed:
+                return DeliveryError(
+                    f"the staging endpoint {staged.endpoint} {changed} while it was measured; this says nothing about version "
+                    f"{package.version}, which stays as it is: measure it again: {self._prepared.command_again}"
+                )
+        return None
 
 
 def _change(before: EndpointState, now: EndpointState | None) -> str:

@@ -35,15 +35,16 @@ def render(evaluation: Evaluation, production: Evaluation | None = None) -> str:
 
     Args:
         evaluation: What is reported.
-        production: The evaluation of what is in production, drawn beside this one's.
+        production: The stored evaluation of what is in production, drawn beside this one's where that was not measured meanwhile.
 
     Returns:
         One page that needs no network.
     """
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     template = environment.from_string(_TEMPLATE.read_text(encoding="utf-8"))
+    stored = production.profiles if production else {}
     profiles = {
-        name: _section(profile, production.profiles.get(name) if production else None)
+        name: _section(profile, evaluation.beside.get(name, stored.get(name)), is_beside=name in evaluation.beside)
         for name, profile in evaluation.profiles.items()
     }
     return template.render(
@@ -52,17 +53,17 @@ def render(evaluation: Evaluation, production: Evaluation | None = None) -> str:
         formatting=formatting,
         standing=standing,
         headline=headline(evaluation),
-        compared=production is not None,
+        compared=production is not None or bool(evaluation.beside),
         verdict_word={"passed": "Passed", "failed": "Failed", "invalid": "Invalid"}[evaluation.verdict],
     )
 
 
-def _section(ours: ProfileResult, theirs: ProfileResult | None) -> dict[str, Any]:
+def _section(ours: ProfileResult, theirs: ProfileResult | None, *, is_beside: bool) -> dict[str, Any]:
     """Collect what the page shows of one profile."""
     metrics = [name for name in shown_metrics(ours) if ours.metrics[name] is not None]
     return {
         "profile": ours,
-        "load": formatting.load(ours),
+        "load": formatting.load(ours, is_beside=is_beside),
         "answer_lengths": answer_lengths(ours),
         "tiles": [_row(name, ours, theirs) for name in _TILES if name in metrics],
         "rows": [_row(name, ours, theirs) for name in metrics],

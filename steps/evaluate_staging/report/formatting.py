@@ -102,8 +102,24 @@ def bar(result: ObjectiveResult) -> dict[str, float | None]:
     return {"value": place(result.value), "bound": place(tightest), "low": low, "width": width}
 
 
-def load(measured: ProfileResult) -> str:
-    """Describe the load that was put on in a sentence or two."""
+def ratio(result: ObjectiveResult) -> str:
+    """Format how many times production's it could be; empty where nobody can say."""
+    if result.ratio_low is None:
+        return ""
+    return (
+        f"{result.ratio_low:.3g} to {result.ratio_high:.3g} times it"
+        if result.ratio_high
+        else f"{result.ratio_low:.3g} times it or more"
+    )
+
+
+def load(measured: ProfileResult, *, is_beside: bool = False) -> str:
+    """Describe the load that was put on in a sentence or two.
+
+    Args:
+        measured: What it gave.
+        is_beside: Whether production's version was asked the same meanwhile.
+    """
     profile = measured.load
     known = KINDS.get(profile.get("kind", ""))
     texts = [known.sentence.format(**profile)] if known else []
@@ -119,6 +135,10 @@ def load(measured: ProfileResult) -> str:
     if profile.get("turns", 1) > 1:
         texts.append(f"chats of {profile['turns']} turns")
     if "duration_s" in profile:
-        on = f", and on while it was undecided, to {measured.duration_s:g} s in {measured.goes} goes" if measured.goes > 1 else ""
-        texts.append(f"{profile['warmup_s']:g} s of warm-up, then {profile['duration_s']:g} s measured{on}")
+        is_longer = measured.duration_s > 1.01 * profile["duration_s"]
+        on = f", and on while it was undecided, to {measured.duration_s:g} s" if is_longer else ""
+        goes = f" in {measured.goes} {'blocks' if is_beside else 'goes'}" if measured.goes > 1 else ""
+        texts.append(f"{profile['warmup_s']:g} s of warm-up, then {profile['duration_s']:g} s measured{on}{goes}")
+    if is_beside:
+        texts.append("production's version was asked the same, in turn")
     return "; ".join(texts)

@@ -153,6 +153,13 @@ def _tolerated(allowed: float, side: str) -> str:
 
 def _allowed(metric: str, result: ObjectiveResult) -> str:
     side = result.bound_kind.replace("_", " ")
-    if result.relative_bound is not None and result.bound == result.relative_bound:
+    if result.relative_bound is not None and (result.bound == result.relative_bound or _is_relative_open(result)):
         return f"{side} {formatting.percent(result.relative_bound)} of production's"
     return f"{side} {formatting.value(metric, result.bound)}"
+
+
+def _is_relative_open(result: ObjectiveResult) -> bool:
+    """Tell whether it is the bound relative to production that is undecided."""
+    if not result.undecided or result.relative_bound is None or result.ratio_low is None:
+        return False
+    return result.ratio_low <= result.relative_bound <= (math.inf if result.ratio_high is None else result.ratio_high)

@@ -107,6 +107,7 @@ def test_the_verdict_is_passed_only_when_everything_is_met() -> None:
     )
 
 
+VERSION_ARN = "arn:aws:sagemaker:us-west-2:111122223333:model-package/release-qwen3-32b/5"
 STATE = EndpointState("arn:aws:sagemaker:us-west-2:111122223333:endpoint/qwen3-32b", "InService", "config", "")
 
 
@@ -134,13 +135,16 @@ def test_why_production_is_not_compared_with_is_told(
     tags = {MODEL_TAG: release.name}
     hosting: Any = SimpleNamespace(state=lambda _: STATE, tags=lambda _: tags, version_of=lambda _: version)
     sagemaker: Any = None
+    ledger: Any = None
     stored: Any = SimpleNamespace(get_object=lambda **_: {"Body": io.BytesIO(b"{}")})
-    monkeypatch.setattr("delivery.registry.model_packages.read", lambda *_: SimpleNamespace(facts=facts))
-    found = baseline.read(release, hosting, sagemaker, stored)
+    monkeypatch.setattr("delivery.registry.model_packages.read", lambda *_: SimpleNamespace(facts=facts, version=version))
+    found = baseline.read(release, hosting, ledger, sagemaker, stored, VERSION_ARN)
     assert found.evaluation is None
     assert says in found.why_none
     tags.clear()
-    assert baseline.read(release, hosting, sagemaker, stored) == Baseline(), "of this model nothing is in production"
+    assert baseline.read(release, hosting, ledger, sagemaker, stored, VERSION_ARN) == Baseline(), (
+        "of this model nothing is in production"
+    )
 
 
 def test_a_suite_that_fails_costs_no_verdict(monkeypatch: pytest.MonkeyPatch, release: Release, tmp_path: Path) -> None:
