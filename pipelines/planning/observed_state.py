@@ -25,6 +25,7 @@ from delivery.hub.fit import Fit, fit
 from delivery.hub.selection import Selection
 from delivery.names import MANIFEST_FILE, Fact
 from delivery.registry import model_packages
+from delivery.registry.model_packages import ModelPackage
 from pipelines.errors import CommandError
 from pipelines.planning.quotas import Quota, read_quotas
 
@@ -67,6 +68,8 @@ class ObservedState:
     """What production serves."""
     production_release: dict[str, Any] | None = None
     """The release file that that version was registered from."""
+    production_evaluation: dict[str, Any] | None = None
+    """Its evaluation, as it is stored."""
     quotas: dict[str, dict[str, Quota]] = field(default_factory=dict)
     """Account → its quotas by name; an account is left out when its could not be read."""
     production_zones: int | None = None
@@ -179,9 +182,23 @@ def _observe_production(release: Release, found: ObservedState, session: boto3.S
         f"{release.package_group}/{found.production_version}"
     )
     package = model_packages.read(session.client("sagemaker"), arn)
-    location = package.facts.get(Fact.RELEASE_FILE)
-    body = s3.read(s3.client(environment.region), s3.S3Uri.parse(location)) if location else None
+    found.production_release = _document(found, environment.region, package, Fact.RELEASE_FILE, "the release file")
+    if any(profile.is_relative for profile in release.model.evaluation.load_profiles.values()):
+        found.production_evaluation = _document(found, environment.region, package, Fact.EVALUATION_REPORT, "the evaluation")
+
+
+def _document(found: ObservedState, region: str, package: ModelPackage, fact: Fact, what: str) -> dict[str, Any] | None:
+    """Read a JSON object that a version names; None, and why among what is unknown, where it is gone or is none."""
+    location = package.facts.get(fact)
+    body = s3.read(s3.client(region), s3.S3Uri.parse(location)) if location else None
     if body is None:
-        found.unknown.append(f"the release file of version {found.production_version}: it is gone")
-        return
-    found.production_release = json.loads(body)
+        found.unknown.append(f"{what} of version {package.version}: it is gone")
+        return None
+    try:
+        document = json.loads(body)
+    except ValueError:
+        document = None
+    if not isinstance(document, dict):
+        found.unknown.append(f"{what} of version {package.version}: {location} is no JSON object")
+        return None
+    return document

@@ -16,6 +16,7 @@ from pipelines.planning.differences import Difference, differences
 from pipelines.planning.observed_state import ObservedState
 from pipelines.planning.prices import Cost, Span
 from pipelines.planning.quotas import InstanceNeed, needs, shortage
+from pipelines.planning.sensitivity import Sensitivity, sensitivities
 
 _GPU_SHARE = 0.9  # of the GPUs' memory that weights may take: the rest is for the KV cache and CUDA graphs
 
@@ -69,6 +70,8 @@ class Plan:
     """Instance type → what each of its GPUs would hold, as a sentence."""
     refusals: list[str]
     """What can never work, of what the Hub says of the model."""
+    sensitivities: list[Sensitivity]
+    """Which differences from production the evaluation can see, as far as production's own evaluation tells."""
     warnings: list[str]
     unknown: list[str]
     """What could not be looked up, and why."""
@@ -103,6 +106,7 @@ def build(release: Release, observed: ObservedState) -> Plan:
             is_update=observed.production_exists is not False,
         )
     )
+    seen = sensitivities(release, observed.production_evaluation)
     return Plan(
         model=release.name,
         environment=f"{environment.kind}, account {environment.account_id}, {environment.region}",
@@ -120,7 +124,12 @@ def build(release: Release, observed: ObservedState) -> Plan:
         left_out_bytes=inspected.selection.left_out_bytes if inspected else None,
         memory={name: str(use) for name, use in inspected.fit.memory.items()} if inspected else {},
         refusals=[str(finding) for finding in observed.refusals],
-        warnings=[*warnings(release, observed), *(inspected.warnings if inspected else [])],
+        sensitivities=seen,
+        warnings=[
+            *warnings(release, observed),
+            *(one.sentence for one in seen if not one.is_enough),
+            *(inspected.warnings if inspected else []),
+        ],
         unknown=observed.unknown,
     )
 
@@ -162,6 +171,8 @@ def _evaluate(release: Release) -> str:
     parts.append(f"{len(evaluation.prompt_checks)} prompt checks")
     if evaluation.lm_eval:
         parts.append(f"lm-eval's {', '.join(evaluation.lm_eval.tasks)}")
+    if evaluation.has_second_endpoint:
+        parts.append("production's version beside it on as many more, asked the same in turn")
     return (
         f"staging on {_instances(evaluation.instance_count, types)}, load from "
         f"{_instances(evaluation.hosts, release.environment.job_instance_types.evaluate)}: {'; '.join(parts)}; deleted at the end"

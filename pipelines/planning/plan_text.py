@@ -7,6 +7,7 @@ from typing import Any
 
 from pipelines.planning.plan import Plan
 from pipelines.planning.prices import HOURS_A_MONTH, Span
+from pipelines.planning.sensitivity import Sensitivity
 
 
 def as_text(plan: Plan) -> str:
@@ -32,6 +33,7 @@ def _lines(plan: Plan) -> Iterator[str]:
     yield from _section(
         _changes_title(plan), [[one.name, f"{_value(one.old)} → {_value(one.new)}"] for one in plan.differences or []]
     )
+    yield from _section("Differences from production that are seen", [_sensitivity(one) for one in plan.sensitivities])
     yield from _section("Memory", [[name, line] for name, line in plan.memory.items()])
     yield from _section("Cannot work", [[refusal] for refusal in plan.refusals])
     yield from _section("Warnings", [[warning] for warning in plan.warnings])
@@ -57,6 +59,12 @@ def _costs(plan: Plan) -> Iterator[list[str]]:
             "",
             f"{names}: add it to instance_usd_per_hour in the environment file (Amazon SageMaker AI pricing)",
         ]
+
+
+def _sensitivity(one: Sensitivity) -> list[str]:
+    halved = "" if one.halved_usd is None else f"; half of that costs ${one.halved_usd:,.2f} more"
+    what = f"allowed {one.allowed:.1%}, measured for {_duration(one.longest_s)} at most, on each side{halved}"
+    return [f"{one.profile} {one.metric}", f"{one.smallest:.1%}", what]
 
 
 def _changes_title(plan: Plan) -> str:

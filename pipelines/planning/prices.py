@@ -52,8 +52,8 @@ def fetch_span(release: Release, total_bytes: int | None, max_runtime_s: float) 
 
 def least_load_s(release: Release) -> float:
     """Sum up how long staging is under load at least: all load profiles, one after the other. Seconds."""
-    profiles = release.model.evaluation.load_profiles.values()
-    return sum(profile.least_s for profile in profiles)
+    evaluation = release.model.evaluation
+    return sum(evaluation.least_s(profile) for profile in evaluation.load_profiles.values())
 
 
 def staging_span(release: Release) -> Span:
@@ -87,6 +87,8 @@ def costs(release: Release, *, total_bytes: int | None, fetch_max_runtime_s: flo
         cost("the staging endpoint", staged_on, model.evaluation.instance_count, staging),
         cost("EvaluateStaging", types.evaluate, model.evaluation.hosts, staging),
     ]
+    if is_update and model.evaluation.has_second_endpoint:
+        found.append(cost("production's version beside it", staged_on, model.evaluation.instance_count, staging))
     extra = model.production.update.peak_instances(model.production.instance_count) - model.production.instance_count
     if is_update and extra:
         found.append(cost("the update of production", model.serving.instance_type, extra, update_span(release)))

@@ -107,9 +107,14 @@ def _standing_instances(release: Release) -> dict[tuple[str, str], int]:
 def _temporary_instances(release: Release) -> Iterable[tuple[tuple[str, str], tuple[int, str]]]:
     """Yield the instances beside those that stay: of staging, and later of an update."""
     serving, production = release.model.serving, release.model.production
-    staging = release.model.evaluation.instance_count
-    for name in release.model.evaluation.staging.instance_types or [serving.instance_type]:
-        yield (release.environment.account_id, endpoint_quota(name)), (staging, f"{staging} for staging of {release.name}")
+    evaluation = release.model.evaluation
+    staging = evaluation.instance_count * (2 if evaluation.has_second_endpoint else 1)
+    beside = ", production's version beside it" if evaluation.has_second_endpoint else ""
+    for name in evaluation.staging.instance_types or [serving.instance_type]:
+        yield (
+            (release.environment.account_id, endpoint_quota(name)),
+            (staging, f"{staging} for staging of {release.name}{beside}"),
+        )
     for key, count in _standing_instances(release).items():
         extra = production.update.peak_instances(count) - count
         yield key, (extra, f"{extra} more while production of {release.name} is updated ({production.update.strategy})")
