@@ -97,7 +97,16 @@ class Runs:
     """How many requests got a token after their first from an iteration: each of them waited as long as it took."""
 
 
-def simulate(engine: Engine, load: Load, *, runs: int, duration_s: float, seed: int, speeds: Any = None) -> Runs:
+def simulate(
+    engine: Engine,
+    load: Load,
+    *,
+    runs: int,
+    duration_s: float,
+    seed: int,
+    speeds: Any = None,
+    workload_seed: int | None = None,
+) -> Runs:
     """Run the engine so many times, from empty.
 
     Args:
@@ -107,13 +116,17 @@ def simulate(engine: Engine, load: Load, *, runs: int, duration_s: float, seed: 
         duration_s: How long each is. Seconds.
         seed: Of all that is drawn.
         speeds: Each run's own speed, in standard deviations; none: all alike.
+        workload_seed: Of arrivals and requests; another simulation with the same is asked the same. None: `seed`.
     """
-    return _Simulation(engine, load, runs, duration_s, numpy.random.default_rng(seed), speeds).run()
+    source = numpy.random.default_rng(seed)
+    workload = source if workload_seed is None else numpy.random.default_rng(workload_seed)
+    return _Simulation(engine, load, runs, duration_s, source, workload, speeds).run()
 
 
 class _Simulation:
-    def __init__(self, engine: Engine, load: Load, runs: int, duration_s: float, source: Any, speeds: Any) -> None:
+    def __init__(self, engine: Engine, load: Load, runs: int, duration_s: float, source: Any, workload: Any, speeds: Any) -> None:
         self._engine, self._load, self._runs, self._duration_s, self._source = engine, load, runs, duration_s, source
+        self._workload = workload
         self._rows = numpy.arange(runs)
         self._level = numpy.exp(engine.run_sigma * numpy.asarray(speeds)) if speeds is not None else numpy.ones(runs)
         self._clock = numpy.zeros(runs)
@@ -127,10 +140,10 @@ class _Simulation:
         self._arrive()
         count = self._due.shape[1]
         self._tokens = (
-            _lognormal(source, engine.output_tokens, engine.output_sigma, (runs, count)).clip(2, 2000).astype(numpy.int16)
+            _lognormal(workload, engine.output_tokens, engine.output_sigma, (runs, count)).clip(2, 2000).astype(numpy.int16)
         )
-        prompts = _lognormal(source, engine.prompt_tokens, engine.prompt_sigma, (runs, count)).astype(numpy.float32)
-        cached = source.random((runs, count), dtype=numpy.float32) < engine.cached_requests
+        prompts = _lognormal(workload, engine.prompt_tokens, engine.prompt_sigma, (runs, count)).astype(numpy.float32)
+        cached = workload.random((runs, count), dtype=numpy.float32) < engine.cached_requests
         self._prefill_s = prompts * (1 - engine.cached_tokens * cached) * (engine.prompt_token_us / 1e6)
         self._first = numpy.full((runs, count), numpy.nan)
         self._ended = numpy.full((runs, count), numpy.nan)
@@ -142,12 +155,12 @@ class _Simulation:
                 load.clients * (self._duration_s / (self._engine.output_tokens * self._engine.iteration_ms / 1e3) * 1.5 + 20)
             )
             self._due = numpy.full((runs, count), _FAR_S)
-            self._due[:, : load.clients] = numpy.sort(self._source.random((runs, load.clients)), axis=1)
+            self._due[:, : load.clients] = numpy.sort(self._workload.random((runs, load.clients)), axis=1)
             self._tail = numpy.full(runs, load.clients)
         else:
             mean = load.rate_per_s * self._duration_s
             count = int(mean + 6 * math.sqrt(mean) + 20)
-            gaps = self._source.standard_exponential((runs, count)) / load.rate_per_s
+            gaps = self._workload.standard_exponential((runs, count)) / load.rate_per_s
             self._due = numpy.cumsum(gaps, axis=1)
             self._due[:, -1] = _FAR_S
 
