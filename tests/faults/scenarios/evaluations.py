@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -239,6 +240,31 @@ class Evaluate(_Staged):
             yield f"evaluation.json is {written[:8]}, on the version is {noted}, in the ledger {told}"
 
 
+class EvaluateBeside(Evaluate):
+    """The same with production's version on a second staging endpoint: what fails of that one costs no result, only the comparison."""
+
+    name = "evaluate-beside"
+
+    def prepare(self) -> None:
+        """Let an objective be relative to production, measured beside the version."""
+        super().prepare()
+        release = json.loads(self.version.file.read_text())
+        evaluation = release["model"]["evaluation"]
+        evaluation["baseline"] = "interleaved"
+        [profile] = evaluation["load_profiles"].values()
+        profile["objectives"] |= {"ttft_p50_ms": {"at_most": 5000, "at_most_production": 100}}
+        self.version.file.write_text(json.dumps(release))
+
+    def _delete_staging(self) -> None:
+        """Delete production's version of staging: what was measured beside it says nothing any more."""
+        sagemaker = self.aws.client("sagemaker")
+        names = [one["EndpointName"] for one in sagemaker.list_endpoints(NameContains="staging-")["Endpoints"]]
+        [name] = [one for one in names if f"staging-{_NAME}-b" in one]
+        sagemaker.delete_endpoint(EndpointName=name)
+        for _ in range(2):
+            self.world.endpoint(name)
+
+
 class Reject(_Staged):
     """The gate rejects a version."""
 
@@ -334,10 +360,16 @@ class Reap(_Staged):
 def _load_taken_for_done() -> Iterator[None]:
     """An evaluation whose load was put on already: what is asked of AWS is all that it does."""
     with ExitStack() as stack:
-        stack.enter_context(mock.patch.object(measure._EndpointUnderTest, "put_loads_on", lambda self: (None, {"short": _run()})))
+        stack.enter_context(mock.patch.object(measure._EndpointUnderTest, "put_loads_on", _loads))
         stack.enter_context(mock.patch.object(publish, "_draw_page"))
         stack.enter_context(mock.patch.dict(sys.modules, {"great_expectations": None}))
         yield
+
+
+def _loads(endpoint: Any) -> tuple[None, dict[str, ProfileRun]]:
+    run = _run()
+    run.baseline = _run() if endpoint._runner.baseline is not None else None
+    return None, {"short": run}
 
 
 def _run() -> ProfileRun:
@@ -363,4 +395,4 @@ def _owner(arn: str) -> str:
     return arn.rsplit("/", 1)[1]
 
 
-SCENARIOS = (Evaluate, Reject, Reap)
+SCENARIOS = (Evaluate, EvaluateBeside, Reject, Reap)

@@ -17,6 +17,7 @@ from pydantic import TypeAdapter
 from config.loader import MODELS, load_environment
 from config.schema import ModelFile, Release
 from delivery.endpoint.hosting import EndpointState
+from delivery.history.ledger import Event
 from delivery.names import MODEL_TAG, Fact
 from loadtest.measurement import request_table
 from loadtest.measurement.measurement import Measurement
@@ -145,6 +146,34 @@ def test_why_production_is_not_compared_with_is_told(
     assert baseline.read(release, hosting, ledger, sagemaker, stored, VERSION_ARN) == Baseline(), (
         "of this model nothing is in production"
     )
+
+
+def test_production_in_another_account_is_what_the_ledger_says(monkeypatch: pytest.MonkeyPatch, release: Release) -> None:
+    """The evaluation has no role there: it saw nothing in production, and every relative objective was met."""
+    there = {
+        "account_id": "222222222222",
+        "role": "arn:aws:iam::222222222222:role/p",
+        "serve_role": "arn:aws:iam::222222222222:role/s",
+    }
+    whole = release.model_dump(mode="json")
+    whole["environment"]["production"] = there
+    elsewhere = Release.model_validate(whole)
+    promoted = Event(sequence=1, kind="promoted", at="2026-12-01T00:00:00+00:00", by="e", version=4)
+    ledger: Any = SimpleNamespace(events=lambda: [promoted])
+    hosting: Any = SimpleNamespace(state=lambda _: None)
+    read: list[str] = []
+
+    def package(_: Any, arn: str) -> Any:
+        read.append(arn)
+        return SimpleNamespace(facts={}, version=4)
+
+    monkeypatch.setattr("delivery.registry.model_packages.read", package)
+    nothing: Any = None
+    found = baseline.read(elsewhere, hosting, ledger, nothing, nothing, VERSION_ARN)
+    assert found.package is not None
+    assert found.package.version == 4
+    assert read == [VERSION_ARN.replace("/5", "/4")]
+    assert "version 4 is in production without an evaluation" in found.why_none
 
 
 def test_a_suite_that_fails_costs_no_verdict(monkeypatch: pytest.MonkeyPatch, release: Release, tmp_path: Path) -> None:
