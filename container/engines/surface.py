@@ -74,10 +74,11 @@ class Surface:
             ("GET", "/get_server_info"): self._server_info,
             ("GET", "/model_info"): self._model_info,
             ("GET", "/get_model_info"): self._model_info,
-            ("GET", "/metrics"): self._metrics,
             ("POST", "/invocations"): self._chat,
             ("POST", "/v1/chat/completions"): self._chat,
         }
+        if options.enable_metrics:
+            self._routes["GET", "/metrics"] = self._metrics
         self._paths = {path for _, path in self._routes}
 
     async def handle(self, exchange: Exchange) -> None:

@@ -30,7 +30,17 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def server(weights: Path) -> Iterator[Server]:
-    flags = ["--served-model-name", "smol", "--context-length", "2048", "--max-running-requests", "2", "--tp-size", "1"]
+    flags = [
+        "--served-model-name",
+        "smol",
+        "--context-length",
+        "2048",
+        "--max-running-requests",
+        "2",
+        "--tp-size",
+        "1",
+        "--enable-metrics",
+    ]
     with engine("llamacpp", "--model-path", str(weights), *flags) as started:
         yield started
 

@@ -53,7 +53,9 @@ def together(count: int, ask: Any) -> list[Any]:
 
 
 def test_surface(model: str) -> None:
-    with engine("simulated", "--model-path", model, "--served-model-name", "m", "--sim-ttft-ms", "1") as server:
+    with engine(
+        "simulated", "--model-path", model, "--served-model-name", "m", "--sim-ttft-ms", "1", "--enable-metrics"
+    ) as server:
         assert server.get_json("/v1/models")["data"][0]["id"] == "m"
         assert server.request("GET", "/health")[0] == 200
         assert server.request("GET", "/get_server_info")[0] == 200
@@ -173,7 +175,7 @@ def test_the_batch_has_a_limit_and_the_rest_waits_in_order(model: str) -> None:
 
 
 def test_a_leaving_client_frees_its_place(model: str) -> None:
-    flags = ["--max-running-requests", "1", "--sim-ttft-ms", "1", "--sim-itl-ms", "20"]
+    flags = ["--max-running-requests", "1", "--sim-ttft-ms", "1", "--sim-itl-ms", "20", "--enable-metrics"]
     with engine("simulated", "--model-path", model, *flags) as server:
         with server.streaming("x", max_tokens=5000) as answer:
             answer.readline()
@@ -416,6 +418,7 @@ def test_what_earlier_requests_began_with_is_cached_and_reported_where_that_is_a
         "1",
         "--sim-cache-tokens",
         "100",
+        "--enable-metrics",
         "--enable-cache-report",
     )
 

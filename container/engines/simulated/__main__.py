@@ -1,7 +1,8 @@
 """`python -m container.engines.simulated --model-path DIR [flags of SGLang] [--sim-ttft-ms 200 ...]`.
 
-Accepts every flag of the pinned SGLang; `--max-running-requests`, `--context-length`, `--served-model-name`,
-`--enable-cache-report`, `--host` and `--port` mean something. Latencies, text and faults are in `container/engines/simulated/settings.py`.
+Accepts every flag of the pinned SGLang; `--max-running-requests`, `--max-total-tokens`, `--context-length`,
+`--served-model-name`, `--enable-cache-report`, `--enable-metrics`, `--host` and `--port` mean something. Latencies, text and
+faults are in `container/engines/simulated/settings.py`.
 """
 
 from __future__ import annotations
@@ -25,7 +26,10 @@ def main(words: list[str] | None = None) -> int:
     options = parser.parse_args(words)
     try:
         engine = Simulated(
-            settings.collect(options, os.environ), options.context_length, reports_cache=bool(options.enable_cache_report)
+            settings.collect(options, os.environ),
+            options.context_length,
+            reports_cache=bool(options.enable_cache_report),
+            max_total_tokens=options.max_total_tokens,
         )
     except EngineError as error:
         sys.stderr.write(f"simulated: {error}\n")

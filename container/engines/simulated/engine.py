@@ -34,13 +34,25 @@ _WORDS = """
 """.split()  # noqa: SIM905 - a list of literals would be a page long
 
 
+_POOL_TOKENS = 262_144
+"""What the KV cache has room for where `--max-total-tokens` does not say. It is counted, and limits nothing."""
+
+
 class Simulated:
     """Answers by `Settings`, as an `Engine` (see `container.engines.surface`)."""
 
     name = "simulated"
 
-    def __init__(self, settings: Settings, context_length: int | None, *, reports_cache: bool = False) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        context_length: int | None,
+        *,
+        reports_cache: bool = False,
+        max_total_tokens: int | None = None,
+    ) -> None:
         self.metrics = Metrics()
+        self.metrics.pool_tokens = max_total_tokens or _POOL_TOKENS
         self.settings = settings
         self.cache = PrefixCache(settings.cache_tokens)
         self.reports_cache = reports_cache
@@ -89,6 +101,7 @@ class Simulated:
         """Give the place of a stream that has ended, one way or another, to the next in the queue."""
         if stream in self._running:
             self._running.discard(stream)
+            self.metrics.used_tokens -= stream.usage_prompt + len(stamps)
         else:
             self._waiting.remove(stream)
         if self._record is not None:
@@ -179,8 +192,9 @@ class _Stream:
         """Take the place in the batch: the first token is due after the time to first token."""
         settings, cache = self._settings, self._engine.cache
         self._cached = cache.match(self._prompt)
-        self._engine.metrics.cached_tokens += self._cached
         fresh = self.usage_prompt - self._cached
+        self._engine.metrics.prefilled(self._cached, fresh)
+        self._engine.metrics.used_tokens += self.usage_prompt
         seconds = (settings.ttft_ms + settings.ttft_per_prompt_token_us * fresh / 1000) / 1000
         self._schedule(self._loop.time(), seconds * settings.latency_factor)
 
@@ -220,6 +234,7 @@ class _Stream:
             text += "\udcff"
         now = time.monotonic_ns()
         self._stamps.append(now)
+        self._engine.metrics.used_tokens += 1
         self._sink.token(text, f'"sent_monotonic_ns":{now}' if settings.stamp else "")
         cut = settings.truncate_after_tokens
         if cut and self._sent == cut and self.number % settings.truncate_every == 0:
