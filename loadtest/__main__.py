@@ -37,6 +37,11 @@ def parser() -> argparse.ArgumentParser:
         "--tokenizer", metavar="FILE", help="the model's tokenizer.json: exact prompts, and token counts that are checked"
     )
     made.add_argument(
+        "--metrics-url",
+        metavar="URL|none",
+        help="the server's Prometheus page, sampled beside the load (default: /metrics of --url's server); it decides nothing",
+    )
+    made.add_argument(
         "--baseline", type=Path, metavar="FILE", help="report.json of an earlier run, for objectives relative to it"
     )
     made.add_argument(

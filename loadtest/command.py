@@ -20,6 +20,7 @@ from loadtest.measurement import request_table
 from loadtest.measurement.measurement import Measurement
 from loadtest.profile_file import read_profiles
 from loadtest.report import LoadTestReport
+from loadtest.server.page import metrics_address, metrics_address_beside
 from loadtest.transports import Transport
 from loadtest.transports.openai import OpenAITransport
 from loadtest.transports.sagemaker import SageMakerTransport
@@ -54,6 +55,7 @@ def run(given: Namespace) -> tuple[str, int]:
         usd_per_hour=given.usd_per_hour,
         baseline=_baseline(given.baseline) if given.baseline else None,
         seed=given.seed,
+        metrics_url=metrics_page(given),
     )
     if given.out:
         _write(given.out, report, measurements)
@@ -85,6 +87,13 @@ def server(given: Namespace) -> tuple[Transports, str]:
         "openai": OpenAITransport.of_endpoint(runtime, given.endpoint, region),
     }
     return lambda profile: ways[profile.client], given.endpoint
+
+
+def metrics_page(given: Namespace) -> str | None:
+    """Return the address of the server's metrics page; None where it is not to be asked, and behind a SageMaker endpoint, which hands on none."""
+    if given.metrics_url is None:
+        return metrics_address_beside(base_url(given.url)) if given.url else None
+    return None if given.metrics_url == "none" else metrics_address(given.metrics_url)
 
 
 def base_url(url: str) -> str:

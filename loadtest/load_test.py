@@ -6,6 +6,7 @@ import logging
 import secrets
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from loadtest.profile_file import check_objectives_alone
 from loadtest.profiles import METRICS, LoadProfile
 from loadtest.report import LoadTestReport, ProfileReport, judge
 from loadtest.runner import ProfileRun, Runner
+from loadtest.server.page import metrics_address
+from loadtest.server.sampler import MetricsSampler
 from loadtest.transports import Transport
 
 _log = logging.getLogger(__name__)
@@ -41,6 +44,7 @@ def measure(
     usd_per_hour: float | None = None,
     baseline: LoadTestReport | None = None,
     seed: str | None = None,
+    metrics_url: str | None = None,
 ) -> tuple[LoadTestReport, dict[str, Measurement]]:
     """Put load profiles on a server, one after the other, and judge their objectives.
 
@@ -55,6 +59,7 @@ def measure(
         usd_per_hour: what the server costs, for the price of a million tokens. US dollars an hour.
         baseline: an earlier report that relative objectives are compared with.
         seed: what prompts are made of. None: something new, so that no prompt is one that the server knows from an earlier run.
+        metrics_url: the server's Prometheus page, which is sampled beside the load and decides nothing; None: it is not asked.
 
     Returns:
         The report, and every request of each profile by its name.
@@ -68,13 +73,14 @@ def measure(
     transports: Transports = transport if callable(transport) else lambda _: transport
     seed = secrets.token_hex(4) if seed is None else seed
     began_at = datetime.now(UTC).isoformat(timespec="seconds")
-    with tempfile.TemporaryDirectory(prefix="loadtest-") as folder, WorkerPool(processes) as pool:
+    with tempfile.TemporaryDirectory(prefix="loadtest-") as folder, WorkerPool(processes) as pool, ExitStack() as beside:
         inputs = LoadInputs(read_address, Path(folder), tokenizer)
         if tokenizer:
             inputs.required(tokenizer)
         inputs.check(profiles.values())
         for server in dict.fromkeys(map(transports, profiles.values())):
             _wait_for_one_answer(pool, server)
+        sampler = beside.enter_context(MetricsSampler(metrics_address(metrics_url))) if metrics_url else None
         runner = Runner(pool, transports, inputs, lag_at_most_ms=lag_at_most_ms, seed=seed)
         runs: dict[str, ProfileRun] = {}
         for number, (name, profile) in enumerate(profiles.items()):
@@ -83,7 +89,7 @@ def measure(
 
         def score(name: str) -> ProfileReport:
             before = baseline.profiles.get(name) if baseline else None
-            return _report(profiles[name], runs[name], usd_per_hour, lag_at_most_ms, before)
+            return _report(profiles[name], runs[name], usd_per_hour, lag_at_most_ms, before, sampler)
 
         reports = runner.measure_undecided(profiles, runs, score, _logged)
         measurements = {name: run.measurement for name, run in runs.items()}
@@ -111,7 +117,12 @@ def _logged(name: str) -> Callable[[str], None]:
 
 
 def _report(
-    profile: LoadProfile, run: ProfileRun, usd_per_hour: float | None, lag_at_most_ms: float, before: ProfileReport | None
+    profile: LoadProfile,
+    run: ProfileRun,
+    usd_per_hour: float | None,
+    lag_at_most_ms: float,
+    before: ProfileReport | None,
+    sampler: MetricsSampler | None,
 ) -> ProfileReport:
     result = profile_result(
         profile.load,
@@ -124,4 +135,6 @@ def _report(
         extra_metrics=run.extra_metrics,
     )
     known = {name: getattr(result, name) for name in type(result).model_fields}
+    if sampler is not None:
+        known["server"] = sampler.measured(run.measurement)
     return ProfileReport(**known, intervals=run.measurement.intervals(METRICS, profile.objectives))

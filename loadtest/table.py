@@ -9,6 +9,7 @@ from loadtest.measurement.confidence import Interval
 from loadtest.measurement.models import ObjectiveResult
 from loadtest.profiles import CAPACITY, COST, ERRORS
 from loadtest.report import LoadTestReport, ProfileReport, answer_lengths, number, shown_metrics, standing
+from loadtest.server.gauges import GAUGES, gauge_value
 
 _UNITS = {ERRORS: "share", COST: "USD", CAPACITY: "requests/s", "requests_per_s": "requests/s", "goodput_per_s": "requests/s"}
 _HEADING = ("metric", "value", "unit", "95 % interval", "objective", "")
@@ -42,6 +43,7 @@ def _profile(name: str, profile: ProfileReport) -> Iterator[str]:
     if said := answer_lengths(profile):
         yield f"  {said}"
     yield from _prompt_cache(profile)
+    yield from _server(profile)
     health = profile.client
     lag = "unknown" if health.lag_p99_ms is None else f"{health.lag_p99_ms:.3g} ms"
     said = health.bottleneck or "not the bottleneck"
@@ -58,6 +60,21 @@ def _prompt_cache(profile: ProfileReport) -> Iterator[str]:
     yield f"  prompts' tokens from the prefix cache: {share}"
     if cache.repeated:
         yield f"  {cache.repeated} requests asked a recorded prompt again: the file has too few, and a prefix cache knows them"
+
+
+def _server(profile: ProfileReport) -> Iterator[str]:
+    server = profile.server
+    if server is None:
+        return
+    told = [
+        f"{GAUGES[name].words if name in GAUGES else name} {gauge_value(metric.unit, metric.mean)} (at most "
+        f"{gauge_value(metric.unit, metric.max)})"
+        for name, metric in server.metrics.items()
+    ]
+    if told:
+        yield f"  server, on average: {', '.join(told)}"
+    if server.note:
+        yield f"  the server's metrics at {server.source}: {server.note}"
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:

@@ -28,13 +28,15 @@ _BODILESS = frozenset({*range(100, 200), 204, 304})
 class HttpResponse:
     """An answer as it comes in."""
 
-    __slots__ = ("body", "receive", "status")
+    __slots__ = ("body", "content_type", "receive", "status")
 
     def __init__(self, receive: ReceivePiece) -> None:
         self.status = 0
         self.receive = receive
         self.body = b""
         """The body of an answer that is not 200; that of any other goes to `receive`."""
+        self.content_type = ""
+        """What the answer says that its body is, in small letters; known before any of it arrives."""
 
 
 class _ResponseParser:
@@ -94,6 +96,7 @@ class _ResponseParser:
             return
         response, headers, version = self._response, self._headers, self._parser.get_http_version()
         response.status = self._parser.get_status_code()
+        response.content_type = headers.get(b"content-type", b"").decode("latin-1")
         if version not in {"1.0", "1.1"} or response.status < 100:
             raise HttpError("protocol", f"not an HTTP/1.1 answer: version {version}, status {response.status}")
         if response.status == 101:

@@ -120,6 +120,34 @@ class Trial(Strict):
     """Which share of the prompts' tokens the server took from its prefix cache; None where it does not say."""
 
 
+class ServerMetric(Strict):
+    """One thing that the server said of itself in the measured time."""
+
+    unit: str
+    """`requests`, `share` (1 is all), `tokens`."""
+    mean: float
+    """Of all samples."""
+    max: float
+    """Of all samples, also of those that share a point."""
+    at_s: list[float]
+    """When each point is, from the measured beginning, pauses left out. Seconds."""
+    values: list[float]
+    """What it was then; where there were more samples than points are kept, the mean of a few that follow one another."""
+
+
+class ServerMetrics(Strict):
+    """The server beside the client: what it said of itself. It decides nothing."""
+
+    source: str
+    """Where it is from: the metrics page's address, or CloudWatch."""
+    every_s: float
+    """How often it was asked for, or published. Seconds."""
+    note: str = ""
+    """Why there is nothing, or less than there might be; empty where nothing is missing."""
+    metrics: dict[str, ServerMetric] = {}
+    """By name: `running_requests`, `queued_requests`, `kv_cache_usage`, `cache_hit_rate`, `accepted_draft_length`."""
+
+
 class ProfileResult(Strict):
     """What one load profile measured."""
 
@@ -154,6 +182,8 @@ class ProfileResult(Strict):
     """How long answers were asked to be, and were; None in files from before that was kept."""
     prompt_cache: PromptCache | None = None
     """What came out of the server's prefix cache; None in files from before it was looked at."""
+    server: ServerMetrics | None = None
+    """What the server said of itself meanwhile; None where nobody asked, and in files from before that was kept."""
     client: ClientHealth
     """The measuring side."""
     trials: list[Trial] = []

@@ -35,10 +35,12 @@ def test_the_gauges_say_what_the_batch_the_queue_and_the_cache_are(tmp_path: Pat
         asking = [threading.Thread(target=server.chat, kwargs={"max_tokens": 200}) for _ in range(8)]
         for thread in asking:
             thread.start()
-        busy = wait_until(
-            lambda: (seen := read(server))["num_queue_reqs"] == 4 and seen["num_used_tokens"] > 20 and seen,
-            "four of eight requests run, and have written something",
-        )
+
+        def written() -> dict[str, float] | None:
+            seen = read(server)
+            return seen if seen["num_queue_reqs"] == 4 and seen["num_used_tokens"] > 20 else None
+
+        busy = wait_until(written, "four of eight requests run, and have written something")
         assert busy["num_running_reqs"] == 4
         assert 4 * 2 < busy["num_used_tokens"] <= 4 * (2 + 200), "prompts of two tokens, and what was written so far"
         assert busy["token_usage"] == busy["num_used_tokens"] / 1000
