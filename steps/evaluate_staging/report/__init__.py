@@ -28,6 +28,11 @@ _TILES = (
     "error_rate",
     "usd_per_million_output_tokens",
 )
+_SERVER_FIGURES = {
+    "requests": "In the server: running and queued requests over time",
+    "share": "In the server: KV cache usage and cache hit rate over time",
+    "tokens": "In the server: accepted draft length over time",
+}
 
 
 def render(evaluation: Evaluation, production: Evaluation | None = None) -> str:
@@ -89,6 +94,7 @@ def _figures(ours: ProfileResult, theirs: ProfileResult | None) -> list[tuple[st
     titles = {"ttft": "Time to first token", "itl": "Inter-token latency, every gap", "e2e": "End to end"}
     drawn = [(title, figures.distribution(ours, theirs, latency, title)) for latency, title in titles.items()]
     drawn.append(("Output tokens over time", figures.throughput(ours, "Output tokens over time")))
+    drawn += [(title, figures.server(ours, unit, title)) for unit, title in _SERVER_FIGURES.items()]
     for metric in ("ttft_p99_ms", "output_tokens_per_s"):
         title = (
             f"{formatting.name(metric)} at each {'rate' if ours.load.get('kind') == 'capacity' else 'concurrency'} that was tried"

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import math
+import statistics
 from bisect import bisect_left
 from collections.abc import Sequence
+from itertools import pairwise
 
 from hdrh.histogram import HdrHistogram
 
 from loadtest.measurement.models import ObjectiveResult, ProfileResult, Quantiles, Trial
 from loadtest.profiles import KINDS
+from loadtest.server.gauges import GAUGES
 from steps.evaluate_staging.report.chart import Chart, Colour, label
 
 _FIRST_SHARE = 0.02
 _LAST_SHARE = 0.9995
 _POINTS = 200  # of a curve; more cannot be seen
+_SERVER_COLOURS: tuple[Colour, ...] = ("ours", "theirs", "soft")
+_ROOM_FOR_WORDS = 1.25
+"""How much higher than its lines a chart of the server is: their names stand above them."""
+_GAP = 2.5
+"""Samples that are further apart than so many times as usual are not joined."""
 _SHARES = {"p50": 0.5, "p90": 0.9, "p95": 0.95, "p99": 0.99, "p999": 0.999}
 
 
@@ -64,13 +72,51 @@ def throughput(profile: ProfileResult, title: str) -> str:
     result = profile.objectives.get("output_tokens_per_s")
     bound = result.bound if result is not None and result.bound != result.relative_bound else None
     chart = Chart(title, "seconds measured", "tokens a second")
-    chart.fit_x([float(max(1, len(seconds)))])
+    chart.fit_x([_seconds(profile)])
     chart.fit_y([value for _, value in points] + [mean] + ([bound] if bound is not None else []))
     chart.line(points, "ours", filled=True)
     chart.across(mean, "soft", f"mean {label(mean)}")
     if result is not None and bound is not None:
         chart.across(bound, _colour(result.met), f"at {result.bound_kind[3:]} {label(bound)}")
     return chart.svg()
+
+
+def server(profile: ProfileResult, unit: str, title: str) -> str:
+    """Draw what the server said of itself in this unit, on the time axis of `throughput`; empty where it said nothing."""
+    found = profile.server
+    told = {name: one for name, one in (found.metrics.items() if found else ()) if one.unit == unit and one.values}
+    if found is None or not told:
+        return ""
+    percent = 100.0 if unit == "share" else 1.0
+    chart = Chart(title, "seconds measured", "per cent" if unit == "share" else unit)
+    chart.fit_x([_seconds(profile)])
+    chart.fit_y([max(one.max for one in told.values()) * percent * _ROOM_FOR_WORDS])
+    for (name, one), colour in zip(told.items(), _SERVER_COLOURS, strict=False):
+        points = [(at_s, value * percent) for at_s, value in zip(one.at_s, one.values, strict=True)]
+        words = GAUGES[name].words if name in GAUGES else name
+        for number, stretch in enumerate(unbroken(points, found.every_s)):
+            chart.line(stretch, colour, words="" if number else words)
+    chart.legend()
+    return chart.svg()
+
+
+def _seconds(profile: ProfileResult) -> float:
+    """Return how long the time axis is: whole seconds, one at least."""
+    return float(max(1, int(profile.duration_s)))
+
+
+def unbroken(points: Sequence[tuple[float, float]], every_s: float) -> list[list[tuple[float, float]]]:
+    """Cut a line where samples are missing: nobody knows what was there. A point alone is drawn as long as it stands for."""
+    usual_s = max(every_s, statistics.median([later[0] - one[0] for one, later in pairwise(points)] or [0.0]))
+    found: list[list[tuple[float, float]]] = []
+    for at_s, value in points:
+        if found and at_s - found[-1][-1][0] <= _GAP * usual_s:
+            found[-1].append((at_s, value))
+        else:
+            found.append([(at_s, value)])
+    return [
+        one if len(one) > 1 else [(one[0][0] - every_s / 2, one[0][1]), (one[0][0] + every_s / 2, one[0][1])] for one in found
+    ]
 
 
 def trials(profile: ProfileResult, metric: str, title: str) -> str:

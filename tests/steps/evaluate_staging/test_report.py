@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 from hdrh.histogram import HdrHistogram
 
+from loadtest.measurement.models import ServerMetric, ServerMetrics
 from steps.evaluate_staging import report
 from steps.evaluate_staging.models import Evaluation
 from steps.evaluate_staging.report import chart, figures
@@ -176,3 +178,61 @@ def test_a_long_tail_gets_a_logarithmic_axis_and_the_page_its_own_colours() -> N
     assert "1,000" in ticks[2000]
     assert "var(--ours)" in drawn[20]
     assert "#010a" not in drawn[20]
+
+
+SERVER = ServerMetrics(
+    source="http://127.0.0.1:8080/metrics",
+    every_s=1.0,
+    metrics={
+        "running_requests": ServerMetric(unit="requests", mean=4, max=4, at_s=[0.5, 1.5, 300.5, 599.5], values=[4, 4, 4, 4]),
+        "queued_requests": ServerMetric(unit="requests", mean=12, max=30, at_s=[0.5, 1.5, 300.5, 599.5], values=[4, 6, 30, 8]),
+        "kv_cache_usage": ServerMetric(unit="share", mean=0.5, max=0.9, at_s=[0.5, 599.5], values=[0.1, 0.9]),
+        "a_later_versions": ServerMetric(unit="share", mean=0.5, max=0.9, at_s=[0.5, 599.5], values=[0.1, 0.9]),
+    },
+)
+
+
+def beside(found: Evaluation, server: ServerMetrics | None) -> Evaluation:
+    return found.model_copy(update={"profiles": {"chat": found.profiles["chat"].model_copy(update={"server": server})}})
+
+
+def test_the_server_is_drawn_below_the_tokens_on_their_time_axis_in_the_fields_words(production: Evaluation) -> None:
+    page = report.render(beside(production, SERVER))
+    titles = re.findall(r"<figcaption>(.*?)</figcaption>", page)
+    assert titles[3:] == [
+        "Output tokens over time",
+        "In the server: running and queued requests over time",
+        "In the server: KV cache usage and cache hit rate over time",
+    ], "no speculative decoding, no figure of it"
+    tokens, requests, shares = re.findall(r"<figure>.*?</figure>", page, re.DOTALL)[3:]
+    for words in ("running requests", "queued requests", "seconds measured"):
+        assert words in requests
+    for words in ("KV cache usage", "a_later_versions", "per cent"):
+        assert words in shares
+
+    def times(figure: str) -> list[str]:
+        axis = figure[: figure.index("seconds measured")]
+        return re.findall(r">([\d,]+)</text>", axis)
+
+    assert times(tokens) == times(requests) == times(shares) != []
+    assert "http://127.0.0.1:8080/metrics, every 1 s; they decide nothing" in page
+
+
+def test_no_line_is_drawn_through_a_time_without_samples() -> None:
+    points = [(0.5, 1.0), (1.5, 2.0), (2.5, 3.0), (60.5, 4.0)]
+    assert figures.unbroken(points, 1.0) == [points[:3], [(60.0, 4.0), (61.0, 4.0)]]
+
+
+def test_why_the_server_said_nothing_is_there(production: Evaluation) -> None:
+    page = report.render(beside(production, SERVER.model_copy(update={"metrics": {}, "note": "HTTP status <404>"})))
+    assert "In the server" not in page
+    assert "HTTP status &lt;404&gt;" in page
+
+
+def test_an_evaluation_from_before_the_server_was_asked_is_read_and_drawn(production: Evaluation) -> None:
+    stored = json.loads(production.model_dump_json())
+    for profile in stored["profiles"].values():
+        del profile["server"]
+    read = Evaluation.model_validate_json(json.dumps(stored))
+    assert read.profiles["chat"].server is None
+    assert "In the server" not in report.render(read)
