@@ -118,6 +118,11 @@ it is created. A container gets the requests of the OpenAI path at `/v1/chat/com
 whole answer. A container sees its own folder as `/opt/ml` where the machine has mount namespaces; elsewhere the `/opt/ml` paths in its
 command and environment are pointed at it.
 
+Detailed observability (MetricsConfig; on by default, every 60 seconds) scrapes the Prometheus page of each container, `/metrics` on its
+port, from its first second in service on; an account's OTel enrichment is always on. CloudWatch's PromQL API has `/api/v1/query_range`,
+with a selector of one metric by its name and labels equal to something, by itself or in `avg_over_time`, `last_over_time`,
+`max_over_time` or `min_over_time` of seconds, and `or` between these. Three hours are kept, until the server ends.
+
 ## The images file
 
 What a container image means on this machine, and what this machine plays to be:

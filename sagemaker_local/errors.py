@@ -196,5 +196,9 @@ class RollbackFailed(SagemakerLocalError):
     """The update failed and could not be rolled back wholly; the message is the endpoint's FailureReason."""
 
 
+class PromqlError(SagemakerLocalError):
+    """A query of CloudWatch's PromQL API that is wrong, or has something that is not emulated."""
+
+
 class ClientDisconnected(SagemakerLocalError):
     """The client went away before its request was whole."""

@@ -8,10 +8,11 @@ import logging
 import os
 from email.utils import formatdate
 from typing import IO, TYPE_CHECKING, Any
+from urllib.parse import parse_qsl
 
 from sagemaker_local.api import dispatch
-from sagemaker_local.cloudwatch import refusals
-from sagemaker_local.errors import AwsError, ClientDisconnected, DiskFull
+from sagemaker_local.cloudwatch import promql, refusals
+from sagemaker_local.errors import AwsError, ClientDisconnected, DiskFull, PromqlError
 from sagemaker_local.hosting import autoscaling_refusals
 from sagemaker_local.hosting.dataplane import bearer
 from sagemaker_local.identity.call_log import LONGEST_BODY_BYTES
@@ -92,12 +93,29 @@ class Application:
         """Answer an action of another service: moto does, but for the logs of containers."""
         caller = self._context.identities.caller_of(request)
         with await request.spooled_body() as body:
-            self._context.calls.came(caller, service, request, body.read(LONGEST_BODY_BYTES))
+            if request.path != promql.QUERY_RANGE:
+                self._context.calls.came(caller, service, request, body.read(LONGEST_BODY_BYTES))
             if service in _ON_FIRST_USE:
                 _ON_FIRST_USE[service]()
             if service == "logs" and await self._logs(request, caller, body):
                 return
+            if service == "monitoring" and request.path == promql.QUERY_RANGE:
+                await self._promql(request, caller, body)
+                return
             await wsgi.serve(self._context.moto.application, self._workers, request, body)
+
+    async def _promql(self, request: HttpRequest, caller: Caller, body: IO[bytes]) -> None:
+        """Answer a PromQL query, which is by the permissions of two actions ("Required IAM permissions" of QueryMetrics)."""
+        for action in ("GetMetricData", "ListMetrics"):
+            self._context.calls.made(caller, "cloudwatch", action, {})
+        body.seek(0)
+        parameters = {**request.query, **dict(parse_qsl(body.read(LONGEST_BODY_BYTES).decode(errors="replace")))}
+        context = self._accounts.of(caller.account_id)
+        try:
+            answer = await asyncio.to_thread(promql.query_range, context, request.credential_scope[0], parameters)
+        except PromqlError as error:
+            answer = {"status": "error", "errorType": "bad_data", "error": str(error)}
+        await request.respond_json(answer, 400 if answer["status"] == "error" else 200, "application/json")
 
     async def _logs(self, request: HttpRequest, caller: Caller, body: IO[bytes]) -> bool:
         """Answer an action of CloudWatch Logs where it is on a container's log group."""

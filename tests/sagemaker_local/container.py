@@ -1,8 +1,8 @@
 """A container for hosting tests: what /ping and /invocations answer is told by its environment and by the request.
 
 Environment: PORT; UNHEALTHY=1 (/ping answers 503), CRASH=1 (exits at once), CRASH_IF_EXISTS (the same
-where that file exists), SLOW_START_S, START_GATE (serves once that file is there), NAME (in every answer), WHERE (a folder
-whose entries are in the answer).
+where that file exists), SLOW_START_S, START_GATE (serves once that file is there), NAME (in every answer), METRICS (the text of /metrics),
+WHERE (a folder whose entries are in the answer).
 Request body (JSON): {"stream": n} for n server-sent events, "gap_s" between them, "break_after" (closes the connection after so
 many), "gate" (no second event before that file is there), "status" (that status), "sleep_s" (before the answer), "until"
 (no answer before that file is there), "exit" (the process ends).
@@ -26,6 +26,8 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path == "/ping":
             self._answer(503 if os.environ.get("UNHEALTHY") else 200, b"")
+        elif self.path == "/metrics" and "METRICS" in os.environ:
+            self._answer(200, os.environ["METRICS"].encode(), "text/plain; version=0.0.4")
         elif self.path == "/v1/models":
             self._answer(200, json.dumps({"data": [{"id": os.environ.get("NAME", "model")}]}).encode())
         else:
@@ -80,9 +82,9 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
         self.wfile.flush()
 
-    def _answer(self, status: int, body: bytes) -> None:
+    def _answer(self, status: int, body: bytes, content_type: str = "application/json") -> None:
         self.send_response(status)
-        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Type", content_type)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body)

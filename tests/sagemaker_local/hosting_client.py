@@ -22,6 +22,7 @@ class HostingClient:
         instances: int = 1,
         container: dict[str, Any] | None = None,
         variant: dict[str, Any] | None = None,
+        metrics: dict[str, Any] | None = None,
         **environment: str,
     ) -> str:
         """A model and an endpoint config of one variant; returns the name of both."""
@@ -34,7 +35,8 @@ class HostingClient:
             **(variant or {}),
         }  # fmt: skip
         production = {member: value for member, value in production.items() if value is not None}
-        self.sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[production])
+        more = {"MetricsConfig": metrics} if metrics else {}
+        self.sagemaker.create_endpoint_config(EndpointConfigName=name, ProductionVariants=[production], **more)
         return name
 
     def begin(self, config: str) -> str:
