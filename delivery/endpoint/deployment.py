@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from types_boto3_sagemaker.type_defs import TagTypeDef
 
 VARIANT = "AllTraffic"
+STAGING_METRICS_S = 10
+"""How often SageMaker publishes what a staging endpoint's engine says of itself: the shortest that MetricsConfig takes. Seconds."""
 _CAPTURED = {"input": ["Input"], "output": ["Output"], "both": ["Input", "Output"]}
 _CONTAINER_MEMBERS = ("Image", "Environment", "ModelDataSource")
 
@@ -102,6 +104,8 @@ class Deployment:
         request: dict[str, Any] = {"EndpointConfigName": self.name, "ProductionVariants": [variant], "Tags": self.tags}
         if environment.kms_key:
             request["KmsKeyId"] = environment.kms_key
+        if self.purpose == "staging":
+            request["MetricsConfig"] = {"EnableDetailedObservability": True, "MetricPublishFrequencyInSeconds": STAGING_METRICS_S}
         capture = model.production.data_capture
         if capture and self.purpose == "production":
             request["DataCaptureConfig"] = self._data_capture(capture)

@@ -68,8 +68,12 @@ class PageReader:
         Raises:
             MalformedPage: it is not in Prometheus' text format.
         """
+        return self.take(samples(page, NAMES))
+
+    def take(self, page: Iterable[Sample]) -> dict[str, float]:
+        """Return the same of a page that is read already."""
         found: dict[str, list[Sample]] = {}
-        for sample in samples(page, NAMES):
+        for sample in page:
             if math.isfinite(sample.value) and 0 <= sample.value <= _MOST and not sample.labels.get("priority"):
                 found.setdefault(sample.name, []).append(sample)
         values = {}

@@ -32,7 +32,7 @@ def summarize(
                 series.setdefault(metric, []).append((measurement.time.before(at_ns) / 1e9, value))
     metrics = {metric: _metric(gauge.unit, series[metric]) for metric, gauge in GAUGES.items() if metric in series}
     if not metrics:
-        note = note or "no sample is of the measured time"
+        note = note or f"there is a sample every {every_s:g} s, and none is of the measured time"
     return ServerMetrics(source=source, every_s=every_s, note=note, metrics=metrics)
 
 

@@ -30,6 +30,7 @@ from steps.evaluate_staging.models import IMAGE_DIGEST, Evaluation, Expectations
 from steps.evaluate_staging.prepare import Prepared
 from steps.evaluate_staging.recorder import Recorder, forget
 from steps.evaluate_staging.scoring import score
+from steps.evaluate_staging.server_metrics import with_server_metrics
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +59,8 @@ def publish(prepared: Prepared, measured: Measured) -> Evaluation:
     undone = list(evaluation.not_done)
     with decoration("the metrics in CloudWatch", undone):
         send_metrics(evaluation, release.environment.region)
+    with decoration("the engine's own metrics from CloudWatch", undone):
+        evaluation = with_server_metrics(evaluation, prepared, measured)
     evaluation = evaluation.model_copy(update={"not_done": undone})
     folder = prepared.arguments.output
     evaluation = recorder.store(write_report(evaluation, release, measured.loads, prepared.baseline.evaluation, folder))

@@ -46,6 +46,7 @@ _NOT_FOR_A_RESOURCE = {
     "cloudwatch:PutMetricData",
     "cloudwatch:GetMetricData",
     "cloudwatch:GetMetricStatistics",
+    "cloudwatch:ListMetrics",
     "sagemaker:CallWithBearerToken",
     "sagemaker:ListEndpoints",
     "sagemaker:ListEndpointConfigs",

@@ -222,3 +222,34 @@ def test_a_start_that_fails_for_another_reason_is_not_tried_again(scarce: Evalua
     with pytest.raises(DeliveryError, match="did not pass the ping health check"):
         started_on(scarce, hosting, [SCARCE, PLENTY])
     assert hosting.created_on == [SCARCE]
+
+
+def test_the_engine_is_shown_beside_the_client_by_what_sagemaker_published_of_it(scarce: EvaluationWorld) -> None:
+    profile = closed_loop(concurrency=8, output_tokens=40, warmup_s=1, duration_s=21, duration_at_most_s=21)
+    version = scarce.version(
+        {"load_profiles": {"busy": profile}, "staging": {"instance_types": [PLENTY]}},
+        name="seen",
+        settings={"itl_ms": 20},
+        sglang={"enable-metrics": True, "max-running-requests": 4, "max-total-tokens": 1000},
+    )
+    run = scarce.evaluate(version)
+    assert (run.evaluation.verdict, run.evaluation.not_done) == ("passed", [])
+    server = run.evaluation.profiles["busy"].server
+    assert server is not None
+    assert (server.source, server.every_s, server.note) == ("CloudWatch", 10, "")
+    running, queued = server.metrics["running_requests"], server.metrics["queued_requests"]
+    assert (running.values, running.max) == ([4.0] * len(running.at_s), 4)
+    assert len(running.at_s) in (1, 2), "one each ten seconds"
+    assert queued.mean == pytest.approx(4, abs=0.5)
+    assert 0 < server.metrics["kv_cache_usage"].max < 4 * (32 + 40 + 1) / 1000 * 1.2
+    page = (run.output / "report.html").read_text()
+    assert "In the server: running and queued requests over time" in page
+    assert "from CloudWatch, every 10 s; they decide nothing" in page
+
+
+def test_why_there_is_nothing_of_the_engine_is_said(measured: EvaluationRun) -> None:
+    server = measured.evaluation.profiles["chat"].server
+    assert server is not None
+    assert server.metrics == {}
+    assert server.note == "SGLang says nothing without serving.sglang.enable-metrics in the model file"
+    assert server.note in (measured.output / "report.html").read_text()

@@ -98,8 +98,10 @@ class EvaluationWorld:
         name: str = "sim",
         settings: dict[str, Any] | None = None,
         environment: dict[str, Any] | None = None,
+        sglang: dict[str, Any] | None = None,
     ) -> Version:
-        """Register a version of a model that the simulated engine serves as `settings` say; `environment` adds to the local one."""
+        """Register a version of a model that the simulated engine serves as `settings` say, with the flags of `sglang`; `environment` adds
+        to the local one."""
         revision = hashlib.sha1(f"{name}{settings}".encode(), usedforsecurity=False).hexdigest()
         release = Release.model_validate(
             {
@@ -111,6 +113,7 @@ class EvaluationWorld:
                         "tensor_parallel_size": 8,
                         "image": IMAGE,
                         "startup_timeout_s": 60,
+                        "sglang": sglang or {},
                     },
                     "evaluation": {**EVALUATION, "load_profiles": {"short": closed_loop()}, **evaluation},
                     "production": {"endpoint": name},
