@@ -7,6 +7,9 @@ LoadTestError           a load could not be put on, or not measured
 RequestError            one request has no whole answer; `kind` is its error class. It becomes a record's `error` and never leaves the client
 ├─ HttpError            connect, closed, timeout, protocol
 └─ StreamError          an error inside a stream that began well
+
+MalformedPage           a server's metrics page is not in Prometheus' format. It becomes a note and never leaves the sampler, nor does an
+                        HttpError of such a page
 """
 
 from __future__ import annotations
@@ -39,3 +42,7 @@ class HttpError(RequestError):
 
 class StreamError(RequestError):
     """An error inside a stream that began well."""
+
+
+class MalformedPage(Exception):
+    """A metrics page that is not in Prometheus' text format. The message names the line."""

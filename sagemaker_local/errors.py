@@ -25,6 +25,7 @@
     ├── InstanceFailed            an instance cannot serve: the message is the endpoint's FailureReason
     ├── UpdateFailed              an endpoint's update was rolled back: the message is the endpoint's FailureReason
     ├── RollbackFailed            ... and could not be rolled back wholly
+    ├── PromqlError               a query of CloudWatch's PromQL API is wrong, or has something that is not emulated
     └── ClientDisconnected        a client went away before its request was whole
 
 Transient errors are AWS's: ``ThrottlingException``, and what has a status of 500 or 503; clients retry those. 501 and 507 are statuses that

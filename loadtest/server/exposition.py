@@ -9,6 +9,8 @@ import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+from loadtest.errors import MalformedPage
+
 _LINE_CHARACTERS = 65_536
 _SAMPLE = re.compile(
     r"(?P<name>[a-zA-Z_:][a-zA-Z0-9_:]*+)"
@@ -18,10 +20,6 @@ _SAMPLE = re.compile(
 _LABEL = re.compile(r'[ \t]*+(?P<name>[a-zA-Z_][a-zA-Z0-9_]*+)[ \t]*+=[ \t]*+"(?P<value>(?:[^"\\]|\\.)*+)"[ \t]*+(?:,|\Z)')
 _NUMBER = re.compile(r"[+-]?+(?:(?:[0-9]++(?:\.[0-9]*+)?+|\.[0-9]++)(?:[eE][+-]?+[0-9]++)?+|[Ii]nf|[Nn]a[Nn])")
 _ESCAPES = {"\\\\": "\\", '\\"': '"', "\\n": "\n"}
-
-
-class MalformedPage(ValueError):
-    """A page that is not in the format; the message names the line."""
 
 
 @dataclass(frozen=True, slots=True)

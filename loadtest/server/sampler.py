@@ -14,7 +14,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from loadtest.errors import HttpError
+from loadtest.errors import HttpError, MalformedPage
 from loadtest.measurement.measurement import Measurement
 from loadtest.measurement.models import ServerMetrics
 from loadtest.server.gauges import PageReader
@@ -108,7 +108,7 @@ class MetricsSampler:
         self._asked += 1
         try:
             values = reader.read(await page.fetch())
-        except (HttpError, ValueError) as error:
+        except (HttpError, MalformedPage) as error:
             self._note_failure(str(error))
             return False
         if not values:

@@ -223,6 +223,7 @@ def test_a_bad_file_is_named_with_its_line_or_key(
         (("--url", "http://127.0.0.1:9"), "--model is missing; add it"),
         ((*URL, "--tokenizer", "none.json"), "none.json is not there"),
         ((*URL, "--baseline", "none.json"), "none.json: cannot be read: No such file or directory; give the report.json"),
+        ((*URL, "--metrics-url", "metrics"), "--metrics-url: 'metrics' will not do, expected http://HOST:PORT/metrics"),
         (("--endpoint", "e"), "no AWS region is known; give --region, or set AWS_REGION"),
         (("--endpoint", "e", "--region", "nowhere in particular"), "check --region"),
     ],

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from loadtest.server.exposition import MalformedPage, Sample, samples
+from loadtest.errors import MalformedPage
+from loadtest.server.exposition import Sample, samples
 from loadtest.server.gauges import PageReader
 
 PUBLISHED = r"""# HELP http_requests_total The total number of HTTP requests.
