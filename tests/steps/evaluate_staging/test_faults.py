@@ -20,6 +20,7 @@ from botocore.exceptions import ReadTimeoutError
 from delivery.history import decisions
 from delivery.job import frame
 from delivery.names import Fact
+from loadtest.errors import LoadTestError
 from tests.support.fake_aws.shapes import arn, client_error
 from tests.support.worlds.evaluation_on_fakes import FakeEvaluationWorld, Fault, denied
 
@@ -90,6 +91,24 @@ def test_everything_beside_measuring_fails_at_once_and_the_result_is_there(world
     assert ended.exit_code == 0, ended.text
     assert is_whole(world)
     assert len(ended.evaluation.not_done if ended.evaluation else []) == 2
+
+
+def test_a_cloudwatch_that_tells_nothing_of_the_engine_costs_no_result(
+    world: FakeEvaluationWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> Any:
+        raise LoadTestError("CloudWatch refused a PromQL query with HTTP status 403: not authorized")
+
+    monkeypatch.setattr("steps.evaluate_staging.publish.with_server_metrics", refuse)
+    ended = world.run("execution001")
+    assert ended.exit_code == 0, ended.text
+    assert is_whole(world)
+    assert ended.evaluation is not None
+    [undone] = ended.evaluation.not_done
+    assert (
+        "the engine's own metrics from CloudWatch could not be made: LoadTestError: CloudWatch refused a PromQL query" in undone
+    )
+    assert {profile.server for profile in ended.evaluation.profiles.values()} == {None}
 
 
 EACH_WAY = [
