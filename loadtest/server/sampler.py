@@ -76,9 +76,8 @@ class MetricsSampler:
     def _note(self) -> str:
         if not self._failed:
             return "" if self._samples else "no page has come yet"
-        times = "the one time" if self._asked == 1 else f"{self._failed} of {self._asked} times"
         stopped = "; it was asked no more" if not self._samples and self._asked >= _TRIES else ""
-        return f"{times} there was no page to read, the last time: {self._failure}{stopped}"
+        return f"{self._failed} of {self._asked} times there was no page to read, the last time: {self._failure}{stopped}"
 
     def _run(self) -> None:
         try:
