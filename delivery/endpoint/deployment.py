@@ -104,7 +104,7 @@ class Deployment:
         request: dict[str, Any] = {"EndpointConfigName": self.name, "ProductionVariants": [variant], "Tags": self.tags}
         if environment.kms_key:
             request["KmsKeyId"] = environment.kms_key
-        if self.purpose == "staging":
+        if self.purpose == "staging" and model.serving.sglang.get("enable-metrics"):  # else the engine has nothing to say
             request["MetricsConfig"] = {"EnableDetailedObservability": True, "MetricPublishFrequencyInSeconds": STAGING_METRICS_S}
         capture = model.production.data_capture
         if capture and self.purpose == "production":

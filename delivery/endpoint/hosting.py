@@ -6,6 +6,7 @@ that was killed runs again. SageMaker's refusal of an endpoint that is changing 
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,7 +14,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, cast
 
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
 from delivery.aws.client_errors import is_absent, is_taken, translate_client_errors
 from delivery.aws.clock import ServiceClock
@@ -26,12 +27,15 @@ if TYPE_CHECKING:
     from types_boto3_sagemaker.client import SageMakerClient
     from types_boto3_sagemaker.type_defs import DeploymentConfigTypeDef, DescribeEndpointConfigOutputTypeDef
 
+logger = logging.getLogger(__name__)
+
 _LOG_GROUP = "/aws/sagemaker/Endpoints"
 _LOG_LINES = 20
 _POLL_S = 10.0
 _QUICK_POLL_S = 0.25
 _QUICK_FOR_S = 60.0
 _DELETE_TIMEOUT_S = 1800.0
+_OF_METRICS = ("MetricsConfig", "DetailedObservability", "detailed observability", "MetricPublishFrequency")
 _BUSY = {"Creating", "Updating", "SystemUpdating", "RollingBack", "Deleting"}
 
 
@@ -379,7 +383,17 @@ class Hosting:
         with translate_client_errors(f"create the model {deployment.name}"), _if_absent():
             self._sagemaker.create_model(**deployment.model_request())
         with translate_client_errors(f"create the endpoint config {deployment.name}"), _if_absent():
-            self._sagemaker.create_endpoint_config(**deployment.config_request())
+            self._create_config(deployment.config_request())
+
+    def _create_config(self, request: dict[str, Any]) -> None:
+        """Create an endpoint config; where its metrics are refused, by a Region or a botocore that has none, without: they decide nothing."""
+        try:
+            self._sagemaker.create_endpoint_config(**request)
+        except (ClientError, ParamValidationError) as error:
+            if "MetricsConfig" not in request or not any(word in str(error) for word in _OF_METRICS):
+                raise
+            logger.warning(f"{request['EndpointConfigName']} has no detailed observability: {error}")
+            self._create_config({name: value for name, value in request.items() if name != "MetricsConfig"})
 
     def recent_logs(self, endpoint: str) -> str:
         """Return the end of its container's log, ready to be put behind an error message."""

@@ -60,7 +60,7 @@ class CloudWatchMetrics:
         """
         samples: list[tuple[int, dict[str, float]]] = []
         wall_s = time.time() - time.monotonic()
-        for begin_ns, end_ns in measurement.windows:
+        for begin_ns, end_ns, _ in measurement.time.within(measurement.time.begin_ns, measurement.time.end_ns):
             pages, reader = self._pages(begin_ns / 1e9 + wall_s, end_ns / 1e9 + wall_s), PageReader()
             for at_s, page in sorted(pages.items()):
                 middle_s = at_s - self.every_s / 2 - wall_s

@@ -7,7 +7,7 @@ from typing import Any, cast
 from unittest import mock
 
 import pytest
-from botocore.exceptions import ClientError, ConnectionClosedError
+from botocore.exceptions import ClientError, ConnectionClosedError, ParamValidationError
 
 from delivery.endpoint import hosting
 from delivery.endpoint.hosting import Hosting
@@ -157,6 +157,46 @@ def test_whatever_answer_got_lost_the_next_try_makes_the_rest(there: list[str]) 
     sagemaker = ByTag(*there)
     of(sagemaker).create("staging-a", deployment())
     assert sagemaker.there == {"model", "config", "endpoint"}
+
+
+class WithoutMetrics(ByTag):
+    """A SageMaker that takes no detailed observability."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error, self.asked = error, list[dict[str, Any]]()
+
+    def create_endpoint_config(self, **request: Any) -> None:
+        self.asked.append(request)
+        if "MetricsConfig" in request:
+            raise self.error
+        self._create("config", "CreateEndpointConfig")
+
+
+METRICS: dict[str, Any] = {"EndpointConfigName": "staging-a", "MetricsConfig": {"EnableDetailedObservability": True}}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        refusal("ValidationException", "Detailed observability (MetricsConfig) is not supported in this Region", "Create"),
+        ParamValidationError(report='Unknown parameter in input: "MetricsConfig", must be one of: EndpointConfigName, …'),
+    ],
+)
+def test_metrics_that_are_refused_cost_no_endpoint(error: Exception) -> None:
+    sagemaker, wanted = WithoutMetrics(error), deployment()
+    wanted.config_request = lambda: METRICS
+    of(sagemaker).create("staging-a", wanted)
+    assert sagemaker.there == {"model", "config", "endpoint"}
+    assert sagemaker.asked == [METRICS, {"EndpointConfigName": "staging-a"}]
+
+
+def test_another_refusal_of_the_config_is_one(caplog: pytest.LogCaptureFixture) -> None:
+    sagemaker, wanted = WithoutMetrics(refusal("ValidationException", "no such instance type", "Create")), deployment()
+    wanted.config_request = lambda: METRICS
+    with pytest.raises(DeliveryError, match="no such instance type"):
+        of(sagemaker).create("staging-a", wanted)
+    assert len(sagemaker.asked) == 1
 
 
 @pytest.mark.parametrize(("maker", "who"), [("e2", "e2"), ("", "somebody else")])
