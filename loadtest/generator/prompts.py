@@ -93,7 +93,8 @@ class SyntheticPrompts:
             lead: tokenizer.count(lead) if tokenizer and self.exact else len(lead.split()) for lead in (_TASK, _SHORT, _SYSTEM)
         }
         self._overhead = 0 if self.exact else _CHAT_OVERHEAD_TOKENS
-        self._prefixes: dict[int, str] = {}
+        self._prefix: list[str] = []
+        self._of_prefix = random.Random(_SYSTEM)  # noqa: S311
         self._answered: deque[Prompt] = deque()
         self._block = lru_cache(_BLOCKS_KEPT)(lambda number, words: self._words_of(f"{blocks_seed}/{number}", words))
 
@@ -136,13 +137,12 @@ class SyntheticPrompts:
         return random.Random(seed).choices(self._words, k=words)  # noqa: S311
 
     def _system(self, tokens: int) -> list[dict[str, str]]:
-        """Return what every prompt of this length begins with: the same in every process."""
+        """Return what every prompt of this length begins with, and the longer ones: the same in every process."""
         if not tokens:
             return []
-        if tokens not in self._prefixes:
-            words = max(1, tokens - self._leads[_SYSTEM])
-            self._prefixes[tokens] = self._text(_SYSTEM, words, random.Random(tokens))  # noqa: S311
-        return [{"role": "system", "content": self._prefixes[tokens]}]
+        words = max(1, tokens - self._leads[_SYSTEM])
+        self._prefix += self._of_prefix.choices(self._words, k=max(0, words - len(self._prefix)))
+        return [{"role": "system", "content": " ".join([_SYSTEM, *self._prefix[:words]])}]
 
     def _text(self, lead: str, words: int, source: random.Random) -> str:
         return " ".join([lead, *source.choices(self._words, k=words)])

@@ -15,6 +15,7 @@ import pytest
 
 from loadtest import measure, read_profiles
 from loadtest.generator.load import Load, prompt_source
+from loadtest.generator.prompts import SyntheticPrompts
 from loadtest.generator.worker_pool import WorkerPool
 from loadtest.inputs import LoadInputs
 from loadtest.measurement.measurement import Measurement
@@ -219,6 +220,16 @@ def test_made_prompts_of_hosts_processes_and_loads_have_nothing_in_common() -> N
     shares = [load.share(host, 2).share(process, 12) for load in loads for host in range(2) for process in range(12)]
     beginnings = [prompt_source(share, None).make(64).messages[0]["content"][:80] for share in shares]
     assert len(set(beginnings)) == len(shares)
+
+
+def test_prefixes_of_several_lengths_begin_alike() -> None:
+    """Else nothing would be the same in all prompts of a load whose lengths differ."""
+    one, other = SyntheticPrompts("1", shared_prefix=0.5), SyntheticPrompts("2", shared_prefix=0.5)
+    systems = [source.make(tokens).messages[0]["content"].split() for tokens in (400, 100, 900, 100) for source in (one, other)]
+    longest = max(systems, key=len)
+    assert [len(system) for system in systems] == [200, 200, 50, 50, 450, 450, 50, 50]
+    assert all(system == longest[: len(system)] for system in systems)
+    assert one.make(400).messages[1] != other.make(400).messages[1]
 
 
 def test_what_conversations_of_a_file_have_in_common_is_meant_to_be_cached(tmp_path: Path) -> None:
