@@ -9,9 +9,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-from pydantic import Field, WithJsonSchema
+from pydantic import Field, WithJsonSchema, field_validator
 
 from loadtest.base import Strict
+from loadtest.lengths import Distribution, TokenLengths, Tokens, longest
 
 
 class Objective(Strict):
@@ -91,7 +92,6 @@ price of a million output tokens, and for the kind `capacity` the rate that it f
 Rate = Annotated[float, Field(gt=0, le=100_000)]
 Clients = Annotated[int, Field(ge=1, le=100_000)]
 """How many requests are under way at once: beyond this the client itself could not be."""
-Tokens = Annotated[int, Field(ge=1, le=10_000_000)]
 LOOKS_AT_MOST = 5
 """How many times a measurement may be looked at: each doubles it."""
 _WORTH_A_LOOK = 1.5
@@ -114,14 +114,16 @@ class _Profile(Strict):
     trial_load: ClassVar[str] = "requests at the same time"
     """What differs from trial to trial, where several are made: an axis of the report's figures."""
 
-    prompt_tokens: Tokens = 256
-    """How long each prompt is, in tokens of the model: by its own tokenizer, where the weights have a tokenizer.json."""
-    output_tokens: Tokens = 128
-    """How many tokens each answer may have."""
+    prompt_tokens: TokenLengths = 256
+    """How long each prompt is, in tokens of the model: by its own tokenizer, where the weights have a tokenizer.json. A number, or a distribution
+    that each request draws from: {mean: 512, stddev: 128}, {percentiles: {50: 256, 99: 4096}} or {histogram: {128: 5, 512: 3}}."""
+    output_tokens: TokenLengths = 128
+    """How many tokens each answer may have: a number, or a distribution, as of prompt_tokens."""
     exact_output: bool = False
     """Whether each answer must have that many (SGLang's ignore_eos), so that runs are comparable."""
     shared_prefix: float = Field(default=0.0, ge=0, lt=1)
-    """Which share of each prompt is the same in all, as a system prompt is: what a prefix cache can save."""
+    """Which share of each prompt is the same in all, as a system prompt is: what a prefix cache can save. Of prompts of several lengths, the shorter
+    prefix is the beginning of the longer."""
     turns: int = Field(default=1, ge=1, le=1000)
     """How many messages of the user a chat has; each request carries those before it. 1: no chat."""
     prompts: FileAddress | None = None
@@ -156,6 +158,12 @@ class _Profile(Strict):
     def is_relative(self) -> bool:
         """Whether an objective is a multiple of what a baseline measured."""
         return any(objective.relative is not None for objective in self.objectives.values())
+
+    @property
+    def longest_request(self) -> int:
+        """How many tokens its longest request may have, prompt and answer, with all turns of its chat: of lengths that are drawn, the greatest that
+        can be. Those of files are not known here."""
+        return self.turns * (longest(self.prompt_tokens) + longest(self.output_tokens))
 
     @property
     def least_runs(self) -> int:
@@ -295,6 +303,13 @@ class Replay(_Profile):
     server that refuses ignore_eos."""
     duration_s: float = Field(gt=0)
     """How long is measured, after the warm-up; what the trace has beyond is left out. Seconds."""
+
+    @field_validator("prompt_tokens", "output_tokens")
+    @classmethod
+    def _lengths_are_the_traces(cls, value: int | Distribution) -> int | Distribution:
+        if not isinstance(value, int):
+            raise ValueError("a replay's lengths are those of its trace; leave it out")
+        return value
 
 
 class Capacity(_Profile):

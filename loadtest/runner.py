@@ -250,7 +250,7 @@ class Runner:
             )
         asked, file = self._asked, load.prompts_file
         seed = f"{self.seed}/{asked.loads + 1}"  # no two loads ask the same
-        fresh = replace(load, seed=seed, blocks_seed=seed, prompts_from=asked.dealt_to.get(file, 0) if file else 0)
+        fresh = replace(load, seed=seed, common_seed=seed, prompts_from=asked.dealt_to.get(file, 0) if file else 0)
         measurement = self.pool.measure(fresh, on_progress)
         dealt = {file: max(fresh.prompts_from, measurement.prompts_to)} if file else {}
         self._asked = _Asked(asked.loads + 1, {**asked.dealt_to, **dealt})

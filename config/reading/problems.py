@@ -61,7 +61,8 @@ def _problem(source: YamlFile, details: ErrorDetails, schema: Mapping[str, Any])
         location = location[:-1]
     if details["type"] == "union_tag_invalid":
         location += (str(details["ctx"]["discriminator"]).strip("'"),)
-    shown = ".".join(str(part) for part in _in_file(source.data, location)) or "file"
+    in_file = _in_file(source.data, location, keep_last=details["type"] == "missing" or location != details["loc"])
+    shown = ".".join(str(part) for part in in_file) or "file"
     message = f"{shown}: {_message(source, details, location, schema)}"
     code = _CODES.get(details["type"], details["type"].replace("_", "-"))
     return Problem(source.path, message, source.line_of(location), source.column_of(location), code)
@@ -135,14 +136,19 @@ def _closest(value: str, choices: list[str]) -> str:
     return f"did you mean {by_letters[nearest(value.lower(), by_letters)]!r}?"
 
 
-def _in_file(data: Any, location: Location) -> Location:
-    """`location` without the parts that pydantic adds (the chosen member of a union) but the file does not have."""
+def _in_file(data: Any, location: Location, *, keep_last: bool) -> Location:
+    """`location` without the parts that pydantic adds (the chosen member of a union) but the file does not have.
+
+    `keep_last` is for a key that the file may lack.
+    """
     parts: list[str | int] = []
     for index, part in enumerate(location):
-        inside = (isinstance(data, dict) and part in data) or (isinstance(data, list) and isinstance(part, int))
+        inside = isinstance(data, list) and isinstance(part, int) and part < len(data)
+        if isinstance(data, dict):  # whose keys may be numbers, and pydantic's are texts
+            inside, part = next(((True, key) for key in data if str(key) == str(part)), (False, part))
         if inside:
             data = data[part]
-        if inside or index == len(location) - 1:
+        if inside or (keep_last and index == len(location) - 1):
             parts.append(part)
     return tuple(parts)
 
@@ -154,11 +160,15 @@ def _keys_at(schema: Mapping[str, Any], location: Location) -> dict[str, str]:
         node = _resolve(schema, node)
         if "discriminator" in node and part in node["discriminator"]["mapping"]:
             node = {"$ref": node["discriminator"]["mapping"][part]}
+        elif "discriminator" not in node and "oneOf" in node:
+            node = next((one for one in node["oneOf"] if one.get("$ref", "").endswith(f"/{part}")), {})
         elif "items" in node:
             node = node["items"]
         else:
             by_pattern = node.get("patternProperties", {}).values()
-            node = node.get("properties", {}).get(part) or next(iter(by_pattern), None) or node.get("additionalProperties") or {}
+            others = node.get("additionalProperties")
+            below = node.get("properties", {}).get(part) or next(iter(by_pattern), None) or others
+            node = below if isinstance(below, Mapping) else {}  # true: any value
     properties = _resolve(schema, node).get("properties", {})
     return {key: str(value.get("description", "")).split("\n", 1)[0] for key, value in properties.items()}
 

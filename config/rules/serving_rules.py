@@ -20,6 +20,7 @@ from config.rules.finding import Finding
 from config.schema import ModelFile
 from config.serving import Serving
 from config.sglang_flags import primary_name, size_in_units
+from loadtest.lengths import TokenLengths, longest
 from loadtest.profiles import LoadProfile, Replay
 
 _FILE = Path(__file__).parents[2] / "container" / "flag_rules.json"
@@ -46,12 +47,9 @@ def findings(model: ModelFile) -> Iterator[Finding]:
 
 
 def longest_request(model: ModelFile) -> int:
-    """Return how many tokens the longest request of the load has, prompt and answer. Those of files are not known here."""
+    """Return how many tokens the longest request of the load may have, prompt and answer. Those of files are not known here."""
     profiles = model.evaluation.load_profiles.values()
-    return max(
-        (profile.turns * (profile.prompt_tokens + profile.output_tokens) for profile in profiles if not _reads_a_file(profile)),
-        default=0,
-    )
+    return max((profile.longest_request for profile in profiles if not _reads_a_file(profile)), default=0)
 
 
 def requests_within(model: ModelFile, context_length: int, whose: str) -> Iterator[Finding]:
@@ -63,11 +61,11 @@ def requests_within(model: ModelFile, context_length: int, whose: str) -> Iterat
         whose: Who says so, for the message.
     """
     for name, profile in model.evaluation.load_profiles.items():
-        tokens = profile.turns * (profile.prompt_tokens + profile.output_tokens)
+        tokens = profile.longest_request
         if tokens > context_length and not _reads_a_file(profile):
             turns = f"{profile.turns} turns of " if profile.turns > 1 else ""
             message = (
-                f"{turns}{profile.prompt_tokens:,} tokens and {profile.output_tokens:,} of the answer are {tokens:,}, more than {whose}, "
+                f"{turns}{_most(profile.prompt_tokens)} tokens and {_most(profile.output_tokens)} of the answer are {tokens:,}, more than {whose}, "
                 f"{context_length:,}; shorten them"
             )
             yield Finding(("evaluation", "load_profiles", name, "prompt_tokens"), message, "request-too-long")
@@ -75,6 +73,11 @@ def requests_within(model: ModelFile, context_length: int, whose: str) -> Iterat
         if check.max_tokens >= context_length:
             message = f"{check.max_tokens:,} are no fewer than {whose}, {context_length:,}, and the prompt needs room; lower it"
             yield Finding(("evaluation", "prompt_checks", index, "max_tokens"), message, "request-too-long")
+
+
+def _most(lengths: TokenLengths) -> str:
+    """Return the greatest length that a request may have, in words."""
+    return f"{longest(lengths):,}" if isinstance(lengths, int) else f"up to {longest(lengths):,}"
 
 
 def _reads_a_file(profile: LoadProfile) -> bool:

@@ -179,7 +179,7 @@ def _memory(memory: Mapping[str, MemoryUse], model: ModelFile) -> Iterator[Findi
             message = (
                 f"does not fit {instance_type}: {use}"
                 + (
-                    f"; a request of the load has {longest:,} tokens"
+                    f"; the longest request of the load has {longest:,} tokens"
                     if use.cache_bytes > 0
                     else "; the weights alone take more than that share"
                 )
@@ -190,7 +190,9 @@ def _memory(memory: Mapping[str, MemoryUse], model: ModelFile) -> Iterator[Findi
         if use.context_length and use.tokens < use.context_length:
             message = f"no request of full length fits {instance_type}: {use}; lower context-length to {use.tokens:,} or less"
             yield Finding(_TENSOR, message, "memory-tight", is_error=False)
-        wanted = max((_concurrency(profile) * _tokens(profile) for profile in model.evaluation.load_profiles.values()), default=0)
+        wanted = max(
+            (_concurrency(profile) * profile.longest_request for profile in model.evaluation.load_profiles.values()), default=0
+        )
         if wanted > use.tokens * use.replicas * model.evaluation.instance_count:
             message = (
                 f"the load holds up to {wanted:,} tokens at a time, more than the KV cache of {instance_type} holds "
@@ -201,10 +203,6 @@ def _memory(memory: Mapping[str, MemoryUse], model: ModelFile) -> Iterator[Findi
 
 def _concurrency(profile: Any) -> int:
     return int(getattr(profile, "concurrency", 0) or max(getattr(profile, "concurrencies", [0])))
-
-
-def _tokens(profile: Any) -> int:
-    return int(profile.turns * (profile.prompt_tokens + profile.output_tokens))
 
 
 def _parsers(facts: ModelConfig, flags: Mapping[str, Any]) -> Iterator[Finding]:

@@ -8,15 +8,17 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import count as count_up
+from itertools import repeat
 from pathlib import Path
 from typing import Any, Protocol
 
 from loadtest.client.chat_client import ChatRequest, LoadClient
 from loadtest.generator.arrivals import PrefixBlocks, ScheduledRequest
 from loadtest.generator.prompts import Prompt, RecordedPrompts, SyntheticPrompts, Tokenizer, conversations
+from loadtest.lengths import Distribution, drawn, shares
 from loadtest.measurement.request_record import RequestRecord
 from loadtest.transports import Transport
 
@@ -30,8 +32,8 @@ class Load:
 
     transport: Transport
     timeout_s: float
-    prompt_tokens: int
-    output_tokens: int
+    prompt_tokens: int | Distribution
+    output_tokens: int | Distribution
     warmup_s: float
     duration_s: float
     concurrency: int = 0
@@ -45,8 +47,10 @@ class Load:
     turns: int = 1
     seed: str = ""
     """What its prompts are made of: loads with another ask other prompts."""
-    blocks_seed: str = ""
-    """What the blocks of recorded prompts say, the same in every process: loads with another ask other ones."""
+    common_seed: str = ""
+    """What the blocks of recorded prompts say, and how long requests are, the same in every process: loads with another ask other ones."""
+    request_from: int = 0
+    """Which of the load's requests is the first; from there on every `prompts_step`-th."""
     prompts_from: int = 0
     """Which recorded prompt, in the order in which all loads take them, is the first."""
     prompts_step: int = 1
@@ -62,6 +66,7 @@ class Load:
             concurrency=self.concurrency // workers + (worker < self.concurrency % workers),
             schedule=self.schedule[worker::workers],
             seed=f"{self.seed}/{worker}",
+            request_from=self.request_from + self.prompts_step * worker,
             prompts_from=self.prompts_from + self.prompts_step * worker,
             prompts_step=self.prompts_step * workers,
         )
@@ -87,6 +92,23 @@ class PromptSource(Protocol):
         """Take a prompt's answer, of `tokens` tokens; a chat may go on."""
 
 
+def requests(load: Load) -> Iterator[ScheduledRequest]:
+    """Yield what a load, or a share of it, asks, each with its lengths: as its schedule has them, or drawn.
+
+    What is drawn depends on the load's seed and the request's number alone. A closed loop's clients take the next request each; there is no end of
+    them.
+    """
+    planned = repeat(ScheduledRequest(0)) if load.concurrency else load.schedule
+    for number, due in zip(count_up(load.request_from, load.prompts_step), planned, strict=False):
+        of_prompt, of_answer = shares(load.common_seed, number)
+        yield ScheduledRequest(
+            due.at_s,
+            due.prompt_tokens or drawn(load.prompt_tokens, of_prompt),
+            due.output_tokens or drawn(load.output_tokens, of_answer),
+            due.blocks,
+        )
+
+
 def tokenizer_of(load: Load) -> Tokenizer | None:
     """Return the model's tokenizer; None where the weights have none."""
     return Tokenizer(load.tokenizer_file.read_text(encoding="utf-8")) if load.tokenizer_file else None
@@ -98,7 +120,7 @@ def prompt_source(load: Load, tokenizer: Tokenizer | None) -> PromptSource:
         found = conversations(load.prompts_file.read_text(encoding="utf-8"), load.prompts_file.name)
         return RecordedPrompts(found, load.prompts_from, load.prompts_step, tokenizer)
     return SyntheticPrompts(
-        load.seed, shared_prefix=load.shared_prefix, turns=load.turns, tokenizer=tokenizer, blocks_seed=load.blocks_seed
+        load.seed, shared_prefix=load.shared_prefix, turns=load.turns, tokenizer=tokenizer, blocks_seed=load.common_seed
     )
 
 
@@ -121,11 +143,10 @@ async def run(
 
     async def send(prompt: Prompt, due: ScheduledRequest, intended_ns: int) -> RequestRecord:
         begun(intended_ns)
-        tokens = due.output_tokens or load.output_tokens
         sampled = load.keep_text or (load.tokenizer_file is not None and next(numbers) % COUNTED_EVERY == 0)
         wanted = ChatRequest(
             prompt.messages,
-            tokens,
+            due.output_tokens,
             prompt.tokens,
             prompt.fresh_tokens,
             due.blocks is not None,
@@ -142,7 +163,7 @@ async def run(
         return result
 
     def make(due: ScheduledRequest) -> Prompt:
-        return prompts.make(due.prompt_tokens or load.prompt_tokens, due.blocks)
+        return prompts.make(due.prompt_tokens, due.blocks)
 
     if load.concurrency:
         await _closed(load, make, send, begin_ns)
@@ -165,12 +186,12 @@ Send = Callable[[Prompt, ScheduledRequest, int], Coroutine[Any, Any, RequestReco
 
 async def _closed(load: Load, make: Make, send: Send, begin_ns: int) -> None:
     """Run a closed loop: each client sends its next request when its last answer is complete."""
-    end_ns = begin_ns + int(load.window_s[1] * 1e9)
+    end_ns, upcoming = begin_ns + int(load.window_s[1] * 1e9), requests(load)
     await _until(begin_ns)
 
     async def one_client() -> None:
-        due = ScheduledRequest(0)
         while (now := time.monotonic_ns()) < end_ns:
+            due = next(upcoming)
             result = await send(make(due), due, now)
             if not result.is_ok:
                 await asyncio.sleep(_AFTER_FAILURE_S)  # a server that refuses at once must not be asked in a busy loop
@@ -185,8 +206,8 @@ _AFTER_FAILURE_S = 0.1
 
 async def _open(load: Load, make: Make, send: Send, begin_ns: int) -> None:
     """Run an open loop: every request is sent when it is due, however many are still unanswered: it keeps its schedule when the server does not."""
-    upcoming, prepared = iter(load.schedule), deque[tuple[ScheduledRequest, Prompt]]()
-    ahead = _PREPARED_AHEAD if any(due.blocks for due in load.schedule) else 1
+    upcoming, prepared = requests(load), deque[tuple[ScheduledRequest, Prompt]]()
+    ahead = _PREPARED_AHEAD if _may_be_long(load) else 1
 
     def prepare() -> bool:
         due = next(upcoming, None)
@@ -206,8 +227,13 @@ async def _open(load: Load, make: Make, send: Send, begin_ns: int) -> None:
 
 
 _PREPARED_AHEAD = 64
-"""Recorded prompts come in bursts, and may be of 100,000 tokens, which take 10 ms to make: as many are made before they are due."""
+"""Recorded prompts come in bursts, and may be of 100,000 tokens, which take 10 ms to make: as many are made before they are due. So are drawn ones,
+but not those of chats, which go on with what was answered until they are due."""
 _TIME_TO_PREPARE_S = 0.03
+
+
+def _may_be_long(load: Load) -> bool:
+    return any(due.blocks for due in load.schedule) or (load.turns == 1 and not isinstance(load.prompt_tokens, int))
 
 
 def _left_s(moment_ns: int) -> float:

@@ -22,6 +22,7 @@ from delivery.aws import s3
 from delivery.errors import DeliveryError
 from loadtest.generator.arrivals import PrefixBlocks, ScheduledRequest
 from loadtest.generator.load import Load
+from loadtest.lengths import TokenLengths
 from loadtest.transports import Transport
 from loadtest.transports.openai import OpenAITransport
 from loadtest.transports.sagemaker import SageMakerTransport
@@ -31,7 +32,8 @@ if TYPE_CHECKING:
 
 D = TypeVar("D", bound=Strict)
 _FILES = ("tokenizer_file", "prompts_file")
-_OTHERWISE = {"transport", "schedule", *_FILES}
+_LENGTHS = ("prompt_tokens", "output_tokens")
+_OTHERWISE = {"transport", "schedule", *_LENGTHS, *_FILES}
 """The fields of a load that are no plain numbers."""
 
 
@@ -44,6 +46,8 @@ class LoadOrder(Strict):
     """How the endpoint is reached."""
     load: dict[str, Any] = {}
     """The load's numbers, for all hosts together."""
+    lengths: dict[str, TokenLengths] = {}
+    """How long prompts and answers are: field of the load → tokens."""
     schedule: list[tuple[float, int, int, tuple[list[int], int, int] | None]] = []
     """The members of each `ScheduledRequest`, and of its `PrefixBlocks`, in order, for all hosts together: names would take more room than they."""
     files: dict[str, str] = {}
@@ -121,7 +125,9 @@ class CoordinationStore:
                 files[name] = f"{hashlib.sha256(content).hexdigest()}/{path.name}"
                 self.put_bytes(f"files/{files[name]}", content)
         schedule = [(due.at_s, due.prompt_tokens, due.output_tokens, _members(due.blocks)) for due in load.schedule]
-        return LoadOrder(kind="measure", transport=_described(load.transport), load=numbers, schedule=schedule, files=files)
+        lengths = {name: getattr(load, name) for name in _LENGTHS}
+        transport = _described(load.transport)
+        return LoadOrder(kind="measure", transport=transport, load=numbers, lengths=lengths, schedule=schedule, files=files)
 
     def read_load(self, order: LoadOrder, folder: Path) -> Load:
         """Read the load of an order; its files are kept in `folder`."""
@@ -137,7 +143,8 @@ class CoordinationStore:
             ScheduledRequest(at_s, prompt, output, blocks and PrefixBlocks(tuple(blocks[0]), *blocks[1:]))
             for at_s, prompt, output, blocks in order.schedule
         )
-        return Load(transport=_restored(order.transport), schedule=schedule, **order.load, **files)
+        known: dict[str, Any] = {**order.load, **order.lengths, **files}
+        return Load(transport=_restored(order.transport), schedule=schedule, **known)
 
 
 def _members(blocks: PrefixBlocks | None) -> tuple[list[int], int, int] | None:

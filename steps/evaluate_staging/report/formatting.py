@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+from loadtest import lengths
 from loadtest.measurement.models import ObjectiveResult, ProfileResult
 from loadtest.profiles import CAPACITY, COST, KINDS
 
@@ -129,7 +130,8 @@ def load(measured: ProfileResult, *, is_beside: bool = False) -> str:
         texts.append(f"prompts from {profile['prompts']}")
     elif profile.get("kind") != "replay" and "prompt_tokens" in profile:
         exactly = "exactly " if profile.get("exact_output") else "at most "
-        texts.append(f"prompts of {profile['prompt_tokens']:,} tokens, answers of {exactly}{profile['output_tokens']:,}")
+        prompt, answer = lengths.describe(profile["prompt_tokens"]), lengths.describe(profile["output_tokens"])
+        texts.append(f"prompts of {prompt} tokens, answers of {exactly}{answer}")
     if profile.get("shared_prefix"):
         texts.append(f"{profile['shared_prefix']:.0%} of each prompt is the same in all")
     if profile.get("turns", 1) > 1:

@@ -210,6 +210,14 @@ def test_what_cannot_work_is_said(model: str, instance_type: str, tensor: int, f
         ("deepseek-r1", "ml.p5en.48xlarge", 8, {"tool-call-parser": "llama3"}, {}, "deepseek_v3 has deepseekv3"),
         ("qwen3-32b", "ml.p5.4xlarge", 1, {"mem-fraction-static": 0.85}, {}, "no request of full length fits ml.p5.4xlarge"),
         ("llama-3-3-70b", "ml.p5en.48xlarge", 4, {}, {"concurrency": 2000}, "requests will wait for one another"),
+        (
+            "llama-3-3-70b",
+            "ml.p5en.48xlarge",
+            4,
+            {},
+            {"concurrency": 200, "output_tokens": {"histogram": {256: 99, 12_000: 1}}},
+            "the load holds up to 2,604,800 tokens at a time",  # 200 x (1,024 + 12,000): as if all were the longest at once
+        ),
     ],
 )
 def test_what_is_tight_is_a_warning(

@@ -23,6 +23,7 @@ from delivery.job import frame
 from delivery.job.host_registry import JobHosts
 from loadtest.generator.arrivals import PrefixBlocks, ScheduledRequest
 from loadtest.generator.load import Load
+from loadtest.lengths import HistogramLengths, NormalLengths, PercentileLengths
 from loadtest.measurement.measurement import Measurement
 from loadtest.measurement.request_record import RequestRecord
 from loadtest.measurement.worker_result import WorkerResult
@@ -85,7 +86,13 @@ def test_all_that_a_load_is_comes_to_another_host(tmp_path: Path) -> None:
     (tmp_path / "prompts.jsonl").write_text("")
     schedule = (ScheduledRequest(1.5, 7, 8, PrefixBlocks((5, 6), 16, 1)), ScheduledRequest(2.5, 9, 10), ScheduledRequest(3))
     files: dict[str, Any] = {"tokenizer_file": tmp_path / "tokenizer.json", "prompts_file": tmp_path / "prompts.jsonl"}
-    values: dict[str, Any] = {"float": 0.25, "int": 12, "bool": True, "str": "seed"}
+    values: dict[str, Any] = {
+        "float": 0.25,
+        "int": 12,
+        "bool": True,
+        "str": "seed",
+        "int | Distribution": PercentileLengths(percentiles={50: 256, 99.9: 1024}),
+    }
     plain = {one.name: values[str(one.type)] for one in fields(Load) if str(one.type) in values}
     load = Load(**{**plain, **files, "transport": OpenAITransport("http://127.0.0.1:1"), "schedule": schedule})
     store = CoordinationStore(FakeS3().client(lambda *call: call[-1]()), s3.S3Uri.parse("s3://bucket/job/"))
@@ -93,6 +100,10 @@ def test_all_that_a_load_is_comes_to_another_host(tmp_path: Path) -> None:
     told = store.read_load(order, tmp_path)
     assert [file.read_bytes() for file in (told.tokenizer_file, told.prompts_file) if file] == [b"{}", b""]
     assert replace(told, **files) == load
+    normal, steps = NormalLengths(mean=9, stddev=1.5, max=12), HistogramLengths(histogram={128: 5, 512: 3})
+    other = replace(load, prompt_tokens=normal, output_tokens=steps)
+    order = LoadOrder.model_validate_json(store.put_load_files(other).model_dump_json())
+    assert replace(store.read_load(order, tmp_path), **files) == other
 
 
 def moved(result: RequestRecord, by_ns: int) -> RequestRecord:
