@@ -12,6 +12,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_args
 from pydantic import Field, WithJsonSchema, field_validator
 
 from loadtest.base import Strict
+from loadtest.extra_body import ExtraBody
 from loadtest.lengths import Distribution, TokenLengths, Tokens, longest
 
 
@@ -121,6 +122,9 @@ class _Profile(Strict):
     """How many tokens each answer may have: a number, or a distribution, as of prompt_tokens."""
     exact_output: bool = False
     """Whether each answer must have that many (SGLang's ignore_eos), so that runs are comparable."""
+    extra_body: ExtraBody = {}
+    """What is merged into the JSON of each request: temperature, top_p, response_format, tools, chat_template_kwargs, …; not what the load
+    itself sets (model, messages, stream, max_tokens, ignore_eos, …)."""
     shared_prefix: float = Field(default=0.0, ge=0, lt=1)
     """Which share of each prompt is the same in all, as a system prompt is: what a prefix cache can save. Of prompts of several lengths, the shorter
     prefix is the beginning of the longer."""
@@ -152,7 +156,8 @@ class _Profile(Strict):
     @property
     def load(self) -> dict[str, Any]:
         """What is put on, without how it is decided: numbers of the same load are comparable."""
-        return self.model_dump(mode="json", exclude={"objectives", "duration_at_most_s"})
+        empty = set() if self.extra_body else {"extra_body"}  # reports from before there was one are of the same load
+        return self.model_dump(mode="json", exclude={"objectives", "duration_at_most_s", *empty})
 
     @property
     def is_relative(self) -> bool:

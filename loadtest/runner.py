@@ -266,6 +266,7 @@ class Runner:
             warmup_s=profile.warmup_s,
             duration_s=profile.duration_s,
             exact_output=profile.exact_output,
+            extra_body=profile.extra_body,
             shared_prefix=profile.shared_prefix,
             turns=profile.turns,
             tokenizer_file=self.inputs.tokenizer,

@@ -133,6 +133,8 @@ KEYS: dict[str, str] = {
     "isl": "evaluation.load_profiles.NAME.prompt_tokens",
     "osl": "evaluation.load_profiles.NAME.output_tokens",
     "max_new_tokens": "evaluation.load_profiles.NAME.output_tokens",
+    "extra_inputs": "evaluation.load_profiles.NAME.extra_body",
+    "extra_request_body": "evaluation.load_profiles.NAME.extra_body",
     "type": "evaluation.load_profiles.NAME.kind",
     "max": "at_most",
     "max_value": "at_most",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from loadtest.client.answer_reader import AnswerReader
@@ -33,6 +34,8 @@ class ChatRequest:
     """Whether that depends on which of several the server takes first."""
     exact: bool = False
     """Whether the answer must have `max_tokens` tokens (SGLang's ignore_eos)."""
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    """What else the request's JSON has."""
     greedy: bool = False
     """Temperature 0, and the answer's text is kept."""
     keep_text: bool = False
@@ -87,6 +90,7 @@ class LoadClient:
 
     def _body(self, request: ChatRequest) -> bytes:
         body: dict[str, Any] = {
+            **request.extra_body,
             **self._transport.body_fields,
             "messages": request.messages,
             "max_tokens": request.max_tokens,

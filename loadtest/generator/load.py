@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import count as count_up
 from itertools import repeat
 from pathlib import Path
@@ -41,6 +41,8 @@ class Load:
     schedule: tuple[ScheduledRequest, ...] = ()
     """Open loop: what is sent when."""
     exact_output: bool = False
+    extra_body: Mapping[str, Any] = field(default_factory=dict)
+    """What is merged into the JSON of each request."""
     keep_text: bool = False
     """Whether results hold their answers' texts: memory, and time on the way back from the client processes."""
     shared_prefix: float = 0.0
@@ -151,6 +153,7 @@ async def run(
             prompt.fresh_tokens,
             due.blocks is not None,
             load.exact_output,
+            extra_body=load.extra_body,
             keep_text=sampled or load.turns > 1,
         )
         result = await client.send(wanted, intended_ns)

@@ -92,6 +92,7 @@ def test_all_that_a_load_is_comes_to_another_host(tmp_path: Path) -> None:
         "bool": True,
         "str": "seed",
         "int | Distribution": PercentileLengths(percentiles={50: 256, 99.9: 1024}),
+        "Mapping[str, Any]": {"top_p": 0.9, "tools": [{"type": "function"}]},
     }
     plain = {one.name: values[str(one.type)] for one in fields(Load) if str(one.type) in values}
     load = Load(**{**plain, **files, "transport": OpenAITransport("http://127.0.0.1:1"), "schedule": schedule})
