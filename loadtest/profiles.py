@@ -171,6 +171,11 @@ class _Profile(Strict):
         return self.turns * (longest(self.prompt_tokens) + longest(self.output_tokens))
 
     @property
+    def is_in_blocks(self) -> bool:
+        """Whether two servers are put under it in alternating blocks; else one after the other."""
+        return False
+
+    @property
     def least_runs(self) -> int:
         """How many times a warm-up and what is measured after it follow one another, at least."""
         return 1
@@ -198,6 +203,11 @@ class MeasuredOn(_Profile):
                 f"duration_at_most_s is {self.duration_at_most_s:g}, and must be from duration_s, {self.duration_s:g}, to "
                 f"{2 ** (LOOKS_AT_MOST - 1)} times that, {2 ** (LOOKS_AT_MOST - 1) * self.duration_s:g}"
             )
+
+    @property
+    def is_in_blocks(self) -> bool:
+        """As it is the same for as long as it is on, it can be cut."""
+        return True
 
     @property
     def looks_s(self) -> tuple[float, ...]:

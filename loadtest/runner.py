@@ -73,6 +73,12 @@ class _Asked:
     dealt_to: Mapping[Path, int] = field(default_factory=dict)
     """Where the recorded prompts that were asked end."""
 
+    def merged(self, other: _Asked) -> _Asked:
+        """Return what neither of two servers was asked beyond: from there on both are asked the same, and none what it knows."""
+        files = {*self.dealt_to, *other.dealt_to}
+        dealt = {file: max(self.dealt_to.get(file, 0), other.dealt_to.get(file, 0)) for file in files}
+        return _Asked(max(self.loads, other.loads), dealt)
+
 
 @dataclass
 class Runner:
@@ -110,6 +116,8 @@ class Runner:
         Returns:
             What was measured. Where there is no time for it, it says so, and decides nothing.
         """
+        if self.baseline is not None:
+            self._asked = self.baseline._asked = self._asked.merged(self.baseline._asked)
         self._known_prompts, asked_before = "", self._asked
         load, outcome = self._common(profile), ProfileRun(Measurement.of((0, profile.duration_s), 0, []))
         try:
@@ -125,7 +133,8 @@ class Runner:
                     outcome.measurement = self._measure(replace(load, schedule=due), on_progress)
         except OutOfTime as error:
             outcome.measurement.invalid_reason = str(error)
-        if outcome.baseline is None and not outcome.measurement.invalid_reason and (baseline := self._baseline_of(profile)):
+        is_in_blocks = isinstance(profile, ClosedLoop | OpenLoop)
+        if not is_in_blocks and not outcome.measurement.invalid_reason and (baseline := self._baseline_of(profile)):
             baseline._asked = asked_before
             outcome.baseline = baseline.run(profile, seed, _prefixed("the baseline", on_progress))
         outcome.measurement.invalid_reason = outcome.measurement.invalid_reason or self._known_prompts
@@ -170,9 +179,10 @@ class Runner:
         duration_s = profile.looks_s[measured.looked] - measured.duration_s
         on_go = _prefixed("undecided, measuring on", on_progress)
         try:
-            if self.until_s - time.monotonic() < self._whole_s(profile, duration_s):
+            baseline = self.baseline if run.baseline is not None else None
+            if self.until_s - time.monotonic() < _whole_s(profile, duration_s, baseline):
                 raise OutOfTime
-            further = self._for(profile, duration_s, seed + _OTHER_ARRIVALS * measured.looked, on_go)
+            further = self._for(profile, duration_s, seed + _OTHER_ARRIVALS * measured.looked, on_go, baseline)
         except OutOfTime:
             measured.longer_by = self.remedy
             return False
@@ -189,11 +199,14 @@ class Runner:
         reserved_s: float,
     ) -> None:
         """Put a load on for its `duration_s`; its intervals allow for as many looks as there is time for."""
-        left_s, looks, before_s = self.until_s - time.monotonic() - reserved_s, 0, 0.0
+        baseline, left_s, looks, before_s = self._baseline_of(profile), self.until_s - time.monotonic(), 0, 0.0
+        if left_s < _whole_s(profile, profile.duration_s, baseline):
+            baseline = None  # there is no time for both
+        left_s -= reserved_s
         for until_s in profile.looks_s:
-            left_s -= self._whole_s(profile, until_s - before_s)
+            left_s -= _whole_s(profile, until_s - before_s, baseline)
             looks, before_s = looks + (left_s >= 0), until_s
-        found = self._for(profile, profile.duration_s, seed, on_progress)
+        found = self._for(profile, profile.duration_s, seed, on_progress, baseline)
         outcome.measurement, outcome.baseline = found.measurement, found.baseline
         measured = outcome.measurement
         measured.looks = max(1, looks)
@@ -205,15 +218,20 @@ class Runner:
             outcome.baseline.measurement.looks = measured.looks
 
     def _for(
-        self, profile: ClosedLoop | OpenLoop, duration_s: float, seed: int, on_progress: Callable[[str], None]
+        self,
+        profile: ClosedLoop | OpenLoop,
+        duration_s: float,
+        seed: int,
+        on_progress: Callable[[str], None],
+        baseline: Runner | None,
     ) -> ProfileRun:
         """Put a load on for so long, alone or in blocks that alternate with the baseline's."""
-        baseline = self._baseline_of(profile)
         if baseline is None:
             return ProfileRun(self._measure(self._stretch(profile, duration_s, seed), on_progress))
-        baseline._asked = self._asked
+        baseline._known_prompts = ""
         found: dict[bool, Measurement] = {}
-        for number, block_s in enumerate(interleaving.blocks(duration_s)):
+        for number, block_s in enumerate(interleaving.blocks(profile, duration_s)):
+            self._asked = baseline._asked = self._asked.merged(baseline._asked)
             for is_own in (True, False) if number % 2 == 0 else (False, True):
                 runner, words = (self, "") if is_own else (baseline, "the baseline, ")
                 block = runner._stretch(profile, block_s, seed + _OTHER_BLOCKS * number)
@@ -228,12 +246,6 @@ class Runner:
     def _baseline_of(self, profile: LoadProfile) -> Runner | None:
         """Return who asks the baseline; None where there is none, or no objective of the profile is relative to it."""
         return self.baseline if profile.is_relative else None
-
-    def _whole_s(self, profile: ClosedLoop | OpenLoop, duration_s: float) -> float:
-        """Return how long a load may keep the endpoint: its last request may come at its very end, and take until it times out. Seconds."""
-        if self._baseline_of(profile) is not None:
-            return interleaving.takes_s(profile, duration_s) + profile.timeout_s
-        return profile.warmup_s + duration_s + profile.timeout_s
 
     def _stretch(self, profile: ClosedLoop | OpenLoop, duration_s: float, seed: int) -> Load:
         """Return the load for so long."""
@@ -323,6 +335,13 @@ class Runner:
             bottleneck=measurement.client(self.lag_at_most_ms).bottleneck,
             cached_share=measurement.prompt_cache.share,
         )
+
+
+def _whole_s(profile: ClosedLoop | OpenLoop, duration_s: float, baseline: Runner | None) -> float:
+    """Return how long a load may keep the endpoint: its last request may come at its very end, and take until it times out. Seconds."""
+    if baseline is not None:
+        return interleaving.takes_s(profile, duration_s) + profile.timeout_s
+    return profile.warmup_s + duration_s + profile.timeout_s
 
 
 def _can_go_on(profile: LoadProfile, measured: Measurement) -> bool:

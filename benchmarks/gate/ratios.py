@@ -20,9 +20,14 @@ from loadtest.measurement.comparison import USUAL_RUN_TO_RUN, Ratio, ratio_inter
 from loadtest.measurement.confidence import TimeSlices
 from loadtest.measurement.estimates import Estimates
 from loadtest.measurement.long_run_variance import SLICES
+from loadtest.profiles import Objective, OpenLoop
 
 DRIFT_SIGMA, DRIFT_S = 0.03, 300.0
 _WARMUP_S, _LONGEST_ANSWER_S, _DRAIN_S = 5.0, 60.0, 5.0
+_PROFILE = OpenLoop(
+    kind="open_loop", rate_per_s=1, warmup_s=_WARMUP_S, duration_s=1, objectives={"error_rate": Objective(at_most=1)}
+)
+"""What the lengths of blocks go by."""
 _METRICS = (
     *(f"{latency}_{share}_ms" for latency in ("ttft", "itl", "e2e") for share in ("p50", "p95")),
     "requests_per_s",
@@ -75,7 +80,7 @@ def measure(
     Yields:
         Each metric's outcome.
     """
-    lengths = blocks(duration_s)
+    lengths = blocks(_PROFILE, duration_s)
     ours, theirs = _sides(engine, load, pairs, lengths, seed, slower, is_stored=is_stored)
     outcomes = {metric: Outcome(metric) for metric in _METRICS}
     for pair in range(pairs):

@@ -9,10 +9,12 @@ from loadtest.measurement.comparison import Ratio
 from loadtest.measurement.confidence import TAIL
 from loadtest.measurement.models import ObjectiveResult, Quantiles
 from loadtest.measurement.percentiles import PERCENTILES
-from loadtest.profiles import ERRORS, Objective
+from loadtest.profiles import COST, ERRORS, Objective
 
 LOSING = 1e12
 """What an objective without a value is compared as: beyond every bound that a person would write."""
+_BY_VALUE = {COST, "total_tokens_per_s"}
+"""Metrics whose absolute bounds are decided as they were counted; what they are made of has bounds of its own."""
 _FAR = 5.0
 _TIMES_WITHOUT_END, _HOPELESS_TIMES = 4.0, 200.0
 """How many times as long a measurement should be that was too short for an end; more than so many times is not worth saying."""
@@ -36,8 +38,6 @@ class Measured:
     """To the baseline; None: the bound relative to it is decided on the two values."""
     advice: str = ""
     """What makes the ratio more certain where measuring longer does not."""
-    baseline_invalid: str = ""
-    """Why the baseline's number, measured meanwhile, says nothing; empty where it does."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def decide(metric: str, objective: Objective, result: ObjectiveResult, measured:
 def _absolute(metric: str, objective: Objective, result: ObjectiveResult, measured: Measured) -> bool | _Doubt:
     """Decide the absolute bound: True met, False missed. Without an interval it is decided on the value."""
     bound, value = objective.absolute, result.value
-    if bound is None or value is None or result.low is None:
+    if bound is None or value is None or result.low is None or metric in _BY_VALUE:
         return objective.met_by(value)
     looks = measured.looks
     high = _far(metric, measured.distribution, looks) if result.high is None else result.high
@@ -101,15 +101,14 @@ def _absolute(metric: str, objective: Objective, result: ObjectiveResult, measur
 def _relative(metric: str, objective: Objective, result: ObjectiveResult, measured: Measured) -> bool | _Doubt:
     """Decide the bound relative to the baseline: True met, False missed. Without an interval it is decided on the two values."""
     bound, value, base, ratio = objective.relative, result.value, result.production, measured.ratio
-    if bound is not None and measured.baseline_invalid:
-        return _Doubt(f"{metric} cannot be compared with production: {measured.baseline_invalid}", None, False)
     if bound is None or base is None or value is None:
         return True
     if ratio is None:
         return objective.within(quotient(value, base), bound) if base else objective.within(value, 0)
     found = value / base
-    low = ratio.low or (found / _FAR**2 if _far_below(metric, measured.distribution, measured.looks) else 0.0)
-    standing = _standing(objective, bound, low, math.inf if ratio.high is None else ratio.high)
+    highest = _far(metric, measured.distribution, measured.looks) / base
+    low = ratio.low or (found / _FAR if math.isfinite(highest) else 0.0)
+    standing = _standing(objective, bound, low, max(highest, _FAR * found) if ratio.high is None else ratio.high)
     if standing is not None:
         return standing
     end = ratio.low if found >= bound else ratio.high

@@ -134,7 +134,7 @@ def correlation(one: Any, other: Any) -> float:
     scale = math.sqrt(float(first @ first) * float(second @ second))
     if not scale:
         return 0.0
-    found = min(float(first @ second) / scale, 0.9999)
+    found = max(-0.9999, min(float(first @ second) / scale, 0.9999))
     return min(max(math.tanh(math.atanh(found) - 1 / math.sqrt(_TOGETHER - 3)), 0.0), CORRELATION_AT_MOST)
 
 

@@ -29,6 +29,8 @@ class Comparison:
 
     beside: Measurement | None = None
     """The baseline's requests, where it was asked in alternating blocks of the same load; None where it was measured at another time."""
+    is_in_blocks: bool = True
+    """Whether it was asked in alternating blocks, where it was asked meanwhile; False: one after the other."""
     run_to_run: Mapping[str, float] = field(default_factory=dict)
     """Metric → the standard deviation of its logarithm from one run of the same server to another; one that is not there: 0."""
     advice: str = "measure both at once, in alternating blocks"
@@ -73,7 +75,8 @@ def profile_result(
         note, failures = incomparable or _absent(name, sides.production), _failures(name, measurement)
         result = score(objective, metrics[name], sides.base(name), sides.interval(name), note=note, failures=failures)
         if is_steady:
-            result = sides.decide(name, result, latencies.get(name.split("_", 1)[0]), lag_at_most_ms)
+            result = sides.decide(name, result, latencies.get(name.split("_", 1)[0]))
+        result = sides.doubted(name, result, lag_at_most_ms)
         overclaimed = "" if load.get("exact_output") else _overclaimed(name, measurement)
         found[name] = _decided(result, _few(name, latencies), overclaimed)
     return ProfileResult(
@@ -123,9 +126,7 @@ class _Sides:
         """Return the metric on the other side; None where there is none."""
         return self.production.metrics.get(metric) if self.production else None
 
-    def decide(
-        self, metric: str, result: ObjectiveResult, distribution: Quantiles | None, lag_at_most_ms: float
-    ) -> ObjectiveResult:
+    def decide(self, metric: str, result: ObjectiveResult, distribution: Quantiles | None) -> ObjectiveResult:
         """Decide an objective on its intervals, and say how far its ratio could be off."""
         measurement, objective = self._measurement, self._objectives[metric]
         ratio = self._ratio(metric, result) if objective.relative is not None and metric != ERRORS else None
@@ -136,23 +137,36 @@ class _Sides:
             distribution,
             ratio,
             self._comparison.advice,
-            self._invalid(metric, lag_at_most_ms) if objective.relative is not None else "",
         )
         if ratio is not None:
             result = result.model_copy(update={"ratio_low": ratio.low, "ratio_high": ratio.high})
         return decide(metric, objective, result, measured)
 
+    def doubted(self, metric: str, result: ObjectiveResult, lag_at_most_ms: float) -> ObjectiveResult:
+        """Let what production measured meanwhile decide nothing where it says nothing; an absolute bound that is missed is missed."""
+        objective = self._objectives[metric]
+        if objective.relative is None or not objective.met_by(result.value):
+            return result
+        why = self._invalid(metric, lag_at_most_ms)
+        doubt = {"undecided": f"{metric} cannot be compared with production: {why}", "further_s": None, "more_helps": False}
+        return result.model_copy(update=doubt) if why else result
+
     def _ratio(self, metric: str, result: ObjectiveResult) -> Ratio | None:
         base = self.base(metric)
         if base is None or result.value is None or self.production is None:
             return None
-        if self._beside is not None:
+        if self._beside is not None and self._comparison.is_in_blocks:
             return self._estimates.beside(self._beside, metric, result.value, base)
-        before = self.production.objectives.get(metric)
-        if before is None or before.low is None or result.low is None:
+        before = self._beside.interval(metric) if self._beside is not None else self._stored(metric)
+        if before is None or result.low is None:
             return None
         run_to_run = self._comparison.run_to_run.get(metric, 0.0)
-        return ratio_interval(result.value, (result.low, result.high), base, (before.low, before.high), run_to_run=run_to_run)
+        return ratio_interval(result.value, (result.low, result.high), base, before, run_to_run=run_to_run)
+
+    def _stored(self, metric: str) -> Interval | None:
+        """Return the metric's interval in production's stored evaluation."""
+        before = self.production.objectives.get(metric) if self.production else None
+        return None if before is None or before.low is None else (before.low, before.high)
 
     def _invalid(self, metric: str, lag_at_most_ms: float) -> str:
         """Say why what production measured meanwhile says nothing; empty where it does, and where it was measured at another time."""
@@ -161,11 +175,14 @@ class _Sides:
             return ""
         if reason := beside.client(lag_at_most_ms).bottleneck:
             return f"what was measured of it meanwhile says nothing: {reason}"
-        value = self.base(metric)
-        if metric == ERRORS or (value is not None and 0 < value < math.inf):
+        value, asked = self.base(metric), len(beside.counted)
+        failed, allowed = sum(not result.is_ok for result in beside.counted), self._objectives.get(ERRORS)
+        if metric == ERRORS and asked:
             return ""
-        failed = sum(not result.is_ok for result in beside.counted)
-        return f"its own is {'unmeasured' if value is None else f'{value:g}'}, with {failed} of {len(beside.counted)} requests failed"
+        is_number = value is not None and 0 < value < math.inf
+        if is_number and (allowed is None or allowed.met_by(failed / asked if asked else 0)):
+            return ""
+        return f"its own is {'unmeasured' if value is None else f'{value:g}'}, with {failed} of {asked} requests failed"
 
 
 def is_missed(metric: str, result: ObjectiveResult) -> bool:

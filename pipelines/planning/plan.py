@@ -106,6 +106,8 @@ def build(release: Release, observed: ObservedState) -> Plan:
             is_update=observed.production_exists is not False,
         )
     )
+    if observed.production_exists is False:
+        release = _alone(release)
     seen = sensitivities(release, observed.production_evaluation)
     return Plan(
         model=release.name,
@@ -132,6 +134,12 @@ def build(release: Release, observed: ObservedState) -> Plan:
         ],
         unknown=observed.unknown,
     )
+
+
+def _alone(release: Release) -> Release:
+    """Return the release as it is while nothing is in production: nothing is measured beside the version."""
+    evaluation = release.model.evaluation.model_copy(update={"baseline": "stored"})
+    return release.model_copy(update={"model": release.model.model_copy(update={"evaluation": evaluation})})
 
 
 def _steps(release: Release, observed: ObservedState, total_bytes: int | None) -> list[PlannedStep]:

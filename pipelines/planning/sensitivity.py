@@ -13,7 +13,7 @@ from typing import Any
 
 from config.schema import Release
 from loadtest.measurement.comparison import USUAL_RUN_TO_RUN
-from loadtest.profiles import LoadProfile, MeasuredOn
+from loadtest.profiles import ERRORS, LOOKS_AT_MOST, ClosedLoop, Ladder, LoadProfile, MeasuredOn, OpenLoop
 
 _BETWEEN_RUNS = 1.96 * math.sqrt(2) * USUAL_RUN_TO_RUN
 
@@ -33,7 +33,7 @@ class Sensitivity:
     wanted_s: float | None
     """How long it would have to be for a version like production to pass; None: no time suffices. Seconds."""
     halved_usd: float | None
-    """What it costs to see half of it, which takes four times as long. US dollars; None: a price is missing, or no time suffices."""
+    """What it costs to see half of it, which takes four times as long or more. US dollars; None: a price is missing, or no time suffices."""
 
     @property
     def is_enough(self) -> bool:
@@ -47,7 +47,7 @@ class Sensitivity:
         if self.is_enough:
             return said
         if self.wanted_s is None:
-            return f"{said}: a version like production stays undecided; evaluation.baseline: interleaved sees more, or allow more"
+            return f"{said}: a version like production stays undecided; evaluation.baseline: interleaved sees more, and so does a longer duration_s"
         return f"{said}: a version like production stays undecided; duration_at_most_s: {self.wanted_s:.0f} is long enough, or allow more"
 
 
@@ -65,9 +65,11 @@ def sensitivities(release: Release, stored: Mapping[str, Any] | None) -> list[Se
     found = []
     for name, profile in evaluation.load_profiles.items():
         before: Mapping[str, Any] = ((stored or {}).get("profiles") or {}).get(name) or {}
+        if not isinstance(profile, ClosedLoop | OpenLoop | Ladder) or before.get("load") != profile.load:
+            continue  # decided on two values, or not compared at all
         for metric, objective in profile.objectives.items():
             result = (before.get("objectives") or {}).get(metric)
-            if objective.relative is None or not result:
+            if objective.relative is None or not result or metric == ERRORS:
                 continue
             one = _sensitivity(release, name, profile, metric, result, float(before.get("duration_s") or 0))
             found += [one] if one is not None else []
@@ -81,22 +83,31 @@ def _sensitivity(
     relative = profile.objectives[metric].relative
     if half is None or relative is None or not measured_s:
         return None
+    is_upper = profile.objectives[metric].is_upper
     is_interleaved = release.model.evaluation.is_interleaved(profile)
     longest_s = profile.looks_s[-1] if isinstance(profile, MeasuredOn) else profile.duration_s
     own = half * math.sqrt(measured_s / longest_s)
     fixed = 0.0 if is_interleaved else math.hypot(half, _BETWEEN_RUNS)
     theirs = own if is_interleaved else 0.0
-    smallest, allowed = math.sqrt(own**2 + theirs**2 + fixed**2), abs(math.log(relative))
-    left = allowed**2 - fixed**2
+    varying = own**2 + theirs**2
+    smallest, allowed = math.sqrt(varying + fixed**2), math.log(relative) if is_upper else -math.log(relative)
+    times = varying / (allowed**2 - fixed**2) if allowed > fixed else None
+    halved = varying / ((smallest / 2) ** 2 - fixed**2) if smallest / 2 > fixed else None
+    side = 1 if is_upper else -1
     return Sensitivity(
         name,
         metric,
-        math.expm1(smallest),
-        math.expm1(allowed),
-        longest_s,
-        longest_s * (own**2 + theirs**2) / left if left > 0 else None,
-        _halved_usd(release, profile, longest_s) if smallest / 2 > fixed else None,
+        smallest=abs(math.expm1(side * smallest)),
+        allowed=side * math.expm1(side * allowed),
+        longest_s=longest_s,
+        wanted_s=longest_s * times if times is not None and _can_be(profile, longest_s * times) else None,
+        halved_usd=_usd(release, profile, longest_s * (halved - 1)) if halved is not None else None,
     )
+
+
+def _can_be(profile: LoadProfile, measured_s: float) -> bool:
+    """Tell whether a load can be measured for so long by its `duration_at_most_s`."""
+    return isinstance(profile, MeasuredOn) and measured_s <= profile.duration_s * 2 ** (LOOKS_AT_MOST - 1)
 
 
 def _half(result: Mapping[str, Any]) -> float | None:
@@ -107,11 +118,12 @@ def _half(result: Mapping[str, Any]) -> float | None:
     return max(math.log(high / value), math.log(value / low), 0.0)  # type: ignore[operator]  # numbers, all three
 
 
-def _halved_usd(release: Release, profile: LoadProfile, longest_s: float) -> float | None:
+def _usd(release: Release, profile: LoadProfile, further_s: float) -> float | None:
+    """Price so much more of a load."""
     evaluation = release.model.evaluation
     instance_type = (evaluation.staging.instance_types or [release.model.serving.instance_type])[0]
     price = release.environment.instance_usd_per_hour.get(instance_type)
     if price is None:
         return None
     times = 4 if evaluation.is_interleaved(profile) else 1  # two endpoints, each for both turns
-    return 3 * longest_s * times * evaluation.instance_count * price / 3600
+    return further_s * times * evaluation.instance_count * price / 3600

@@ -74,19 +74,19 @@ def measure(prepared: Prepared) -> Measured:
     """
     arguments = prepared.arguments
     with (
-        BaselineEndpoint(prepared) as production,
-        staging(prepared.hosting, arguments.release, prepared.package, arguments.execution, production.begin) as staged,
-        EndpointWatch(prepared, staged, beside := production.wait()) as watch,
+        staging(prepared.hosting, arguments.release, prepared.package, arguments.execution) as staged,
+        BaselineEndpoint(prepared, staged) as production,
+        EndpointWatch(prepared, staged, production.endpoint) as watch,
     ):
         with translate_load_errors(), arguments.host.fleet(arguments.release.model.evaluation.client_processes) as fleet:
-            endpoint = _EndpointUnderTest(prepared, staged, beside, watch, fleet)
+            endpoint = _EndpointUnderTest(prepared, staged, production.endpoint, watch, fleet)
             checks = endpoint.ask_prompt_checks()
             batch, loads = endpoint.put_loads_on()
             lm_eval = endpoint.ask_lm_eval()
             profiles = endpoint.measure_on(checks, loads, lm_eval)
         unconfirmed = watch.confirm()
     checks = checks.model_copy(update={"batch": batch})
-    not_done = [line for line in (production.why_none, staged.left_behind, production.left_behind) if line]
+    not_done = [line for line in (production.why_none, watch.beside_lost, staged.left_behind, production.left_behind) if line]
     return Measured(staged, checks, loads, profiles, endpoint.beside, lm_eval, unconfirmed, not_done)
 
 
@@ -108,6 +108,7 @@ class _EndpointUnderTest:
         self._evaluation = prepared.arguments.release.model.evaluation
         self._runtime = boto3.client("sagemaker-runtime", region_name=self._region)
         self._runner = self._runner_of(staged)
+        self._production = production
         self._runner.baseline = self._runner_of(production) if production else None
 
     def _runner_of(self, staged: StagingEndpoint) -> Runner:
@@ -125,6 +126,8 @@ class _EndpointUnderTest:
     def ask_prompt_checks(self) -> PromptCheckSummary:
         """Ask every prompt check alone."""
         results = prompt_checks.ask_all(self._runtime, self._staged.endpoint, self._evaluation.prompt_checks)
+        if self._production is not None:  # so that it is as warm; its answers are nobody's
+            prompt_checks.ask_all(self._runtime, self._production.endpoint, self._evaluation.prompt_checks)
         for result in results:
             logger.info(f"prompt check {'passed' if result.passed else 'FAILED'}: {result.prompt!r} → {result.answer!r}")
         return PromptCheckSummary(failed=sum(not result.passed for result in results), results=results)
@@ -133,9 +136,12 @@ class _EndpointUnderTest:
         """Ask the first prompt check in a batch, then run every load profile, one after the other."""
         loads: dict[str, ProfileRun] = {}
         batch, profiles = self._ask_in_a_batch(), self._evaluation.load_profiles
-        later_s = sum(self._evaluation.least_s(profile) + profile.timeout_s for profile in profiles.values())
+        least_s = self._evaluation.least_s if self._production else lambda profile: profile.least_s
+        later_s = sum(least_s(profile) + profile.timeout_s for profile in profiles.values())
         for seed, (name, profile) in enumerate(profiles.items()):
-            later_s -= self._evaluation.least_s(profile) + profile.timeout_s
+            later_s -= least_s(profile) + profile.timeout_s
+            if self._watch.beside_lost:
+                self._runner.baseline = None
             loads[name] = self._runner.run(profile, seed, self._progress_of(name), reserved_s=later_s)
             self._watch.check()
             logger.info(f"load profile {name}: {len(loads[name].measurement.counted)} requests measured")
@@ -176,10 +182,11 @@ class _EndpointUnderTest:
                 extra_metrics=one.extra_metrics,
             )
 
-        if run.baseline is not None:
+        if run.baseline is not None and not self._watch.beside_lost:
             beside = result(run.baseline, None, "", Comparison())
             self.beside[name] = beside.model_copy(update={"objectives": {}})
-            return result(run, beside, "", Comparison(run.baseline.measurement))
+            return result(run, beside, "", Comparison(run.baseline.measurement, profile.is_in_blocks))
+        self.beside.pop(name, None)
         incomparable = baseline.why_incomparable(name, f"{evaluation.instance_count} {instance_type}")
         stored = Comparison(run_to_run=self._prepared.run_to_run.get(name, {}), advice=_MEASURE_BESIDE)
         return result(run, baseline.profile(name), incomparable, stored)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -40,13 +40,7 @@ class StagingEndpoint:
 
 
 @contextmanager
-def staging(
-    hosting: Hosting,
-    release: Release,
-    package: ModelPackage,
-    execution: str,
-    on_create: Callable[[str, float], None] = lambda *_: None,
-) -> Iterator[StagingEndpoint]:
+def staging(hosting: Hosting, release: Release, package: ModelPackage, execution: str) -> Iterator[StagingEndpoint]:
     """Keep a staging endpoint for the time of the `with` block. It is deleted on success, failure, exception and SIGTERM.
 
     Where there is no capacity, other instance types are tried, and all of them again, as the model file says. (SageMaker's own instance pools
@@ -58,7 +52,6 @@ def staging(
         release: The resolved model file.
         package: The version to serve.
         execution: The pipeline execution.
-        on_create: Called each time that it was asked for and comes up: on which instance type, and when it expires on the monotonic clock.
 
     Yields:
         The endpoint, InService. That it cannot be deleted costs nothing that was measured, and hides no other failure: `left_behind` says so.
@@ -66,7 +59,7 @@ def staging(
     Raises:
         DeliveryError: It did not come up; with the last lines of its container's log.
     """
-    start = _Start(hosting, release, package, execution, on_create)
+    start = _Start(hosting, release, package, execution)
     try:
         staged = start.run()
         yield staged
@@ -83,11 +76,8 @@ def staging(
 class _Start:
     """The tries to bring one up."""
 
-    def __init__(
-        self, hosting: Hosting, release: Release, package: ModelPackage, execution: str, on_create: Callable[[str, float], None]
-    ) -> None:
+    def __init__(self, hosting: Hosting, release: Release, package: ModelPackage, execution: str) -> None:
         self._hosting, self._release, self._package, self._execution = hosting, release, package, execution
-        self._on_create = on_create
         self.endpoint = self._deployment(release).name
         self._until_s = 0.0
         self._expires_at: str | None = None
@@ -139,7 +129,6 @@ class _Start:
             logger.info(
                 f"staging endpoint {self.endpoint} is being created on {instance_type}; it expires at {deployment.expires_at}"
             )
-            self._on_create(instance_type, self._until_s)
             state = self._hosting.wait(self.endpoint, timeout_s, progress)
         except DeliveryError as error:
             reason = self._why(error)

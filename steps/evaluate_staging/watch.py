@@ -33,7 +33,9 @@ class EndpointWatch:
             staged: The endpoint of the version.
             beside: That of production's version, which is asked the same; None where there is none.
         """
-        self._prepared, self._staged = prepared, [staged, *([beside] if beside else [])]
+        self._prepared, self._staged, self._beside = prepared, staged, beside
+        self.beside_lost = ""
+        """Why what production's version measured says nothing: its endpoint went away, or became another one. Empty while it is there."""
         self._gone: DeliveryError | None = None
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look_now_and_then, name="endpoint-watch", daemon=True)
@@ -69,7 +71,7 @@ class EndpointWatch:
         try:
             gone = self._look()
         except DeliveryError as error:
-            return f"whether {self._staged[0].endpoint} is still the endpoint that was measured is not known: {error}"
+            return f"whether {self._staged.endpoint} is still the endpoint that was measured is not known: {error}"
         if gone is not None:
             raise gone
         return ""
@@ -88,14 +90,18 @@ class EndpointWatch:
             model_packages.read(self._prepared.recorder.sagemaker, package.arn)
         except InputError as error:
             return InputError(f"version {package.version} was deleted while it was measured: {error}")
-        for staged in self._staged:
-            changed = _change(staged.state, self._prepared.hosting.state(staged.endpoint))
-            if changed:
-                return DeliveryError(
-                    f"the staging endpoint {staged.endpoint} {changed} while it was measured; this says nothing about version "
-                    f"{package.version}, which stays as it is: measure it again: {self._prepared.command_again}"
-                )
+        if changed := self._changed(self._staged):
+            return DeliveryError(
+                f"the staging endpoint {self._staged.endpoint} {changed} while it was measured; this says nothing about version "
+                f"{package.version}, which stays as it is: measure it again: {self._prepared.command_again}"
+            )
+        if self._beside is not None and not self.beside_lost and (changed := self._changed(self._beside)):
+            self.beside_lost = f"production's version beside this one, {self._beside.endpoint}, {changed} while it was measured"
+            logger.warning(f"{self.beside_lost}; its stored evaluation is compared with")
         return None
+
+    def _changed(self, staged: StagingEndpoint) -> str:
+        return _change(staged.state, self._prepared.hosting.state(staged.endpoint))
 
 
 def _change(before: EndpointState, now: EndpointState | None) -> str:

@@ -6,7 +6,7 @@ import math
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from loadtest.measurement.measurement import Measurement
 from loadtest.measurement.models import ObjectiveResult, ProfileResult
 from loadtest.measurement.scoring import Comparison, profile_result
 from loadtest.measurement.worker_result import WorkerResult
-from loadtest.profiles import ClosedLoop, Ladder, LoadProfile, OpenLoop
+from loadtest.profiles import COST, ClosedLoop, Ladder, LoadProfile, Objective, OpenLoop, Ramp
 from loadtest.runner import ProfileRun, Runner
 from loadtest.transports.openai import OpenAITransport
 from tests.loadtest.test_measured_on import SECOND, answer
@@ -43,6 +43,7 @@ class Pair:
     answers_per_s: float = 20
     loads: list[Load] = field(default_factory=list)
     failing: str = ""
+    failing_every: int = 1
     late: str = ""
     now_s: float = 100
 
@@ -54,7 +55,7 @@ class Pair:
         results = []
         for number in range(int(load.window_s[1] * self.answers_per_s)):
             made = answer(self.now_s + number / self.answers_per_s, source.lognormvariate(math.log(self.median_s[server]), 0.3))
-            if server == self.failing:
+            if server == self.failing and number % self.failing_every == 0:
                 made.error = "http_500"
             results.append(made)
         begin_ns = int(self.now_s * SECOND)
@@ -212,7 +213,7 @@ def test_an_absolute_bound_that_is_missed_refuses_whatever_production_does(tmp_p
 
 @given(st.floats(1, 20_000))
 def test_blocks_are_alike_even_in_number_and_make_up_the_whole(duration_s: float) -> None:
-    lengths = interleaving.blocks(duration_s)
+    lengths = interleaving.blocks(closed(), duration_s)
     assert len(lengths) % 2 == 0
     assert sum(lengths) == pytest.approx(duration_s)
     assert len(set(lengths)) == 1
@@ -273,3 +274,81 @@ def _remembering(source: Any) -> Any:
     for place in range(SLICES):
         last = series[place] = kept * last + math.sqrt(1 - kept**2) * noise[place]
     return series
+
+
+RAMP = Ramp(
+    kind="ramp",
+    from_rate_per_s=1,
+    to_rate_per_s=5,
+    warmup_s=1,
+    duration_s=60,
+    objectives={**closed().objectives, "requests_per_s": Objective(at_least_production=0.9)},
+)
+
+
+def test_a_load_that_changes_is_not_compared_with_a_baseline_that_says_nothing(tmp_path: Path) -> None:
+    """All of its requests fail, or there was no time for it: everything is less than 1.1 times infinity, and more than 0.9 times nothing."""
+    for pair, left_s in ((Pair(failing=THEIRS), math.inf), (Pair(), 100.0), (Pair(late=THEIRS), math.inf)):
+        _, found = pair.run(tmp_path, RAMP, left_s)
+        for metric, result in found.objectives.items():
+            assert result.undecided or metric == "error_rate", metric
+
+
+def test_a_baseline_of_which_many_requests_fail_lets_no_rate_pass(tmp_path: Path) -> None:
+    """Its rate is what it completes: 0.9 times of 60 % of it is little."""
+    pair = Pair(failing=THEIRS, failing_every=3)
+    profile = closed(duration_at_most_s=120, objectives={"requests_per_s": {"at_least_production": 0.9}})
+    _, found = pair.run(tmp_path, profile)
+    assert "requests failed" in found.objectives["requests_per_s"].undecided
+
+
+def test_a_share_of_failures_is_not_compared_with_a_late_clients(tmp_path: Path) -> None:
+    profile = closed(duration_at_most_s=120, objectives={"error_rate": {"at_most": 0.01, "at_most_production": 1.0}})
+    _, found = Pair(late=THEIRS).run(tmp_path, profile)
+    assert "the client was" in found.objectives["error_rate"].undecided
+
+
+def test_series_that_are_opposites_have_nothing_in_common() -> None:
+    series = numpy.random.default_rng(3).standard_normal(SLICES)
+    assert correlation(series, -series) == 0.0
+    assert 0.9 < correlation(series, series) <= 0.95
+
+
+def test_where_there_is_no_time_for_both_the_version_is_measured_alone(tmp_path: Path) -> None:
+    pair = Pair()
+    run = pair.make_runner(tmp_path, left_s=260).run(closed(duration_s=120), 3, lambda _: None)
+    assert pair.order == "o"
+    assert run.baseline is None
+    assert run.measurement.duration_s == 120
+
+
+def test_a_server_that_was_asked_more_is_asked_nothing_twice(tmp_path: Path) -> None:
+    pair, ladder = Pair(), Ladder(kind="ladder", concurrencies=[2, 4], warmup_s=1, duration_s=60, objectives=closed().objectives)
+    runner = pair.make_runner(tmp_path)
+    assert runner.baseline is not None
+    runner.baseline._asked = replace(runner.baseline._asked, loads=7)
+    for profile in (ladder, closed(duration_at_most_s=120)):
+        runner.run(profile, 3, lambda _: None)
+    seeds = [load.seed for load in pair.loads if load.transport.server == THEIRS]
+    assert len(set(seeds)) == len(seeds)
+    assert seeds == [load.seed for load in pair.loads if load.transport.server == OURS]
+    assert seeds[0] == "/8"
+
+
+def test_a_long_warm_up_makes_longer_blocks() -> None:
+    assert interleaving.blocks(closed(warmup_s=15), 240) == (60.0,) * 4
+
+
+def test_an_absolute_price_is_decided_as_it_was_counted(tmp_path: Path) -> None:
+    """Of a minute, within a few per cent of the bound: its interval has the bound in it, and the tokens it is made of have bounds of their own."""
+    profile = closed(duration_s=60, duration_at_most_s=60, objectives={COST: {"at_most": 1e9, "at_most_production": 5}})
+    run, found = Pair().run(tmp_path, profile)
+    price = found.metrics[COST]
+    assert price is not None
+    near = profile.model_copy(update={"objectives": {COST: Objective(at_most=price * 1.001)}})
+    result = profile_result(
+        near.load, run.measurement, near.objectives, usd_per_hour=36, lag_at_most_ms=50, production=None
+    ).objectives[COST]
+    assert (result.met, result.undecided) == (True, "")
+    assert result.high is not None
+    assert result.high > price * 1.001

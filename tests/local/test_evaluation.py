@@ -103,7 +103,7 @@ def test_a_version_worse_than_production_is_refused_and_production_stays(stack: 
     assert released["worse"].returncode == 0, released["worse"].stderr
     before = stack.client("sagemaker").describe_endpoint(EndpointName="worse")["EndpointConfigName"]
 
-    result = stack.run_here(stack.simulated_model("worse", settings={**FAST, "ttft_ms": 700}, change=compared))
+    result = stack.run_here(stack.simulated_model("worse", settings={**FAST, "ttft_ms": 1500}, change=compared))
     assert result.returncode == 1
     first, second = stack.versions("worse")
     measured, production = (float(facts(stack, version)["evaluation:short:ttft_p50_ms"]) for version in (second, first))

@@ -34,7 +34,8 @@ def stored(half: float, duration_s: float = 100) -> dict[str, Any]:
     """Production's evaluation, whose percentile could be off by so much either way."""
     value = 500.0
     result = {"value": value, "low": value * math.exp(-half), "high": value * math.exp(half)}
-    return {"profiles": {"chat": {"duration_s": duration_s, "objectives": {"ttft_p99_ms": result}}}}
+    load = release().model.evaluation.load_profiles["chat"].load
+    return {"profiles": {"chat": {"load": load, "duration_s": duration_s, "objectives": {"ttft_p99_ms": result}}}}
 
 
 @pytest.mark.parametrize(
@@ -52,11 +53,14 @@ def test_four_times_as_long_is_twice_as_exact(baseline: str, half: float, smalle
 
 
 def test_what_is_too_short_says_how_long_is_enough() -> None:
-    [found] = sensitivities(release(baseline="interleaved"), stored(0.4))
+    [found] = sensitivities(release(baseline="interleaved"), stored(0.25))
     assert not found.is_enough
     assert found.wanted_s is not None
     longer = {**PROFILE, "duration_s": found.wanted_s / 4, "duration_at_most_s": found.wanted_s}
-    [enough] = sensitivities(release(baseline="interleaved", load_profiles={"chat": longer}, max_runtime_s=40_000), stored(0.4))
+    whole = release(baseline="interleaved", load_profiles={"chat": longer}, max_runtime_s=40_000)
+    known = stored(0.25)
+    known["profiles"]["chat"]["load"] = whole.model.evaluation.load_profiles["chat"].load
+    [enough] = sensitivities(whole, known)
     assert enough.smallest == pytest.approx(enough.allowed, rel=0.01)
 
 
@@ -70,6 +74,35 @@ def test_half_of_a_difference_takes_four_times_as_long_on_two_endpoints() -> Non
     """300 s more, 1,200 s on each of two endpoints that wait for each other: 4 x 1,200 s at $100 an hour."""
     [found] = sensitivities(release(baseline="interleaved"), stored(0.04))
     assert found.halved_usd == pytest.approx(4 * 1200 * 100 / 3600)
+
+
+def test_half_of_a_difference_from_a_stored_one_takes_longer_than_that() -> None:
+    """Production's own inexactness stays: that of this side must be less by more than half."""
+    [found] = sensitivities(release(), stored(0.02, 1600))
+    own, fixed = 0.02 * 2, math.hypot(0.02, 1.96 * math.sqrt(2) * 0.02)
+    smallest = math.hypot(own, fixed)
+    assert found.smallest == pytest.approx(math.expm1(smallest))
+    assert smallest / 2 < fixed
+    assert found.halved_usd is None
+
+
+@pytest.mark.parametrize(("bound", "allowed"), [(0.9, 0.1), (0.5, 0.5), (1.3, -0.3)])
+def test_what_a_rate_may_lose_is_a_share_of_productions(bound: float, allowed: float) -> None:
+    profile = {**PROFILE, "objectives": {"requests_per_s": {"at_least_production": bound}}}
+    whole = release(load_profiles={"chat": profile}, baseline="interleaved")
+    known = stored(0.001)
+    known["profiles"]["chat"]["objectives"] = {"requests_per_s": {"value": 10.0, "low": 9.99, "high": 10.01}}
+    known["profiles"]["chat"]["load"] = whole.model.evaluation.load_profiles["chat"].load
+    [found] = sensitivities(whole, known)
+    assert found.allowed == pytest.approx(allowed)
+    assert found.is_enough == (allowed > 0)
+
+
+@pytest.mark.parametrize("load", [{"kind": "another"}, None])
+def test_another_load_is_not_compared_with(load: Any) -> None:
+    known = stored(0.1)
+    known["profiles"]["chat"]["load"] = load
+    assert sensitivities(release(), known) == []
 
 
 def test_the_plan_shows_it_and_warns() -> None:

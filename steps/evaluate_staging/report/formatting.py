@@ -137,7 +137,7 @@ def load(measured: ProfileResult, *, is_beside: bool = False) -> str:
     if profile.get("turns", 1) > 1:
         texts.append(f"chats of {profile['turns']} turns")
     if "duration_s" in profile:
-        is_longer = measured.duration_s > 1.01 * profile["duration_s"]
+        is_longer = measured.goes > 1 and measured.duration_s > 1.01 * profile["duration_s"]
         on = f", and on while it was undecided, to {measured.duration_s:g} s" if is_longer else ""
         goes = f" in {measured.goes} {'blocks' if is_beside else 'goes'}" if measured.goes > 1 else ""
         texts.append(f"{profile['warmup_s']:g} s of warm-up, then {profile['duration_s']:g} s measured{on}{goes}")

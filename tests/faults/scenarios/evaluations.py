@@ -256,13 +256,24 @@ class EvaluateBeside(Evaluate):
         self.version.file.write_text(json.dumps(release))
 
     def _delete_staging(self) -> None:
-        """Delete production's version of staging: what was measured beside it says nothing any more."""
+        """Delete production's version on staging."""
         sagemaker = self.aws.client("sagemaker")
         names = [one["EndpointName"] for one in sagemaker.list_endpoints(NameContains="staging-")["Endpoints"]]
         [name] = [one for one in names if f"staging-{_NAME}-b" in one]
         sagemaker.delete_endpoint(EndpointName=name)
         for _ in range(2):
             self.world.endpoint(name)
+
+    def _after_event(self, ended: Ended) -> Iterator[str]:
+        """That production's version went away costs the comparison alone."""
+        if self.event != "endpoint-deleted":
+            yield from super()._after_event(ended)
+            return
+        if ended.exit_code:
+            yield f"the result is lost: {ended.message}"
+        yield from self._has_one_result("passed")
+        if left := self.staged():
+            yield f"left: {left}"
 
 
 class Reject(_Staged):
