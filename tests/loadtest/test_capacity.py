@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import math
 import random
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -221,5 +222,7 @@ def test_no_load_begins_that_would_outlive_the_endpoint(tmp_path: Path) -> None:
     assert len(outcome.trials) == 4, "each takes 20 s"
     assert outcome.extra_metrics == {}
     said = outcome.measurement.client(50).bottleneck
-    assert said == "the endpoint expires in 15 s and this load takes 20 s: it was not put on (let it live longer)"
+    assert re.fullmatch(
+        r"the endpoint expires in 1[0-5] s and this load takes 20 s: it was not put on \(let it live longer\)", said
+    )
     assert outcome.measurement.counted, "what the last trial measured can be seen"
