@@ -76,7 +76,7 @@ class MetricsSampler:
     def _note(self) -> str:
         if not self._failed:
             return "" if self._samples else "no page has come yet"
-        stopped = "; it was asked no more" if not self._samples and self._asked >= _TRIES else ""
+        stopped = "; it was asked no more" if not self._samples and self._failed >= _TRIES else ""
         return f"{self._failed} of {self._asked} times there was no page to read, the last time: {self._failure}{stopped}"
 
     def _run(self) -> None:
