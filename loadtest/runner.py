@@ -133,8 +133,7 @@ class Runner:
                     outcome.measurement = self._measure(replace(load, schedule=due), on_progress)
         except OutOfTime as error:
             outcome.measurement.invalid_reason = str(error)
-        is_in_blocks = isinstance(profile, ClosedLoop | OpenLoop)
-        if not is_in_blocks and not outcome.measurement.invalid_reason and (baseline := self._baseline_of(profile)):
+        if not profile.is_in_blocks and not outcome.measurement.invalid_reason and (baseline := self._baseline_of(profile)):
             baseline._asked = asked_before
             outcome.baseline = baseline.run(profile, seed, _prefixed("the baseline", on_progress))
         outcome.measurement.invalid_reason = outcome.measurement.invalid_reason or self._known_prompts

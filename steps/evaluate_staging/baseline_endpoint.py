@@ -14,10 +14,10 @@ from typing import Self
 
 from delivery.endpoint.deployment import Deployment
 from delivery.errors import DeliveryError
-from delivery.job.frame import progress, uninterrupted
+from delivery.job.frame import progress
 from delivery.registry.model_packages import ModelPackage
 from steps.evaluate_staging.prepare import Prepared
-from steps.evaluate_staging.staging import StagingEndpoint, clear, on_instances
+from steps.evaluate_staging.staging import StagingEndpoint, clear, delete, on_instances
 
 logger = logging.getLogger(__name__)
 
@@ -84,19 +84,7 @@ class BaselineEndpoint:
 
     def _end(self) -> str:
         """Delete it and what was made for it; say what stays, empty when nothing does."""
-        if self._begun is None:
-            return ""
-        with uninterrupted():
-            try:
-                self._hosting.remove(self._begun.name)
-            except Exception as error:  # noqa: BLE001  (nothing that fails here may cost what was measured)
-                expiry = f"it expires at {self._begun.expires_at}, and the reaper deletes it then"
-                left = f"the staging endpoint {self._begun.name} could not be deleted ({expiry}): {error}"
-                logger.warning(left)
-                return left
-            logger.info(f"staging endpoint {self._begun.name} is deleted")
-            self._begun = None
-        return ""
+        return delete(self._hosting, self._begun.name, self._begun.expires_at) if self._begun is not None else ""
 
     def _deployment(self, package: ModelPackage) -> Deployment:
         evaluation = self._release.model.evaluation

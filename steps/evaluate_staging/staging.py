@@ -106,16 +106,7 @@ class _Start:
         """Delete it and what was made for it; say what stays, empty when nothing does."""
         if self._expires_at is None:
             return ""  # nothing was made
-        with uninterrupted():
-            try:
-                self._hosting.remove(self.endpoint)
-            except Exception as error:  # noqa: BLE001  (nothing that fails here may cost what was measured)
-                expiry = f"it expires at {self._expires_at}, and the reaper deletes it then"
-                left = f"the staging endpoint {self.endpoint} could not be deleted ({expiry}): {error}"
-                logger.warning(left)
-                return left
-            logger.info(f"staging endpoint {self.endpoint} is deleted")
-        return ""
+        return delete(self._hosting, self.endpoint, self._expires_at)
 
     def _try(self, instance_type: str) -> EndpointState | str:
         """Start it once; its state when it is up, else why there was no capacity. DeliveryError for every other failure."""
@@ -168,6 +159,29 @@ def on_instances(release: Release, instance_type: str) -> Release:
     """
     serving = release.model.serving.model_copy(update={"instance_type": instance_type})
     return release.model_copy(update={"model": release.model.model_copy(update={"serving": serving})})
+
+
+def delete(hosting: Hosting, endpoint: str, expires_at: str | None) -> str:
+    """Delete a staging endpoint and what was made for it, uninterrupted. Nothing that fails here may cost what was measured.
+
+    Args:
+        hosting: The endpoints there.
+        endpoint: The name of the endpoint, and of its config and model.
+        expires_at: When the reaper deletes it, ISO 8601 UTC.
+
+    Returns:
+        Why it could not be deleted, and who deletes it; empty when it is gone.
+    """
+    with uninterrupted():
+        try:
+            hosting.remove(endpoint)
+        except Exception as error:  # noqa: BLE001  (a library's, of any kind)
+            expiry = f"it expires at {expires_at}, and the reaper deletes it then"
+            left = f"the staging endpoint {endpoint} could not be deleted ({expiry}): {error}"
+            logger.warning(left)
+            return left
+        logger.info(f"staging endpoint {endpoint} is deleted")
+    return ""
 
 
 def clear(hosting: Hosting, endpoint: str) -> None:

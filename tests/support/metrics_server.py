@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from tests.support.waiting import HANG_S
+from tests.support.served_in_thread import served
 
 Answer = Callable[[int], AsyncIterator[bytes]]
 """Gives the pieces of the answer to the n-th request, from 0, as they go out; the connection is closed at their end."""
@@ -41,8 +40,7 @@ class MetricsServer:
 @contextmanager
 def serving_metrics(answer: Answer) -> Iterator[MetricsServer]:
     """The server of a planted page, in a thread of its own."""
-    server, over, ready = MetricsServer(""), asyncio.Event(), threading.Event()
-    loops: list[asyncio.AbstractEventLoop] = []
+    server = MetricsServer("")
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(OSError, asyncio.IncompleteReadError):
@@ -52,18 +50,6 @@ def serving_metrics(answer: Answer) -> Iterator[MetricsServer]:
                 await writer.drain()
         writer.close()
 
-    async def serve() -> None:
-        started = await asyncio.start_server(handle, "127.0.0.1", 0)
-        server.url = f"http://127.0.0.1:{started.sockets[0].getsockname()[1]}/metrics"
-        loops.append(asyncio.get_running_loop())
-        ready.set()
-        await over.wait()
-
-    thread = threading.Thread(target=asyncio.run, args=(serve(),), daemon=True)
-    thread.start()
-    assert ready.wait(HANG_S)
-    try:
+    with served(handle) as address:
+        server.url = f"{address}/metrics"
         yield server
-    finally:
-        loops[0].call_soon_threadsafe(over.set)
-        thread.join(HANG_S)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +17,7 @@ from loadtest.measurement.request_record import RequestRecord
 from loadtest.transports import Transport
 from loadtest.transports.openai import OpenAITransport
 from loadtest.transports.sagemaker import SageMakerTransport
-from tests.support.waiting import HANG_S
+from tests.support.served_in_thread import served
 
 WAYS = ("openai", "sagemaker")
 ASK = ChatRequest(({"role": "user", "content": "hello"},), 8, keep_text=True)
@@ -69,30 +68,14 @@ class Scripted:
 
 @contextmanager
 def serving(scripted: Scripted) -> Iterator[Scripted]:
-    loops: list[asyncio.AbstractEventLoop] = []
-    over, ready = asyncio.Event(), threading.Event()
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            await scripted.answer(reader, writer)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            writer.close()
 
-    async def serve() -> None:
-        async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            try:
-                await scripted.answer(reader, writer)
-            except (asyncio.IncompleteReadError, ConnectionError):
-                writer.close()
-
-        server = await asyncio.start_server(handle, "127.0.0.1", 0)
-        scripted.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        loops.append(asyncio.get_running_loop())
-        ready.set()
-        await over.wait()
-
-    thread = threading.Thread(target=asyncio.run, args=(serve(),), daemon=True)
-    thread.start()
-    assert ready.wait(HANG_S)
-    try:
+    with served(handle) as scripted.url:
         yield scripted
-    finally:
-        loops[0].call_soon_threadsafe(over.set)
-        thread.join(HANG_S)
 
 
 def transport(way: str, url: str) -> Transport:
